@@ -2,12 +2,15 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type Meaning, meaningOf, type RefusalCode, UNFORESEEN } from './errors.ts'
 import type { Trace } from './telemetry/trace.ts'
 
-/** A request as handlers see it: complete, decompressed, and independent of the HTTP version. */
+/**
+ * A request in the form that handlers receive: complete, decompressed, and independent of the HTTP
+ * version.
+ */
 export interface Request {
   readonly method: string
-  /** Without the query. */
+  /** The path without the query. */
   readonly path: string
-  /** Lower-case names. */
+  /** The headers, with lower-case names. */
   readonly headers: IncomingHttpHeaders
   readonly body: Uint8Array
 }
@@ -15,49 +18,54 @@ export interface Request {
 export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  /** Parts are sent in order; text is encoded as UTF-8. */
+  /** The body. Its parts are sent in order; text is encoded as UTF-8. */
   readonly body: string | readonly (string | Uint8Array)[]
 }
 
-/** The client that waits for an answer, and its deadline. */
+/** The client that waits for a response, and its deadline. */
 export interface Caller {
-  /** On performance.now()'s clock, in milliseconds. */
+  /** The time of arrival in milliseconds, on performance.now()'s clock. */
   readonly arrived: number
-  /** No run begins after this time (same clock). */
+  /** The time after which no run begins, on the same clock. */
   readonly deadline: number
-  /** True once the client hung up ({@link hangUp}): no more work is started for it. */
+  /** True after the client hung up ({@link hangUp}). No more work is started for this client. */
   gone: boolean
-  /** Called when the client hangs up. Only the author's own code uses this. */
+  /**
+   * Functions that are called when the client hangs up. Only calls of the author's code use this
+   * set.
+   */
   onGone?: Set<() => void>
-  /** The trace it belongs to (W3C Trace Context): its HTTP request's, else its event's. */
+  /** The trace context of the HTTP request or, without that, of the event (W3C Trace Context). */
   traceparent?: string | undefined
-  /** Records how the time is spent; undefined while no traces are sent. */
+  /** Records the parts of the request's time; undefined if no traces are sent. */
   readonly trace?: Trace | undefined
-  /** The client that sent the whole batch, if this caller stands for one event of it. */
+  /** The client that sent the batch, if this caller represents one event of the batch. */
   readonly sender?: Caller
-  /** Counts the memory of the answer; undefined if it is not counted. */
+  /** Counts the memory of the response; undefined if this memory is not counted. */
   memory?: AnswerMemory | undefined
 }
 
-/** The client of a caller; the events of one batch share it. */
+/** Returns the client of a caller. All events of one batch have the same client. */
 export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
 
-/** The client hung up, or will not receive an answer. */
+/** Records that the client hung up or will not receive a response. */
 export function hangUp(caller: Caller): void {
   caller.gone = true
   if (caller.onGone !== undefined) for (const act of caller.onGone) act()
 }
 
-/** The memory of one answer, counted from before its run until it is sent. */
+/** The memory of one response, which is counted from before the run until the response is sent. */
 export interface AnswerMemory {
   /**
-   * Reserves memory for an answer that is about to be made. Waits until other answers leave room.
-   * @throws {DeadlinePassed} if there is no room before the deadline, or the caller hung up
+   * Reserves memory for a response before its run. Waits until other responses have released enough
+   * memory.
+   * @throws {DeadlinePassed} if there is not enough memory before the deadline, or the caller hung
+   * up
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined
 }
 
-/** Refusals by HTTP itself: 404, 405, 415 and the like. */
+/** A refusal by the HTTP layer, for example 404, 405 or 415. */
 export class Refused extends Error {
   readonly code: RefusalCode
   readonly headers: Readonly<Record<string, string>>
@@ -75,13 +83,13 @@ export class Refused extends Error {
 
 const NO_HEADERS = {}
 
-/** Joins a body into one piece. */
+/** Returns a body as a single Uint8Array. */
 export function bytesOf(body: Answer['body'] | Uint8Array): Uint8Array {
   if (typeof body === 'string') return Buffer.from(body)
   return body instanceof Uint8Array ? body : Buffer.concat(body.map(part => bytesOf(part)))
 }
 
-/** The size of a body in bytes. */
+/** Returns the size of a body in bytes. */
 export const sizeOf = (body: Answer['body']): number =>
   typeof body === 'string'
     ? Buffer.byteLength(body)
@@ -97,11 +105,11 @@ export const json = (
   body: JSON.stringify(value),
 })
 
-/** @param to selects the status column of the table of errors */
+/** Returns the response to an error. @param to selects the status column of the error table */
 export function errorAnswer(error: unknown, to: 'http' | 'event' = 'http'): Answer {
   const meaning = meaningOf(error)
   if (meaning === undefined)
-    return json({ error: 'the server failed on this request; its log says why' }, UNFORESEEN[to])
+    return json({ error: 'the server failed on this request; see the server log' }, UNFORESEEN[to])
   const { message, headers } = error as Refused
   return json({ error: message }, meaning[to], headers ?? retryHeaders(meaning))
 }
@@ -110,9 +118,9 @@ const retryHeaders = ({ retryAfter }: Meaning): Readonly<Record<string, string>>
   retryAfter === undefined ? NO_HEADERS : { 'retry-after': String(retryAfter) }
 
 /**
- * The answer to an error that has a code.
- * @throws the error itself if it has no code: this function's caller knows the request, and logs
- * both
+ * Returns the response to an error that has a code.
+ * @throws the error itself if it has no code, so that the caller of this function can log the error
+ * with its request
  */
 export function knownError(error: unknown, to: 'http' | 'event'): Answer {
   if (meaningOf(error) === undefined) throw error

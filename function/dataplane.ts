@@ -11,46 +11,52 @@ import type { Call, Reply } from './transform/call.ts'
 
 /** The operations that all protocols share, named as in the Open Inference Protocol. */
 export interface DataPlane {
-  /** Name, version and extensions. */
+  /** The server's name, version and extensions. */
   readonly server: typeof serverMetadata
   live(): { readonly live: true }
-  /** Whether the server takes requests now, and if not, the reason. */
+  /** Returns whether the server accepts requests now, and the reason if it does not. */
   ready(): { readonly live: true } & Readiness
   modelReady(): { readonly name: string } & Readiness
   /** @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded */
   modelMetadata(caller: Caller): Promise<ReturnType<typeof modelMetadata>>
   /**
-   * Triton's model configuration.
+   * Returns Triton's model configuration.
    * @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
-  /** Triton's model repository index: the one model. @param onlyReady omits it while not ready */
+  /**
+   * Returns Triton's model repository index, which contains the one model.
+   * @param onlyReady whether to omit a model that is not ready
+   */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
-  /** Triton's statistics of the requests since the process began. */
+  /** Returns Triton's statistics of all requests since the process started. */
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
   /**
-   * Answers one inference request once the model is loaded, and counts it.
-   * @param read starts reading the request; its errors are also counted
+   * Handles one inference request after the model is loaded, and counts it in the metrics.
+   * @param read starts reading the request; errors that it throws are also counted
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
-  /** Whether the author's own code runs before and after the model, for calls without tensors. */
+  /**
+   * Whether the author's code runs before and after the model, so that calls need not contain
+   * tensors.
+   */
   readonly transforms: boolean
   /**
-   * Answers one call of the author's code once the model is loaded, and counts it like `infer`.
-   * @param read makes the call; its errors are also counted
-   * @throws the errors of `infer`, and those of transform/errors.ts
+   * Handles one call of the author's code after the model is loaded, and counts it like `infer`.
+   * @param read creates the call; errors that it throws are also counted
+   * @throws the errors of `infer` and of transform/errors.ts
    */
   transform(read: () => Call, protocol: Protocol, caller: Caller): Promise<Reply>
 }
 
-/** Triton's model repository extension, "Index". */
+/** An entry of the model repository index (Triton's model repository extension, "Index"). */
 export interface RepositoryEntry {
   readonly name: string
-  /** Empty if the model has no version. */
+  /** The model's version; empty if the model has no version. */
   readonly version: string
   readonly state: 'READY' | 'UNAVAILABLE'
-  /** Why the model is not ready. */
+  /** The reason why the model is not ready; empty if the model is ready. */
   readonly reason: string
 }
 

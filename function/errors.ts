@@ -2,36 +2,39 @@ import type { InferenceErrorCode } from './protocol/errors.ts'
 import type { FailureCause, Mistake, RejectionReason } from './telemetry/metrics.ts'
 
 /**
- * The meaning of an error for HTTP, events, gRPC and metrics. Only this table defines it: look
- * errors up by code.
+ * The meaning of an error for HTTP, events, gRPC and metrics. Only the tables in this file define
+ * these meanings. They are looked up by the error's code.
  */
 export interface Meaning {
-  /** The status of an answer to a request. */
+  /** The HTTP status of the response to a request. */
   readonly http: number
   /**
-   * The status of an answer to an event. A Broker retries after 404, 408, 409, 429 and 5xx, and
-   * sends the event to the dead letter sink after any other status. So an error is 5xx only if a
-   * retry may succeed.
+   * The HTTP status of the response to an event. A Broker retries after 404, 408, 409, 429 and 5xx,
+   * and sends the event to the dead letter sink after any other error status. Therefore, an error
+   * has a 5xx status only if a retry may succeed.
    */
   readonly event: number
   /**
-   * The status of a call (gRPC, "Status codes and their use"). Clients retry automatically only
-   * after UNAVAILABLE (14).
+   * The gRPC status of a call (gRPC, "Status codes and their use"). Clients retry automatically
+   * only after UNAVAILABLE (14).
    */
   readonly grpc: number
-  /** In a batch, this error fails only its own event; the reply to that event describes it. */
+  /**
+   * True if, in a batch, the error fails only its own event. The reply to that event then describes
+   * the error.
+   */
   readonly endsOneEvent?: true
   /** The number of seconds after which the client may try again. */
   readonly retryAfter?: number
-  /** Counted as rejected without a run. */
+  /** The reason under which the error is counted as a rejection, without a run. */
   readonly rejected?: RejectionReason
-  /** Counted as a failure, not as rejected. */
+  /** The cause under which the error is counted as a failure instead of a rejection. */
   readonly failed?: Exclude<FailureCause, RejectionReason>
-  /** The party whose mistake kept the author's own code from answering. */
+  /** The party whose mistake prevented a result of the author's code. */
   readonly mistakeOf?: Mistake
 }
 
-// biome-ignore format: one row an error reads best as a table
+// biome-ignore format: one row per error is easiest to read
 const INFERENCE = {
   BAD_REQUEST:     { http: 400, event: 400, grpc: 3, endsOneEvent: true, mistakeOf: 'caller' },
   TOO_LARGE:       { http: 413, event: 413, grpc: 8, rejected: 'too_large' },
@@ -39,12 +42,12 @@ const INFERENCE = {
   OVERLOADED:      { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'overloaded' },
   NOT_READY:       { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'not_ready' },
   DEADLINE_PASSED: { http: 504, event: 504, grpc: 4, rejected: 'deadline' },
-  // A retry would end the next process as well.
+  // A retry would also block the process that replaces this process.
   RUN_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'model' },
 } as const satisfies Readonly<Record<InferenceErrorCode, Meaning>>
 
-/** Refusals of HTTP and of gRPC, which the inference protocol does not define. */
-// biome-ignore format: one row a refusal reads best as a table
+/** Refusals by the HTTP and gRPC layers, which the inference protocol does not define. */
+// biome-ignore format: one row per refusal is easiest to read
 const REFUSALS = {
   BAD_HTTP:               { http: 400, event: 400, grpc: 3 },
   UNAUTHENTICATED:        { http: 401, event: 401, grpc: 16, rejected: 'unauthenticated' },
@@ -60,19 +63,23 @@ const REFUSALS = {
   KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14 },
 } as const satisfies Readonly<Record<string, Meaning>>
 
-/** Errors that the author's own code throws (transform/errors.ts), and failures of that code. */
-// biome-ignore format: one row an error reads best as a table
+/** Errors that the author's code throws (transform/errors.ts), and failures of that code. */
+// biome-ignore format: one row per error is easiest to read
 const TRANSFORM = {
-  // The error carries its own status.
+  // The error object may contain another status.
   TRANSFORM_REFUSED:     { http: 422, event: 422, grpc: 3, endsOneEvent: true, mistakeOf: 'caller' },
-  // The error carries its own delay. In a batch, the Broker sends all events again.
+  // The error object may contain another delay. In a batch, the Broker sends all events again.
   TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency', mistakeOf: 'dependency' },
   TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
-  // The author's code took too long, and its thread was ended. A retry would have the same result.
+  // The author's code exceeded its time limit, and its thread was terminated. A retry would have
+  // the same result.
   TRANSFORM_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
 } as const satisfies Readonly<Record<string, Meaning>>
 
-/** An error without a code is our own mistake. Its text goes to the log, not to the caller. */
+/**
+ * The meaning of an error without a code, which is a defect of this server. Its message is logged,
+ * but is not sent to the caller.
+ */
 export const UNFORESEEN: Meaning = { http: 500, event: 500, grpc: 13, failed: 'server' }
 
 export type RefusalCode = keyof typeof REFUSALS
@@ -85,7 +92,7 @@ export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = {
   ...TRANSFORM,
 }
 
-/** The meaning of an error; undefined if its code is not in the table. */
+/** Returns the meaning of an error; undefined if its code is not in the table. */
 export function meaningOf(error: unknown): Meaning | undefined {
   const { code, status, retryAfter } = (error ?? {}) as Partial<AuthorsError>
   if (typeof code !== 'string' || !Object.hasOwn(MEANINGS, code)) return undefined
@@ -97,7 +104,7 @@ export function meaningOf(error: unknown): Meaning | undefined {
   return meaning
 }
 
-/** Errors of transform/errors.ts, which carry a part of their meaning themselves. */
+/** The errors of transform/errors.ts, which contain a part of their meaning. */
 interface AuthorsError {
   readonly code: string
   readonly status: number

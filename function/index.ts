@@ -10,23 +10,23 @@ import { traceOf } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
 /*
- * The contract of Knative's own Node.js runtime, faas-js-runtime 4, through which the function
- * answers on `/`: https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does not use
- * that runtime.
+ * Implements the contract of Knative's Node.js runtime, faas-js-runtime 4, in which the function
+ * handles requests to `/`: https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does
+ * not use that runtime.
  */
 
-/** The parts of the runtime's context that this function uses. */
+/** The fields of the runtime's context that this function uses. */
 export interface Context {
   readonly method: string
   readonly headers: IncomingHttpHeaders
   /**
-   * application/json is parsed; text and structured-mode events are a string; anything else is
-   * bytes.
+   * The body: a parsed value for application/json, a string for text and structured-mode events,
+   * and bytes for any other content.
    */
   readonly body?: unknown
 }
 
-/** The runtime's structured answer. */
+/** The runtime's structured return value. */
 export interface StructuredReturn {
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string>>
@@ -43,16 +43,16 @@ let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
 /**
  * Reads the environment and loads the model.
- * @throws {Error} of one line if the model cannot be served
+ * @throws {Error} with a one-line message if the model cannot be served
  */
 export async function init(): Promise<void> {
   config = readConfig(process.env)
-  // The runtime's own listener admits every client, and lets ?headers=… in a query replace the
-  // headers.
+  // The runtime's listener admits every client, and a query with ?headers=… can replace the
+  // headers. Authentication and TLS would therefore have no effect.
   const unkept = config.auth !== undefined ? 'AUTH_' : config.tls !== undefined ? 'TLS_' : undefined
   if (unkept !== undefined)
     throw new Error(
-      `variables with ${unkept} have no effect under this runtime; start build/main.js, or leave them out`,
+      `variables with ${unkept} have no effect in this runtime; start build/main.js instead, or remove these variables`,
     )
   service = createService(config)
   await service.model.load()
@@ -60,9 +60,9 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Answers one call of the runtime. The second argument is not used: it holds the event as the
- * runtime's SDK read it, with an invented id if the event has none, header values still encoded,
- * and integers beyond 2^53 rounded. The context's body holds the event as it arrived.
+ * Handles one call of the runtime. The runtime's second argument, the event as its SDK decoded it,
+ * is not used: the SDK invents a missing id, does not decode header values, and rounds integers
+ * beyond 2^53. The body in the context contains the event as it arrived.
  */
 export async function handle(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current(context)
@@ -97,7 +97,7 @@ function answer(context: Context, caller: Caller, service: Service): Promise<Ans
   return inferParsed(parsed(body), caller, service.dataPlane)
 }
 
-/** The author's own code runs before and after the model, as at `POST /` of our own listener. */
+/** Runs the author's code before and after the model, like `POST /` of this project's listener. */
 async function answerByTransform(
   { method, headers }: Context,
   body: unknown,
@@ -122,10 +122,16 @@ async function answerByTransform(
 
 const NO_BODY = new Uint8Array(0)
 
-/** The runtime's parser rounds integers beyond 2^53. Reading integer tensors refuses those. */
+/**
+ * Wraps a value that the runtime parsed. The runtime rounds integers beyond 2^53, and the reader of
+ * integer tensors refuses such integers.
+ */
 const parsed = (value: unknown) => ({ value, exact: () => value })
 
-/** The runtime asks whether to restart the process: if a run does not end, only a restart helps. */
+/**
+ * Reports whether the process is live. If a run does not end, only a restart helps, so the process
+ * is not live.
+ */
 export const liveness = (_request: unknown, reply: HealthReply): unknown =>
   service?.model.isStuck
     ? reply.code(503).send({ live: false, error: service.model.notReady })
@@ -133,17 +139,17 @@ export const liveness = (_request: unknown, reply: HealthReply): unknown =>
 
 const NOT_INITIALIZED = { live: true, ready: false, error: 'init has not been called' }
 
-/** Whether the model accepts requests. */
+/** Reports whether the model accepts requests. */
 export function readiness(_request: unknown, reply: HealthReply): unknown {
   const state = service?.dataPlane.ready() ?? NOT_INITIALIZED
   return reply.code(state.ready ? 200 : 503).send(state)
 }
 
-/** The runtime calls this when it ends. */
+/** Closes the model. The runtime calls this function when it stops. */
 export async function shutdown(): Promise<void> {
   service?.model.retire()
   const timeoutMs = config?.drainTimeoutMs ?? 0
-  // A transform's close() may never return.
+  // Limit the time, because a transform's close() may never return.
   const closed = Promise.race([service?.model.close(), wait(timeoutMs, undefined, { ref: false })])
   await Promise.all([closed, endPush(pushing, timeoutMs)])
 }

@@ -1,6 +1,7 @@
 /**
- * Loads once, at the first call. After a failure, such as too little memory or too few file
- * descriptors, the next call tries again.
+ * Returns a function that loads a value at its first call, and returns the same value afterwards.
+ * After a failure, for example because of too little memory or too few file descriptors, the next
+ * call loads again.
  */
 export function lazily<Loaded>(load: () => Promise<Loaded>): () => Promise<Loaded> {
   let loading: Promise<Loaded> | undefined

@@ -2,7 +2,10 @@
 import { readConfig } from './config/config.ts'
 import { runProcess } from './process.ts'
 
-/** `npm start` and the command `onnx-function`: without arguments, both load only the server. */
+/**
+ * The entry point of `npm start` and of the command `onnx-function`. Without arguments, it loads
+ * only the server.
+ */
 const [, , ...args] = process.argv
 if (args.length === 0) runProcess(() => ({ config: readConfig(process.env) }))
 else void import('./cli/command.ts').then(({ runCommand }) => runCommand(args))

@@ -13,7 +13,7 @@ import { urlOf } from './http/server.ts'
 import { checkNode } from './node-version.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
 
-/* The exports of the package: the names that a project imports from 'onnx-function'. */
+/* The exports of the package, which projects import from 'onnx-function'. */
 
 export type {
   BodyAnswer,
@@ -36,15 +36,15 @@ export { defineTransform } from './transform/define.ts'
 export { BadRequest, Refused, Unavailable } from './transform/errors.ts'
 export type { FromSchema, JsonSchema } from './transform/json-schema.ts'
 
-/** The model and code to serve, and their configuration. */
+/** The options of a function: the model, the author's code and their configuration. */
 export interface FunctionOptions {
-  /** A model folder or a `.onnx` file. Default: the one that MODEL_DIR in `env` names. */
+  /** A model folder or a `.onnx` file. Default: the path in MODEL_DIR in `env`. */
   readonly model?: string | URL | undefined
-  /** The file of the author's own code, or 'off'. Default: the file beside the model. */
+  /** The file of the author's code, or 'off'. Default: the file beside the model. */
   readonly transform?: string | URL | undefined
   /**
-   * The environment variables of docs/configuration.md; process.env is not read. Defaults: a free
-   * port on the loopback interface, and only warnings and errors in the log.
+   * The environment variables of docs/configuration.md. `process.env` is not read. By default, the
+   * function listens on a free port of the loopback interface, and logs only warnings and errors.
    */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
 }
@@ -52,23 +52,24 @@ export interface FunctionOptions {
 /** A function that has loaded its model. */
 export interface LoadedFunction {
   /**
-   * Answers a request without a socket, through the same steps as a request over HTTP.
-   * @param target a path, such as '/v2/models/iris/infer', a URL, or a Request
+   * Handles a request without a socket, in the same steps as a request over HTTP.
+   * @param target a path such as '/v2/models/iris/infer', a URL, or a Request
    */
   request(target: string | URL | Request, init?: RequestInit): Promise<Response>
-  /** Finishes the requests in flight and ends the model's threads. */
+  /** Finishes the requests in progress, and terminates the model's threads. */
   close(): Promise<void>
 }
 
-/** A function that listens. */
+/** A function that listens on a port. */
 export interface StartedFunction extends LoadedFunction {
-  /** Without a trailing slash, such as http://127.0.0.1:41234. */
+  /** The URL without a trailing slash, for example http://127.0.0.1:41234. */
   readonly url: string
 }
 
 /**
- * Loads a model without listening, for tests. Several may exist at once.
- * @throws {Error} of one line if the model cannot be served
+ * Loads a model for tests, without listening on a port. Several loaded functions may exist at the
+ * same time.
+ * @throws {Error} with a one-line message if the model cannot be served
  */
 export async function load(options: FunctionOptions = {}): Promise<LoadedFunction> {
   const { service, config } = prepare(options)
@@ -78,8 +79,8 @@ export async function load(options: FunctionOptions = {}): Promise<LoadedFunctio
 }
 
 /**
- * Serves a model on a port, for tests. Resolves once it is ready.
- * @throws {Error} of one line if the model cannot be served
+ * Serves a model on a port, for tests. The promise resolves when the model is ready.
+ * @throws {Error} with a one-line message if the model cannot be served
  */
 export async function start(options: FunctionOptions = {}): Promise<StartedFunction> {
   const { service, config } = prepare(options)
@@ -104,9 +105,9 @@ export async function start(options: FunctionOptions = {}): Promise<StartedFunct
 }
 
 /**
- * Loads a model, answers one request without a socket, and ends. For several requests, {@link load}
- * is faster.
- * @throws {Error} of one line if the model cannot be served
+ * Loads a model, handles one request without a socket, and closes the model. For several requests,
+ * {@link load} is faster.
+ * @throws {Error} with a one-line message if the model cannot be served
  */
 export async function request(
   target: string | URL | Request,
@@ -140,7 +141,10 @@ function prepare({ model, transform, env }: FunctionOptions): Prepared {
 
 const pathOf = (file: string | URL) => (typeof file === 'string' ? file : fileURLToPath(file))
 
-/** @param stop ends everything that must end before the model's threads */
+/**
+ * Loads the model, or closes it if loading fails.
+ * @param stop closes the listeners before the model's threads are terminated
+ */
 async function loadOrClose(service: Service, stop = async () => {}): Promise<void> {
   try {
     await service.model.load()
@@ -165,7 +169,7 @@ function loadedFunction(service: Service, config: Config, responder: Responder):
   }
 }
 
-/** The base URL of targets that are paths. */
+/** The base URL for targets that are paths. */
 const BASE = 'http://localhost'
 
 const requestOf = (target: string | URL | Request, init?: RequestInit): Request =>
@@ -223,7 +227,7 @@ function headOf({ method, url, headers }: Request, length: number): RequestHead 
   }
 }
 
-/** A caller whose signal is aborted has hung up. */
+/** Marks the caller as hung up when its signal is aborted. */
 function hangUpOnAbort(signal: AbortSignal, caller: Caller) {
   const { promise, resolve } = Promise.withResolvers<undefined>()
   const onAbort = () => {

@@ -8,23 +8,24 @@ import { createService, endPush, flushPush, type Service, startPush } from './se
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
-/** The configuration of a serving process. */
+/** The configuration of a server process. */
 export interface Setup {
   readonly config: Config
-  /** Served besides the function's own routes. */
+  /** Additional routes and middleware. */
   readonly listening?: ListenOptions
-  /** Messages for the log. */
+  /** Warnings that are logged at startup. */
   readonly warnings?: readonly string[]
   /**
-   * Another process holds the port (node:cluster) and restarts this one. This process listens only
-   * once the model is loaded: another one answers until then.
+   * True if a parent process owns the port (node:cluster) and restarts this process. This process
+   * listens only after the model is loaded, because another process handles requests until then.
    */
   readonly isSupervised?: boolean
 }
 
 /**
- * Runs a process that serves the function, from its configuration to its exit code.
- * @param configure throws an {Error} of one line if the configuration is invalid
+ * Runs a server process, from reading its configuration to its exit code.
+ * @param configure returns the configuration; throws an {Error} with a one-line message if the
+ * configuration is invalid
  */
 export function runProcess(configure: () => Setup | Promise<Setup>): void {
   start(configure).catch((error: Error) => {
@@ -34,16 +35,16 @@ export function runProcess(configure: () => Setup | Promise<Setup>): void {
 }
 
 /**
- * How long a supervised process keeps idle connections open while it drains, so that a client whose
- * machine pauses briefly can still send its next request.
+ * The time for which a supervised process keeps idle connections open while it drains. During this
+ * time, a client whose machine paused briefly can still send its next request.
  */
 const SUPERVISED_PATIENCE_MS = 2_000
 
-/** A process that listens. */
+/** A process that is listening. */
 interface Running {
-  /** Set once the process drains; resolves with the time left of DRAIN_TIMEOUT_MS. */
+  /** Set when the process begins to drain. Resolves with the remaining time of DRAIN_TIMEOUT_MS. */
   draining?: Promise<number>
-  /** SIGTERM or SIGINT came: the process ends and is not replaced. */
+  /** True after SIGTERM or SIGINT: the process exits and is not replaced. */
   isEnding?: true
   readonly service: Service
   readonly config: Config
@@ -63,12 +64,13 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   for (const sentence of warnings) log.warn(sentence)
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
-  // Before a client can connect: without a handler, a signal would end the process and its
-  // requests.
+  // Register signal handlers before a client can connect. Without a handler, a signal would
+  // terminate the process during a request.
   const terminated = firstSignal()
   if (isSupervised) await model.load()
   const listener = await listen(service, config, listening)
-  // Stays open until the process ends, so that its last moments can be observed.
+  // This listener stays open until the process exits, so that metrics can be read during the
+  // shutdown.
   const metricsListener =
     config.metricsPort === undefined
       ? undefined
@@ -80,22 +82,23 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   terminated.then(signal => endByDraining(running, signal))
   model.whenStuck.then(() => replaceProcess(running))
   await untilLoaded(running)
-  // A process that is already ending has not started.
+  // Do not log the start of a process that is already shutting down.
   if (!model.retired) await logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    // Push before the listener closes: a client that connects afterwards would wait for the push.
+    // Push before the listener closes. If the push came later, a client that connects in the
+    // meantime would have to wait for it.
     await listener.closeWhenUnused(config.idleExitMs, () => flushPush(pushing))
     if (!model.retired) await endUnused(running)
   }
 }
 
-/** @throws {Error} of one line if the model cannot be served */
+/** @throws {Error} with a one-line message if the model cannot be served */
 async function untilLoaded(running: Running): Promise<void> {
   const { service, listener, loading, pushing } = running
   try {
     await loading
   } catch (error) {
-    // Answer requests that waited for the model before the process ends.
+    // Send responses to requests that waited for the model before the process exits.
     await listener.close(1_000)
     await endPush(pushing, 1_000)
     if (await isIdle(running, 1_000)) throw error
@@ -104,7 +107,9 @@ async function untilLoaded(running: Running): Promise<void> {
   }
 }
 
-/** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */
+/**
+ * Resolves at the first SIGTERM or SIGINT. The second signal terminates the process immediately.
+ */
 function firstSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
   let received = false
@@ -119,24 +124,28 @@ function firstSignal(): Promise<NodeJS.Signals> {
 }
 
 /**
- * process.exit() ends threads, and ending a thread within a run aborts the process with SIGABRT
- * (ONNX Runtime 1.30). Replacing the process by another program ends the threads without that.
+ * Terminates the process without waiting for threads. process.exit() terminates threads, and
+ * terminating a thread during a run aborts the process with SIGABRT (ONNX Runtime 1.30). Replacing
+ * the process by another program avoids this problem.
  */
 function endAtOnce(code: number): never {
   becomeProgram(['--eval', `process.exit(${code})`], {})
 }
 
-/** @returns never: the other program keeps only this process's id */
+/**
+ * Replaces this process by another Node program, which keeps only the process id. This function
+ * never returns.
+ */
 function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
   // Hide Node's ExperimentalWarning for execve: operators cannot act on it.
   process.removeAllListeners('warning')
   process.execve?.(process.execPath, [process.execPath, ...args], env)
-  // Windows has no execve. process.exit() would wait for the run.
+  // Windows has no execve, and process.exit() would wait for the run.
   process.kill(process.pid, 'SIGKILL')
   throw new Error('the process has been killed')
 }
 
-/** Answers the requests in flight and ends the process within DRAIN_TIMEOUT_MS. */
+/** Finishes the requests in progress, and exits within DRAIN_TIMEOUT_MS. */
 async function endByDraining(running: Running, signal: string): Promise<never> {
   running.isEnding = true
   running.draining ??= drain(running, { signal })
@@ -144,19 +153,23 @@ async function endByDraining(running: Running, signal: string): Promise<never> {
 }
 
 /**
- * A run does not end, and a thread cannot be ended within a run. Answer the other requests as at
- * SIGTERM; then run the same command in place of this process.
+ * Replaces a process with a run that does not end, because its thread cannot be terminated during
+ * the run. The other requests are finished as after SIGTERM. Then the same command runs in place of
+ * this process.
  */
 async function replaceProcess(running: Running): Promise<void> {
   const { service, config, isSupervised, pushing } = running
-  // The process is already ending; a run cannot prevent that.
+  // The process is already shutting down, even if a run does not end.
   if (service.model.retired) return
   running.draining = drain(running, {})
   await endPush(pushing, await running.draining)
   if (running.isEnding) return
   if (isSupervised || config.listenFd !== undefined) {
-    // The socket is closed here. The process that passed it still holds it, and restarts this one.
-    service.log.info('process ending: it no longer has the passed socket')
+    // This process has closed the socket that another process passed to it. The other process still
+    // has the socket, and restarts this process.
+    service.log.info(
+      'the process exits because it has closed the socket that its parent passed to it',
+    )
     endAtOnce(1)
   }
   service.log.info('the process replaces itself')
@@ -164,8 +177,8 @@ async function replaceProcess(running: Running): Promise<void> {
 }
 
 /**
- * Answers the requests in flight within DRAIN_TIMEOUT_MS.
- * @returns the time left
+ * Finishes the requests in progress within DRAIN_TIMEOUT_MS.
+ * @returns the remaining time in milliseconds
  */
 async function drain(running: Running, cause: { signal?: string }): Promise<number> {
   const { service, config, isSupervised, listener, pushing } = running
@@ -175,7 +188,7 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ ...cause, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
-  // Requests in flight may use the whole timeout, so push now.
+  // Requests in progress may use the entire timeout, so push now.
   void pushing.then(push => push?.flush())
   if (drainDelayMs > 0) {
     listener.stopKeepAlive()
@@ -183,22 +196,28 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   }
   const answered = await listener.close(left(), isSupervised ? SUPERVISED_PATIENCE_MS : undefined)
   if (answered) log.info('drained')
-  else log.warn('DRAIN_TIMEOUT_MS passed; requests in flight cut off')
+  else log.warn('DRAIN_TIMEOUT_MS passed; requests in progress were aborted')
   return left()
 }
 
-/** No client is connected, the listener is closed, and all counts have been pushed. */
+/**
+ * Exits after a period without clients. The listener is closed, and all metrics have been pushed.
+ */
 function endUnused(running: Running): Promise<never> {
   const { idleExitMs, drainTimeoutMs } = running.config
   const { model, log } = running.service
-  log.info({ idleSeconds: idleExitMs / 1_000 }, 'no request for IDLE_EXIT_SECONDS; ending')
+  log.info(
+    { idleSeconds: idleExitMs / 1_000 },
+    'no request for IDLE_EXIT_SECONDS; the process exits',
+  )
   model.retire()
   return exit(isIdle(running, drainTimeoutMs))
 }
 
 /**
- * Ends the process with code 0. First waits, within the timeout, for runs that no caller needs any
- * more, such as those of the load, and pushes the last counts, which exist only here.
+ * Exits with code 0. Before that, it waits, within the timeout, for runs that no caller needs any
+ * more, such as runs of the warm-up. It also pushes the last metrics, which would otherwise be
+ * lost.
  */
 async function end(running: Running, timeoutMs: number): Promise<never> {
   const idle = isIdle(running, timeoutMs)
@@ -211,7 +230,9 @@ async function exit(idle: Promise<boolean>): Promise<never> {
   endAtOnce(0)
 }
 
-/** Whether all threads of the model have ended within that time. */
+/**
+ * Closes the model. Resolves with true if all threads of the model have ended within the timeout.
+ */
 function isIdle({ service, loading }: Running, timeoutMs: number): Promise<boolean> {
   const closed = loading
     .catch(() => {})
@@ -236,14 +257,15 @@ async function logStarted(
     { model: name, version, url, metricsPort: metricsListener?.port },
     `serving ${version === undefined ? name : `${name} ${version}`} on ${url}`,
   )
-  // Only for a person at a terminal. In a pod, or in systemd's journal, every line is JSON.
+  // Write the example only for a person at a terminal. In a pod, or in systemd's journal, every
+  // line must be JSON.
   const isByHand = !inCluster && listenFd === undefined
   if (!isByHand || auth !== undefined || model.loaded === undefined) return
-  // Imported only here, not at every start: the transform's example is built from its schema.
+  // Import this module only here, because most processes do not need it.
   const { tryCommand } = await import('./inference/try-it.ts')
   const curl = tryCommand(url, name, model.loaded, model.transformer?.described)
   if (curl === undefined) return
-  // The reader may be gone, or the disk full; the function continues.
+  // Ignore errors: the terminal may have been closed, or the disk may be full.
   process.stderr.on('error', () => {})
   process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }

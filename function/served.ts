@@ -1,13 +1,16 @@
 import { Refused } from './answer.ts'
 import { show } from './protocol/json.ts'
 
-/** The one model of this process. */
+/** The model of this process. */
 interface Served {
   readonly name: string
   readonly version: string | undefined
 }
 
-/** @throws {Refused} 404 if a request names another model or version */
+/**
+ * Checks the model and version of a request.
+ * @throws {Refused} with status 404 for another model or version
+ */
 export function checkServed(
   { model, version }: { readonly model?: string; readonly version?: string },
   served: Served,
@@ -20,6 +23,6 @@ function checkName(what: string, asked: string, served: string | undefined): voi
   if (asked === served) return
   throw new Refused(
     'NOT_FOUND',
-    `${what} ${show(asked)} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`,
+    `${what} ${show(asked)} is unknown; ${served === undefined ? 'the model has no versions' : `this server has "${served}"`}`,
   )
 }

@@ -10,7 +10,7 @@ import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Push } from './telemetry/push.ts'
 import { createTraces, type Traces } from './telemetry/trace.ts'
 
-/** The parts of the process that all protocols share. */
+/** The objects that all protocols share. */
 export interface Service {
   readonly model: Model
   readonly dataPlane: DataPlane
@@ -18,13 +18,13 @@ export interface Service {
   readonly replier: Replier
   readonly metrics: Metrics
   readonly log: Log
-  /** Undefined while no traces are sent. */
+  /** Records traces; undefined if no traces are sent. */
   readonly traces: Traces | undefined
 }
 
 /**
- * Creates the service for the model that `config` names; the model is not loaded yet.
- * @throws {Error} of one line if there is no model to serve
+ * Creates the service for the model that `config` specifies. The model is not yet loaded.
+ * @throws {Error} with a one-line message if there is no model to serve
  */
 export function createService(config: Config): Service {
   const log = createLog(config.logLevel)
@@ -65,8 +65,8 @@ function replierOf({ name, version }: ModelFolder, { ceSource, service }: Config
 }
 
 /**
- * Starts pushing spans and metrics, if configured. Call it after startup, because it loads the code
- * that pushes.
+ * Starts pushing spans and metrics if this is configured. Call this function after startup, because
+ * it loads additional code.
  */
 export async function startPush(service: Service, config: Config): Promise<Push | undefined> {
   if (config.push === undefined) return undefined
@@ -74,22 +74,27 @@ export async function startPush(service: Service, config: Config): Promise<Push 
     const { createPush } = await import('./telemetry/push.ts')
     return createPush(service, config, config.push, functionVersion)
   } catch (error) {
-    service.log.error({ err: error }, 'spans and metrics are not pushed')
+    service.log.error({ err: error }, 'spans and metrics will not be pushed')
     return undefined
   }
 }
 
-/** How long the end of a process waits for a push: the collector may be unreachable. */
+/**
+ * The longest time for which an exiting process waits for a push. A limit is needed because the
+ * collector may be unreachable.
+ */
 const LAST_PUSH_MS = 2_000
 
-/** Pushes spans and metrics for the last time, and waits at most `timeoutMs`. */
+/**
+ * Pushes spans and metrics for the last time. Waits at most `timeoutMs`, and at most LAST_PUSH_MS.
+ */
 export const endPush = (pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> =>
   briefly(
     pushing.then(push => push?.end()),
     timeoutMs,
   )
 
-/** Pushes everything recorded so far. */
+/** Pushes all spans and metrics that have been recorded so far. */
 export const flushPush = (pushing: Promise<Push | undefined>): Promise<void> =>
   briefly(pushing.then(push => push?.flush()))
 

@@ -1,16 +1,19 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Divides work on the main thread into steps; requests get their turns between them. */
+/** Divides work on the main thread into steps, so that requests are handled between two steps. */
 export class Steps {
   readonly #most: number
   #done = 0
 
-  /** @param most work per step: bytes, elements or any other unit */
+  /** @param most the amount of work per step, in bytes, elements or another unit */
   constructor(most: number) {
     this.#most = most
   }
 
-  /** Adds finished work. @returns a promise of the next turn if the step is over */
+  /**
+   * Adds finished work.
+   * @returns a promise that resolves in the next turn of the event loop if the step is over
+   */
   done(work: number): Promise<void> | undefined {
     this.#done += work
     if (this.#done < this.#most) return undefined

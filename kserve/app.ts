@@ -3,11 +3,11 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Middleware, Respond } from '../function/http/listener.ts'
 
 /**
- * The predictor as an Express application. HTTP/1.1 requests pass through it to the listener's
- * routes; HTTP/2 requests are routed directly, because it cannot serve them.
+ * Creates the predictor's Express application. HTTP/1.1 requests pass through Express to the
+ * listener's routes. HTTP/2 requests are routed directly, because Express does not support HTTP/2.
  *
- * It answers nothing itself. The listener reads bodies and writes answers, so that limits, errors,
- * compression and shutdown are the same with and without it.
+ * The application does not write responses. The listener reads bodies and writes responses, so that
+ * limits, errors, compression and shutdown are the same with and without Express.
  */
 export function createApp(): Middleware {
   const app = express()
@@ -16,10 +16,11 @@ export function createApp(): Middleware {
     ;(response.locals.respond as Respond)()
   })
   return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
-    // For a target that is not a path, Express would use url.parse, which is deprecated.
+    // Do not use Express for a target that is not a path, because Express would call url.parse,
+    // which is deprecated.
     if (!request.url?.startsWith('/')) return respond()
     ;(response as Response).locals = { respond }
-    // The application has no route for a target without a path.
+    // Express calls this function if it finds no route.
     ;(app as RequestHandler)(request as Request, response as Response, () => respond())
   }
 }

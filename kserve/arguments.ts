@@ -4,8 +4,8 @@ import { MOUNTED_MODEL } from '../function/config/config.ts'
 import type { VariableName } from '../function/config/variables.ts'
 
 /**
- * Arguments of KServe's model server that correspond to a variable (kserve/kserve:
- * python/kserve/kserve/model_server.py).
+ * The arguments of KServe's model server that correspond to environment variables of this server
+ * (kserve/kserve: python/kserve/kserve/model_server.py).
  */
 const HONOURED: Readonly<Record<string, VariableName>> = {
   model_name: 'MODEL_NAME',
@@ -13,25 +13,29 @@ const HONOURED: Readonly<Record<string, VariableName>> = {
   http_port: 'PORT',
 }
 
-/** Other arguments of that server in existing manifests, and their replacements here. */
+/**
+ * Other arguments of KServe's model server that existing manifests may contain, and the reason why
+ * each has no effect here.
+ */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
-  workers: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
-  max_threads: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
-  max_asyncio_workers: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
-  grpc_port: 'gRPC is not served',
-  enable_grpc: 'gRPC is not served',
-  grpc_max_send_message_length: 'gRPC is not served',
-  grpc_max_receive_message_length: 'gRPC is not served',
+  workers: 'the number of threads depends on the CPU limit (EXECUTION, ORT_THREADS)',
+  max_threads: 'the number of threads depends on the CPU limit (EXECUTION, ORT_THREADS)',
+  max_asyncio_workers: 'the number of threads depends on the CPU limit (EXECUTION, ORT_THREADS)',
+  grpc_port: 'the predictor does not serve gRPC',
+  enable_grpc: 'the predictor does not serve gRPC',
+  grpc_max_send_message_length: 'the predictor does not serve gRPC',
+  grpc_max_receive_message_length: 'the predictor does not serve gRPC',
   enable_docs_url: '/docs is always served',
-  enable_latency_logging: '/metrics has the latencies; LOG_LEVEL=debug logs each request',
-  configure_logging: 'the log is JSON (LOG_LEVEL)',
-  log_config_file: 'the log is JSON (LOG_LEVEL)',
-  access_log_format: 'the log is JSON (LOG_LEVEL)',
+  enable_latency_logging: '/metrics contains the latencies, and LOG_LEVEL=debug logs each request',
+  configure_logging: 'the log is always JSON; set its level with LOG_LEVEL',
+  log_config_file: 'the log is always JSON; set its level with LOG_LEVEL',
+  access_log_format: 'the log is always JSON; set its level with LOG_LEVEL',
   'event-loop': 'Node has one event loop',
-  'timeout-keep-alive': 'connections are kept longer than the queue-proxy keeps them',
+  'timeout-keep-alive':
+    'the server keeps idle connections open for longer than the queue-proxy does',
   predictor_host: 'this is a predictor, not a transformer',
-  protocol: 'this is a predictor, not a transformer; V1 and V2 are both answered',
-  predictor_protocol: 'this is a predictor, not a transformer; V1 and V2 are both answered',
+  protocol: 'this is a predictor, not a transformer, and it supports both V1 and V2',
+  predictor_protocol: 'this is a predictor, not a transformer, and it supports both V1 and V2',
   predictor_use_ssl: 'this is a predictor, not a transformer',
   predictor_request_timeout_seconds: 'this is a predictor, not a transformer',
   predictor_request_retries: 'this is a predictor, not a transformer',
@@ -40,26 +44,27 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 
 const FLAGS = ['enable_predictor_health_check']
 
-/** The settings with which a predictor is started. */
+/** The settings of a predictor. */
 export interface PredictorArguments {
-  /** The environment, in which arguments override the variables they correspond to. */
+  /** The environment variables. Arguments override the corresponding variables. */
   readonly env: NodeJS.ProcessEnv
-  /** The variables that arguments set, with the arguments as written. */
+  /** The variables that arguments set, with the name of each argument as written. */
   readonly givenAs: Partial<Record<VariableName, string>>
-  /** A message for each of KServe's arguments that has no effect here. */
+  /** A message for each argument that has no effect here. */
   readonly withoutEffect: readonly string[]
 }
 
 /**
- * Reads KServe's arguments, as `--flag value` or `--flag=value`; the last one counts. They take
- * precedence over the environment. If neither names a model folder, the default is the folder that
- * KServe mounts, if it exists.
+ * Reads KServe's arguments, written as `--flag value` or `--flag=value`. If an argument occurs
+ * several times, the last value is used. Arguments take precedence over the environment. If neither
+ * specifies a model folder, the default is the folder that KServe mounts, provided that this folder
+ * exists.
  *
- * KServe itself adds no argument to a predictor's container. All come from an InferenceService or a
- * runtime, so an unknown one is a mistake there.
- * @param args as process.argv, from the first argument on
+ * KServe does not add arguments to a predictor's container. All arguments come from an
+ * InferenceService or a runtime, so an unknown argument is a mistake in one of them.
+ * @param args the elements of process.argv from the first argument on
  * @param mounted the folder in which KServe mounts models
- * @throws {Error} of one line that names the argument and the allowed values
+ * @throws {Error} with a one-line message that contains the argument and the allowed values
  */
 export function readArguments(
   args: readonly string[],
@@ -82,7 +87,7 @@ export function readArguments(
   const folder = variables.MODEL_DIR ?? env.MODEL_DIR
   if (folder !== undefined && /^\w+:\/\//.test(folder)) {
     throw new Error(
-      `${givenAs.MODEL_DIR ?? 'MODEL_DIR'} is "${folder}"; it must be a folder. KServe downloads what STORAGE_URI names to ${MOUNTED_MODEL}`,
+      `${givenAs.MODEL_DIR ?? 'MODEL_DIR'} is "${folder}"; it must be a folder. KServe downloads the model at STORAGE_URI to ${MOUNTED_MODEL}`,
     )
   }
   if (!folder && (isMountedLate(env) || existsSync(mounted))) variables.MODEL_DIR = mounted
@@ -90,8 +95,8 @@ export function readArguments(
 }
 
 /**
- * KServe sets this for a model that comes as an image: another container links its folder after
- * this one has started.
+ * Whether the model folder appears after startup. KServe sets MODEL_INIT_MODE for a model in an
+ * image: another container links the model's folder after this container has started.
  */
 export const isMountedLate = (env: NodeJS.ProcessEnv) => env.MODEL_INIT_MODE === 'async'
 
@@ -108,11 +113,11 @@ function tokens(args: readonly string[]): readonly Token[] {
   return parseArgs({ args: [...args], options, strict: false, tokens: true }).tokens.map(token => {
     if (token.kind !== 'option')
       throw new Error(
-        `argument ${JSON.stringify(args[token.index])} is unknown; arguments are ${ALLOWED}`,
+        `argument ${JSON.stringify(args[token.index])} is unknown; the allowed arguments are ${ALLOWED}`,
       )
     if (!Object.hasOwn(options, token.name))
-      throw new Error(`argument ${token.rawName} is unknown; arguments are ${ALLOWED}`)
-    // parseArgs takes any following argument as the value.
+      throw new Error(`argument ${token.rawName} is unknown; the allowed arguments are ${ALLOWED}`)
+    // parseArgs uses the next argument as the value, even if that argument is another flag.
     const missing = token.inlineValue === false && token.value.startsWith('--')
     return { name: token.name, value: missing ? undefined : token.value }
   })

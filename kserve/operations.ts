@@ -6,16 +6,19 @@ import { exampleOf } from '../function/transform/example.ts'
 import { mediaTypeOf } from '../function/transform/schema.ts'
 
 /*
- * KServe's V1 in OpenAPI. V1 carries neither datatypes nor shapes, so without the author's own
- * schemas an instance may be any value.
+ * Describes the operations of KServe's V1 for OpenAPI. V1 specifies neither datatypes nor shapes,
+ * so an instance may be any value unless the author's code has schemas.
  */
 
 const models: OperationOf = ({ name }) => ({
   tags: ['Model'],
   operationId: 'v1Models',
-  summary: 'The served models',
+  summary: 'List the served models',
   responses: {
-    200: answer('One.', object({ models: { type: 'array', items: { const: name } } })),
+    200: answer(
+      'The name of the served model.',
+      object({ models: { type: 'array', items: { const: name } } }),
+    ),
     ...errorRefs(405),
   },
 })
@@ -23,9 +26,12 @@ const models: OperationOf = ({ name }) => ({
 const ready: OperationOf = ({ name }) => ({
   tags: ['Model'],
   operationId: 'v1ModelReady',
-  summary: 'Whether the model accepts requests',
+  summary: 'Report whether the model accepts requests',
   responses: {
-    200: answer('It does.', object({ name: { const: name }, ready: { const: true } })),
+    200: answer(
+      'The model accepts requests.',
+      object({ name: { const: name }, ready: { const: true } }),
+    ),
     ...errorRefs(404, 405),
     503: notReady({ name: { const: name }, ready: { const: false } }),
   },
@@ -35,7 +41,7 @@ const predict: OperationOf = described => ({
   tags: ['Inference'],
   operationId: 'v1Predict',
   summary: 'Run the model on instances',
-  description: 'A CloudEvent whose data is such a request is answered by an event.',
+  description: 'If the request is the data of a CloudEvent, the response is also an event.',
   requestBody: {
     required: true,
     content: { 'application/json': { schema: requestSchema(described), ...example(described) } },
@@ -59,12 +65,17 @@ const list = (description: string, items: Schema): Schema => ({
 
 function requestSchema({ transform }: Described): Schema {
   if (transform?.preprocess)
-    return object({ instances: list('Each is one call.', inputRef(transform)) })
+    return object({
+      instances: list('Each instance is one call of the transform.', inputRef(transform)),
+    })
   return {
     type: 'object',
     properties: {
-      instances: list('Rows: the only input\u2019s value, or an object of values by name.', {}),
-      inputs: { description: 'Columns: the only input, or an object of inputs by name.' },
+      instances: list(
+        'Rows. Each row is the value of the only input, or an object of values by input name.',
+        {},
+      ),
+      inputs: { description: 'Columns: the only input, or an object of inputs by input name.' },
     },
     oneOf: [{ required: ['instances'] }, { required: ['inputs'] }],
   }
@@ -72,17 +83,19 @@ function requestSchema({ transform }: Described): Schema {
 
 function answerSchema({ transform }: Described): Schema {
   if (transform?.postprocess)
-    return object({ predictions: list('In the instances\u2019 order.', outputRef(transform)) })
-  const predictions = list('To instances, in their order.', {})
+    return object({
+      predictions: list('The predictions, in the order of the instances.', outputRef(transform)),
+    })
+  const predictions = list('The predictions for instances, in the order of the instances.', {})
   if (transform?.preprocess) return object({ predictions })
   return {
     type: 'object',
-    properties: { predictions, outputs: { description: 'To inputs.' } },
+    properties: { predictions, outputs: { description: 'The outputs for inputs.' } },
     oneOf: [{ required: ['predictions'] }, { required: ['outputs'] }],
   }
 }
 
-/** The example of the author's schema. V1 cannot carry bytes. */
+/** Returns the example of the author's schema. V1 cannot represent bytes. */
 function example({ transform }: Described) {
   const { preprocess, input } = transform ?? {}
   if (!preprocess || input === undefined || mediaTypeOf(input) !== undefined) return undefined

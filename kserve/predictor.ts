@@ -7,12 +7,15 @@ import { isMountedLate, readArguments } from './arguments.ts'
 import { predictorRows } from './routes.ts'
 
 /**
- * How long the container with the model may take to link its folder; its image was pulled before
- * this process started.
+ * The longest time to wait for the model container to link its folder. The image of that container
+ * was pulled before this process started.
  */
 const MOUNT_TIMEOUT_MS = 60_000
 
-/** `npm run start:predictor`: the function as KServe's custom predictor. */
+/**
+ * The entry point of `npm run start:predictor`, which runs the function as a custom predictor of
+ * KServe.
+ */
 runProcess(configure)
 
 async function configure(): Promise<Setup> {

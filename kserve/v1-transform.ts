@@ -19,12 +19,15 @@ import type { Service } from '../function/service.ts'
 import type { Protocol } from '../function/telemetry/metrics.ts'
 import type { Call, CallData, Reply } from '../function/transform/call.ts'
 
-/* V1 with the author's own code: one call per instance, one prediction per answer. */
+/*
+ * Handles V1 requests with the author's code. Each instance is one call, and each result is one
+ * prediction.
+ */
 
-/** The number of instances in progress together; fewer if they are large. */
+/** The largest number and total size of instances that are in progress at the same time. */
 const TOGETHER = { instances: 256, bytes: 128 * 1024 }
 
-/** Answers a V1 request over HTTP; errors become answers, too. */
+/** Handles a V1 request over HTTP. Errors with a code become responses, too. */
 export async function predictBare(
   request: Request,
   caller: Caller,
@@ -33,7 +36,7 @@ export async function predictBare(
   const { headers, body } = request
   try {
     checkMediaType(request)
-    // The whole body is scanned here in one turn.
+    // The entire body is scanned in one turn of the event loop.
     if (body.byteLength > model.maxJsonBytes) throw tooLarge(body, model.maxJsonBytes)
     const asking: Asking = { headers, caller, dataPlane, protocol: 'http' }
     return toAnswer(await predictByTransform(body, asking))
@@ -47,7 +50,7 @@ const tooLarge = ({ byteLength }: Uint8Array, maxJsonBytes: number) =>
     `${byteLength} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send fewer instances`,
   )
 
-/** The parts of a V1 request that its calls need. */
+/** The properties of a V1 request that its calls need. */
 interface Asking {
   readonly headers: Request['headers']
   readonly caller: Caller
@@ -56,7 +59,7 @@ interface Asking {
   readonly event?: Call['event']
 }
 
-/** @throws {BadRequest} and the errors of the data plane */
+/** Handles all instances in a body. @throws {BadRequest} and the errors of the data plane */
 async function predictByTransform(body: Uint8Array, asking: Asking): Promise<EncodedResponse> {
   const predictions: string[] = []
   for (const group of groupsOf(instancesIn(body))) {
@@ -74,7 +77,8 @@ async function askTogether(
   try {
     return await Promise.all(group.map((data, i) => predictionOf(data, first + i, asking)))
   } catch (error) {
-    // Do not wait for the others. Those of an event may share the caller of a whole batch.
+    // Do not wait for the other calls. Do not hang up for an event, because all events of a batch
+    // may share the caller.
     if (asking.event === undefined) hangUp(asking.caller)
     throw error
   }
@@ -95,7 +99,7 @@ async function predictionOf(
   }
 }
 
-/** Adds the instance to an error that the caller has to fix. */
+/** Adds the index of the instance to an error that the caller must fix. */
 function named(error: unknown, i: number): unknown {
   const { code, message } = error as { readonly code?: string; readonly message: string }
   if (code !== 'BAD_REQUEST' && code !== 'TRANSFORM_REFUSED') return error
@@ -103,7 +107,7 @@ function named(error: unknown, i: number): unknown {
 }
 
 /**
- * The instances of a V1 request, each as bytes of the body: threads parse them.
+ * Yields the instances of a V1 request as parts of the body, because the threads parse them.
  * @throws {BadRequest}
  */
 function* instancesIn(body: Uint8Array): Generator<Uint8Array, void> {
@@ -114,7 +118,7 @@ function* instancesIn(body: Uint8Array): Generator<Uint8Array, void> {
   const { value } = parseJson(without(bytes, places, 'the body'), 'the body')
   if (instancesOf(value) === undefined)
     throw new BadRequest(
-      'inputs is given, but this model has a transform, which takes one instance per call; send instances',
+      'the request has "inputs", but this model has a transform, which needs one instance per call; send "instances"',
     )
   if (place === undefined) return
   const array = bytes.subarray(place.start, place.end)
@@ -136,7 +140,7 @@ function* groupsOf(instances: Iterable<Uint8Array>): Generator<CallData[], void>
   yield group
 }
 
-/** An event whose data is a V1 request is answered by an event with the predictions. */
+/** Handles an event whose data is a V1 request. The reply is an event with the predictions. */
 export const answerByPredictions =
   ({ headers }: Request): AnswerEvent =>
   async ({ data, attributes }, caller, { dataPlane }): Promise<Reply> => {

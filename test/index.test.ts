@@ -437,12 +437,12 @@ describe('the function contract', () => {
     [
       'it is to know who asks',
       { AUTH_SECRET: 'sixteen-and-more' },
-      /^variables with AUTH_ have no effect under this runtime/,
+      /^variables with AUTH_ have no effect in this runtime/,
     ],
     [
       'it is to speak HTTPS',
       { TLS_CERT_FILE: '/a', TLS_KEY_FILE: '/b' },
-      /^variables with TLS_ have no effect under this runtime/,
+      /^variables with TLS_ have no effect in this runtime/,
     ],
     ['a variable is wrong', { PORT: 'x' }, /^PORT is "x"; it must be an integer from 0 to 65535$/],
   ]

@@ -26,7 +26,7 @@ export function statusOf(error: unknown): Status {
   if (meaning === undefined)
     return {
       code: UNFORESEEN.grpc,
-      message: 'the server failed on this request; its log says why',
+      message: 'the server failed on this request; see the server log',
     }
   const { grpc: code, retryAfter } = meaning
   const { message, headers } = error as Refused

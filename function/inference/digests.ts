@@ -2,15 +2,18 @@ import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** The piece hashed at once. It takes about a millisecond, which blocks all other answers. */
+/**
+ * The number of bytes that are hashed in one step. A step takes about a millisecond, during which
+ * no other request is processed.
+ */
 const PIECE_BYTES = 2 ** 20
 
-/** SHA-256 digests in hexadecimal, by path in the model folder. */
+/** SHA-256 digests in hexadecimal, by file path in the model folder. */
 export type Digests = Readonly<Record<string, string>>
 
 /**
- * Checks the files of a model folder, weights included, before their content is used. Every file
- * needs a digest: only the graph knows which files it reads.
+ * Checks all files of a model folder, including weights, before their content is used. Every file
+ * needs a digest, because any file may be one that the graph reads.
  */
 export async function checkDigests(file: string, digests: Digests): Promise<void> {
   const folder = dirname(file)
@@ -21,15 +24,15 @@ export async function checkDigests(file: string, digests: Digests): Promise<void
   if (missing !== undefined) throw wrong(`"${missing}" is missing`)
   for (const name of files) {
     if (!Object.hasOwn(digests, name))
-      throw wrong(`it has no digest for "${name}"; every file beside the model needs one`)
+      throw wrong(`"${name}" has no digest; every file in the model folder needs a digest`)
     const digest = await digestOf(join(folder, name))
-    if (digest !== digests[name]?.toLowerCase()) throw wrong(`"${name}" is ${digest}`)
+    if (digest !== digests[name]?.toLowerCase()) throw wrong(`"${name}" has the digest ${digest}`)
   }
 }
 
 /**
- * Files by their paths in the folder. Follows links, except those by which Kubernetes replaces all
- * files at once (..data).
+ * Returns the paths of all files in the folder. Links are followed, except the links with which
+ * Kubernetes replaces all files at the same time (..data).
  */
 function filesIn(folder: string, below = ''): string[] {
   return readdirSync(join(folder, below)).flatMap(name => {

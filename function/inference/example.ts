@@ -12,8 +12,8 @@ import {
 import { isShaped, type SampleInput, type ShapedInput } from './sample.ts'
 
 /**
- * Inputs that fit the model: model.json's sample if there is one, else zeros and empty strings of
- * the smallest shape.
+ * Returns inputs that the model accepts: the sample from model.json, or, without a sample, zeros
+ * and empty strings in the smallest shape.
  * @throws {BadRequest} if the sample does not fit the model
  */
 export function exampleInputs(
@@ -41,7 +41,10 @@ export function exampleInputs(
 
 const NOTHING = new Uint8Array(0)
 
-/** More elements than a sample needs; the limit keeps a mistyped shape from taking memory. */
+/**
+ * The largest number of elements of a sample input. The limit prevents a mistyped shape from
+ * allocating too much memory.
+ */
 const MOST_ELEMENTS = 2 ** 28
 
 function bytesOf({ shape, fill, bytes }: ShapedInput, metadata: TensorMetadata): Uint8Array {
@@ -49,7 +52,9 @@ function bytesOf({ shape, fill, bytes }: ShapedInput, metadata: TensorMetadata):
   const { name, datatype } = metadata
   const count = elementCount(shape)
   if (count > MOST_ELEMENTS)
-    throw new BadRequest(`input ${show(name)}: shape [${shape}] has ${count} elements`)
+    throw new BadRequest(
+      `input ${show(name)}: shape [${shape}] has ${count} elements; at most ${MOST_ELEMENTS} are allowed`,
+    )
   const data = DATATYPES[datatype].allocate(count)
   data.fill(element(fill, datatype, name) as never)
   return writeBinaryTensor({ name, datatype, shape, data })
@@ -59,7 +64,7 @@ function element(fill: unknown, datatype: Datatype, name: string): number | bigi
   const { fromJson, takes } = DATATYPES[datatype]
   const value = fromJson?.(fill)
   if (value !== undefined) return value
-  throw new BadRequest(`input ${show(name)}: fill is ${show(fill)}; ${datatype} takes ${takes}`)
+  throw new BadRequest(`input ${show(name)}: fill is ${show(fill)}; ${datatype} accepts ${takes}`)
 }
 
 function zeros({ name, datatype, shape }: TensorMetadata): Tensor {

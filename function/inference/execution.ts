@@ -16,10 +16,13 @@ import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 import type { CallOptions } from './worker-thread.ts'
 
-/** A larger model is never tried on the main thread. */
+/** The size above which a model never runs on the main thread. */
 export const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
-/** Loading this many bytes of plain operators takes about 25 ms of CPU time. */
+/**
+ * The size above which a model is first loaded in a worker. Loading this many bytes of plain
+ * operators takes about 25 ms of CPU time.
+ */
 const SMALL_MODEL_BYTES = 2 ** 20
 
 export interface ExecutorOptions {
@@ -29,14 +32,15 @@ export interface ExecutorOptions {
   readonly metrics: Metrics
   readonly statistics: Statistics
   readonly log: Log
-  /** Called when a run lasts too long, with the shapes of its inputs. */
+  /** Called with the shapes of the inputs when a run exceeds its time limit. */
   readonly onStuck: (shapes: string) => void
 }
 
 /**
- * Loads the model where EXECUTION says: on the main thread (inline), in worker threads (worker), or
- * where its graph, its size and the measured time of its runs suggest (auto). If input values
- * decide the length of a run, the run may never end, so auto keeps it off the main thread.
+ * Loads the model on the thread that EXECUTION selects: the main thread (inline), worker threads
+ * (worker), or the main thread or workers depending on the graph, the file size and measured run
+ * times (auto). If input values determine the duration of a run, the run may never end. In this
+ * case, auto uses workers.
  */
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
   const { folder, check, config, log } = options
@@ -51,7 +55,7 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
   const isAside = check.byValues !== undefined || bytes > LARGE_MODEL_BYTES
   if (execution === 'worker' || calls !== undefined || isAside) return openWorkers(size)
   return openAdaptive({
-    // A model that is fast enough for the main thread is too small to divide among threads.
+    // A model that is fast enough for the main thread is too small to gain from several threads.
     openSession: () => openSession(file, 1, sha256),
     openWorkers,
     size,
@@ -63,17 +67,17 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
 export interface TransformerOptions extends Omit<ExecutorOptions, 'check' | 'onStuck'> {
   readonly executor: Executor
   readonly loaded: LoadedModel
-  /** The bytes that the loaded model leaves free. */
+  /** The number of bytes that the loaded model leaves free. */
   readonly freeBytes: number
-  /** The bytes that one run may use. */
+  /** The number of bytes that one run may use. */
   readonly runBytes: number
 }
 
 /**
- * Opens the author's own code: on the main thread if EXECUTION is inline, else in the threads that
- * run the model, because the code may contain an endless loop.
- * @returns undefined if there is none
- * @throws {Error} of one line if it cannot be used
+ * Opens the author's code. If EXECUTION is inline, the code runs on the main thread. Otherwise, it
+ * runs in the threads that run the model, because it may contain an endless loop.
+ * @returns undefined if there is no such code
+ * @throws {Error} with a one-line message if the code cannot be used
  */
 export async function openTransformer(
   options: TransformerOptions,
@@ -104,9 +108,12 @@ const limitsOf = ({ maxBatchRows, maxQueueRows, maxBodyBytes, maxJsonBytes }: Co
   maxJsonBytes,
 })
 
-/** The heaps of all threads leave more than half of the memory to the model and to requests. */
+/**
+ * The share of the memory that the JavaScript heaps of all threads may use. The model and requests
+ * need the remaining memory.
+ */
 const SHARE_OF_HEAPS = 0.4
-/** V8's own limit on a machine with much memory. */
+/** V8's default limit on a machine with much memory. */
 const MOST_HEAP_MB = 4_096
 
 const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
@@ -117,7 +124,7 @@ const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
     ),
   )
 
-/** The options that threads need for calls of the author's code. */
+/** Returns the options that threads need for calls of the author's code. */
 async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefined> {
   const { folder, config, metrics, statistics } = options
   const { name, version, labels, transform: file } = folder
@@ -146,7 +153,10 @@ async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefine
   }
 }
 
-/** Loads the module that starts workers with the first worker: most models need none. */
+/**
+ * Returns a function that starts workers. The module for workers is loaded with the first worker,
+ * because most models do not need workers.
+ */
 function workersOf(
   options: ExecutorOptions,
   calls: CallOptions | undefined,
@@ -166,21 +176,24 @@ function workersOf(
       onStuck,
       onDeath(reason) {
         metrics.workerDied()
-        log.error(`worker thread ended and is replaced: ${reason}`)
+        log.error(`a worker thread ended and will be replaced: ${reason}`)
       },
-      onLoss: reason => log.error(`worker thread failed to start; retrying: ${reason}`),
+      onLoss: reason => log.error(`a worker thread failed to start and will be retried: ${reason}`),
     })
   }
 }
 
-/** Other files of a transform's project may change, such as logs, notes or packages. */
+/**
+ * Matches files of a transform's project that may change while the model is loaded, such as logs,
+ * notes and packages.
+ */
 const IS_OF_PROJECT =
   /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i
 
 /**
- * A thread that starts later reads the files again. It must not read another model, because its
- * answers would carry the first model's name.
- * @returns a function that throws an {Error} of one line if a file of the folder has changed
+ * Remembers the files of the model folder. A thread that starts later reads the files again, and
+ * must not read a different model, because its responses would have the first model's name.
+ * @returns a function that throws an {Error} with a one-line message if a file has changed
  */
 function rememberFiles(folder: string, transform: string | undefined): () => void {
   const which = (name: string) => {
@@ -197,13 +210,13 @@ function rememberFiles(folder: string, transform: string | undefined): () => voi
     for (const [name, before] of known) {
       if (which(name) !== before)
         throw new Error(
-          `"${name}" has changed since the model was loaded; restart to serve the new one`,
+          `"${name}" has changed since the model was loaded; restart the server to load the new file`,
         )
     }
   }
 }
 
-/** The size of the model and of the weights beside it. */
+/** Returns the total size of the files in the model's folder, in bytes. */
 export function folderBytes(file: string): number {
   const folder = dirname(file)
   return readdirSync(folder).reduce(

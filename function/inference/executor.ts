@@ -8,24 +8,27 @@ import type { Session } from './session.ts'
 export interface Executor extends Session {
   /** The number of runs that can be in progress at the same time. */
   readonly concurrency: number
-  /** Why no thread can run the model now; undefined while one can. */
+  /** The reason why no thread can run the model now; undefined while a thread is available. */
   readonly lost: string | undefined
   /**
    * Runs these inputs once, before the first request.
-   * @throws {ModelError} if the model fails on them
-   * @throws {RunTimedOut} if the run lasts too long
+   * @throws {ModelError} if the model fails on these inputs
+   * @throws {RunTimedOut} if the run exceeds its time limit
    */
   warmUp(inputs: readonly Tensor[]): Promise<void>
   /**
-   * Like `run`, for inputs that no caller sent. If the run lasts too long, the process continues:
-   * another thread replaces the one that is stuck.
+   * Works like `run`, for inputs that no caller sent. If the run exceeds its time limit, the
+   * process continues, and another thread replaces the blocked thread.
    */
   tryRun: Session['run']
-  /** Undefined while a run would begin at once; else resolves when the next run may begin. */
+  /**
+   * Returns undefined if a run can begin immediately; otherwise, a promise that resolves when the
+   * next run may begin.
+   */
   whenFree(): Promise<void> | undefined
   /**
-   * Answers a large request, from its bytes to those of its response.
-   * @param sizes of the runs on the calling thread
+   * Handles a large request from the bytes of the request to the bytes of the response.
+   * @param sizes the run sizes of the calling thread
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
    */
   inferLarge(request: LargeRequest, caller: Caller, sizes: RunSizes): Promise<LargeResponse>
@@ -74,7 +77,7 @@ export async function runOnce(
   session: Pick<Session, 'signature' | 'run'>,
   inputs: readonly Tensor[],
 ): Promise<void> {
-  // A run may transfer its inputs' memory to another thread.
+  // A run may transfer the memory of its inputs to another thread, so run a copy.
   await session.run(
     structuredClone(inputs),
     session.signature.outputs.map(({ name }) => name),

@@ -3,16 +3,19 @@ import { basename, dirname, isAbsolute, join, normalize } from 'node:path'
 import { kindOf, LFS_POINTER, unreadable } from './file-kind.ts'
 import type { Graph, Node, OnnxModel, TensorProto } from './onnx-file.ts'
 
-/** A file beside the model that holds weights. */
+/** A file beside the model that contains weights. */
 export interface ExternalFile {
-  /** The path in the model, relative to the model's folder. */
+  /** The path that the model specifies, relative to the model's folder. */
   readonly location: string
   readonly tensors: number
-  /** The smallest size that holds all its tensors. */
+  /** The smallest file size that contains all tensors of this file. */
   readonly bytes: number
 }
 
-/** The files that hold the model's weights, including those of nested graphs and functions. */
+/**
+ * Returns the files that contain the model's weights, including the weights of nested graphs and
+ * functions.
+ */
 export function externalFilesOf({ graph, functions }: OnnxModel): ExternalFile[] {
   const found = new Map<string, ExternalFile>()
   noteGraph(graph, found)
@@ -41,7 +44,10 @@ function noteTensor({ external }: TensorProto, found: Map<string, ExternalFile>)
   found.set(location, { location, tensors: (known?.tensors ?? 0) + 1, bytes })
 }
 
-/** The problems with the weights beside a model. ONNX Runtime names only the first. */
+/**
+ * Returns the problems with the weight files beside a model. ONNX Runtime reports only the first
+ * problem.
+ */
 export const externalDataProblems = (file: string, files: readonly ExternalFile[]): string[] =>
   files.flatMap(external => {
     const wrong = problemOf(file, external)
@@ -50,22 +56,22 @@ export const externalDataProblems = (file: string, files: readonly ExternalFile[
 
 function problemOf(file: string, { location, tensors, bytes }: ExternalFile): string | undefined {
   if (location === '' || isAbsolute(location) || normalize(location).startsWith('..'))
-    return "is outside the model's folder, which ONNX Runtime does not allow. Save the model again, with its weights beside it"
+    return "is outside the model's folder, which ONNX Runtime does not allow. Save the model again with its weights in the same folder"
   const path = join(dirname(file), location)
   const size = statSync(path, { throwIfNoEntry: false })?.size
   if (size === undefined) {
     const holds = `the weights of ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'}`
-    return `is missing: it holds ${holds}. Put it beside ${basename(file)}, under that name`
+    return `is missing; it contains ${holds}. Put it beside ${basename(file)}, under this name`
   }
   try {
     accessSync(path, constants.R_OK)
   } catch (error) {
     return unreadable(error)
   }
-  // Only a pointer is this small; weights may begin with any bytes.
+  // Check only small files, because weights may begin with any bytes, including those of a pointer.
   if (size < 1_024 && kindOf(path)?.startsWith(LFS_POINTER))
     return 'is a Git LFS pointer, not the weights. Run git lfs pull'
   return size < bytes
-    ? `has ${size} bytes, and the model reads ${bytes}. Copy it again; it is cut off, or from another export`
+    ? `has ${size} bytes, but the model needs ${bytes}. Copy the file again; it is truncated or belongs to a different export`
     : undefined
 }

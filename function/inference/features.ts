@@ -4,12 +4,13 @@ import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 /** The names of the elements of an input's last dimension, in order. */
 export type FeatureNames = readonly string[]
 
-/** As in model.json: the names for the only input, or by input name. */
+/** The value in model.json: the names for the only input, or names by input name. */
 export type Features = FeatureNames | Readonly<Record<string, FeatureNames>>
 
 /**
+ * Assigns feature names to the inputs of a model.
  * @returns the names by input name; inputs without names are omitted
- * @throws {Error} of one line if the names do not fit the model
+ * @throws {Error} with a one-line message if the names do not match the model
  */
 export function featuresByInput(
   features: Features | undefined,
@@ -30,24 +31,24 @@ function ofOnlyInput(names: FeatureNames, inputs: Signature['inputs']) {
   const [input, ...others] = inputs
   if (input !== undefined && others.length === 0) return { [input.name]: names }
   throw wrong(
-    `an array is for a model of one input, and this one has ${inputs.length} (${namesOf(inputs)}); give an object of input name to names`,
+    `an array requires a model with one input, but this model has ${inputs.length} inputs (${namesOf(inputs)}); use an object that maps input names to arrays`,
   )
 }
 
 function problemOf(names: FeatureNames, { shape, anyRank }: TensorMetadata): string | undefined {
   if (anyRank) return undefined
   const size = shape.at(-1)
-  if (size === undefined) return 'a scalar has no last dimension to name the elements of'
+  if (size === undefined) return 'the input is a scalar, which has no last dimension'
   if (size === -1)
     return shape.length === 1
-      ? `shape [${shape}] has only rows, and a row has no elements to name`
+      ? `shape [${shape}] has no dimension besides the rows, so there are no elements to name`
       : undefined
   return names.length === size
     ? undefined
-    : `${names.length} names, but the last dimension of [${shape}] has ${size} elements`
+    : `there are ${names.length} names, but the last dimension of [${shape}] has ${size} elements`
 }
 
 const namesOf = (inputs: Signature['inputs']) => inputs.map(({ name }) => show(name)).join(', ')
 
 const wrong = (problem: string) =>
-  new Error(`model.json: the features do not fit the model: ${problem}`)
+  new Error(`model.json: the features do not match the model: ${problem}`)

@@ -2,35 +2,35 @@ import { readdirSync, type Stats, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { unreadable } from './file-kind.ts'
 
-/** The model that MODEL_DIR names. */
+/** The model to which MODEL_DIR points. */
 export interface FoundModel {
   /** The .onnx file. */
   readonly file: string
   /** The path of model.json, which is optional. */
   readonly modelJson: string
-  /** The model's name if nothing else gives one. */
+  /** The model's name if no other source specifies a name. */
   readonly name: string
-  /** The number of its folder, as in Triton's model repositories. */
+  /** The number of the model's folder, as in Triton's model repositories. */
   readonly version: string | undefined
 }
 
 /**
- * Finds the model: the named file, or in the named folder the first of
+ * Finds the model: the file at `modelDir`, or the first of these files in the folder at `modelDir`:
  * - model.onnx, or the only .onnx file
- * - the same in the folder with the highest number (Triton, OpenVINO, ModelMesh)
- * - the same in onnx/ (Hugging Face)
- * - the only .onnx file below
- * @throws {Error} of one line that names the files found
+ * - the same files in the folder with the highest number (Triton, OpenVINO, ModelMesh)
+ * - the same files in onnx/ (Hugging Face)
+ * - the only .onnx file in any subfolder
+ * @throws {Error} with a one-line message that lists the files found
  */
 export function findModel(modelDir: string): FoundModel {
   if (modelDir.includes('://'))
     throw new Error(
-      `no model: MODEL_DIR is the URL ${modelDir}, and this server downloads nothing. KServe's storage initializer does (storageUri); elsewhere put the model into the image or on a volume, and name its folder`,
+      `no model: MODEL_DIR is the URL ${modelDir}, but this server does not download models. In KServe, set storageUri; elsewhere, put the model into the image or on a volume, and set MODEL_DIR to its folder`,
     )
   const path = resolve(modelDir)
   if (isModel(path) && isFile(path)) return namedFile(path)
   const names = namesIn(path)
-  // Most folders contain it, so the rest need not be examined.
+  // Most folders contain model.onnx, so the other files need not be examined.
   if (names.includes('model.onnx') && isFile(join(path, 'model.onnx')))
     return {
       file: join(path, 'model.onnx'),
@@ -41,14 +41,14 @@ export function findModel(modelDir: string): FoundModel {
   return withinFolder(path)
 }
 
-// No case-insensitive regular expression: its first use takes 0.2 ms at startup.
+// The first use of a case-insensitive regular expression would take 0.2 ms at startup.
 const isModel = (name: string) => name.toLowerCase().endsWith('.onnx')
 
 function isFile(path: string): boolean {
   try {
     return statSync(path).isFile()
   } catch {
-    // The code that reads the file reports the reason.
+    // The code that later reads the file reports the error.
     return false
   }
 }
@@ -93,11 +93,11 @@ function withinFolder(folder: string): FoundModel {
 const DEPTH = 3
 const MOST_NAMED = 5
 
-/** A folder and everything below it. */
+/** A folder with all its files and subfolders. */
 class Tree {
   readonly folders: readonly string[]
   readonly #folder: string
-  /** The error of a folder below that cannot be read. */
+  /** The first error in reading a subfolder. */
   #unread: Error | undefined
 
   constructor(folder: string) {
@@ -106,8 +106,8 @@ class Tree {
   }
 
   /**
-   * The model in a folder below: model.onnx, or the only .onnx file.
-   * @throws {Error} if it has several .onnx files and no model.onnx
+   * Returns the model in a subfolder: model.onnx, or the only .onnx file.
+   * @throws {Error} if the subfolder contains several .onnx files and no model.onnx
    */
   modelIn(below: string): string | undefined {
     if (below !== '' && !this.folders.includes(below)) return undefined
@@ -119,7 +119,7 @@ class Tree {
     return join(below, name)
   }
 
-  /** All .onnx files, by their paths in the folder. */
+  /** Returns the paths of all .onnx files in the folder. */
   models(below = '', depth = DEPTH): string[] {
     const { files, folders } = this.#entries(below)
     const deeper = depth === 0 ? [] : folders
@@ -129,7 +129,10 @@ class Tree {
     ]
   }
 
-  /** A folder that cannot be read may be unrelated to models, such as a volume's lost+found. */
+  /**
+   * Returns the models in a subfolder. A subfolder that cannot be read is ignored, because it may
+   * be unrelated to models, such as lost+found on a volume.
+   */
   #modelsBelow(below: string, depth: number): string[] {
     try {
       return this.models(below, depth)
@@ -159,14 +162,15 @@ class Tree {
     const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : ''
     const has =
       models.length > 0
-        ? `${models.length} .onnx files, and none is named model.onnx: ${shown}${more}. Name one of them`
-        : `no .onnx file${named.length > 0 ? `, but ${shown}${more}` : ''}`
+        ? `${models.length} .onnx files, but no model.onnx: ${shown}${more}. Set MODEL_DIR to one of these files`
+        : `no .onnx file${named.length > 0 ? `; its files are ${shown}${more}` : ''}`
     return new Error(`no model: MODEL_DIR ${this.#folder} has ${has}`)
   }
 
   #entries(below: string): { readonly files: string[]; readonly folders: string[] } {
     const path = join(this.#folder, below)
-    // Follows links. Names with a leading dot are Git's or Kubernetes' own copy (..data).
+    // Links are followed. Skip names with a leading dot, which belong to Git or to Kubernetes
+    // (..data).
     const entries = namesIn(path)
       .filter(name => !name.startsWith('.'))
       .sort()
@@ -178,7 +182,7 @@ class Tree {
   }
 }
 
-/** Undefined if a link leads nowhere or to itself. */
+/** Returns undefined if a link is broken or points to itself. */
 function entryAt(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false })

@@ -1,19 +1,19 @@
 import { type Operator, readOperators } from './onnx-file.ts'
 import type { ValueDependence } from './value-dependence.ts'
 
-/** Facts about a run's work that the graph shows before the model is loaded. */
+/** Properties of a run's cost that the graph shows before the model is loaded. */
 export interface GraphCheck extends ValueDependence {
   /**
-   * Every operator is one of {@link PLAIN}: the work of a run grows at most in proportion to the
-   * elements of its inputs.
+   * True if every operator is in {@link PLAIN}. The work of a run is then at most proportional to
+   * the number of input elements.
    */
   readonly isPlain: boolean
 }
 
 /**
- * Reads an .onnx file without its weights, and does not load the model. If all operators are plain,
- * reads only their names, to keep startup short. A file that only ONNX Runtime can read may contain
- * any operator.
+ * Checks the graph in an .onnx file without reading its weights and without loading the model. If
+ * all operators are plain, the check reads only their names, to keep startup short. A file that
+ * only ONNX Runtime can read may contain any operator, so its runs may depend on input values.
  */
 export async function checkGraph(file: string): Promise<GraphCheck> {
   try {
@@ -31,8 +31,9 @@ const isPlain = ({ operator, domain }: Operator) =>
   Object.hasOwn(PLAIN, domain) && PLAIN[domain]?.includes(operator) === true
 
 /**
- * Operators whose outputs hold at most as many elements as the rows of their first input times the
- * numbers in their attributes: neither loading nor running a small file can be expensive.
+ * Operators whose number of output elements is at most the number of rows of their first input
+ * times the number of values in their attributes. Loading or running a small file of such operators
+ * is never expensive.
  */
 export const PLAIN: Readonly<Record<string, readonly string[]>> = {
   'ai.onnx':

@@ -22,14 +22,17 @@ export interface InlineOptions {
   readonly log: Log
 }
 
-/** The author's code on the main thread. An endless loop in it blocks the process for good. */
+/**
+ * Runs the author's code on the main thread. An endless loop in that code blocks the process
+ * permanently.
+ */
 export class InlineTransformer implements Transformer {
   readonly #loaded: LoadedModel
   readonly #calls: Calls
   readonly #host: Host
   readonly #transform: ThreadTransform
 
-  /** @throws {Error} of one line if the author's code cannot be used */
+  /** @throws {Error} with a one-line message if the author's code cannot be used */
   static async open(options: InlineOptions): Promise<InlineTransformer> {
     const { file, identity, loaded, log } = options
     const model = servedModel(identity, loaded.signature)
@@ -73,7 +76,7 @@ export class InlineTransformer implements Transformer {
     })
   }
 
-  /** Nothing to do: the model on this thread has the setting itself. */
+  /** Does nothing, because the model on this thread already has this setting. */
   decided(): void {}
 
   close(): Promise<void> {

@@ -6,21 +6,21 @@ import type { Kind } from './kinds.ts'
 import { Place } from './line.ts'
 import type { RequestTimes } from './statistics.ts'
 
-/** The properties of a request that matter for its run. */
+/** The properties of a request that determine its run. */
 export interface Work {
   readonly request: InferenceRequest
   readonly rows: number
   /**
-   * The rows that the request counts for in the queue: at most those of one run, because byte
-   * limits bound a larger request.
+   * The number of rows that the request occupies in the queue. It is at most the number of rows of
+   * one run, because byte limits apply to a larger request.
    */
   readonly counted: number
   readonly bytes: number
-  /** Whether its rows may share a run with those of other requests of the same kind. */
+  /** Whether the request may share a run with other requests of the same kind. */
   readonly joins: boolean
 }
 
-/** A request on its way to a run. */
+/** A request that waits for a run or is running. */
 export class Job implements Work {
   readonly request: InferenceRequest
   readonly rows: number
@@ -28,16 +28,19 @@ export class Job implements Work {
   readonly bytes: number
   readonly joins: boolean
   readonly caller: Caller
-  /** The client; events of one batch share it. */
+  /** The client. All events of one batch have the same sender. */
   readonly sender: Caller
-  /** Receives the times of the run. */
+  /** Receives the durations of the run. */
   readonly times: RequestTimes
-  /** On performance.now()'s clock, like the deadline. */
+  /**
+   * The time at which the request was queued. Like the deadline, it is a time on
+   * performance.now()'s clock.
+   */
   readonly queuedAt = performance.now()
   readonly deadline: number
-  /** The place among all waiting jobs. */
+  /** The job's place among all waiting jobs. */
   readonly place = new Place<Job>(this)
-  /** The place among the jobs that it may be joined with. */
+  /** The job's place among the jobs with which it may be joined. */
   readonly placeOfKind = new Place<Job>(this)
   /** Set by the queue while the job waits. */
   kind: Kind<Job> | undefined
@@ -62,7 +65,7 @@ const deadlineOf = ({ timeoutMicroseconds }: InferenceRequest, { arrived, deadli
     ? deadline
     : Math.min(deadline, arrived + timeoutMicroseconds / 1000)
 
-/** Whether no caller waits for the job any more. Rejects a job that waited too long. */
+/** Returns whether the caller no longer waits for the job, and rejects such a job. */
 export function isOver(job: Job, now: number): boolean {
   if (!job.caller.gone && now < job.deadline) return false
   job.reject(new DeadlinePassed('the deadline passed before the run could begin'))

@@ -5,19 +5,22 @@ interface Shaped {
   readonly shape: readonly number[]
 }
 
-/** The properties that requests must share to share a run; of tensors only the shapes. */
+/**
+ * The properties that must be equal for requests to share a run. Of each tensor, only the shape
+ * matters.
+ */
 interface Common {
   readonly outputs: InferenceRequest['outputs']
   readonly inputs: readonly Shaped[]
 }
 
-/** Requests that may share a run, the oldest first. */
+/** Requests that may share a run, in order of arrival. */
 export class Kind<Item> extends Line<Item> {
   readonly key: string
   readonly common: Common | undefined
   rows = 0
 
-  /** Without a key, the kind holds one item that gets its own run. */
+  /** A kind without a key contains a single item, which has its own run. */
   constructor(key = '', common?: Common) {
     super()
     this.key = key
@@ -28,7 +31,10 @@ export class Kind<Item> extends Line<Item> {
 /** The kinds of the waiting requests. */
 export class Kinds<Item> {
   readonly #byKey = new Map<string, Kind<Item>>()
-  /** Found without a key: most requests have the same kind as the one before. */
+  /**
+   * The kind of the previous request. Most requests have the same kind as the previous request, so
+   * no key is needed to find it.
+   */
   #last: Kind<Item> | undefined
 
   of(request: InferenceRequest): Kind<Item> {
@@ -53,8 +59,8 @@ export class Kinds<Item> {
 }
 
 /**
- * Whether one run can answer both: the same outputs, and inputs of the same dimensions except the
- * first.
+ * Whether two requests can share a run: they need the same outputs, and inputs with equal
+ * dimensions except the first.
  */
 function haveInCommon(a: Common, b: Common): boolean {
   if (a.outputs !== b.outputs && !haveEqualNames(a.outputs, b.outputs)) return false
@@ -75,6 +81,6 @@ function haveEqualRows(a: readonly number[], b: readonly number[]): boolean {
   return true
 }
 
-/** Two keys are equal if and only if {@link haveInCommon} is true. */
+/** Returns the key of a kind. Two keys are equal if and only if {@link haveInCommon} is true. */
 const keyOf = ({ outputs, inputs }: Common): string =>
   JSON.stringify([outputs.map(({ name }) => name), inputs.map(({ shape }) => shape.slice(1))])

@@ -12,45 +12,47 @@ import type { Session } from './session.ts'
 import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 
 /**
- * A large inference request as it arrived, with everything except the session that its answer
- * needs. Its memory may move to another thread.
+ * A large inference request as it arrived, with all data except the session that is needed to
+ * handle it. Its memory may be transferred to another thread.
  */
 export interface LargeRequest {
   readonly bytes: RequestBytes
   readonly limits: ResponseLimits
-  /** The bytes that one run may use. */
+  /** The number of bytes that one run may use. */
   readonly runBytes: number
-  /** The arrival in milliseconds since 1970, a clock that all threads share. */
+  /** The time of arrival in milliseconds since 1970: all threads share this clock. */
   readonly arrivedAt: number
-  /** Whether the run may be divided: rows are independent. */
+  /** Whether the request may be divided into several runs, because rows are independent. */
   readonly mayDivide: boolean
   readonly maxBatchRows: number
   readonly model: ModelIdentity
 }
 
-/** The response, and the figures that the main thread counts. */
+/** The response, and the values that the main thread adds to metrics and statistics. */
 export interface LargeResponse {
   readonly response: EncodedResponse | EncodedMessage
   readonly runs: readonly RunTimes[]
-  /** The times of all runs together, without the request's wait for the thread. */
+  /**
+   * The total durations of all runs, without the time for which the request waited for the thread.
+   */
   readonly times: RequestTimes
-  /** Rows by predicted label. */
+  /** The number of rows by predicted label. */
   readonly predicted: ReadonlyMap<string, number>
-  /** When each part of the request's way began, on the clock of arrivedAt. */
+  /** The start of each part of the request's processing, on the clock of `arrivedAt`. */
   readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]
 }
 
 /**
- * The input size of one run if rows are small: it fits the processor's cache, and keeps the outputs
- * small.
+ * The input size of one run if rows are small. Inputs of this size fit into the processor's cache,
+ * and their outputs are small.
  */
 const RUN_BYTES = 64 * 1024
 
 /**
- * Answers a large request on the calling thread, from its bytes to those of its response. Runs some
- * rows at a time if rows are independent.
+ * Handles a large request on the calling thread, from the bytes of the request to the bytes of the
+ * response. If rows are independent, the request is divided into several runs.
  * @throws {BadRequest|TooLarge|ModelError}
- * @throws {DeadlinePassed} if the request's own `timeout` passed before the run could begin
+ * @throws {DeadlinePassed} if the request's own `timeout` expired before the run could begin
  */
 export async function inferLarge(
   session: Session,
@@ -79,7 +81,9 @@ export async function inferLarge(
   }
 }
 
-/** Loads the code for protobuf messages, and for V1, only when needed. */
+/**
+ * Creates the codec. The code for protobuf messages and for V1 is loaded only when it is needed.
+ */
 async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResponse['response']>> {
   if (bytes.kind === undefined) return new LargeCodec(bytes, limits)
   if (bytes.kind === 'predict') {
@@ -90,7 +94,7 @@ async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResp
   return new MessageCodec(bytes, limits)
 }
 
-/** Runs a request in the session of this thread, some rows at a time. */
+/** Runs a request in the session of this thread, divided into several runs. */
 class RowsRunner implements Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits
@@ -146,7 +150,7 @@ class RowsRunner implements Runner {
       this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
   }
 
-  /** The rows of one run, so that its inputs stay in the processor's cache. */
+  /** The number of rows of one run whose inputs fit into the processor's cache. */
   private mostRows({ inputs }: InferenceRequest): number {
     const total = inputs[0]?.shape[0] ?? 0
     const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)

@@ -5,15 +5,18 @@ import type { Session } from './session.ts'
 
 type TriedSession = Pick<Session, 'signature' | 'run'>
 
-/** Longer runs of the example cost more than their result is worth. */
+/**
+ * The duration above which the example is not run with more rows, because the result would not
+ * justify the cost.
+ */
 const LONG_RUN_MS = 1
 
 const TIMES_MORE_ROWS = 4
 const MOST_ROWS = 4096
 
 /**
- * Runs the example to learn the sizes of its outputs and the memory of a run.
- * @returns whether the memory allows a run of twice its rows
+ * Runs the example to measure the sizes of its outputs and the memory of a run.
+ * @returns whether the memory allows a run with twice as many rows
  */
 export async function learnExample(
   session: TriedSession,
@@ -25,9 +28,9 @@ export async function learnExample(
 }
 
 /**
- * If rows are independent, runs the example with more and more rows, as long as the runs are short.
- * A row takes less memory in a large run than in a small one, whose memory is mostly ONNX Runtime's
- * own.
+ * If rows are independent, runs the example with increasing numbers of rows while the runs are
+ * short. A row needs less memory in a large run than in a small run, because most of the memory of
+ * a small run is ONNX Runtime's overhead.
  */
 export async function learnRows(
   session: TriedSession,
@@ -43,14 +46,14 @@ export async function learnRows(
   }
 }
 
-/** @returns how long the run took; infinite if it failed */
+/** Runs the inputs once. @returns the duration in milliseconds; infinite if the run failed */
 async function tryRun(
   session: TriedSession,
   sizes: RunSizes,
   inputs: readonly Tensor[],
 ): Promise<number> {
   const names = session.signature.outputs.map(({ name }) => name)
-  // A run may transfer its inputs' memory to another thread.
+  // A run may transfer the memory of its inputs to another thread, so run a copy.
   const own = structuredClone(inputs)
   const began = performance.now()
   try {

@@ -1,4 +1,4 @@
-/** The place of an item in a line. */
+/** The place of an item in a {@link Line}. */
 export class Place<Item> {
   readonly item: Item
   older: Place<Item> | undefined
@@ -9,7 +9,10 @@ export class Place<Item> {
   }
 }
 
-/** Items in order of arrival. Any item can leave from any place at the same small cost. */
+/**
+ * A doubly linked list of items in order of arrival. Removing an item takes the same short time at
+ * any place.
+ */
 export class Line<Item> {
   oldest: Place<Item> | undefined
   newest: Place<Item> | undefined

@@ -4,9 +4,9 @@ import { kindOf, unreadable } from './file-kind.ts'
 import { readOnnxModel } from './onnx-file.ts'
 
 /**
- * Why a model cannot be loaded, and what to do: for most files, ONNX Runtime says only that they
- * cannot be parsed.
- * @param said ONNX Runtime's own message
+ * Returns the reason why a model cannot be loaded, and a remedy. For most files, ONNX Runtime
+ * reports only that the file cannot be parsed.
+ * @param said ONNX Runtime's error message
  */
 export async function whyNotLoaded(file: string, said: string): Promise<string> {
   try {
@@ -17,17 +17,20 @@ export async function whyNotLoaded(file: string, said: string): Promise<string> 
   if (statSync(file).size === 0) return `${file} is empty`
   const kind = kindOf(file)
   if (kind !== undefined) return `${file} is ${kind}`
-  if (/Protobuf parsing failed/.test(said)) return `${file} is not an ONNX model, or is cut off`
+  if (/Protobuf parsing failed/.test(said)) return `${file} is not an ONNX model, or is truncated`
   const locale = LOCALE.exec(said)?.[1]
   if (locale !== undefined)
-    return `its text operators need the locale ${locale}, which is not installed. On Debian and Ubuntu: apt-get install locales && localedef -i ${locale.split('.')[0]} -f UTF-8 ${locale}`
+    return `the model's text operators need the locale ${locale}, which is not installed. On Debian and Ubuntu: apt-get install locales && localedef -i ${locale.split('.')[0]} -f UTF-8 ${locale}`
   const [external] = await externalProblems(file)
   return external === undefined ? said : `${external} (${said})`
 }
 
 const LOCALE = /Failed to construct locale with name:([\w.-]+)/
 
-/** ONNX Runtime may be able to read a file that our reader cannot. */
+/**
+ * Returns the problems with external data. A file that this reader cannot read has no known
+ * problems, because ONNX Runtime may be able to read it.
+ */
 async function externalProblems(file: string): Promise<readonly string[]> {
   try {
     return externalDataProblems(file, externalFilesOf(await readOnnxModel(file)))

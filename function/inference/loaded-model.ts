@@ -19,31 +19,31 @@ import type { RunSizes } from './run-sizes.ts'
 import type { Statistics } from './statistics.ts'
 
 /**
- * Reading this much JSON takes 2 ms, which blocks all other answers; handing it to a thread costs
- * 0.1 ms (docs/performance.md).
+ * Reading this much JSON takes 2 ms, during which no other request is processed. Passing the body
+ * to a thread costs 0.1 ms (docs/performance.md).
  */
 const LARGE_BODY_BYTES = 128 * 1024
 
 export interface LoadedModelOptions {
   readonly executor: Executor
-  /** Inputs that suit the model. */
+  /** Inputs that the model accepts. */
   readonly example: readonly Tensor[]
-  /** By input name; inputs without names are omitted. */
+  /** Feature names by input name; inputs without feature names are omitted. */
   readonly features: Readonly<Record<string, FeatureNames>>
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
   readonly metrics: Pick<Metrics, 'ran' | 'predicted'>
   readonly statistics: Pick<Statistics, 'ran' | 'succeeded'>
-  /** The memory that runs take, learned so far from the warm-up. */
+  /** The measured memory of runs. */
   readonly sizes: RunSizes
-  /** Resolves once `batching` is decided, or cannot be decided. */
+  /** Resolves when `batching` is decided or when the decision failed. */
   readonly whenDecided: Promise<void>
 }
 
-/** The model once it is loaded and warmed up. */
+/** A model that is loaded and warmed up. */
 export class LoadedModel {
   readonly signature: Signature
-  /** Inputs that suit the model. */
+  /** Inputs that the model accepts. */
   readonly example: readonly Tensor[]
   readonly features: LoadedModelOptions['features']
   #batching: Batching = UNDECIDED
@@ -98,7 +98,7 @@ export class LoadedModel {
     }
   }
 
-  /** Decided after the model is ready. */
+  /** Whether requests share runs; decided after the model is ready. */
   get batching(): Batching {
     return this.#batching
   }
@@ -117,28 +117,31 @@ export class LoadedModel {
     return this.options.limits.maxBatchRows
   }
 
-  /** Rows waiting for a run; large requests, and those that wait for memory, count as one each. */
+  /**
+   * The number of rows that are waiting for a run. Large requests and requests that wait for memory
+   * count as one row each.
+   */
   get queuedRows(): number {
     const waiting = this.undecidedRequests + this.admission.waiting
     return this.batcher.queuedRows + this.largeRequests + waiting
   }
 
   /**
-   * Called before a request is read.
-   * @throws {Overloaded} if the queue is full, or no request could run in time
+   * Refuses a request before its body is read.
+   * @throws {Overloaded} if the queue is full, or a new request would miss its deadline
    */
   checkRoom(caller: Caller): void {
     this.batcher.checkRoom(caller)
   }
 
   /**
-   * Answers one request. A large request is read, run and answered in a separate thread.
+   * Handles one request. A large request is decoded, run and encoded in a separate thread.
    * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
    */
   infer<Encoded>(codec: Codec<Encoded>, caller: Caller): Promise<Encoded> {
     const { bytes } = codec
     if (bytes !== undefined && bytes.body.byteLength > LARGE_BODY_BYTES)
-      // The other thread writes the same response as this codec would.
+      // The other thread returns the same response as this codec.
       return this.inferLarge(bytes, caller) as Promise<Encoded>
     return infer(codec, this.identity, this.runner, caller)
   }
@@ -158,8 +161,8 @@ export class LoadedModel {
   }
 
   /**
-   * Waits until it is decided whether requests with more rows than the known memory holds may be
-   * divided.
+   * Waits until it is known whether rows are independent. Only then may a request be divided that
+   * has more rows than fit into the known memory.
    * @throws {DeadlinePassed}
    */
   private async untilDecided({ trace, deadline }: Caller): Promise<void> {
@@ -177,7 +180,10 @@ export class LoadedModel {
       throw new Overloaded(`${this.queuedRows} rows are already waiting; try again later`)
   }
 
-  /** A thread writes JSON that would block other answers on this thread. */
+  /**
+   * Handles a request in another thread if writing its JSON would delay other responses on this
+   * thread.
+   */
   private answerElsewhere(
     size: AnswerSize | undefined,
     bytes: RequestBytes,
@@ -194,7 +200,7 @@ export class LoadedModel {
   ): Promise<LargeResponse['response']> {
     this.checkQueue()
     await this.admission.admit(size, caller)
-    // A small body lies in memory that it shares with others, so it is copied.
+    // A small body is part of a buffer that other bodies share, so copy it.
     return this.inferLarge({ ...bytes, body: Uint8Array.from(bytes.body) }, caller)
   }
 
@@ -230,7 +236,10 @@ export class LoadedModel {
     }
   }
 
-  /** @param ms the other thread's time, plus the request's wait for that thread */
+  /**
+   * Records metrics and statistics.
+   * @param ms the time in which the request waited for the other thread and was handled there
+   */
   private count({ runs, predicted, times }: LargeResponse, ms: number, { arrived }: Caller): void {
     const { metrics, statistics } = this.options
     for (const run of runs) {

@@ -8,7 +8,8 @@ import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
 export const functionVersion = manifest.version
 
 /**
- * Open Inference Protocol, "Server Metadata Response JSON Object". Lists only extensions that work.
+ * The server metadata (Open Inference Protocol, "Server Metadata Response JSON Object"). Only
+ * extensions that this server implements are listed.
  */
 export const serverMetadata = Object.freeze({
   name: manifest.name,
@@ -17,7 +18,7 @@ export const serverMetadata = Object.freeze({
 })
 
 /**
- * The model as callers see it (Open Inference Protocol, "Model Metadata Response JSON Object"). A
+ * Returns the model metadata (Open Inference Protocol, "Model Metadata Response JSON Object"). A
  * variable dimension is −1.
  */
 export const modelMetadata = (
@@ -34,14 +35,16 @@ export const modelMetadata = (
 
 const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
 
-/** A longer request is too long to copy and paste. */
+/**
+ * The largest number of elements and characters of an example that is still easy to copy and paste.
+ */
 const LONGEST_EXAMPLE = 2_000
 
 /**
- * A command that sends a request to this server, ready to paste into a shell.
- * @param url of the server, such as http://localhost:8080
- * @param wanted names of the outputs to request
- * @returns undefined if JSON cannot carry the request (FP16), or it would be too long
+ * Returns a shell command that sends a request to this server.
+ * @param url the URL of the server, for example http://localhost:8080
+ * @param wanted the names of the outputs to request
+ * @returns undefined if JSON cannot represent the request (FP16), or the command would be too long
  */
 export function curlCommand(
   url: string,
@@ -62,10 +65,10 @@ export const inferUrl = (url: string, modelName: string) =>
 export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 /**
- * An inference request for these inputs, as JSON text. Requests only outputs that JSON can carry
- * (not FP16).
- * @param wanted names of the outputs to request
- * @returns undefined if JSON cannot carry the inputs, or cannot carry any of the outputs
+ * Returns an inference request for these inputs as JSON text. It requests only outputs that JSON
+ * can represent (not FP16).
+ * @param wanted the names of the outputs to request
+ * @returns undefined if JSON cannot represent one of the inputs, or any of the outputs
  */
 export function requestJson(
   inputs: readonly Tensor[],
@@ -88,8 +91,8 @@ export function requestJson(
 }
 
 /**
- * Writes FP32 values as a person would: 5.1, not 5.099999904632568. Nine digits identify every FP32
- * value.
+ * Shortens FP32 values for people: 5.1 instead of 5.099999904632568. Nine digits identify every
+ * FP32 value.
  */
 function shortened(tensor: Tensor): Tensor {
   if (tensor.datatype !== 'FP32') return tensor

@@ -8,32 +8,35 @@ import { unreadable } from './file-kind.ts'
 import { findModel } from './find-model.ts'
 import { readSample, type SampleInput } from './sample.ts'
 
-/** The facts about a model that its folder gives before the graph is loaded. */
+/** The properties of a model that its folder defines before the graph is loaded. */
 export interface ModelFolder {
-  /** The .onnx file; external data lies beside it. */
+  /** The .onnx file. External data is in the same folder. */
   readonly file: string
   readonly name: string
   readonly version: string | undefined
-  /** The classes of a classifier, in the order of their index. */
+  /** The class names of a classifier, ordered by class index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
-  /** Names of the elements of an input's last dimension. */
+  /** The names of the elements of an input's last dimension. */
   readonly features: Features | undefined
-  /** model.json's `batch`: true declares that rows are independent; false never joins requests. */
+  /**
+   * The field `batch` of model.json. True declares that rows are independent; false means that
+   * requests are never joined.
+   */
   readonly batch: boolean | undefined
-  /** An input that suits the model, by input name. */
+  /** A sample that the model accepts: data by input name. */
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
-  /** The digests of the folder's files, except model.json. */
+  /** The digests of all files in the folder except model.json. */
   readonly sha256: Digests | undefined
-  /** The file of the author's own code. */
+  /** The file of the author's code. */
   readonly transform: string | undefined
-  /** A file of such code beside a stored model; it is not loaded. */
+  /** A file with code beside a stored model. This file is not loaded. */
   readonly ignoredTransform: string | undefined
 }
 
 /**
  * Reads MODEL_DIR: finds the model file and reads model.json.
- * @throws {Error} of one line if there is no model to serve or model.json is wrong
+ * @throws {Error} with a one-line message if there is no model or model.json is invalid
  */
 export function readModelFolder(config: Config): ModelFolder {
   const found = findModel(config.modelDir)
@@ -53,12 +56,12 @@ export function readModelFolder(config: Config): ModelFolder {
       json.features,
       isFeatures,
       'features',
-      'an array of different names, or an object of input name to such an array',
+      'an array of distinct names, or an object that maps input names to such arrays',
       path,
     ),
     batch: field(json.batch, isBoolean, 'batch', 'true or false', path),
     sample: readSample(
-      field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
+      field(json.sample, isRecord, 'sample', 'an object that maps input names to data', path),
       path,
     ),
     sha256,
@@ -67,7 +70,7 @@ export function readModelFolder(config: Config): ModelFolder {
   }
 }
 
-/** @throws {Error} if the digests omit code that was found without being named */
+/** @throws {Error} if sha256 in model.json does not cover code that was found without TRANSFORM */
 function checkCovered(
   transform: string | undefined,
   file: string,
@@ -76,17 +79,17 @@ function checkCovered(
   if (transform === undefined || sha256 === undefined) return
   if (dirname(transform) === dirname(file)) return
   throw new Error(
-    `model.json has sha256, which does not cover ${transform}; put it beside the model, name it by TRANSFORM, or set TRANSFORM=off`,
+    `sha256 in model.json does not cover ${transform}; put this file beside the model, set TRANSFORM to its path, or set TRANSFORM=off`,
   )
 }
 
-/** A single digest is that of the .onnx file. */
+/** Reads the digests by file name. A single digest belongs to the .onnx file. */
 function readDigests(value: unknown, file: string, path: string): ModelFolder['sha256'] {
   const digests = field(
     value,
     isDigests,
     'sha256',
-    '64 hexadecimal digits, or an object of file name to those',
+    '64 hexadecimal digits, or an object that maps file names to such digests',
     path,
   )
   return typeof digests === 'string' ? { [file]: digests } : digests
@@ -106,7 +109,7 @@ function readModelJson(path: string): Record<string, unknown> {
   } catch (error) {
     throw new Error(`${path} is not valid JSON: ${(error as Error).message}`)
   }
-  if (!isRecord(json)) throw new Error(`${path} must hold a JSON object`)
+  if (!isRecord(json)) throw new Error(`${path} must contain a JSON object`)
   return json
 }
 

@@ -9,7 +9,7 @@ const REASONS = {
   retired: 'the process is ending',
 }
 
-/** Whether the model accepts requests, and the callers that wait for it to load. */
+/** Tracks whether the model accepts requests, and the callers that wait for the model to load. */
 export class ModelState {
   private state: keyof typeof REASONS = 'loading'
   private readonly settled = Promise.withResolvers<void>()
@@ -22,7 +22,7 @@ export class ModelState {
     this.settled.promise.catch(() => {})
   }
 
-  /** The number of callers that wait for the model to load. */
+  /** The number of callers that are waiting for the model to load. */
   get waiting(): number {
     return this.callers
   }
@@ -31,7 +31,7 @@ export class ModelState {
     return this.state === 'retired'
   }
 
-  /** Why requests are not taken now; undefined while they are taken. */
+  /** The reason why requests are refused now; undefined while requests are accepted. */
   get notReady(): string | undefined {
     return REASONS[this.state]
   }
@@ -70,8 +70,9 @@ export class ModelState {
 }
 
 /**
- * @param deadline on performance.now()'s clock
- * @throws {DeadlinePassed} if the deadline passes first
+ * Waits for a promise until a deadline.
+ * @param deadline a time on performance.now()'s clock
+ * @throws {DeadlinePassed} if the deadline passes before the promise settles
  */
 export async function within(
   settled: Promise<void>,

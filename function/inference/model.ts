@@ -19,13 +19,13 @@ import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
 import type { Transformer } from './transformer.ts'
 
-/** Concurrent runs may together use this share of the memory that the loaded model leaves free. */
+/** The share of the free memory that all concurrent runs together may use. */
 const SHARE_OF_RUNS = 1 / 3
 
 /**
- * Divides the memory among runs: one in each worker, and one of a large request beside them, can be
- * in progress at the same time.
- * @returns the bytes that the loaded model leaves free
+ * Divides the memory among the runs that can be in progress at the same time: one run in each
+ * worker, and one run of a large request.
+ * @returns the number of bytes that the loaded model leaves free
  */
 function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config): number {
   const free = Math.max(0, memoryBytes - process.memoryUsage.rss())
@@ -34,52 +34,60 @@ function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config)
   return free
 }
 
-/** The one model that this process serves, from before it is loaded until the process ends. */
+/** The model that this process serves, before, while and after it is loaded. */
 export interface Model extends ModelFolder {
   /** Undefined until the model is loaded and warmed up. */
   readonly loaded: LoadedModel | undefined
-  /** Answers calls of the author's own code, if there is any and the model is loaded. */
+  /**
+   * Handles calls of the author's code. Undefined until the model is loaded, or if there is no such
+   * code.
+   */
   readonly transformer: Transformer | undefined
-  /** Why requests are not taken now; undefined while they are taken. */
+  /** The reason why requests are refused now; undefined while requests are accepted. */
   readonly notReady: string | undefined
-  /** True from {@link retire} on. */
+  /** True after {@link retire} was called. */
   readonly retired: boolean
-  /** Resolves with the reason when a run does not end and the process must be replaced. */
+  /**
+   * Resolves with the reason when a run exceeds its time limit and the process must be replaced.
+   */
   readonly whenStuck: Promise<string>
   readonly isStuck: boolean
   /** Whether requests share runs; decided after the model is ready. */
   readonly batching: Batching
-  /** Resolves once `batching` is decided, or the model could not be loaded. */
+  /** Resolves when `batching` is decided, or when loading failed. */
   readonly whenDecided: Promise<void>
-  /** The bytes of memory that the loaded model leaves free; infinite until it is loaded. */
+  /** The number of bytes that the loaded model leaves free; infinite until the model is loaded. */
   readonly freeBytes: number
   /**
-   * Rows waiting for a run. Requests that wait for the model to load, and large requests, count as
-   * one row each.
+   * The number of rows that are waiting for a run. Requests that wait for the model to load and
+   * large requests count as one row each.
    */
   readonly queuedRows: number
   readonly statistics: Statistics
-  /** The limit of one request. */
+  /** The largest JSON of one request, in bytes. */
   readonly maxJsonBytes: number
   /**
-   * Loads the model and warms it up. Whether requests share runs is decided afterwards.
-   * @throws {Error} of one line if the model cannot be served
+   * Loads the model and warms it up. Afterwards, `batching` is decided.
+   * @throws {Error} with a one-line message if the model cannot be served
    */
   load(): Promise<void>
   /**
-   * The loaded model. Waits for it while it loads.
+   * Returns the loaded model, and waits until it is loaded.
    * @throws {Overloaded} if too many requests are waiting
-   * @throws {DeadlinePassed} if loading takes longer than the caller's deadline
+   * @throws {DeadlinePassed} if the model is not loaded by the caller's deadline
    * @throws {NotReady} if the model could not be loaded
    */
   whenLoaded(caller: Caller): Promise<LoadedModel>
-  /** From now on the model reports that it is not ready; it still answers requests. */
+  /** Makes the model report that it is not ready. It still handles requests. */
   retire(): void
-  /** @throws {Error} if a run does not end: the process must be replaced by another program */
+  /**
+   * Closes the model and its threads.
+   * @throws {Error} if a run does not end, in which case the process must be replaced
+   */
   close(): Promise<void>
 }
 
-/** @returns the model, not yet loaded */
+/** Creates a model that is not yet loaded. */
 export function createModel(
   folder: ModelFolder,
   config: Config,
@@ -168,7 +176,7 @@ interface Opening extends Omit<TransformerOptions, 'loaded' | 'freeBytes' | 'run
   readonly whenDecided: Promise<void>
 }
 
-/** Loads and warms up the model, with the author's own code. */
+/** Warms up the model, and opens the author's code. */
 async function openModel(opening: Opening) {
   const { folder, config, metrics, statistics, log, check, executor, whenDecided } = opening
   metrics.mark('session')
@@ -189,8 +197,9 @@ async function openModel(opening: Opening) {
 }
 
 /**
- * Answers waiting requests first, because the proof takes 10 ms of a 95 ms startup. One turn
- * decodes them, one runs them, one writes their answers.
+ * Waits until waiting requests are handled. The proof would delay their responses by 10 ms, after a
+ * startup of 95 ms. Requests are decoded in the first turn of the event loop, run in the second
+ * turn, and encoded in the third turn.
  */
 async function waitingAnswered(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn()
@@ -207,8 +216,8 @@ interface Deciding {
 }
 
 /**
- * Decides whether requests share runs, and how many rows a run may have. Until then, each request
- * gets its own run.
+ * Decides whether requests share runs, and how many rows a run may have. Before this decision, each
+ * request has its own run.
  */
 async function decide(deciding: Deciding): Promise<void> {
   const { folder, check, loaded, executor, sizes, state, log } = deciding
@@ -220,19 +229,19 @@ async function decide(deciding: Deciding): Promise<void> {
     const session = new TriedSession(executor, () => state.retired)
     const { example } = loaded
     const fits = await learnExample(session, sizes, example)
-    // The example is tried beside other rows only if the memory has room for them.
+    // Test the example beside other rows only if there is enough memory for the other rows.
     loaded.batching = await decideBatching(folder, session, fits ? example : [], check)
     await learnRows(session, sizes, example)
-    // A process that is ending logs nothing more about its model.
+    // A process that is shutting down does not log the decision.
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
   } catch (error) {
-    log.error({ err: error }, 'batchability check failed')
+    log.error({ err: error }, 'the check for independent rows failed')
   }
 }
 
-/** A run that lasts longer than RUN_TIMEOUT_MS. */
+/** Records a run that exceeds RUN_TIMEOUT_MS. */
 class StuckRun {
-  /** Undefined while all runs end in time. */
+  /** The reason; undefined while no run has exceeded the limit. */
   reason: string | undefined
   private readonly first = Promise.withResolvers<string>()
   private readonly limitMs: number
@@ -255,7 +264,9 @@ class StuckRun {
   }
 }
 
-/** The model for runs that no caller requested, until the process ends. */
+/**
+ * A session for runs that no caller requested. It refuses runs while the process is shutting down.
+ */
 class TriedSession implements Pick<Session, 'signature' | 'run'> {
   readonly signature: Session['signature']
   private readonly executor: Executor
@@ -276,10 +287,10 @@ class TriedSession implements Pick<Session, 'signature' | 'run'> {
 const FIRST_TOLD_S = 10
 const TOLD_EACH_S = 60
 
-/** Logs progress if loading or warming up takes long, because nothing else would show it. */
+/** Logs a message at intervals while the model is loading, so that a slow startup is visible. */
 export function tellProgress(log: Log): { stop(): void } {
   const tell = (seconds: number) =>
-    log.info({ seconds }, `model still loading after ${seconds} s; requests wait`)
+    log.info({ seconds }, `the model is still loading after ${seconds} s; requests are waiting`)
   let seconds = FIRST_TOLD_S
   let timer = setTimeout(() => {
     tell(seconds)
@@ -309,10 +320,13 @@ function logCheck(check: GraphCheck, { execution }: Config, log: Log): void {
 
 function logLeftOut({ leftOut }: Executor, log: Log): void {
   for (const { name, why } of leftOut)
-    log.warn(`output "${name}" is not a tensor and is left out: ${why}`)
+    log.warn(`output "${name}" is not a tensor and is omitted: ${why}`)
 }
 
-/** model.json's description of the inputs. @throws {Error} of one line if it does not fit */
+/**
+ * Reads the sample and the feature names from model.json.
+ * @throws {Error} with a one-line message if they do not match the model
+ */
 const describeInputs = (executor: Executor, folder: ModelFolder) => ({
   example: readExample(executor, folder),
   features: featuresByInput(folder.features, executor.signature),
@@ -323,7 +337,9 @@ function readExample({ signature }: Executor, { sample }: ModelFolder): readonly
     return exampleInputs(signature, sample)
   } catch (error) {
     if (inferenceCodeOf(error) === 'BAD_REQUEST')
-      throw new Error(`model.json: the sample does not fit the model: ${(error as Error).message}`)
+      throw new Error(
+        `model.json: the sample does not match the model: ${(error as Error).message}`,
+      )
     throw error
   }
 }
@@ -340,7 +356,7 @@ async function warmUp(
     if (sample !== undefined)
       throw new Error(`the model failed on the sample in model.json: ${(error as Error).message}`)
     log.warn(
-      `warm-up with generated inputs failed; add a sample to model.json: ${(error as Error).message}`,
+      `the warm-up with generated inputs failed; add a sample to model.json: ${(error as Error).message}`,
     )
   }
 }

@@ -2,16 +2,16 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { Slices } from './slices.ts'
 
 /*
- * Reads an ONNX file without ONNX Runtime: the graph without its weights, which are skipped by
- * seeking. Files larger than 2 GiB can be read; external data is not opened. Field numbers are
- * those of onnx.proto.
+ * Reads the graph of an ONNX file without ONNX Runtime. The reader skips weights by seeking, so
+ * files larger than 2 GiB can be read. It does not open external data. Field numbers are those of
+ * onnx.proto.
  */
 
 export interface OnnxModel {
   readonly irVersion: number | undefined
-  /** Name and version of the program that wrote the file. */
+  /** The name and version of the program that wrote the file. */
   readonly producer: string
-  /** Version by domain; ONNX's own domain is `ai.onnx`. */
+  /** The opset versions by domain. ONNX's own domain is `ai.onnx`. */
   readonly opsets: ReadonlyMap<string, number>
   readonly graph: Graph
   readonly functions: readonly ModelFunction[]
@@ -27,15 +27,15 @@ export interface Graph {
 export interface Node {
   readonly name: string
   readonly operator: string
-  /** `ai.onnx` for ONNX's own domain. */
+  /** The domain of the operator; `ai.onnx` for ONNX's own domain. */
   readonly domain: string
-  /** '' stands for an optional input that is omitted. */
+  /** The input names; '' represents an omitted optional input. */
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
   readonly attributes: ReadonlyMap<string, Attribute>
 }
 
-/** A function defined in the file, which nodes call like an operator. */
+/** A function that the file defines and that nodes call like an operator. */
 export interface ModelFunction {
   readonly name: string
   readonly domain: string
@@ -43,7 +43,7 @@ export interface ModelFunction {
   readonly outputs: readonly string[]
   readonly nodes: readonly Node[]
   readonly opsets: ReadonlyMap<string, number>
-  /** Values of attributes that a call omits. */
+  /** The default values of attributes that a call omits. */
   readonly defaults: ReadonlyMap<string, Attribute>
 }
 
@@ -55,20 +55,23 @@ export interface Attribute {
   readonly texts?: readonly string[]
   readonly tensor?: TensorProto
   readonly graph?: Graph
-  /** In a function: the attribute of the call that gives the value. */
+  /** In a function, the name of the call's attribute that has the value. */
   readonly reference?: string
-  /** The values take more than {@link MOST_VALUE_BYTES} and were skipped. */
+  /** True if the values were skipped because they are longer than {@link MOST_VALUE_BYTES}. */
   readonly skipped?: true
 }
 
 export interface TensorProto {
   readonly name: string
-  /** TensorProto.DataType. */
+  /** A value of TensorProto.DataType. */
   readonly type: number
   readonly dims: readonly number[]
-  /** Integers, booleans and FP32 of at most {@link MOST_VALUE_BYTES}; undefined for all others. */
+  /**
+   * The elements of a tensor of integers, booleans or FP32 with at most {@link MOST_VALUE_BYTES}
+   * bytes; undefined for other tensors.
+   */
   readonly values?: readonly number[]
-  /** The file beside the model that holds the values. */
+  /** The file beside the model that contains the values. */
   readonly external?: {
     readonly location: string
     readonly offset: number
@@ -82,11 +85,17 @@ export interface ValueInfo {
   readonly type: ValueType
 }
 
-/** One kind is set, or none if the file gives no type. */
+/**
+ * The type of a value. At most one field is set; no field is set if the file does not specify the
+ * type.
+ */
 export interface ValueType {
   readonly tensor?: {
     readonly element: number
-    /** Each a number or a name ('' if it has no name); undefined if even their count is unknown. */
+    /**
+     * The dimensions as numbers or names ('' for a dimension without a name); undefined if even the
+     * number of dimensions is unknown.
+     */
     readonly dims: readonly (number | string)[] | undefined
   }
   readonly sequence?: ValueType
@@ -95,10 +104,13 @@ export interface ValueType {
   readonly optional?: ValueType
 }
 
-/** Values of weights are not read; values of shapes, axes and the like are smaller than this. */
+/**
+ * The largest size of values that are read. Weights are larger, and are skipped; shapes and axes
+ * are smaller.
+ */
 export const MOST_VALUE_BYTES = 4_096
 
-/** @throws {Error} of one line if the file cannot be read or is not an ONNX model */
+/** @throws {Error} with a one-line message if the file cannot be read or is not an ONNX model */
 export async function readOnnxModel(path: string): Promise<OnnxModel> {
   const bytes = new FileBytes(path)
   try {
@@ -112,9 +124,9 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
 export type Operator = Pick<Node, 'operator' | 'domain'>
 
 /**
- * The operators of the graph's own nodes, in order, and nothing else, which is cheaper than reading
- * the whole graph.
- * @throws {Error} of one line if the file cannot be read or is not an ONNX model
+ * Reads only the operators of the graph's own nodes, in order. This is faster than reading the
+ * entire graph.
+ * @throws {Error} with a one-line message if the file cannot be read or is not an ONNX model
  */
 export async function readOperators(path: string): Promise<readonly Operator[]> {
   const bytes = new FileBytes(path)
@@ -134,8 +146,9 @@ export async function readOperators(path: string): Promise<readonly Operator[]> 
 }
 
 /**
- * The names of graph inputs and outputs without a shape in the file. ONNX Runtime for Node reports
- * them as [], like a scalar, although they accept any rank; only the file shows the difference.
+ * Returns the names of graph inputs and outputs without a shape in the file. They accept any rank,
+ * but ONNX Runtime for Node reports their shape as [], like the shape of a scalar. Only the file
+ * shows the difference.
  */
 export async function readShapeless(path: string): Promise<ReadonlySet<string>> {
   const { graph } = await readOnnxModel(path)
@@ -145,7 +158,7 @@ export async function readShapeless(path: string): Promise<ReadonlySet<string>> 
   return new Set(shapeless.map(({ name }) => name))
 }
 
-/** Reads a file's bytes from a position, which moves forward. */
+/** Reads a file's bytes at a position that moves forward. */
 class FileBytes {
   readonly size: number
   at = 0
@@ -165,8 +178,9 @@ class FileBytes {
   }
 
   /**
-   * Reads a long file in slices, because the main thread serves requests meanwhile.
-   * @returns undefined while the slice is not over
+   * Divides the reading of a long file into slices, so that the main thread can handle requests
+   * between two slices.
+   * @returns undefined until the current slice is over
    */
   pause(): Promise<void> | undefined {
     return this.#slices.isOver ? this.#slices.next() : undefined
@@ -177,7 +191,7 @@ class FileBytes {
     return this.#window[this.at++ - this.#begins] as number
   }
 
-  /** Reads a varint as a signed 64-bit integer; beyond 2^53 the nearest number. */
+  /** Reads a varint as a signed 64-bit integer. Numbers beyond 2^53 are rounded. */
   varint(): number {
     let value = 0
     for (let shift = 0; shift < 63; shift += 7) {
@@ -186,8 +200,8 @@ class FileBytes {
       value += (byte & 0x7f) * 2 ** shift
       if (byte < 0x80) return value
     }
-    if (this.byte() !== 1) throw new Error('it holds a number of more than 64 bits')
-    // A negative number: read its complement, which is exact near zero.
+    if (this.byte() !== 1) throw new Error('the file contains a number of more than 64 bits')
+    // The number is negative. Read its complement, which is exact near zero.
     this.at -= 10
     let negative = 0
     for (let shift = 0; shift < 63; shift += 7) negative += (~this.byte() & 0x7f) * 2 ** shift
@@ -195,9 +209,9 @@ class FileBytes {
     return -negative - 1
   }
 
-  /** Returns bytes that are valid only until the next call. */
+  /** Returns the next bytes. They are valid only until the next call. */
   take(length: number): Buffer {
-    if (this.at + length > this.size) throw new Error('it is cut off')
+    if (this.at + length > this.size) throw new Error('the file is truncated')
     if (length > this.#window.length) this.#window = Buffer.allocUnsafe(length)
     if (this.at < this.#begins || this.at + length > this.#ends) this.#read()
     const from = this.at - this.#begins
@@ -209,7 +223,7 @@ class FileBytes {
     return this.take(length).toString('utf8')
   }
 
-  /** Fills the window from the position on, as far as the file goes. */
+  /** Fills the window from the current position, up to the end of the file. */
   #read(): void {
     const window = this.#window
     this.#begins = this.at
@@ -220,11 +234,14 @@ class FileBytes {
       if (length === 0) break
       this.#ends += length
     }
-    if (this.#ends === this.#begins) throw new Error('it is cut off')
+    if (this.#ends === this.#begins) throw new Error('the file is truncated')
   }
 }
 
-/** The position of a message's field in the file: its tag, its value and its end. */
+/**
+ * The position of a message's field in the file: the start of its tag, the start of its value, and
+ * its end.
+ */
 export interface Place {
   readonly number: number
   readonly begin: number
@@ -232,7 +249,7 @@ export interface Place {
   readonly end: number
 }
 
-/** The fields of the message between two positions of a file. */
+/** Returns the fields of the message between two positions of a file. */
 export function fieldsIn(path: string, from: number, end: number): Place[] {
   const bytes = new FileBytes(path)
   try {
@@ -246,48 +263,50 @@ export function fieldsIn(path: string, from: number, end: number): Place[] {
   }
 }
 
-/** One field of a message: a number, or `length` bytes from the position on. */
+/** A field of a message: either a number, or `length` bytes from the current position. */
 interface Field {
   readonly number: number
-  /** The position of its tag. */
+  /** The position of the field's tag. */
   readonly begin: number
   readonly value: number
-  /** 0 if the field is a number. */
+  /** The number of bytes of the field; 0 if the field is a number. */
   readonly length: number
   readonly isMessage: boolean
 }
 
 /**
- * The fields of a message that ends at `end`. The consumer may read or skip a field's bytes: the
- * next field is found either way.
+ * Yields the fields of a message that ends at `end`. The consumer may read or skip the bytes of a
+ * field; the next field is found in both cases.
  */
 function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
-  if (end > bytes.size) throw new Error('it is cut off')
+  if (end > bytes.size) throw new Error('the file is truncated')
   while (bytes.at < end) {
     const begin = bytes.at
     const tag = bytes.varint()
     const number = Math.floor(tag / 8)
-    if (number === 0) throw new Error('it holds a field without a number')
+    if (number === 0) throw new Error('a field number is missing')
     const length = lengthOf(tag % 8, bytes)
     if (length === undefined) {
       const value = bytes.varint()
       yield { number, begin, value, length: 0, isMessage: false }
     } else {
       const next = bytes.at + length
-      if (next > end) throw new Error('it is cut off')
+      if (next > end) throw new Error('the file is truncated')
       yield { number, begin, value: 0, length, isMessage: tag % 8 === 2 }
       bytes.at = next
     }
   }
 }
 
-/** The length of a field by its wire type; undefined for a varint, which has its own end. */
+/**
+ * Returns the length of a field by its wire type; undefined for a varint, which marks its own end.
+ */
 function lengthOf(wireType: number, bytes: FileBytes): number | undefined {
   if (wireType === 0) return undefined
   if (wireType === 1) return 8
   if (wireType === 2) return bytes.varint()
   if (wireType === 5) return 4
-  throw new Error(`it holds a field of the unknown kind ${wireType}`)
+  throw new Error(`a field has the unknown wire type ${wireType}`)
 }
 
 const domainName = (domain: string) => (domain === '' ? 'ai.onnx' : domain)
@@ -303,12 +322,12 @@ async function readModel(bytes: FileBytes): Promise<OnnxModel> {
     if (number === 1) irVersion = value
     else if (number === 2 || number === 3) producer[number - 2] = bytes.text(length)
     else if (number === 7) {
-      if (graph !== undefined) throw new Error('it holds two graphs')
+      if (graph !== undefined) throw new Error('the file contains two graphs')
       graph = await readGraph(bytes, end)
     } else if (number === 8) readOpset(bytes, end, opsets)
     else if (number === 25) functions.push(await readFunction(bytes, end))
   }
-  if (graph === undefined) throw new Error('it holds no graph')
+  if (graph === undefined) throw new Error('the file contains no graph')
   return { irVersion, producer: producer.filter(Boolean).join(' '), opsets, graph, functions }
 }
 
@@ -329,7 +348,10 @@ async function readGraph(bytes: FileBytes, end: number): Promise<Graph> {
   return { nodes, initializers, inputs, outputs }
 }
 
-/** Inputs, outputs, name, operator and domain of a NodeProto. Other texts may be long. */
+/**
+ * The field numbers of a NodeProto's inputs, outputs, name, operator and domain. Other texts may be
+ * long, and are skipped.
+ */
 const NODE_TEXTS = [1, 2, 3, 4, 7]
 
 async function readNode(bytes: FileBytes, end: number): Promise<Node> {
@@ -399,7 +421,10 @@ function readOpset(bytes: FileBytes, end: number, opsets: Map<string, number>): 
   opsets.set(domainName(domain), version)
 }
 
-/** Lists that rules read or count, whatever their length. */
+/**
+ * The attributes whose lists are always read, whatever their length, because rules use their values
+ * or counts.
+ */
 const WHOLE_ATTRIBUTES = new Set([
   'pool_strings',
   'cats_strings',
@@ -409,7 +434,7 @@ const WHOLE_ATTRIBUTES = new Set([
   'classlabels_ints',
 ])
 
-/** AttributeProto.type; the values FLOAT and INT. */
+/** The field number of AttributeProto.type, and its values FLOAT and INT. */
 const KIND = 20
 const NUMBER_KINDS = [1, 2]
 
@@ -433,7 +458,7 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
     await bytes.pause()
   }
   return {
-    // proto3 writers omit a 0.
+    // proto3 writers omit the value 0.
     ...(NUMBER_KINDS.includes(kind) && attribute.reference === undefined && { number: 0 }),
     ...attribute,
     ...(numbers.length > 0 && { numbers }),
@@ -441,7 +466,9 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
   }
 }
 
-/** Reads one value of an AttributeProto by its field number; ignores fields that no rule uses. */
+/**
+ * Reads one value of an AttributeProto by its field number. Fields that no rule uses are ignored.
+ */
 async function readSingle(
   bytes: FileBytes,
   { number, value, length }: Field,
@@ -458,10 +485,10 @@ async function readSingle(
   return number >= 10 && number <= 15 && number !== 13 ? { skipped: true } : {}
 }
 
-/** The count of numbers read at a time. */
+/** The number of values that are read before a pause. */
 const NUMBERS_AT_A_TIME = 4_096
 
-/** Reads repeated numbers, packed or one per field, of any count. */
+/** Reads any number of repeated values, either packed or one per field. */
 async function readMany(
   bytes: FileBytes,
   field: Field,
@@ -475,7 +502,7 @@ async function readMany(
   } while (bytes.at < end)
 }
 
-/** Reads the next repeated numbers, packed or one per field. */
+/** Reads the next repeated values, either packed or one per field. */
 function readNumbers(
   bytes: FileBytes,
   { value, length, isMessage }: Field,
@@ -506,7 +533,7 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
     else if (number === 13) readEntry(bytes, bytes.at + length, entries)
     else if (number === 14) isExternal = value === 1
     else if (number !== 12) isKnown = readValues(bytes, field, type, values) && isKnown
-    // Each text is a field of its own.
+    // Each text is a separate field, so there may be many fields.
     const pause = bytes.pause()
     if (pause !== undefined) await pause
   }
@@ -522,7 +549,7 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
   return isKnown && values.length === count ? { name, type, dims, values } : { name, type, dims }
 }
 
-/** TensorProto.DataType: size and reader of the types whose small values are read. */
+/** The element size and reader of each datatype whose values are read, by TensorProto.DataType. */
 const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: number) => number]>> = {
   1: [4, (raw, at) => raw.readFloatLE(at)],
   2: [1, (raw, at) => raw.readUInt8(at)],
@@ -532,7 +559,10 @@ const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: numbe
   9: [1, (raw, at) => raw.readUInt8(at)],
 }
 
-/** @returns whether the values were read: only a few integers, booleans or FP32 values are */
+/**
+ * Reads the values of a tensor if they are short lists of integers, booleans or FP32 values.
+ * @returns whether the values were read
+ */
 function readValues(bytes: FileBytes, field: Field, type: number, into: number[]): boolean {
   const { number, length } = field
   const reader = READERS[type]
@@ -549,14 +579,14 @@ function readValues(bytes: FileBytes, field: Field, type: number, into: number[]
   return true
 }
 
-/** StringStringEntryProto: key 1, value 2. */
+/** Reads a StringStringEntryProto: key 1, value 2. */
 function readEntry(bytes: FileBytes, end: number, into: Map<string, string>): void {
   const texts = ['', '']
   for (const { number, length } of fields(bytes, end)) texts[number - 1] = bytes.text(length)
   into.set(texts[0] as string, texts[1] as string)
 }
 
-/** SparseTensorProto: values 1 (which carries the name), dims 3. */
+/** Reads a SparseTensorProto: values 1 (which contain the name), dims 3. */
 async function readSparseTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
   const dims: number[] = []
   let values: TensorProto = { name: '', type: 0, dims: [] }
@@ -578,7 +608,7 @@ function readValueInfo(bytes: FileBytes, end: number): ValueInfo {
   return { name, type }
 }
 
-/** TypeProto: tensor 1, sequence 4, map 5, sparse tensor 8, optional 9. */
+/** Reads a TypeProto: tensor 1, sequence 4, map 5, sparse tensor 8, optional 9. */
 function readType(bytes: FileBytes, end: number): ValueType {
   for (const { number, length } of fields(bytes, end)) {
     const until = bytes.at + length
@@ -606,7 +636,7 @@ function readTensorType(bytes: FileBytes, end: number): NonNullable<ValueType['t
   return { element, dims }
 }
 
-/** TensorShapeProto.dim 1: dim_value 1 or dim_param 2. */
+/** Reads a TensorShapeProto: dim 1, which contains dim_value 1 or dim_param 2. */
 function readShape(bytes: FileBytes, end: number): (number | string)[] {
   const dims: (number | string)[] = []
   for (const { number, length } of fields(bytes, end)) {

@@ -1,4 +1,4 @@
-/** TensorProto.DataType (onnx.proto) by number, named as in ONNX's type strings. */
+/** The names of TensorProto.DataType (onnx.proto) by number, as in ONNX's type strings. */
 const ELEMENTS = [
   ...['undefined', 'float', 'uint8', 'int8', 'uint16', 'int16', 'int32', 'int64', 'string'],
   ...['bool', 'float16', 'double', 'uint32', 'uint64', 'complex64', 'complex128', 'bfloat16'],
@@ -6,6 +6,9 @@ const ELEMENTS = [
   ...['float4e2m1', 'float8e8m0', 'uint2', 'int2', 'float6e2m3', 'float6e3m2'],
 ]
 
-/** The name of an element type in onnx.proto, or its number if a later version defined it. */
+/**
+ * Returns the name of an element type in onnx.proto, or the number of a type that a later version
+ * defines.
+ */
 export const elementName = (number: number | undefined): string =>
   ELEMENTS[number ?? 0] ?? `type ${number}`

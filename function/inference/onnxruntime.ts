@@ -4,32 +4,33 @@ import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * ONNX Runtime's native half, called as onnxruntime-node calls it (its dist/backend.js and
- * dist/binding.js). It is not a public interface: package.json pins the version, and
- * test/inference/onnxruntime.test.ts shows changes in a new one. The JavaScript half is not used:
- * it delays each run by a setImmediate, so that the time of a run includes that of the event loop,
- * and requests that arrive in that turn miss the run; it also makes a Tensor of each output, and
- * for FP16 a Float16Array that the native half cannot read.
+ * Calls ONNX Runtime's native binding in the same way as onnxruntime-node does in its
+ * dist/backend.js and dist/binding.js. The binding is not a public interface, so package.json pins
+ * its version, and test/inference/onnxruntime.test.ts detects changes in a new version. The
+ * JavaScript part of onnxruntime-node is not used, for two reasons. It delays each run by a
+ * setImmediate, so that the time of a run includes other work of the event loop, and requests that
+ * arrive during the delay miss the run. It also creates a Tensor for each output, and for FP16 a
+ * Float16Array that the native binding cannot read.
  */
 
-/** One tensor as the native half takes and returns it. */
+/** A tensor in the form that the native binding accepts and returns. */
 export interface NativeTensor {
-  /** onnxruntime-node's name of the datatype. */
+  /** The name of the datatype in onnxruntime-node. */
   readonly type: string
   readonly data: ArrayBufferView | readonly string[]
   readonly dims: readonly number[]
   readonly location?: 'cpu'
 }
 
-/** An input or output of the graph. */
+/** The native binding's description of a graph input or output. */
 export interface NativeMetadata {
   readonly name: string
   readonly isTensor: boolean
-  /** TensorProto.DataType (onnx.proto). */
+  /** A value of TensorProto.DataType (onnx.proto). */
   readonly type: number
-  /** -1 for a variable dimension. */
+  /** The dimensions; −1 for a variable dimension. */
   readonly shape: readonly number[]
-  /** The graph's names of variable dimensions; '' for all others. */
+  /** The names of variable dimensions in the graph; '' for other dimensions. */
   readonly symbolicDimensions: readonly string[]
 }
 
@@ -43,7 +44,10 @@ export interface NativeSession {
   ): void
   readonly inputMetadata: readonly NativeMetadata[]
   readonly outputMetadata: readonly NativeMetadata[]
-  /** Blocks the calling thread until it is done. @param fetches the requested outputs, each null */
+  /**
+   * Runs the model, and blocks the calling thread during the run.
+   * @param fetches an object with the requested output names as keys and null values
+   */
   run(
     feeds: Readonly<Record<string, NativeTensor>>,
     fetches: Readonly<Record<string, null>>,
@@ -61,7 +65,7 @@ interface Binding {
   readonly InferenceSession: new () => NativeSession
 }
 
-/** The native half creates an object of this class for each output. */
+/** The native binding creates an object of this class for each output. */
 class Output implements NativeTensor {
   readonly type: string
   readonly data: ArrayBufferView | readonly string[]
@@ -75,27 +79,29 @@ class Output implements NativeTensor {
 }
 
 /**
- * Fatal only: failed runs are reported to their callers; ONNX Runtime would also write them to
- * standard error, in colour.
+ * The log level at which ONNX Runtime logs only fatal errors. Failed runs are reported to their
+ * callers, so ONNX Runtime does not need to write them to standard error as well.
  */
 export const LOG_LEVEL = 4
 
 /**
- * The locale en_US.UTF-8, included in the build: text operators need it, and slim images have only
- * C.UTF-8.
+ * The folder of the locale en_US.UTF-8, which the build includes. Text operators need this locale,
+ * but slim images contain only C.UTF-8.
  */
 const LOCALES = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../../build/locale' : './locale', import.meta.url),
 )
-/** If LOCPATH is set, glibc ignores this file, which holds a system's installed locales. */
+/** The file with the system's installed locales. glibc ignores this file if LOCPATH is set. */
 const LOCALES_OF_SYSTEM = '/usr/lib/locale/locale-archive'
 
 /**
- * Sets the environment variables that ONNX Runtime reads. Call it before the library is loaded, on
- * the main thread: only its process.env changes the process environment.
+ * Sets the environment variables that ONNX Runtime reads. Call this function on the main thread,
+ * because only the main thread's process.env changes the process environment, and before the
+ * library is loaded.
  */
 export function setEnvironment(): void {
-  // Otherwise version 1.30 writes a device id under the home folder, and starts 5 ms later.
+  // Without this setting, version 1.30 writes a device id to the home folder, and startup takes 5
+  // ms longer.
   process.env.ORT_DISABLE_TELEMETRY = '1'
   const isOurs = process.env.LOCPATH === undefined && !existsSync(LOCALES_OF_SYSTEM)
   if (isOurs && existsSync(LOCALES)) process.env.LOCPATH = LOCALES
@@ -111,15 +117,15 @@ function loadBinding(): Binding {
     const [reason] = (error as Error).message.split('\n')
     throw new Error(
       (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND'
-        ? `${file} is missing: "npm ci" installs it, for the platform it runs on`
+        ? `${file} is missing; run "npm ci" on this platform to install it`
         : `ONNX Runtime cannot be loaded: ${reason}`,
     )
   }
 }
 
 /**
- * A session without a model. The first one loads the library, which takes about 20 ms, and its
- * environment, 25 ms more.
+ * Creates a session without a model. The first call loads the library, which takes about 20 ms, and
+ * creates ONNX Runtime's environment, which takes another 25 ms.
  * @throws {Error} if there is no library for this platform
  */
 export function createNativeSession(): NativeSession {

@@ -1,4 +1,7 @@
-/** The weight of finished runs halves in this time; FORGET_MS without a run clears it. */
+/**
+ * The time in which the weight of finished runs halves. After FORGET_MS without a run, finished
+ * runs no longer count.
+ */
 const HALF_LIFE_MS = 1_000
 const FORGET_MS = 2_000
 
@@ -8,9 +11,9 @@ export interface Going {
   readonly beganAt: number
 }
 
-/** Measures how fast runs are now. Times are on performance.now()'s clock. */
+/** Measures the current speed of runs. All times are on performance.now()'s clock. */
 export class Pace {
-  /** Runs of the last seconds. */
+  /** The weighted number of runs in the last seconds, their rows and their durations. */
   #runs = 0
   #rows = 0
   #ms = 0
@@ -33,16 +36,18 @@ export class Pace {
     this.#endedAt = endedAt
   }
 
-  /** The time of a failed run teaches nothing. */
+  /** Removes a failed run, whose duration is not counted. */
   failed(run: Going): void {
     this.#going.delete(run)
   }
 
   /**
-   * The least time that these runs take one after the other, in milliseconds. A run with more rows
-   * than recent ones takes at least as long as they did; one with fewer takes at least its share.
-   * Runs in progress count with the time they have taken so far.
-   * @param rows total of all these runs
+   * Returns the least time in milliseconds that the waiting runs take one after the other. A run
+   * with more rows than recent runs takes at least as long as recent runs; a run with fewer rows
+   * takes at least a proportional share of that time. Runs in progress count with their duration so
+   * far.
+   * @param runs the number of waiting runs
+   * @param rows the total number of rows in these runs
    */
   leastMs(runs: number, rows: number): number {
     let ms = 0

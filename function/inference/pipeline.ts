@@ -9,35 +9,44 @@ import { Slices } from './slices.ts'
 import { noTimes, type RequestTimes } from './statistics.ts'
 
 /**
- * The place where requests run: the queue of the main thread, or directly the session of a worker
+ * Runs requests, either through the queue of the main thread or directly in the session of a worker
  * thread.
  */
 export interface Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits
-  /** The names of a classifier's classes, if the model folder gives them. */
+  /** The names of a classifier's classes, if the model folder defines these names. */
   readonly labels: readonly string[]
-  /** Whether the request is a single run that is answered here. Absent if that is never so. */
+  /**
+   * Whether the request is a single run that is handled on this thread. A runner without this
+   * method has no such requests.
+   */
   isPlain?(request: InferenceRequest): boolean
-  /** Answers a request elsewhere; undefined if it is answered here. */
+  /**
+   * Handles a request in another thread. Returns undefined if the request is handled on this
+   * thread.
+   */
   answerElsewhere?(
     request: InferenceRequest,
     bytes: RequestBytes,
     caller: Caller,
   ): Promise<unknown> | undefined
   /**
-   * The runs of one request, each requested when the one before has ended: the whole request, or
-   * some of its rows at a time.
+   * Returns the runs of one request: the entire request, or several parts of its rows. Each run is
+   * requested after the previous run has ended.
    */
   runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest>
   /**
-   * @param times receives the times of the run
+   * @param times receives the durations of the run
    * @returns the requested outputs, in that order
    */
   run(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<readonly Tensor[]>
-  /** Receives the number of rows that got a label, if the model is a classifier. */
+  /** Receives the number of rows with a predicted label, if the model is a classifier. */
   predicted(label: string, rows: number): void
-  /** The whole request succeeded. @param ended on performance.now()'s clock */
+  /**
+   * Called when all runs of a request succeeded.
+   * @param ended a time on performance.now()'s clock
+   */
   succeeded(times: RequestTimes, caller: Caller, ended: number): void
 }
 
@@ -48,7 +57,7 @@ export interface ModelIdentity {
   readonly labels: readonly string[]
 }
 
-/** The outputs, as classes if the request asks for them. */
+/** Returns the outputs, converted to classes where the request specifies classes. */
 function asClasses(
   outputs: readonly Tensor[],
   requested: readonly RequestedOutput[],
@@ -67,7 +76,10 @@ function asClasses(
 
 const wantsNoClasses = ({ classes }: RequestedOutput) => classes === undefined
 
-/** Counts and writes the outputs of a run. @returns the steps of writing, if that takes long */
+/**
+ * Counts the predictions of a run and writes its outputs.
+ * @returns the steps of writing if writing takes long
+ */
 function write(
   outputs: readonly Tensor[],
   encoder: Encoder<unknown>,
@@ -79,7 +91,7 @@ function write(
 }
 
 /**
- * Decodes, runs and encodes every inference, for all protocols and on any thread.
+ * Decodes, runs and encodes an inference request. All protocols and all threads use this function.
  * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
  */
 export async function infer<Encoded>(
@@ -93,9 +105,9 @@ export async function infer<Encoded>(
   trace?.enter('decode')
   const began = performance.now()
   const decoded = codec.decode(runner.signature)
-  // Awaited only if needed: an await costs each request a microtask turn.
+  // Await only a promise, because each await costs a microtask turn.
   const request = decoded instanceof Promise ? await decoded : decoded
-  // A small request is completed in one turn.
+  // A small request needs no slices.
   let slices: Slices | undefined
   const steps = codec.readData?.()
   if (steps !== undefined) {
@@ -106,7 +118,7 @@ export async function infer<Encoded>(
   const isPlain = runner.isPlain?.(request) === true
   const { bytes } = codec
   const elsewhere = !isPlain && bytes && runner.answerElsewhere?.(request, bytes, caller)
-  // The other thread writes the same response as this codec would.
+  // The other thread returns the same response as this codec.
   if (elsewhere) return elsewhere as Promise<Encoded>
   const encoder = codec.encoder(request, runner.limits)
   let ran = began

@@ -1,6 +1,6 @@
-/* Writes the fields of a protocol buffers message. */
+/* Writes the fields of a Protocol Buffers message. */
 
-/** A message within a message. */
+/** Writes a message as a field of another message. */
 export const message = (number: number, fields: readonly Buffer[]) =>
   field(number, Buffer.concat(fields))
 

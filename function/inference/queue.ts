@@ -9,22 +9,23 @@ import { Line } from './line.ts'
 export interface QueueLimits {
   readonly maxBatchRows: number
   readonly maxQueueRows: number
-  /** Also limits the total bytes of all waiting tensors. */
+  /** The limit of one body, and of the total bytes of all waiting tensors. */
   readonly maxBodyBytes: number
 }
 
-/** The most rows of one run, with inputs such as these, that the memory allows. */
+/** Returns the largest number of rows with such inputs for which one run has enough memory. */
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /**
- * After checking n jobs, wait n times this long before the next check. Checking a job takes some
- * ten nanoseconds, so checks take at most about a hundredth of the time.
+ * The pause before the next check, per checked job. Checking a job takes about ten nanoseconds, so
+ * checks take at most about 1% of the time.
  */
 const PAUSE_MS = 1e-3
 
 /**
- * Requests that wait for a run, the oldest first. Limits their number, and ends each at its
- * deadline. The cost per request does not depend on the number of waiting requests.
+ * A queue of requests that wait for a run, in order of arrival. It limits their number, and rejects
+ * each request at its deadline. The cost per request does not depend on the number of waiting
+ * requests.
  */
 export class Queue {
   private readonly limits: QueueLimits
@@ -34,9 +35,9 @@ export class Queue {
   private rowCount = 0
   private byteCount = 0
   private runCount = 0
-  /** How often a job's sender differs from that of the job before it. */
+  /** The number of jobs whose sender differs from the sender of the previous job. */
   private senderChanges = 0
-  /** No job has an earlier deadline. */
+  /** A lower bound of the deadlines of all jobs. */
   private earliest = Number.POSITIVE_INFINITY
   private nextLook = 0
   private alarm: NodeJS.Timeout | undefined
@@ -52,12 +53,12 @@ export class Queue {
     this.mostRows = mostRows
   }
 
-  /** Rows waiting now. */
+  /** The number of rows that are waiting now. */
   get rows(): number {
     return this.rowCount
   }
 
-  /** The least number of runs that the waiting requests need. */
+  /** The smallest number of runs in which the waiting requests fit. */
   get runs(): number {
     return this.runCount
   }
@@ -67,15 +68,15 @@ export class Queue {
   }
 
   /**
-   * A request or batch of events larger than the whole queue could never be admitted, so it is
-   * admitted while no other client waits.
-   * @throws {Overloaded} if there is no room
+   * Checks that the queue has room. A request or batch of events larger than the entire queue is
+   * admitted while no other client waits: otherwise, it could never be admitted.
+   * @throws {Overloaded} if the queue has no room
    */
   checkRoom(rows: number, bytes: number, caller: Caller): void {
     const { maxQueueRows, maxBodyBytes } = this.limits
     if (this.rowCount + rows <= maxQueueRows && this.byteCount + bytes <= maxBodyBytes) return
     if (this.isAllOf(senderOf(caller))) return
-    // Jobs of callers that hung up must not keep others out for long.
+    // Remove jobs whose callers hung up, so that they do not block other callers for long.
     this.earliest = 0
     this.watchDeadlines()
     throw new Overloaded(
@@ -94,8 +95,8 @@ export class Queue {
   }
 
   /**
-   * Takes the oldest request and those that may be joined to it, in order, up to the limits of rows
-   * and memory.
+   * Removes and returns the oldest request and the requests that may be joined with it, in order of
+   * arrival, up to the limits of rows and memory.
    */
   takeBatch(): Job[] {
     const batch: Job[] = []
@@ -118,7 +119,7 @@ export class Queue {
     return batch
   }
 
-  /** Answers callers behind a long run at their deadline, not at the end of the run. */
+  /** Sets a timer that rejects requests at their deadline, even during a long run. */
   watchDeadlines(): void {
     if (this.isEmpty) return
     const at = Math.max(this.earliest, this.nextLook)

@@ -1,6 +1,9 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** Replaces bytes that were not UTF-8, unless the original text contains it. */
+/**
+ * The character that replaces bytes that are not UTF-8. The original text may also contain this
+ * character.
+ */
 const REPLACEMENT = '\ufffd'
 
 export const isReplaced = (text: string) => text.includes(REPLACEMENT)

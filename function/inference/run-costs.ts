@@ -1,25 +1,26 @@
 /**
- * A run on the main thread blocks everything else, so it must be clearly shorter than the 10 ms
- * that a probe may wait (docs/performance.md). Handing a run to a worker costs about 0.1 ms.
- * Measured as CPU time, because other processes may take the CPU during any run.
+ * The CPU time above which a run is slow. A run on the main thread blocks all other work, so it
+ * must be clearly shorter than the 10 ms that a probe may wait (docs/performance.md). Passing a run
+ * to a worker costs about 0.1 ms. CPU time is measured because other processes may use the CPU
+ * during a run.
  */
 export const SLOW_RUN_MS = 5
 
-/** The first run of a session also initializes ONNX Runtime. */
+/** The limit of the first run of a session, which also initialises ONNX Runtime. */
 const FIRST_RUN_MS = 20
 
 /**
- * A plain operator reads each number of the file at most once per input element, at about 1 ns. If
- * both together stay below this number, the run cannot be slow.
+ * A plain operator reads each number in the file at most once per input element, in about 1 ns. If
+ * the product of both counts is below this limit, the run cannot be slow.
  */
 const PLAIN_NUMBERS = SLOW_RUN_MS * 1e6
 const BYTES_A_NUMBER = 4
 
-/** The most sizes of fast runs that are remembered. */
+/** The largest number of remembered sizes of fast runs. */
 const MOST_SIZES = 1_024
 
 /**
- * The known cost of runs on one thread, by the number of input elements. The work of the graph
+ * The known cost of runs on one thread, by the number of input elements. The cost of such a graph
  * depends on shapes alone.
  */
 export class RunCosts {
@@ -29,13 +30,13 @@ export class RunCosts {
   private readonly fast = new Set<number>()
   private isSuspected = false
 
-  /** @param plainBytes size of the file if all operators are plain */
+  /** @param plainBytes the size of the file if all its operators are plain */
   constructor(plainBytes: number | undefined) {
     this.plainElements =
       plainBytes === undefined ? 0 : (PLAIN_NUMBERS * BYTES_A_NUMBER) / Math.max(plainBytes, 1)
   }
 
-  /** Whether a run with this many elements may cost more than any before. */
+  /** Whether a run with this many elements may cost more than all previous runs. */
   isUnknown(elements: number): boolean {
     return elements > this.most && !this.isPlain(elements)
   }
@@ -52,8 +53,8 @@ export class RunCosts {
 
   /**
    * Records a run.
-   * @returns whether it shows that the model is slow. For a size that was fast before, two slow
-   * runs in a row are needed: V8 may have collected garbage during one.
+   * @returns whether this run shows that the model is slow. If runs of this size were fast before,
+   * two consecutive slow runs are needed, because V8 may have collected garbage during one of them.
    */
   showsSlow(elements: number, cpuMs: number): boolean {
     const limit = this.hasRun ? SLOW_RUN_MS : FIRST_RUN_MS
@@ -75,8 +76,8 @@ export const elementsOf = (inputs: readonly { readonly data: ArrayLike<unknown> 
   inputs.reduce((sum, { data }) => sum + data.length, 0)
 
 /**
- * The CPU time that this thread has used. Node 22 reports only that of the whole process, so a run
- * looks slower there while other threads work.
+ * Returns the CPU time that this thread has used, in milliseconds. Node 22 reports only the CPU
+ * time of the entire process, so a run seems slower on Node 22 while other threads are working.
  */
 export function cpuMs(): number {
   const { user, system } = (process.threadCpuUsage ?? process.cpuUsage)()

@@ -14,65 +14,75 @@ export interface OutputSize {
   readonly bytes: number
 }
 
-/** The memory that runs with one shape of rows have taken so far. */
+/** The memory that runs with rows of one shape have used so far. */
 interface Seen {
-  /** The most rows of a run so far. */
+  /** The largest number of rows of a run so far. */
   rows: number
-  /** No larger run takes more than this per row. */
+  /** An upper bound of the bytes per row in larger runs. */
   rowBytes: number
   /** The size of one row, by output name. */
   readonly outputs: Map<string, OutputSize>
-  /** Runs with up to this many rows are neither held back nor counted. */
+  /** The largest number of rows of a run that needs no memory check. */
   plainRows: number
 }
 
-/** The most shapes of rows that are remembered: callers choose the shapes. */
+/**
+ * The largest number of row shapes that are remembered. A limit is needed because callers choose
+ * the shapes.
+ */
 const MOST_SHAPES = 1_000
 
-/** When a run ends, its outputs exist twice: in ONNX Runtime and as JavaScript's copy. */
+/**
+ * The number of copies of a run's outputs when the run ends: one in ONNX Runtime, and one in
+ * JavaScript.
+ */
 const COPIES = 2
 
 /**
- * Outputs up to this size are not counted before their run: as many as may wait (MAX_QUEUE_ROWS,
- * 4096) take 16 MiB.
+ * The largest size of outputs whose memory is not counted before the run. The outputs of all
+ * requests that may wait (MAX_QUEUE_ROWS, 4096) then take at most 16 MiB.
  */
 export const PLAIN_BYTES = 4096
 
-/** Matches names that stand for one size; "?" and blanks do not. */
+/** Matches names of dimensions that share one size. "?" and blanks do not match. */
 const BINDS = /[^\s?]/
 
-/** The memory of the process outside JavaScript: mostly ONNX Runtime's. */
+/** Returns the memory of the process outside JavaScript, in bytes. ONNX Runtime uses most of it. */
 export function nativeBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage()
   return rss - heapTotal - external
 }
 
 /**
- * Learns how much memory runs take, so that a run can be kept within a budget before it begins.
+ * Measures the memory of runs, so that the size of a run can be limited before it begins.
  *
- * Sizes follow from shapes, in most models. If rows are independent, a run of N rows takes c + a·N bytes, so the
- * memory per row of a small run bounds that of a larger run. ONNX Runtime keeps the memory it has
- * allocated, so the growth of native memory since before the first run bounds the memory of each
- * run. Until a run with a given row shape has ended, runs have one row.
+ * The sizes of outputs depend on shapes in most models. If rows are independent, a run of N rows
+ * uses c + a·N bytes, so the memory per row of a small run is an upper bound of the memory per row
+ * of a larger run. ONNX Runtime keeps the memory that it has allocated, so the growth of native
+ * memory since the first run is an upper bound of the memory of each run. Until a run with a given
+ * row shape has ended, runs of this shape have one row.
  */
 export class RunSizes {
-  /** The bytes that one run may use. */
+  /** The number of bytes that one run may use. */
   budget: number
-  /** Rows are independent: the size of a run predicts that of runs with more or fewer rows. */
+  /**
+   * True if rows are independent, so that the size of one run predicts the size of runs with more
+   * or fewer rows.
+   */
   areRowsIndependent = false
-  /** Values decide no size. Otherwise the outputs of one run predict those of another only roughly. */
+  /** True if output sizes depend on shapes alone. Otherwise, earlier runs predict them only roughly. */
   followShapes = true
   readonly #signature: Signature
   readonly #isBatched: boolean
   readonly #hasOneShape: boolean
   readonly #seen = new Map<string, Seen>()
   readonly #native: () => number
-  /** Native memory before the first run. */
+  /** The native memory before the first run, in bytes. */
   #before: number
-  /** False once a run's output was larger than the graph declares. */
+  /** False after an output was larger than the graph declares. */
   #trustsDeclared = true
 
-  /** @param native measures the memory of native code */
+  /** @param native returns the memory of native code, in bytes */
   constructor(signature: Signature, budget: number, native = nativeBytes) {
     this.#signature = signature
     this.#isBatched = isBatched(signature)
@@ -83,13 +93,16 @@ export class RunSizes {
     this.#before = native()
   }
 
-  /** The most rows that one run with such rows may have now. */
+  /** Returns the largest number of rows that a run with rows of this shape may have now. */
   mostRows(inputs: readonly Tensor[]): number {
     const seen = this.#seen.get(this.#keyOf(inputs))
     return seen === undefined ? 1 : this.#mostRows(seen)
   }
 
-  /** Whether these inputs need no check: they have no more rows than before, and small outputs. */
+  /**
+   * Whether a run with these inputs needs no memory check, because it has no more rows than
+   * previous runs, and small outputs.
+   */
   isPlain(inputs: readonly Tensor[]): boolean {
     const seen = this.#seen.get(this.#keyOf(inputs))
     if (seen === undefined) return false
@@ -98,8 +111,8 @@ export class RunSizes {
   }
 
   /**
-   * The sizes of a run's outputs, in the requested order.
-   * @returns undefined if they are not known yet
+   * Returns the sizes of a run's outputs, in the requested order.
+   * @returns undefined if the sizes are not yet known
    */
   outputsOf(
     inputs: readonly Tensor[],
@@ -118,7 +131,7 @@ export class RunSizes {
     return sizes
   }
 
-  /** Learns from a finished run, if it can add to earlier ones. */
+  /** Records the sizes of a finished run, unless they are already known. */
   ran(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
     const key = this.#keyOf(inputs)
     const rows = this.rowsOf(inputs)
@@ -131,7 +144,7 @@ export class RunSizes {
   #isKnown(seen: Seen, rows: number): boolean {
     if (!this.areRowsIndependent) return rows === seen.rows
     if (rows > seen.rows) return false
-    // If memory limits larger runs, more may be free now than at the last measurement.
+    // If memory prevents larger runs, measure again, because more memory may be free now.
     const most = this.#mostRows(seen)
     return rows < Math.min(seen.rows, most) || most >= 2 * seen.rows
   }
@@ -167,7 +180,10 @@ export class RunSizes {
     return seen
   }
 
-  /** The shape of a row of each input; the whole shapes if the model has no rows. */
+  /**
+   * Returns the shapes of the inputs as a key, without the first dimension if that is the number of
+   * rows.
+   */
   #keyOf(inputs: readonly Tensor[]): string {
     if (this.#hasOneShape) return ''
     const from = this.#isBatched ? 1 : 0
@@ -178,10 +194,13 @@ export class RunSizes {
     return this.#isBatched ? Math.max(1, inputs[0]?.shape[0] ?? 1) : 1
   }
 
-  /** The size that the graph declares, with its symbols bound to the inputs' shapes. */
+  /**
+   * Returns the size that the graph declares for an output. Symbolic dimensions get their values
+   * from the shapes of the inputs.
+   */
   #declared(name: string, inputs: readonly Tensor[]): OutputSize | undefined {
     const output = this.#signature.outputs.find(one => one.name === name)
-    // Graphs do not declare the length of a text.
+    // A graph does not declare the lengths of texts.
     if (output === undefined || output.anyRank || output.datatype === 'BYTES') return undefined
     if (!this.#trustsDeclared) return undefined
     let elements = 1
@@ -194,7 +213,7 @@ export class RunSizes {
     return { elements, bytes: elements * DATATYPES[output.datatype].bytes }
   }
 
-  /** The value that the inputs' shapes give to a symbol of the graph. */
+  /** Returns the size of a symbolic dimension, from the shapes of the inputs. */
   #valueOf(symbol: string, inputs: readonly Tensor[]): number | undefined {
     if (!BINDS.test(symbol)) return undefined
     for (const [i, { dimensionNames }] of this.#signature.inputs.entries()) {

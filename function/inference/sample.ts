@@ -3,26 +3,29 @@ import { dirname, join } from 'node:path'
 import { unreadable } from './file-kind.ts'
 
 /**
- * An input of model.json's sample: nested JSON data, or a shape with one value for all elements or
- * with a file that holds them, for large inputs.
+ * An input in the sample of model.json. It is nested JSON data or, for large inputs, a shape with
+ * one value for all elements or with a file that contains the elements.
  */
 export type SampleInput = unknown
 
 export interface ShapedInput {
   readonly shape: readonly number[]
   readonly fill?: unknown
-  /** Elements as in binary tensor data: little-endian, row-major. */
+  /** The elements as binary tensor data: little-endian, in row-major order. */
   readonly bytes?: Uint8Array
 }
 
-/** JSON data is never an object, so an object gives a shape. */
+/**
+ * Whether the input specifies a shape. JSON data is never an object, so an object specifies a
+ * shape.
+ */
 export const isShaped = (input: SampleInput): input is ShapedInput =>
   typeof input === 'object' && input !== null && !Array.isArray(input)
 
 /**
  * Reads the files that a sample names.
- * @param path of model.json; the files lie beside it
- * @throws {Error} of one line
+ * @param path the path of model.json; file paths are relative to its folder
+ * @throws {Error} with a one-line message if an input is invalid or a file cannot be read
  */
 export function readSample(
   sample: Readonly<Record<string, unknown>> | undefined,
@@ -48,7 +51,9 @@ function readShaped(
   const wrong = (text: string) => new Error(`${path}: the sample's "${name}" ${text}`)
   if (!isShape(shape)) throw wrong('has no shape; it must be an array of integers of 0 or more')
   if ((fill === undefined) === (file === undefined))
-    throw wrong('has a shape; it must also have either fill, the value of all elements, or file')
+    throw wrong(
+      'has a shape, so it must also have either fill (one value for all elements) or file',
+    )
   if (file === undefined) return { shape, fill }
   if (typeof file !== 'string') throw wrong('has a file that is not a string; it must be a path')
   try {

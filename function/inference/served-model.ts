@@ -2,7 +2,7 @@ import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 import type { ServedModel } from '../transform/contract.ts'
 import type { ModelIdentity } from './pipeline.ts'
 
-/** The model as the author's code sees it. */
+/** Returns the description of the model that the author's code receives. */
 export const servedModel = (
   { name, version, labels }: ModelIdentity,
   { inputs, outputs }: Signature,

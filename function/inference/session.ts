@@ -23,19 +23,19 @@ import type { ZipMap } from './zip-map.ts'
 /** An output that is not a tensor, which ONNX Runtime for Node cannot return. */
 export interface LeftOut {
   readonly name: string
-  /** Why it is not made a tensor, and what to do. */
+  /** The reason why the output cannot be converted to a tensor, and a remedy. */
   readonly why: string
 }
 
 /** A loaded model. */
 export interface Session {
   readonly signature: Signature
-  /** Outputs that are missing from the signature. */
+  /** The outputs that are not tensors, and are therefore missing from the signature. */
   readonly leftOut: readonly LeftOut[]
   /**
-   * One run.
-   * @param inputs every input, in graph order; the run may transfer their memory to another thread
-   * @param outputs names of the requested outputs, which are returned in this order
+   * Runs the model once.
+   * @param inputs all inputs, in graph order; the run may transfer their memory to another thread
+   * @param outputs the names of the requested outputs, which are returned in this order
    * @throws {ModelError} if the model fails on these inputs
    */
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]>
@@ -47,11 +47,12 @@ const DATATYPE_NAMED = new Map(
 )
 
 /**
- * Loads an ONNX file, by path so that external data beside it is found.
- * @param threads that ONNX Runtime uses within a run
- * @param sha256 digests of the folder's files, which each thread checks because it reads the files
- * again
- * @throws {Error} of one line if the file is not a model that can be served
+ * Loads an ONNX file. ONNX Runtime receives the path, so that it finds external data beside the
+ * file.
+ * @param threads the number of threads that ONNX Runtime uses for a run
+ * @param sha256 the digests of the folder's files; each thread checks them, because each thread
+ * reads the files again
+ * @throws {Error} with a one-line message if the file is not a model that can be served
  */
 export async function openSession(
   file: string,
@@ -71,16 +72,16 @@ export async function openSession(
 /** A model that ONNX Runtime has loaded. */
 interface Loaded {
   readonly native: NativeSession
-  /** ZipMaps by the outputs that replace them: their inputs. */
+  /** The removed ZipMaps, by the name of the output that replaces each ZipMap. */
   readonly zipMaps: ReadonlyMap<string, ZipMap>
-  /** Why outputs that are not tensors are omitted, and what to do. */
+  /** The reason why outputs that are not tensors are omitted, and a remedy. */
   readonly why: string
 }
 
-const CONVERT = 'to serve it, convert a scikit-learn model with zipmap=False'
+const CONVERT = 'convert a scikit-learn model with zipmap=False to get a tensor'
 const NO_ZIP_MAPS: ReadonlyMap<string, ZipMap> = new Map()
 
-/** If an output is not a tensor, loads the model again without its ZipMaps. */
+/** Loads the model. If an output is not a tensor, the model is loaded again without its ZipMaps. */
 async function load(file: string, threads: number): Promise<Loaded> {
   const native = await loadFile(file, threads)
   const asItIs = (why: string) => ({ native, zipMaps: NO_ZIP_MAPS, why })
@@ -88,7 +89,7 @@ async function load(file: string, threads: number): Promise<Loaded> {
   const { withoutZipMaps } = await import('./zip-map.ts')
   const unzipped = await withoutZipMaps(file).catch(error => oneLine(error))
   if (unzipped === undefined)
-    return asItIs('give each of its elements an output of its own in the graph')
+    return asItIs('add a tensor output for each of its elements to the graph')
   if (typeof unzipped === 'string') return asItIs(`${unzipped}; ${CONVERT}`)
   const { bytes, zipMaps } = unzipped
   try {
@@ -97,7 +98,7 @@ async function load(file: string, threads: number): Promise<Loaded> {
     native.dispose()
     return { native: again, zipMaps, why: CONVERT }
   } catch (error) {
-    return asItIs(`without its ZipMap it cannot be loaded: ${oneLine(error)}; ${CONVERT}`)
+    return asItIs(`the model cannot be loaded without its ZipMap: ${oneLine(error)}; ${CONVERT}`)
   }
 }
 
@@ -129,14 +130,15 @@ async function readSignature(
   const notTensor = inputMetadata.find(({ isTensor }) => !isTensor)
   if (notTensor !== undefined) {
     throw new Error(
-      `the model cannot be served: its input "${notTensor.name}" is not a tensor; requests can carry only tensors`,
+      `the model cannot be served: input "${notTensor.name}" is not a tensor; requests can contain only tensors`,
     )
   }
   const outputs = outputMetadata.filter(({ isTensor }) => isTensor)
   if (outputs.length === 0) {
-    throw new Error(`the model cannot be served: none of its outputs is a tensor; ${why}`)
+    throw new Error(`the model cannot be served: no output is a tensor; ${why}`)
   }
-  // ONNX Runtime may read files that our reader cannot: they are served anyway.
+  // ONNX Runtime may be able to read a file that this reader cannot read. Such a file is served
+  // anyway.
   const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0)
     ? await readShapeless(file).catch(() => new Set<string>())
     : new Set<string>()
@@ -150,9 +152,9 @@ async function readSignature(
 }
 
 /**
- * Converters of LightGBM declare labels of shape [1], whatever the number of rows. If the graph
- * proves that an output has one row per input row, its first dimension is variable, whatever the
- * file declares.
+ * Corrects first dimensions of outputs. Converters of LightGBM declare that labels have shape [1],
+ * whatever the number of rows. If the graph proves that an output has one row per input row, the
+ * output's first dimension is variable, whatever the file declares.
  */
 async function withProvenRows(file: string, signature: Signature): Promise<Signature> {
   const isOdd = ({ shape }: TensorMetadata) => shape.length > 0 && shape[0] !== -1
@@ -195,7 +197,7 @@ function run(
   inputs: readonly Tensor[],
   outputs: readonly string[],
 ): Tensor[] {
-  // Built from entries, because a name may be __proto__.
+  // Build the object from entries, because an input may be named __proto__.
   const feeds = Object.fromEntries(
     inputs.map(({ name, datatype, shape, data }) => [
       name,
@@ -227,20 +229,21 @@ function fromNative(
 }
 
 /**
- * ONNX Runtime for Node returns strings as text, with U+FFFD in place of bytes that were not UTF-8;
- * the bytes are lost. No answer is better than a wrong one. A U+FFFD that came with the request may
- * be returned.
+ * Checks that no bytes of a text were lost. ONNX Runtime for Node replaces bytes that are not UTF-8
+ * by U+FFFD. An error is better than a wrong response. A U+FFFD that was in the request may be
+ * returned.
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {
   if (!strings.some(isReplaced) || hasReplacement(inputs)) return
   throw new ModelError(
-    `the model's output "${name}" holds bytes that are not UTF-8, which ONNX strings must be; ONNX Runtime for Node cannot return them`,
+    `output "${name}" of the model contains bytes that are not UTF-8; ONNX strings must be UTF-8, and ONNX Runtime for Node cannot return other bytes`,
   )
 }
 
 /**
- * Shortens a message to one line. ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes
- * of an answer with a dead letter. The failure is at its start, the cause at its end.
+ * Shortens a message to one line. ONNX Runtime's messages can be very long, and a Broker keeps only
+ * 1,024 bytes of a response with a dead letter. The start of a message describes the failure, and
+ * its end describes the cause.
  */
 function oneLine(error: unknown): string {
   const line = (error as Error).message.replaceAll(/\s+/g, ' ').trim()

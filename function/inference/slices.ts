@@ -2,7 +2,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 const SLICE_MS = 5
 
-/** Divides work on the main thread into slices of time; requests get their turns between them. */
+/**
+ * Divides work on the main thread into time slices, so that requests are handled between two
+ * slices.
+ */
 export class Slices {
   #began = performance.now()
 
@@ -15,7 +18,7 @@ export class Slices {
     this.#began = performance.now()
   }
 
-  /** Does work that consists of steps. */
+  /** Runs work that consists of steps, and pauses between two steps when a slice is over. */
   async through(steps: Iterable<void>): Promise<void> {
     for (const _ of steps) if (this.isOver) await this.next()
   }

@@ -1,16 +1,16 @@
 /**
- * The time of one request in milliseconds, divided as Triton does (statistics extension). Times of
- * a request with several runs are added up.
+ * The times of one request in milliseconds, divided as in Triton's statistics extension. If a
+ * request has several runs, their times are added up.
  */
 export interface RequestTimes {
   rows: number
-  /** The wait for its run to begin. */
+  /** The time until the run began. */
   queue: number
-  /** Decoding it and joining it with others. */
+  /** The time for decoding the request and joining it with other requests. */
   input: number
-  /** ONNX Runtime's runs. */
+  /** The time of ONNX Runtime's runs. */
   infer: number
-  /** Splitting and encoding the outputs. */
+  /** The time for splitting and encoding the outputs. */
   output: number
 }
 
@@ -19,7 +19,7 @@ export type RunTimes = Readonly<Omit<RequestTimes, 'queue'>>
 
 export const noTimes = (): RequestTimes => ({ rows: 0, queue: 0, input: 0, infer: 0, output: 0 })
 
-/** A count, and the total time. */
+/** A number of requests or runs, and their total time. */
 export interface StatisticDuration {
   readonly count: number
   readonly ns: number
@@ -31,16 +31,18 @@ interface Computed<Duration> {
   readonly compute_output: Duration
 }
 
-/** Statistics of one model (Triton's extension, "Statistics Response JSON Object"). */
+/**
+ * The statistics of one model (Triton's statistics extension, "Statistics Response JSON Object").
+ */
 export interface ModelStatistics {
   readonly name: string
-  /** The model's version as Triton writes it: a whole number. */
+  /** The model's version as a whole number, as in Triton. */
   readonly version: string
-  /** In milliseconds since 1970; 0 before the first request. */
+  /** The time of the last request in milliseconds since 1970; 0 before the first request. */
   readonly last_inference: number
-  /** Rows of the requests that succeeded. */
+  /** The number of rows in successful requests. */
   readonly inference_count: number
-  /** Runs that succeeded. */
+  /** The number of successful runs. */
   readonly execution_count: number
   readonly inference_stats: Computed<StatisticDuration> & {
     readonly success: StatisticDuration
@@ -53,7 +55,10 @@ export interface ModelStatistics {
   readonly memory_usage: readonly never[]
 }
 
-/** Callers choose the rows of a request. Further sizes are not listed. */
+/**
+ * The largest number of batch sizes that are listed. A limit is needed because callers choose the
+ * number of rows of a request.
+ */
 const MOST_BATCH_SIZES = 1_000
 
 /** Adds up the figures of Triton's statistics extension. */
@@ -67,7 +72,7 @@ export class Statistics {
   readonly #requests = new ComputedSums()
   readonly #bySize = new Map<number, ComputedSums>()
 
-  /** @param ms from the request's arrival to its answer */
+  /** Records a successful request. @param ms the time from the request's arrival to its response */
   succeeded(ms: number, times: RequestTimes): void {
     this.#lastInference = Date.now()
     this.#rows += times.rows
@@ -76,7 +81,7 @@ export class Statistics {
     this.#requests.add(times)
   }
 
-  /** @param ms from the request's arrival to its refusal */
+  /** Records a failed request. @param ms the time from the request's arrival to its refusal */
   failed(ms: number): void {
     this.#lastInference = Date.now()
     this.#fail.add(ms)
@@ -105,7 +110,7 @@ export class Statistics {
         fail: this.#fail.read(),
         queue: this.#queue.read(),
         ...this.#requests.read(),
-        // Triton also lists these for a server without a cache.
+        // Triton also lists these fields for a server without a cache.
         cache_hit: NONE,
         cache_miss: NONE,
       },
@@ -118,8 +123,9 @@ export class Statistics {
 }
 
 /**
- * The first number in a version, or 1: Triton numbers versions, and perf_analyzer ends with a C++
- * exception (`stoll`) if a version in statistics is not a number. 18 digits fit its 64 bits.
+ * Returns the first number in a version, or 1 if there is no number. Versions in Triton are
+ * numbers, and perf_analyzer terminates with a C++ exception (`stoll`) if a version in the
+ * statistics is not a number. A number of 18 digits fits into the 64 bits that `stoll` returns.
  */
 const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
 

@@ -16,26 +16,26 @@ import { movable } from './transfer.ts'
 /** The dependencies of one thread's calls. */
 export interface ThreadCallsOptions {
   readonly post: (command: CallCommand, transfer?: readonly ArrayBuffer[]) => void
-  /** The number of calls that get a place in the shared memory. */
+  /** The number of calls whose state fits into the shared memory. */
   readonly places: number
   /** The longest time that the thread may spend on one piece of work; 0 means no limit. */
   readonly limitMs: number
-  /** Counts the thread's work. */
+  /** Adds the thread's work to metrics and statistics. */
   readonly count: (done: Omit<CallAnswers, 'answers'>) => void
   /**
-   * The thread spent too long on one piece of work.
-   * @param isRun whether that is a run of the model
-   * @param error for the thread's command
+   * Called when the thread has spent too much time on one piece of work.
+   * @param isRun whether this piece of work is a run of the model
+   * @param error the error with which the thread's current command fails
    */
   readonly onBlocked: (isRun: boolean, error: Error) => void
 }
 
-/** The longest interval between checks whether a thread with calls makes progress. */
+/** The longest interval between two checks of a thread's progress. */
 const MOST_TICK_MS = 1_000
-/** How many times the progress of a thread with a time limit is checked within that time. */
+/** The number of checks of a thread's progress within the time limit. */
 const TICKS = 4
 
-/** Smaller bodies travel as text. */
+/** The size up to which bodies are sent to the thread as text. */
 const LITTLE = 4_096
 
 const OWN_BYTES = 128 * 1024
@@ -47,7 +47,7 @@ interface OpenCall {
   readonly reject: (error: unknown) => void
 }
 
-/** The main thread's side of one thread's calls. */
+/** Manages the calls of one thread on the main thread. */
 export class ThreadCalls {
   readonly watch: ThreadWatch
   readonly #options: ThreadCallsOptions
@@ -57,12 +57,12 @@ export class ThreadCalls {
   /** The number of messages sent to the thread. */
   #sent = 0
   #outbox: CallMessage[] = []
-  /** The number of each client in the outbox. */
+  /** The numbers of the clients whose calls are in the outbox. */
   readonly #senders = new Map<Caller, number>()
   #transfer: ArrayBuffer[] = []
   #ticking: NodeJS.Timeout | undefined
   #progress = 0
-  /** How many checks in a row found no progress. */
+  /** The number of consecutive checks that found no progress. */
   #silentTicks = 0
   readonly #flush = () => this.#post()
 
@@ -72,12 +72,12 @@ export class ThreadCalls {
     this.#places = this.watch.places()
   }
 
-  /** The number of calls that have no answer yet. */
+  /** The number of calls that have no result yet. */
   get count(): number {
     return this.#open.size
   }
 
-  /** The thread is working on calls, so any other command may have to wait. */
+  /** Whether the thread has calls. If it has, any other command may have to wait. */
   get isBusy(): boolean {
     return this.#open.size > 0
   }
@@ -150,7 +150,7 @@ export class ThreadCalls {
 
   #post(): void {
     this.#senders.clear()
-    // The thread already knows that the other calls have ended.
+    // Do not send calls that have already ended.
     const calls = this.#outbox.filter(({ id }) => this.#open.has(id))
     const transfer = this.#transfer
     this.#outbox = []
@@ -159,7 +159,10 @@ export class ThreadCalls {
     this.#options.post({ calls }, transfer)
   }
 
-  /** A call on which the thread is working continues until the thread returns or is ended. */
+  /**
+   * Ends a call, unless the thread is working on it. Such a call continues until the thread returns
+   * or is terminated.
+   */
   #end(id: number, error: DeadlinePassed): boolean {
     const open = this.#open.get(id)
     if (open === undefined) return true
@@ -175,7 +178,10 @@ export class ThreadCalls {
     return limitMs > 0 ? Math.min(MOST_TICK_MS, Math.ceil(limitMs / TICKS)) : MOST_TICK_MS
   }
 
-  /** Counts ticks instead of time: the whole process may have been paused, including the thread. */
+  /**
+   * Checks whether the thread makes progress. Ticks are counted instead of time, because the entire
+   * process, including the thread, may have been paused.
+   */
   #tick(): void {
     const { received, progress } = this.watch
     if (received === this.#sent || progress !== this.#progress) {
@@ -196,20 +202,23 @@ export class ThreadCalls {
     const isRun = !this.watch.closeGate()
     const error = isRun
       ? new RunTimedOut(`the run lasted longer than ${seconds}`)
-      : new TransformTimedOut(`the transform kept its thread for longer than ${seconds}`)
+      : new TransformTimedOut(`the transform blocked its thread for longer than ${seconds}`)
     for (const [id] of blamed) this.#take(id)?.reject(error)
-    const others = new NotReady('another request kept the thread for too long; try again')
+    const others = new NotReady('another request blocked the thread for too long; try again')
     this.fail(others)
-    // A run without a call belongs to the thread's command.
+    // If no call is in the run, the run belongs to the thread's command.
     onBlocked(isRun, isRun && blamed.length === 0 ? error : others)
   }
 }
 
-/** A large body has its own buffer, which can be transferred. Small bodies share a buffer. */
+/** Whether a body has its own buffer, which can be transferred. Small bodies share a buffer. */
 const isOwn = ({ byteLength, buffer }: Uint8Array) =>
   byteLength > OWN_BYTES && byteLength === buffer.byteLength
 
-/** @param transfer receives the buffers to transfer */
+/**
+ * Returns the data in the form in which it is sent to the thread.
+ * @param transfer receives the buffers to transfer
+ */
 function dataToPost(data: CallData, transfer: ArrayBuffer[]): CallMessage['data'] {
   if ('value' in data) return data
   const { bytes, isJson = false } = data

@@ -1,8 +1,8 @@
-/** The state of a call on its thread. */
+/** The states of a call on its thread. */
 export const AT = { waiting: 0, author: 1, queue: 2, run: 3 } as const
 export type At = keyof typeof AT
 
-/** Indices of the 32-bit numbers in the shared memory. */
+/** The indices of the 32-bit numbers in the shared memory. */
 const RECEIVED = 0
 const PROGRESS = 1
 const GATE = 2
@@ -10,25 +10,34 @@ const CURRENT = 3
 const NUMBERS = 4
 const NUMBER_BYTES = 4
 
-/** A thread cannot be ended within native code, so one that is to be ended must not enter it. */
+/**
+ * The states of the gate before native code. A thread cannot be terminated within native code, so a
+ * thread that is about to be terminated must not enter native code.
+ */
 const OPEN = 0
 const WITHIN_RUN = 1
 const CLOSED = 2
 
-/** Stands for no place: there are more calls than places. */
+/**
+ * The place of a call that has no entry in the shared memory, because there are more calls than
+ * entries.
+ */
 const NO_PLACE = 0
 
 /**
- * The state of a thread, in memory that it shares with the main thread: a thread in a loop or a run
- * cannot report its state.
+ * The state of a thread in memory that it shares with the main thread. Shared memory is needed
+ * because a thread that is in a loop or a run cannot send its state.
  */
 export class ThreadWatch {
   readonly memory: SharedArrayBuffer
   readonly #numbers: Int32Array
-  /** The state of each call, by its place. */
+  /** The state of each call, indexed by the call's place. */
   readonly #calls: Uint8Array
 
-  /** @param memory shared with another thread, or the number of calls to allocate it for */
+  /**
+   * @param memory the memory that another thread allocated, or the number of calls for which memory
+   * is allocated
+   */
   constructor(memory: SharedArrayBuffer | number) {
     const bytes = NUMBERS * NUMBER_BYTES
     this.memory = typeof memory === 'number' ? new SharedArrayBuffer(bytes + 1 + memory) : memory
@@ -36,7 +45,7 @@ export class ThreadWatch {
     this.#calls = new Uint8Array(this.memory, bytes)
   }
 
-  /** The places for calls. */
+  /** Returns all places for calls. */
   places(): number[] {
     return Array.from({ length: this.#calls.length - 1 }, (_, i) => i + 1)
   }
@@ -50,7 +59,7 @@ export class ThreadWatch {
     Atomics.add(this.#numbers, RECEIVED, 1)
   }
 
-  /** Changes with each piece of work that the thread finishes. */
+  /** A number that changes each time the thread finishes a piece of work. */
   get progress(): number {
     return Atomics.load(this.#numbers, PROGRESS)
   }
@@ -59,7 +68,7 @@ export class ThreadWatch {
     if (place !== NO_PLACE) this.#calls[place] = AT[at]
   }
 
-  /** Does the author's synchronous work for the call at this place. */
+  /** Runs the author's synchronous work for the call at this place. */
   author<Result>(place: number, work: () => Result): Result {
     this.set(place, 'author')
     this.#numbers[CURRENT] = place
@@ -71,7 +80,7 @@ export class ThreadWatch {
     }
   }
 
-  /** Does native work. Refuses if the thread is about to be ended. */
+  /** Runs native work. If the thread is about to be terminated, waits instead. */
   run<Result>(work: () => Result): Result {
     if (Atomics.compareExchange(this.#numbers, GATE, OPEN, WITHIN_RUN) !== OPEN)
       Atomics.wait(this.#numbers, GATE, CLOSED)
@@ -88,17 +97,18 @@ export class ThreadWatch {
   }
 
   /**
-   * From now on the thread begins no run, so that it can be ended.
-   * @returns false if the thread is within a run
+   * Prevents the thread from beginning another run, so that it can be terminated.
+   * @returns false if the thread is in a run
    */
   closeGate(): boolean {
     return Atomics.compareExchange(this.#numbers, GATE, OPEN, CLOSED) !== WITHIN_RUN
   }
 
   /**
-   * Whether the call at this place may block its thread: it is in the run, or in the author's
-   * synchronous work; or that work is unknown because a promise continued it, and the call waits
-   * for one of the author's promises.
+   * Whether the call at this place may block its thread. This is the case if the call is in the run
+   * or in the author's synchronous work. If the current call is unknown, because a promise
+   * continued the author's work, it is the case for all calls that wait for a promise of the
+   * author's code.
    */
   isBlamed(place: number): boolean {
     const at = this.#calls[place]

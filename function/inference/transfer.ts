@@ -2,23 +2,23 @@ import { isMarkedAsUntransferable } from 'node:worker_threads'
 import type { EncodedMessage, EncodedResponse } from '../protocol/encode.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** Tensors that are to be transferred to another thread. */
+/** Tensors that will be transferred to another thread. */
 export interface Detached {
   readonly tensors: readonly Tensor[]
-  /** Their buffers, which this thread loses in the transfer. */
+  /** The buffers of the tensors. This thread cannot use them after the transfer. */
   readonly transfer: ArrayBuffer[]
 }
 
 /**
- * The same elements in memory that can be transferred. Everything in the same buffer is
+ * Returns the same bytes in memory that can be transferred. All other bytes in the same buffer are
  * transferred, too.
  */
 export const movable = (view: Uint8Array): Uint8Array =>
   isMarkedAsUntransferable(view.buffer) ? copy.call(view) : view
 
 /**
- * The response in memory that can be transferred. Node keeps bytes of less than half of
- * Buffer.poolSize, such as the labels of a request's last few rows, in a buffer that it shares.
+ * Returns the response in memory that can be transferred. Node allocates small parts (less than
+ * half of Buffer.poolSize), such as the labels of the last few rows, in a shared buffer.
  */
 export function movableResponse(
   response: EncodedResponse | EncodedMessage,
@@ -31,21 +31,22 @@ export function movableResponse(
   }
 }
 
-/** Not the view's own method: Buffer.slice() shares memory. */
+/** Copies bytes. Uint8Array's method is needed, because Buffer.slice() shares memory. */
 const copy: (this: Uint8Array) => Uint8Array = Object.getPrototypeOf(Uint8Array.prototype).slice
 
 const whole = (view: Float32Array<ArrayBuffer>) =>
   view.byteLength < view.buffer.byteLength ? view.slice() : view
 
-/** The distinct buffers of bytes that no other code uses. */
+/** Returns the distinct buffers of these parts. No other code may use these buffers. */
 export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
   ...new Set(parts.map(({ buffer }) => buffer as ArrayBuffer)),
 ]
 
 /**
- * The tensors in memory that can be transferred. Data that is part of a buffer is copied, because
- * this thread still needs the other parts, for example for later runs of the request. Strings are
- * always copied, and so is empty data, which may be a constant of this thread.
+ * Returns the tensors in memory that can be transferred. Data that is only a part of its buffer is
+ * copied, because this thread still needs the other parts, for example for later runs of the
+ * request. Empty data is also copied, because it may be a constant of this thread. Strings are
+ * always copied.
  */
 export function detach(tensors: readonly Tensor[]): Detached {
   const transfer = new Set<ArrayBuffer>()

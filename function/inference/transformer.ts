@@ -2,18 +2,18 @@ import type { Caller } from '../answer.ts'
 import type { Call, Reply } from '../transform/call.ts'
 import type { DescribedTransform } from '../transform/described.ts'
 
-/** Answers calls with the author's code and the model, on this thread or in workers. */
+/** Handles calls with the author's code and the model, on this thread or in workers. */
 export interface Transformer {
-  /** The description that documents and pages show. */
+  /** The description for the OpenAPI document and pages. */
   readonly described: DescribedTransform
-  /** The number of calls that have no answer yet. */
+  /** The number of calls that have no result yet. */
   readonly count: number
   /**
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError|RunTimedOut} and the
    * errors of transform/errors.ts
    */
   call(call: Call, caller: Caller): Promise<Reply>
-  /** Called once it is decided whether requests share runs. */
+  /** Called when it is decided whether requests share runs. */
   decided(joins: boolean): void
   close(): Promise<void>
 }

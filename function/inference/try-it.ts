@@ -5,10 +5,10 @@ import type { LoadedModel } from './loaded-model.ts'
 import { curlCommand, quoted } from './metadata.ts'
 
 /**
- * A command that sends a request to this server, ready to paste into a shell: a call of the
- * author's own code, or an inference request.
- * @param address of the server, such as http://localhost:8080
- * @returns undefined if there is no example, or it is too long for a command
+ * Returns a shell command that sends a request to this server: a call of the author's code, or an
+ * inference request.
+ * @param address the URL of the server, for example http://localhost:8080
+ * @returns undefined if there is no example, or the example is too long for a command
  */
 export function tryCommand(
   address: string,

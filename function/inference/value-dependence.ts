@@ -7,43 +7,47 @@ import {
 } from './onnx-file.ts'
 import { Slices } from './slices.ts'
 
-/** The nodes that make runs depend on the values of the inputs, not only on their shapes. */
+/** The nodes because of which a run's cost depends on input values, not only on input shapes. */
 export interface ValueDependence {
-  /** The first node without a bound on its work or on the size of its outputs. */
+  /**
+   * The first node whose work or output size may depend on input values, with the reason; undefined
+   * if there is no such node.
+   */
   readonly byValues: string | undefined
   /**
-   * The first node whose number of steps or output size depends on values: shapes do not bound the
-   * memory of a run. Loops with a count from shapes, branches chosen by shapes, and texts that are
-   * normalised or split into words are bounded.
+   * The first node because of which input shapes do not limit the memory of a run, with the reason.
+   * Its number of iterations or output size depends on input values. This does not include Loops
+   * whose count depends only on shapes, branches that depend only on shapes, and operators that
+   * normalise texts or split them into words.
    */
   readonly sizesByValues: string | undefined
 }
 
 /**
- * Finds nodes that depend on values, which is every node that shapes are not known to bound.
- * @param file an .onnx file; its weights are skipped
- * @throws {Error} of one line if the file cannot be read
+ * Finds nodes whose cost depends on input values. Unknown operators count as such nodes.
+ * @param file an .onnx file, whose weights are skipped
+ * @throws {Error} with a one-line message if the file cannot be read
  */
 export async function valueDependence(file: string): Promise<ValueDependence> {
   const model = await readOnnxModel(file)
   for (const [domain, version] of model.opsets) {
     const newest = NEWEST[domain]
     if (newest !== undefined && version > newest) {
-      const reason = `opset ${version} of ${domain} is newer than ${newest}, the newest whose operators are known`
+      const reason = `opset ${version} of ${domain} is newer than ${newest}, the newest opset whose operators are known`
       return { byValues: reason, sizesByValues: reason }
     }
   }
   return new Walk(model).graph(model.graph)
 }
 
-/** The newest opsets for which this file knows the operators' inputs (onnx 1.23.2). */
+/** The newest opsets whose operators this file covers (onnx 1.23.2). */
 const NEWEST: Readonly<Record<string, number>> = { 'ai.onnx': 28, 'ai.onnx.ml': 5 }
 
 const words = (text: string) => text.trim().split(/\s+/)
 
 /**
- * Operators whose work and output sizes follow from the shapes of their inputs, except the inputs
- * in SIZES.
+ * Operators whose work and output sizes depend only on the shapes of their inputs, and on the
+ * values of the inputs in SIZES.
  */
 export const BY_SHAPES: Readonly<Record<string, ReadonlySet<string>>> = {
   'ai.onnx': new Set(
@@ -84,8 +88,8 @@ const range = (from: number, until: number) =>
   Array.from({ length: until - from }, (_, i) => from + i)
 
 /**
- * Inputs that are sizes, axes, scales or numbers of steps, in any version of the operator. RoiAlign
- * samples more points for larger regions.
+ * The inputs of each operator that are sizes, axes, scales or numbers of steps in any version of
+ * the operator. RoiAlign is listed because it samples more points for larger regions.
  */
 const SIZES: Readonly<Record<string, readonly number[]>> = {
   AffineGrid: [1],
@@ -124,13 +128,13 @@ const sizesOf = ({ operator, domain }: Node): readonly number[] => {
   return operator.startsWith('Reduce') ? [1] : []
 }
 
-const ITERATIONS = 'the number of its steps does not follow from the shapes of its inputs'
-const COUNTED = 'how much it returns depends on values of its inputs'
+const ITERATIONS = 'the number of iterations may depend on input values'
+const COUNTED = 'the output size depends on input values'
 
-/** Operators that always depend on values, and the part that does. */
+/** Operators whose cost always depends on input values, with the reason. */
 export const BY_VALUES: Readonly<Record<string, string>> = {
   Compress: COUNTED,
-  If: 'a value of its input decides which of its graphs runs',
+  If: 'an input value determines which branch runs',
   Loop: ITERATIONS,
   NonMaxSuppression: COUNTED,
   NonZero: COUNTED,
@@ -142,36 +146,45 @@ export const BY_VALUES: Readonly<Record<string, string>> = {
 }
 
 /**
- * They return at most as many texts as they get, or as many words as a text has characters. The
- * bytes of a request bound them, and requests with long texts share no run.
+ * Operators whose output size is limited by the bytes of the request. They return at most one text
+ * per input text, or one word per character of a text. Requests with long texts do not share a run.
  */
 const BOUNDED = ['StringNormalizer', 'Tokenizer']
 
-/** Their results do not depend on the values of their inputs. */
+/** Operators whose results do not depend on input values. */
 const OF_SHAPES = ['Shape', 'Size']
 
-/** Their results differ in each run. */
+/** Prefixes of operators whose results differ in each run. */
 const RANDOM = ['Bernoulli', 'Multinomial', 'RandomNormal', 'RandomUniform']
 
-/** Functions that call functions could multiply the nodes without bound. */
+/**
+ * The largest number of nodes that are checked. Without this limit, nested function calls could
+ * multiply the number of nodes exponentially.
+ */
 const MOST_NODES = 1_000_000
 const DEEPEST = 32
 
-/** The state of a walk. */
+/** The state of a walk through one graph. */
 interface Place {
-  /** Names of tensors that depend on input values; outputs of nodes are added. */
+  /** The names of tensors that depend on input values. The walk adds outputs of nodes. */
   readonly fromValues: Set<string>
   readonly depth: number
 }
 
-/** One walk through the nodes in order. It ends at the first node whose size depends on values. */
+/**
+ * Walks through the nodes in order. The walk stops at the first node whose output size depends on
+ * input values.
+ */
 class Walk {
   #byValues: string | undefined
   #sizesByValues: string | undefined
   readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
   readonly #slices = new Slices()
   #nodes = 0
-  /** Values decide the size of a node's output, so later shapes may depend on them. */
+  /**
+   * True after a node whose output size depends on input values, because the shapes of later
+   * tensors may depend on input values, too.
+   */
   #shapesVary = false
 
   constructor({ functions }: OnnxModel) {
@@ -180,7 +193,8 @@ class Walk {
 
   async graph({ nodes, inputs, initializers }: Graph): Promise<ValueDependence> {
     const fromValues = new Set(namesOf(inputs))
-    // Clients cannot send inputs with a value in the file: old files list all weights as inputs.
+    // Old files list all weights as inputs. Clients cannot send inputs that have a value in the
+    // file.
     for (const { name } of initializers) fromValues.delete(name)
     await this.#walk(nodes, { fromValues, depth: 0 })
     return { byValues: this.#byValues, sizesByValues: this.#sizesByValues }
@@ -209,11 +223,11 @@ class Walk {
     }
   }
 
-  /** Walks the nodes of a graph within a node, with the tensors that depend on values there. */
+  /** Walks the nodes of a graph inside a node. */
   async #inside(node: Node, nodes: readonly Node[], place: Place): Promise<void> {
     this.#nodes += nodes.length
     if (place.depth > DEEPEST || this.#nodes > MOST_NODES)
-      this.#found(node, 'its graphs are nested too deeply to check')
+      this.#found(node, 'the inner graphs are nested too deeply to check')
     else await this.#walk(nodes, place)
   }
 
@@ -245,17 +259,19 @@ class Walk {
   }
 
   /**
-   * A state of a body may become dependent on values only after a repetition, so the body is walked
-   * until nothing changes. The length of a Scan is that of its inputs.
+   * Walks the body of a Loop or Scan. A state may begin to depend on input values only after a
+   * repetition, so the body is walked until nothing changes. The number of iterations of a Scan is
+   * the length of its inputs.
    */
   async #repeat(node: Node, body: Graph, { fromValues, depth }: Place): Promise<void> {
     const isLoop = node.operator === 'Loop'
     const count = isLoop ? node.inputs.slice(0, 2).find(name => fromValues.has(name)) : undefined
     if (count !== undefined)
-      this.#found(node, `its input "${count}" sets how often it repeats, ${COMES}`)
+      this.#found(node, `input "${count}" sets the number of iterations ${COMES}`)
     const [inputs, outputs] = [namesOf(body.inputs), namesOf(body.outputs)]
     const scanned = node.attributes.get('num_scan_inputs')?.number ?? 0
-    // A Loop's body takes the step number, and returns only whether to continue.
+    // The first input of a Loop's body is the iteration number, which is not a state. The first
+    // output is the condition to continue.
     const states = isLoop ? inputs.slice(1) : inputs.slice(0, inputs.length - scanned)
     const given = new Set(inputs.filter((_, i) => fromValues.has(node.inputs[i] ?? '')))
     for (let known = -1; known < given.size && this.#sizesByValues === undefined; ) {
@@ -263,13 +279,13 @@ class Walk {
       const inside = new Set([...fromValues, ...given])
       await this.#inside(node, body.nodes, { fromValues: inside, depth: depth + 1 })
       if (isLoop && inside.has(outputs[0] ?? ''))
-        this.#found(node, `"${outputs[0]}" decides when it ends, ${COMES}`)
+        this.#found(node, `"${outputs[0]}" determines when the loop ends ${COMES}`)
       pass(outputs, inside, states, given)
       pass(isLoop ? outputs.slice(1) : outputs, inside, node.outputs, fromValues)
     }
   }
 
-  /** Adds the node's outputs if they depend on values or are random. */
+  /** Checks a node, and marks its outputs if they depend on input values or are random. */
   #look(node: Node, { fromValues }: Place): void {
     const { operator, domain, inputs, outputs } = node
     const why = whySize(node, fromValues)
@@ -286,24 +302,29 @@ class Walk {
 }
 
 const CONTROL = ['If', 'Loop', 'Scan']
-const COMES = 'and comes from input values'
+const COMES = 'and depends on input values'
 
 const isKnown = ({ domain, operator }: Node) =>
   Object.hasOwn(BY_SHAPES, domain) && BY_SHAPES[domain]?.has(operator) === true
 
-/** Why shapes do not bound the node's work or outputs; undefined if they do. */
+/**
+ * Returns the reason why shapes do not limit the node's work or output size; undefined if they do.
+ */
 function whySize(node: Node, fromValues: ReadonlySet<string>): string | undefined {
   const { operator, inputs } = node
   if (BOUNDED.includes(operator)) return undefined
   if (Object.hasOwn(BY_VALUES, operator)) return BY_VALUES[operator]
-  if (!isKnown(node)) return 'its work may not follow from the shapes of its inputs'
+  if (!isKnown(node)) return 'the work of this operator may depend on input values'
   const size = sizesOf(node).find(i => fromValues.has(inputs[i] ?? ''))
-  return size === undefined ? undefined : `its input "${inputs[size]}" sets a size, ${COMES}`
+  return size === undefined ? undefined : `input "${inputs[size]}" sets a size ${COMES}`
 }
 
 const namesOf = (values: Graph['inputs']) => values.map(({ name }) => name)
 
-/** Marks names outside as dependent on values if the inner names at the same positions are. */
+/**
+ * Marks outer names as dependent on input values if the inner names at the same positions are
+ * marked.
+ */
 function pass(
   names: readonly string[],
   inside: ReadonlySet<string>,

@@ -15,38 +15,49 @@ const NO_THREAD = 'the model could not be loaded again after its thread ended'
 
 const RETRY_MS = 1_000
 
-/** The limit for runs of inputs that no caller sent, even if other runs have no limit. */
+/**
+ * The time limit for runs of inputs that no caller sent. This limit applies even if other runs have
+ * no limit.
+ */
 const LONGEST_TRY_MS = 60_000
 
-/** The share of the memory that further copies of the session leave to requests and responses. */
+/**
+ * The share of the memory that additional copies of the session must leave free for requests and
+ * responses.
+ */
 const KEPT_FREE = 0.25
 
 export interface WorkerOptions {
-  /** Digests of the files of the model's folder, if they are known. */
+  /**
+   * The digests of the files in the model's folder; undefined if model.json contains no digests.
+   */
   readonly sha256?: Digests | undefined
-  /** Throws an {Error} of one line if the files must not be loaded again. */
+  /** Throws an {Error} with a one-line message if the files must not be loaded again. */
   readonly beforeLoad?: () => void
-  /** ONNX Runtime's threads in each worker. */
+  /** The number of ONNX Runtime's threads in each worker. */
   readonly threads: number
-  /** As {@link RunSizes.followShapes}; true by default. */
+  /** See {@link RunSizes.followShapes}. The default is true. */
   readonly followShapes?: boolean
-  /** The most workers; fewer are started if their copies of the model would not fit the memory. */
+  /**
+   * The largest number of workers. Fewer workers are started if their copies of the model would not
+   * fit into the memory.
+   */
   readonly workers: number
-  /** The longest time of one run; 0 means no limit. */
+  /** The time limit of one run in milliseconds; 0 means no limit. */
   readonly runTimeoutMs: number
   /** Called for each thread that ended unexpectedly. */
   readonly onDeath: (reason: string) => void
   /** Called for each replacement that could not be started. */
   readonly onLoss: (reason: string) => void
-  /** Called for each run that lasts too long, with the shapes of its inputs. */
+  /** Called with the shapes of the inputs for each run that exceeds its time limit. */
   readonly onStuck: (shapes: string) => void
-  /** The author's own code, which the threads run. */
+  /** The options for the author's code, which the threads run. */
   readonly calls?: CallOptions | undefined
 }
 
 /**
- * Runs the model in worker threads, so that the main thread stays free.
- * @throws {Error} of one line if the file is not a model that can be served
+ * Opens a pool of worker threads that run the model, so that the main thread stays free.
+ * @throws {Error} with a one-line message if the file is not a model that can be served
  */
 export async function openWorkers(file: string, options: WorkerOptions): Promise<WorkerPool> {
   const pool = new WorkerPool(file, options)
@@ -60,29 +71,32 @@ export interface TimedRun {
 }
 
 /**
- * Runs as many requests at once as there are workers. When a thread dies, its run fails (see
- * worker-thread.ts), and the pool starts another. It also replaces a thread whose run lasts too
- * long, and leaves the old one alone. Large requests wait here; others wait in their queue, which
- * is notified when a thread is free (`whenFree`). If both wait, they get threads in turn.
+ * Runs one request at a time in each worker. When a thread dies, its run fails (see
+ * worker-thread.ts), and the pool starts a new thread. The pool also replaces a thread whose run
+ * exceeds its time limit, but does not terminate the old thread. Large requests wait in the pool.
+ * Other requests wait in their queue, which is notified when a thread is free (`whenFree`). If both
+ * large and other requests are waiting, they receive threads alternately.
  */
 export class WorkerPool implements Executor {
   private readonly file: string
   private readonly options: WorkerOptions
   private readonly workers = new Set<WorkerThread>()
   private readonly stuck = new Set<WorkerThread>()
-  /** Threads that are still ending. */
+  /** Threads whose termination is in progress. */
   private readonly ending = new Set<Promise<unknown>>()
   private readonly idle: WorkerThread[] = []
   private readonly waiting: PromiseWithResolvers<WorkerThread>[] = []
   private freed: PromiseWithResolvers<void> | undefined
-  /** The last free thread went to a large request although the queue waited. */
+  /** True if the last free thread was given to a large request while the queue was waiting. */
   private isQueuesTurn = false
   private starting = 0
   private closed = false
   /** True from the first failure to replace the last thread until a thread is available. */
   private isLost = false
   private description: WorkerThread['description'] | undefined
-  /** Settings for calls of the author's code, kept for threads that start later. */
+  /**
+   * The settings for calls of the author's code, which are also sent to threads that start later.
+   */
   private settings: CallSettings | undefined
   /** Resolves when the next thread is available. */
   private started = Promise.withResolvers<void>()
@@ -92,7 +106,7 @@ export class WorkerPool implements Executor {
     this.options = options
   }
 
-  /** Starts the first worker, then as many more as the memory allows. */
+  /** Starts the first worker, and then as many additional workers as the memory allows. */
   async start(): Promise<void> {
     const before = process.memoryUsage.rss()
     this.description = (await this.open()).description
@@ -109,12 +123,12 @@ export class WorkerPool implements Executor {
     return (this.description as WorkerThread['description']).leftOut
   }
 
-  /** The author's own code, as the first worker described it. */
+  /** The first worker's description of the author's code. */
   get transform(): WorkerThread['description']['transform'] {
     return this.description?.transform
   }
 
-  /** The CPU time in which the first worker loaded the model. */
+  /** The CPU time that the first worker needed to load the model, in milliseconds. */
   get loadCpuMs(): number {
     return (this.description as WorkerThread['description']).loadCpuMs
   }
@@ -146,14 +160,14 @@ export class WorkerPool implements Executor {
     return (await this.tryTimedRun(inputs, outputs)).tensors
   }
 
-  /** Like `run`, but also returns the thread's CPU time. */
+  /** Works like `run`, but also returns the CPU time of the thread. */
   async timedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs)
     return (await this.send(worker, sent)) as TimedRun
   }
 
-  /** Like `tryRun`, but also returns the thread's CPU time. */
+  /** Works like `tryRun`, but also returns the CPU time of the thread. */
   async tryTimedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs || LONGEST_TRY_MS)
@@ -177,7 +191,7 @@ export class WorkerPool implements Executor {
     return (await this.send(worker, { command: { large }, transfer, limitMs })) as LargeResponse
   }
 
-  /** The thread with the fewest calls. @throws {NotReady|DeadlinePassed} */
+  /** Returns the thread with the fewest calls. @throws {NotReady|DeadlinePassed} */
   async forCalls({ deadline }: Caller): Promise<ThreadCalls> {
     for (;;) {
       if (this.closed) throw new NotReady('the process is ending')
@@ -262,8 +276,9 @@ export class WorkerPool implements Executor {
   }
 
   /**
-   * @param caller undefined waits without a deadline
-   * @throws {DeadlinePassed} if no worker is idle by then
+   * Waits for an idle worker and reserves it.
+   * @param caller without a caller, there is no deadline
+   * @throws {DeadlinePassed} if no worker is idle by the caller's deadline
    */
   private async take(caller?: Caller): Promise<WorkerThread> {
     if (this.closed) throw new NotReady('the process is ending')
@@ -285,7 +300,7 @@ export class WorkerPool implements Executor {
     this.serve()
   }
 
-  /** Gives idle threads to the queue and to large requests, in turn if both wait. */
+  /** Gives idle threads to the queue and to large requests, alternately if both are waiting. */
   private serve(): void {
     const { idle, waiting } = this
     const queueFirst = this.freed !== undefined && (this.isQueuesTurn || waiting.length === 0)
@@ -303,7 +318,7 @@ export class WorkerPool implements Executor {
     this.freed.resolve()
     this.freed = undefined
     this.isQueuesTurn = false
-    // The queue's requests may be over by now; then a large request gets the thread.
+    // If the requests in the queue have expired by now, a large request receives the thread.
     setImmediate(() => this.serve())
   }
 
@@ -324,7 +339,7 @@ export class WorkerPool implements Executor {
     else this.release(worker)
   }
 
-  /** Replaces a thread whose run does not end. */
+  /** Replaces a thread whose run does not end, without terminating it. */
   private leave(worker: WorkerThread): void {
     if (!this.workers.delete(worker)) return
     this.withoutIdle(worker)
@@ -338,13 +353,13 @@ export class WorkerPool implements Executor {
   }
 }
 
-/** A run whose inputs are transferred to the thread. */
+/** Returns a run command whose inputs are transferred to the thread. */
 function runOf(inputs: readonly Tensor[], outputs: readonly string[], limitMs: number): Sent {
   const { tensors, transfer } = detach(inputs)
   return { command: { inputs: tensors, outputs }, transfer, limitMs }
 }
 
-/** The number of further copies of this size that fit the remaining memory. */
+/** Returns the number of additional copies of this size that fit into the remaining memory. */
 export function copiesThatFit(
   bytes: number,
   available = process.availableMemory(),

@@ -9,34 +9,41 @@ import type { Session } from './session.ts'
 import type { ThreadCalls, ThreadCallsOptions } from './thread-calls.ts'
 import type { CallsTold, Command, WorkerAnswer, WorkerStart } from './worker.ts'
 
-/** In the build, the worker is a file beside the bundle; here it is a TypeScript file. */
+/**
+ * The worker's file. In the build, it is a JavaScript file beside the bundle; in the source tree,
+ * it is a TypeScript file.
+ */
 const WORKER = new URL(
   import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
   import.meta.url,
 )
 
 /**
- * A thread's objects live no longer than a run; by default V8 would use three times as much memory
- * for them (48 MiB per thread).
+ * The size of V8's young generation in each thread. Objects live no longer than a run, and V8's
+ * default would use three times as much memory (48 MiB per thread).
  */
 const YOUNG_MB = 16
-// Otherwise the size that the command line sets for the main thread would override it (Node 24).
+// On Node 24, the size that the command line sets for the main thread would otherwise override
+// YOUNG_MB.
 setFlagsFromString('--max-semi-space-size=0')
 
 const NOT_ENDED = 'a run of the model does not end'
 const ENDED = 'the thread that ran the model ended; try again'
 
-/** A command on its way to the thread. */
+/** A command that is sent to the thread. */
 export interface Sent {
   readonly command: Exclude<Command, CallCommand>
-  /** Buffers that are transferred to the thread. */
+  /** The buffers that are transferred to the thread. */
   readonly transfer: readonly ArrayBuffer[]
   readonly limitMs: number
 }
 
-/** The dependencies of calls, if the thread runs the author's code. */
+/** The options for calls, if the thread runs the author's code. */
 export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
-  /** The limit of V8's heap: code that exceeds it ends only its own thread. */
+  /**
+   * The limit of V8's heap in megabytes. Code that exceeds this limit terminates only its own
+   * thread.
+   */
   readonly heapMb: number
   readonly start: Omit<CallStart, 'memory'>
   readonly create: (options: ThreadCallsOptions) => ThreadCalls
@@ -48,9 +55,12 @@ export interface ThreadStart extends Omit<WorkerStart, 'calls'> {
 }
 
 interface ThreadEvents {
-  /** The thread ended unexpectedly, or was ended within a loop of the author's code. */
+  /**
+   * Called when the thread ended unexpectedly, or was terminated within a loop of the author's
+   * code.
+   */
   readonly onDeath: (reason: string) => void
-  /** A run of calls does not end. */
+  /** Called when a run of calls exceeds its time limit. */
   readonly onStuck: () => void
 }
 
@@ -59,22 +69,25 @@ type Description = Pick<Session, 'signature' | 'leftOut'> & {
   readonly transform: DescribedTransform | undefined
 }
 
-/** The main thread's side of one worker. It runs one command at a time. */
+/** Controls one worker from the main thread. A worker runs one command at a time. */
 export class WorkerThread {
   private readonly worker: Worker
   private readonly events: ThreadEvents
   private state: 'starting' | 'open' | 'stuck' | 'closing' = 'starting'
   private alarm: NodeJS.Timeout | undefined
-  /** The input shapes of the current run, for people. */
+  /** A text for people that describes the input shapes of the current run. */
   private shapes = ''
-  /** The answer to the current command, or to the last one. */
+  /** The result of the current or last command. */
   private pending = Promise.withResolvers<unknown>()
-  private cause = 'its thread ended'
+  private cause = 'the thread ended'
   private described: Description | undefined
-  /** Calls of the author's code; undefined if there is none. */
+  /** The calls of the author's code; undefined if there is no such code. */
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
-  /** The end of a thread within the author's code; a native call there may have to return first. */
+  /**
+   * Resolves when a thread that was terminated within the author's code has ended. A native call
+   * may have to return first.
+   */
   ending: Promise<unknown> | undefined
 
   /**
@@ -111,17 +124,20 @@ export class WorkerThread {
     })
     this.worker.on('message', (answer: WorkerAnswer<unknown>) => this.receive(answer))
     this.worker.on('error', error => {
-      this.cause = `its thread failed: ${error.message}`
+      this.cause = `the thread failed: ${error.message}`
     })
     this.worker.on('exit', () => this.exited())
   }
 
-  /** Whether a run lasts too long. The thread cannot be ended within it, and is left alone. */
+  /**
+   * Whether a run has exceeded its time limit. The thread cannot be terminated during the run, so
+   * it continues.
+   */
   get isStuck(): boolean {
     return this.state === 'stuck'
   }
 
-  /** The input shapes of the last run, for people. */
+  /** A text for people that describes the input shapes of the last run. */
   get runs(): string {
     return this.shapes
   }
@@ -131,26 +147,31 @@ export class WorkerThread {
   }
 
   /**
-   * @param limitMs the longest time of each run; 0 means no limit
-   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} the error that occurred in the thread
-   * @throws {NotReady} if the thread ended meanwhile
-   * @throws {RunTimedOut} if a run lasts longer
+   * Sends a command and waits for its result.
+   * @param limitMs the time limit of each run; 0 means no limit
+   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} if this error occurred in the thread
+   * @throws {NotReady} if the thread ended before the result arrived
+   * @throws {RunTimedOut} if a run exceeds the time limit
    */
   send({ command, transfer, limitMs }: Sent): Promise<unknown> {
     this.pending = Promise.withResolvers()
     this.calls?.posted()
-    this.shapes = 'large' in command ? 'a large request, being read' : shapesOf(command.inputs)
+    this.shapes =
+      'large' in command ? 'a large request that is being read' : shapesOf(command.inputs)
     this.worker.postMessage(command, transfer)
     if (limitMs > 0) this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
     return this.pending.promise
   }
 
-  /** Waits for the run in progress, unless it has lasted too long. */
+  /**
+   * Terminates the thread after the run in progress.
+   * @throws {Error} if that run has exceeded its time limit
+   */
   async close(): Promise<void> {
     if (this.state === 'stuck') throw new Error(NOT_ENDED)
     this.state = 'closing'
-    // Ending a thread within a run would end the whole process: ONNX Runtime 1.30 throws an
-    // exception that nothing can catch.
+    // Terminating a thread during a run would terminate the entire process: ONNX Runtime 1.30
+    // throws an exception that cannot be caught.
     await this.pending.promise.catch(() => {})
     if (this.calls !== undefined) {
       this.calls.send({ close: true })
@@ -160,7 +181,7 @@ export class WorkerThread {
   }
 
   private receive(answer: WorkerAnswer<unknown>): void {
-    // The stuck run has ended after all, so the thread may end, too.
+    // The run that exceeded its time limit has ended, so the thread can be terminated.
     if (this.state === 'stuck') {
       this.state = 'closing'
       void this.worker.terminate()
@@ -174,7 +195,7 @@ export class WorkerThread {
     else this.answered(answer)
   }
 
-  /** Handles the answer to its command. */
+  /** Handles the result of a command. */
   private answered(
     answer: Exclude<WorkerAnswer<unknown>, CallsTold | { readonly runs: string }>,
   ): void {
@@ -184,7 +205,8 @@ export class WorkerThread {
   }
 
   private timedOut(limitMs: number): void {
-    // While the thread has calls, its state is watched, and the command may have to wait.
+    // While the thread has calls, ThreadCalls watches its progress, and the command may have to
+    // wait.
     if (this.calls?.isBusy === true) {
       this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
       return
@@ -196,24 +218,30 @@ export class WorkerThread {
     )
   }
 
-  /** Calls blocked the thread too long. A loop in the author's code can be ended, a run cannot. */
+  /**
+   * Handles a thread that calls have blocked for too long. A thread in a loop of the author's code
+   * can be terminated; a thread in a run cannot.
+   */
   private blocked(isRun: boolean, error: Error): void {
     clearTimeout(this.alarm)
     if (isRun) this.state = 'stuck'
     this.pending.reject(error)
     if (isRun) {
-      // The pool itself detects that its command lasts too long.
+      // The pool detects a command that exceeds its time limit.
       if (error instanceof RunTimedOut) return
-      this.shapes = 'those of calls of the transform'
+      this.shapes = 'inputs from calls of the transform'
       this.events.onStuck()
       return
     }
     this.state = 'closing'
     this.ending = this.worker.terminate()
-    this.events.onDeath('the transform kept it for too long')
+    this.events.onDeath('the transform blocked the thread for too long')
   }
 
-  /** Every request in the thread's current run gets this error: 503, try again (errors.ts). */
+  /**
+   * Fails every request in the thread's current run with status 503 and a text that asks the client
+   * to try again (errors.ts).
+   */
   private exited(): void {
     clearTimeout(this.alarm)
     this.closed.resolve()

@@ -5,7 +5,7 @@ import { type CallLimits, Calls, hungUp, type StartedCall } from './calls.ts'
 import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
-/** The author's code in the threads that run the model. */
+/** Runs the author's code in the threads that run the model. */
 export class WorkerTransformer implements Transformer {
   readonly #pool: WorkerPool
   readonly #calls: Calls
@@ -35,7 +35,7 @@ export class WorkerTransformer implements Transformer {
         started = thread.start(call, caller)
         return started.reply
       }
-      // Until a thread is available, the start enforces the deadline itself.
+      // While no thread is available, `start` enforces the deadline.
       return { reply: start(), end: (error: DeadlinePassed) => started?.end(error) ?? true }
     })
   }
@@ -44,6 +44,6 @@ export class WorkerTransformer implements Transformer {
     this.#pool.setCalls({ runBytes: this.#runBytes, joins })
   }
 
-  /** The threads close the author's code themselves (WorkerPool.close). */
+  /** Does nothing, because WorkerPool.close() closes the author's code in each thread. */
   async close(): Promise<void> {}
 }

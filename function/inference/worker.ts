@@ -11,21 +11,21 @@ import { RunSizes } from './run-sizes.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach, movableResponse } from './transfer.ts'
 
-/** The data with which a worker is started. */
+/** The data that a worker receives at startup. */
 export interface WorkerStart {
   readonly file: string
   readonly sha256: Digests | undefined
-  /** ONNX Runtime's threads. */
+  /** The number of ONNX Runtime's threads. */
   readonly threads: number
-  /** As {@link RunSizes.followShapes}. */
+  /** See {@link RunSizes.followShapes}. */
   readonly followShapes: boolean
-  /** The author's own code, if there is any. */
+  /** The author's code; undefined if there is no such code. */
   readonly calls?: CallStart | undefined
 }
 
 /**
- * A command of the main thread once the session is open: one run, or a large request from its bytes
- * to those of its response.
+ * A command from the main thread after the session is open: a run, a large request, or a command
+ * that concerns calls of the author's code.
  */
 export type Command = RunCommand | { readonly large: LargeRequest } | CallCommand
 
@@ -35,8 +35,9 @@ interface RunCommand {
 }
 
 /**
- * The worker's answer to each command. The first answer, to the start, describes the open session.
- * Before each run of a large request, the worker reports the shapes of the run's inputs.
+ * A message from the worker. After startup, the worker sends a description of the session, and
+ * later the result of each command. Before each run of a large request, the worker sends the shapes
+ * of the run's inputs.
  */
 export type WorkerAnswer<T> =
   | { readonly value: T }
@@ -44,22 +45,24 @@ export type WorkerAnswer<T> =
   | { readonly code: InferenceErrorCode; readonly message: string }
   | CallsTold
 
-/** Reports finished calls, or that the author's code is closed. */
+/** Finished calls, or the message that the author's code is closed. */
 export type CallsTold = { readonly calls: CallAnswers } | { readonly closed: true }
 
 /*
- * A separate thread for one session, because ONNX Runtime's run() blocks the thread that calls it.
+ * This file runs in a separate thread with its own session, because ONNX Runtime's run() blocks the
+ * calling thread.
  */
 
 if (parentPort === null)
-  throw new Error('worker.ts must be started as a thread, by worker-thread.ts')
+  throw new Error('worker.ts must be started as a worker thread (see worker-thread.ts)')
 await serve(ownPort(parentPort), workerData as WorkerStart)
 
 type Port = Pick<MessagePort, 'on' | 'postMessage'>
 
 /**
- * The author's code, or one of its libraries, may also post to this port. The main thread would
- * take such a message for an answer.
+ * Returns a private copy of the port's methods, and disables the port for other code. The author's
+ * code or its libraries may post to this port, and the main thread would treat such a message as a
+ * result.
  */
 function ownPort(port: MessagePort): Port {
   const own = { on: port.on.bind(port), postMessage: port.postMessage.bind(port) } as Port
@@ -90,7 +93,10 @@ async function serve(port: Port, start: WorkerStart): Promise<void> {
   }
 }
 
-/** Marks in the shared memory when the thread is within a run, which cannot be ended. */
+/**
+ * Returns a session that marks each run in the shared memory, because a thread cannot be terminated
+ * during a run.
+ */
 async function watched(session: Session, memory: SharedArrayBuffer): Promise<Session> {
   const { ThreadWatch } = await import('./thread-watch.ts')
   const watch = new ThreadWatch(memory)
@@ -117,7 +123,7 @@ async function answer(
   loaded: Loaded,
   command: Exclude<Command, CallCommand>,
 ): Promise<void> {
-  // Outside the try: a message that is not a command ends the thread.
+  // Evaluate this before the try block: a message that is not a command must terminate the thread.
   const isLarge = 'large' in command
   try {
     const { value, transfer } = isLarge
@@ -145,7 +151,7 @@ async function answerLarge(
   return { value: { ...value, response }, transfer: buffersOf(parts) }
 }
 
-/** Reports each run, because the main thread limits its time. */
+/** Returns a session that reports each run, because the main thread limits the time of each run. */
 function tellingRuns(port: Port, session: Session): Session {
   return {
     ...session,

@@ -11,9 +11,10 @@ import {
 import { field, message, numberField } from './protobuf.ts'
 
 /*
- * Converters of scikit-learn, LightGBM, XGBoost and CatBoost end a classifier in a ZipMap, which
- * turns a tensor of probabilities into a list of maps from class to probability. Requests and
- * answers carry only tensors, so the tensor is served instead.
+ * Removes ZipMaps from models. Converters of scikit-learn, LightGBM, XGBoost and CatBoost append a
+ * ZipMap to a classifier, which turns a tensor of probabilities into a list of maps from class to
+ * probability. Requests and responses can contain only tensors, so the server returns the tensor
+ * instead.
  */
 
 /** A ZipMap that produces an output of the graph. */
@@ -23,10 +24,10 @@ export interface ZipMap {
   readonly classes: readonly string[]
 }
 
-/** A larger file is not copied into memory. */
+/** The size above which a file is not copied into memory. */
 const MOST_BYTES = 64 * 2 ** 20
 
-/** ZipMaps by the output that each of them produces. */
+/** Returns the graph's ZipMaps by the name of the output that each ZipMap produces. */
 export function zipMapsOf({ nodes, outputs }: Graph): ReadonlyMap<string, ZipMap> {
   const names = new Set(outputs.map(({ name }) => name))
   const found = nodes.flatMap((node): [string, ZipMap][] => {
@@ -49,14 +50,15 @@ function classesOf({ attributes }: Node): readonly string[] {
 
 /** A model with its ZipMaps replaced by their inputs. */
 export interface Unzipped {
-  /** The content of the .onnx file. */
+  /** The content of the changed .onnx file. */
   readonly bytes: Buffer
   readonly zipMaps: ReadonlyMap<string, ZipMap>
 }
 
 /**
- * Removes the ZipMaps from a model, in memory.
- * @returns a reason if they cannot be removed; undefined if there are none
+ * Returns a copy of a model without its ZipMaps.
+ * @returns a text with the reason if the ZipMaps cannot be removed; undefined if there are no
+ * ZipMaps
  * @throws {Error} if the file cannot be read
  */
 export async function withoutZipMaps(file: string): Promise<Unzipped | string | undefined> {
@@ -77,11 +79,11 @@ const hasExternalData = ({ initializers, nodes }: Graph): boolean =>
     ),
   )
 
-/** Fields of ModelProto and GraphProto (onnx.proto). */
+/** The field numbers of ModelProto and GraphProto (onnx.proto). */
 const MODEL = { graph: 7, opset: 8 }
 const GRAPH = { node: 1, output: 12 }
 
-/** Copies the file's fields, except the nodes and outputs that change. */
+/** Copies the fields of the file, and replaces ZipMaps and their outputs. */
 function rewrite(
   file: string,
   { graph, opsets }: OnnxModel,
@@ -93,7 +95,7 @@ function rewrite(
       ? message(number, graphFields(whole, fieldsIn(file, body, end), { graph, zipMaps }))
       : whole.subarray(begin, end),
   )
-  // Identity is one of ONNX's own operators; CatBoost's files import only ai.onnx.ml.
+  // The operator Identity needs the domain ai.onnx, but CatBoost's files import only ai.onnx.ml.
   if (!opsets.has('ai.onnx')) parts.push(message(MODEL.opset, [numberField(2, 13)]))
   return Buffer.concat(parts)
 }
@@ -103,7 +105,7 @@ function graphFields(
   places: readonly Place[],
   { graph, zipMaps }: { graph: Graph; zipMaps: ReadonlyMap<string, ZipMap> },
 ): Buffer[] {
-  // The fields appear in the order in which the graph was read.
+  // The graph was read in the order of its fields, so nodes and outputs match the fields in order.
   const nodes = graph.nodes.values()
   const outputs = graph.outputs.values()
   return places.map(({ number, begin, end }) => {
@@ -122,11 +124,13 @@ function graphFields(
   })
 }
 
-/** NodeProto: input 1, output 2, op_type 4. */
+/** Writes a NodeProto: input 1, output 2, op_type 4. */
 const identity = (input: string, output: string) =>
   message(GRAPH.node, [field(1, input), field(2, output), field(4, 'Identity')])
 
-/** A ValueInfoProto of FP32 [?, classes]: the first dimension has neither a size nor a name. */
+/**
+ * Writes a ValueInfoProto of FP32 [?, classes]. The first dimension has neither a size nor a name.
+ */
 function probabilities(name: string, classes: number): Buffer {
   const shape = message(2, [message(1, []), message(1, [numberField(1, classes)])])
   const type = message(2, [message(1, [numberField(1, 1), shape])])

@@ -74,7 +74,7 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
 
 /** Advice about a file that is not an ONNX model, when the reason gives none. */
 function noModel(reason: string): string {
-  if (/cut off|empty/.test(reason))
+  if (/truncated|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`
   return /not an ONNX model/.test(reason)
     ? `${reason}. Give the file that the exporter wrote`

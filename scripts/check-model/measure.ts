@@ -191,7 +191,7 @@ function readExample({ signature }: Session, { sample }: ModelFolder): readonly 
   try {
     return exampleInputs(signature, sample)
   } catch (error) {
-    throw new Error(`model.json: the sample does not fit the model: ${(error as Error).message}`)
+    throw new Error(`model.json: the sample does not match the model: ${(error as Error).message}`)
   }
 }
 

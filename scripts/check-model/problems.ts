@@ -58,7 +58,7 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
     /official support for domain \S+ is till opset/,
     'Export with that opset version, or an older one',
   ],
-  [/is not a tensor; requests can carry only tensors/, 'Convert the model with tensor inputs'],
+  [/is not a tensor; requests can contain only tensors/, 'Convert the model with tensor inputs'],
   [/features/, 'Name each element of the last dimension once, in its order'],
   [/sample/, 'Give model.json a sample that the model takes'],
 ]

@@ -207,18 +207,18 @@ suite('a call', () => {
     for (const [method, why] of [
       [
         'RepositoryModelLoad',
-        'this server has one model, which is loaded when it starts; a new model is a new revision',
+        'this server serves one model, which it loads at startup; to serve another model, deploy a new revision',
       ],
       [
         'SystemSharedMemoryStatus',
-        'this server does not share memory with its callers; send tensors in the message',
+        'this server does not share memory with clients; send tensors in the message',
       ],
       [
         'CudaSharedMemoryRegister',
-        'this server does not share memory with its callers; send tensors in the message',
+        'this server does not share memory with clients; send tensors in the message',
       ],
-      ['TraceSetting', 'traces are configured when the server starts (OTEL_...)'],
-      ['LogSettings', 'the log is configured when the server starts (LOG_LEVEL)'],
+      ['TraceSetting', 'traces are configured at startup (OTEL_...)'],
+      ['LogSettings', 'the log is configured at startup (LOG_LEVEL)'],
       ['Other', 'reflection lists what this server has'],
     ] as const) {
       const path = `/inference.GRPCInferenceService/${method}`

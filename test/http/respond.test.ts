@@ -68,7 +68,7 @@ test('an error without a code is 500, and its text is for the log alone', async 
   const answer = await ask('GET', '/failing')
   assert.deepEqual(
     [answer?.status, answer?.json],
-    [500, { error: 'the server failed on this request; its log says why' }],
+    [500, { error: 'the server failed on this request; see the server log' }],
   )
 })
 

@@ -19,7 +19,10 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop()
 })
 
-/** A model's infer(), and the rows of the runs it caused. */
+/**
+ * Starts a server. Returns its model, a function that sends requests, and a function that counts
+ * the resulting runs.
+ */
 async function open(env: Record<string, string> = {}) {
   const server = await startServer(env)
   servers.push(server)
@@ -34,7 +37,7 @@ async function open(env: Record<string, string> = {}) {
       who = caller(),
       request: Partial<InferenceRequest> = {},
     ) => loaded.infer(decoded({ inputs, outputs, ...request }), who),
-    /** [number of runs, rows in all of them] */
+    /** Returns [number of runs, total number of rows in these runs]. */
     runs: async () => {
       const text = await metrics.text()
       return ['count', 'sum'].map(part =>
@@ -44,7 +47,7 @@ async function open(env: Record<string, string> = {}) {
   }
 }
 
-/** A request without bytes, and its unchanged outputs. */
+/** A codec for a request that is already decoded. It returns the outputs unchanged. */
 const decoded = (request: InferenceRequest): Codec<readonly Tensor[]> => ({
   decode: () => request,
   encoder() {
@@ -86,7 +89,7 @@ const indices = (...data: number[]): Tensor[] => [
 
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 
-suite('requests that wait together', () => {
+suite('requests that wait at the same time', () => {
   test('share one run', async () => {
     const { infer, runs } = await open()
     const answers = await Promise.all([
@@ -105,7 +108,7 @@ suite('requests that wait together', () => {
     assert.deepEqual(await runs(), [1, 4])
   })
 
-  test('do not where one has a U+FFFD: answers of others are looked through for it', async () => {
+  test('do not share a run with a request that contains U+FFFD', async () => {
     const { infer, runs } = await open({ MODEL_DIR: testModel('identity-bytes') })
     const text = (...data: string[]): Tensor[] => [
       { name: 'x', datatype: 'BYTES', shape: [data.length], data },
@@ -123,7 +126,7 @@ suite('requests that wait together', () => {
     assert.deepEqual(await runs(), [3, 7])
   })
 
-  test('are refused beyond MAX_QUEUE_ROWS, and taken again after', async () => {
+  test('are refused beyond MAX_QUEUE_ROWS, and accepted again afterwards', async () => {
     const { infer } = await open({ MAX_QUEUE_ROWS: '2' })
     const answers = await Promise.allSettled(
       [SETOSA, SETOSA, SETOSA].map(row => infer(irisRows(row))),
@@ -136,12 +139,12 @@ suite('requests that wait together', () => {
     assert.equal((await infer(irisRows(SETOSA))).length, 2)
   })
 
-  test('of more rows than MAX_QUEUE_ROWS in one request are taken when nothing else waits', async () => {
+  test('are accepted above MAX_QUEUE_ROWS if a single request has all the rows', async () => {
     const { infer } = await open({ MAX_QUEUE_ROWS: '2' })
     assert.deepEqual((await infer(irisRows(SETOSA, SETOSA, SETOSA)))[0]?.shape, [3, 3])
   })
 
-  test('each get the outputs they asked for', async () => {
+  test('receive the outputs that each of them requested', async () => {
     const { infer } = await open()
     const [classes, all] = await Promise.all([
       infer(irisRows(SETOSA), caller(), { outputs: [{ name: 'predicted_class', binary: false }] }),
@@ -153,7 +156,7 @@ suite('requests that wait together', () => {
     )
   })
 
-  test('fail alone: one bad row spoils no other answer', async () => {
+  test('fail separately if one of them has a bad row', async () => {
     const { infer } = await open({ MODEL_DIR: testModel('failing') })
     const answers = await Promise.allSettled([
       infer(indices(0)),
@@ -169,7 +172,7 @@ suite('requests that wait together', () => {
     )
   })
 
-  test('are not run for a caller who hung up', async () => {
+  test('are not run if the caller hung up', async () => {
     const { infer, runs } = await open()
     const gone = caller()
     const answer = infer(irisRows(SETOSA), gone)
@@ -178,7 +181,7 @@ suite('requests that wait together', () => {
     assert.deepEqual(await runs(), [0, 0])
   })
 
-  test('are not run after their deadline, nor after the timeout the request itself names', async () => {
+  test('are not run after their deadline, or after the timeout in the request', async () => {
     const { infer, runs } = await open()
     await assert.rejects(
       infer(irisRows(SETOSA), { ...caller(), deadline: performance.now() }),
@@ -229,7 +232,7 @@ suite('requests are never joined', () => {
     assert.equal((await runs())[0], inputs.length)
   }
 
-  test('where rows depend on each other, although the shapes look as if they did not', async () => {
+  test('if rows depend on each other, although the shapes suggest independent rows', async () => {
     const rows = (...data: number[]): Tensor[] => [
       { name: 'x', datatype: 'FP32', shape: [data.length / 3, 3], data: Float32Array.from(data) },
     ]
@@ -243,11 +246,11 @@ suite('requests are never joined', () => {
     )
   })
 
-  test('where an output has no rows', async () => {
+  test('if an output has no rows', async () => {
     await apart({ MODEL_DIR: testModel('vector-sum') }, [numbers(1, 2), numbers(3)], [[3], [3]])
   })
 
-  test('where a text is long, which would make the words of other rows as many', async () => {
+  test('if one of them has a long text, to which other rows would be padded', async () => {
     const { infer, runs } = await open({ MODEL_DIR: testModel('identity-bytes') })
     const text = (data: string[]): Tensor[] => [
       { name: 'x', datatype: 'BYTES', shape: [data.length], data },
@@ -258,7 +261,7 @@ suite('requests are never joined', () => {
     assert.deepEqual(await runs(), [3, 6])
   })
 
-  test('where model.json says "batch": false', async t => {
+  test('if model.json sets "batch": false', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'model-'))
     t.after(() => rmSync(folder, { recursive: true }))
     cpSync(testModel('identity-fp32'), folder, { recursive: true })
@@ -266,7 +269,7 @@ suite('requests are never joined', () => {
     await apart({ MODEL_DIR: folder }, [numbers(1), numbers(2)], [[1], [2]])
   })
 
-  test('where no row is in one of them', async () => {
+  test('if one of them has no rows', async () => {
     const { infer } = await open()
     const [none, one] = await Promise.all([infer(irisRows()), infer(irisRows(SETOSA))])
     assert.deepEqual(
@@ -279,8 +282,8 @@ suite('requests are never joined', () => {
   })
 })
 
-suite('any interleaving of requests gives the answers of one-by-one runs', () => {
-  /** Requests, some at the same time and some one turn of the event loop later. */
+suite('requests in any order get the same results as separate runs', () => {
+  /** Sequences of requests. After some requests, the test waits for one turn of the event loop. */
   const interleavings = <T>(row: fc.Arbitrary<T>) =>
     fc.array(
       fc.record({ rows: fc.array(row, { minLength: 1, maxLength: 4 }), pause: fc.boolean() }),
@@ -299,7 +302,7 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
     return Promise.all(sent)
   }
 
-  test('byte for byte, where ONNX Runtime itself does not depend on the batch size', async () => {
+  test('byte for byte, for models whose results do not depend on the batch size', async () => {
     const models = [
       {
         name: 'identity-int64',
@@ -335,10 +338,10 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
     }
   })
 
-  // ONNX Runtime multiplies one row differently from many: a probability differs by up to 3.6e-7
-  // (measured).
+  // ONNX Runtime multiplies a single row differently from several rows. The measured probabilities
+  // differ by up to 3.6e-7.
   for (const version of ['v1.0.0', 'v2.0.0']) {
-    test(`within 1e-6 for iris ${version}, and the same class where it is not a tie`, async () => {
+    test(`within 1e-6 for iris ${version}, with the same class unless two classes are almost equal`, async () => {
       const { infer } = await open({ MODEL_DIR: `models/iris/${version}` })
       const measurement = fc.integer({ min: 1, max: 80 }).map(tenths => tenths / 10)
       const row = fc.tuple(measurement, measurement, measurement, measurement)

@@ -23,25 +23,25 @@ const inputOf = (x: unknown, signature = PICTURE) =>
   exampleInputs(signature, readSample({ x }, path))[0]
 
 suite('an input of a sample', () => {
-  test('may be a shape and the value of all elements', () => {
+  test('may be a shape with one value for all elements', () => {
     const x = inputOf({ shape: [1, 3, 224, 224], fill: 0.5 })
     assert.deepEqual(x?.shape, [1, 3, 224, 224])
     assert.deepEqual(x?.data, new Float32Array(3 * 224 * 224).fill(0.5))
   })
 
-  test('may be texts, all the same', () =>
+  test('may be a shape with one text for all elements', () =>
     assert.deepEqual(inputOf({ shape: [2], fill: 'good' }, taking('BYTES', [-1]))?.data, [
       'good',
       'good',
     ]))
 
-  test('may be a shape and a file of little-endian elements beside model.json', () => {
+  test('may be a shape with a file of little-endian elements beside model.json', () => {
     writeFileSync(join(folder, 'x.bin'), Buffer.from(new Uint16Array([1, 2, 65_535]).buffer))
     const x = inputOf({ shape: [1, 3], file: 'x.bin' }, taking('UINT16', [-1, 3]))
     assert.deepEqual([...(x?.data ?? [])], [1, 2, 65_535])
   })
 
-  test('may stand beside one in JSON', () => {
+  test('may be a shape while another input is JSON data', () => {
     const { inputs } = taking('FP32', [-1])
     const [x] = inputs
     const signature = {
@@ -62,18 +62,34 @@ suite('an input of a sample', () => {
   })
 
   for (const [what, input, says] of [
-    ['without a shape', { fill: 1 }, /the sample's "x" has no shape/],
-    ['with a shape of text', { shape: ['1'], fill: 1 }, /has no shape; it must be an array of/],
-    ['with neither fill nor file', { shape: [1] }, /must also have either fill, .*, or file$/],
-    ['with both', { shape: [1], fill: 1, file: 'x' }, /either fill/],
-    ['in a file that is not there', { shape: [1], file: 'no' }, /is in no, which .*\(ENOENT\)$/],
-    ['that is no element', { shape: [1, 3, 224, 224], fill: 'a' }, /fill is "a"; FP32 takes/],
-    ['of another shape', { shape: [1, 4], fill: 1 }, /shape \[1,4\] has 2 dimensions; the model/],
-    ['of a shape without end', { shape: [2 ** 40], fill: 1 }, /has 1099511627776 elements/],
+    ['if the shape is missing', { fill: 1 }, /the sample's "x" has no shape/],
+    [
+      'if the shape contains text',
+      { shape: ['1'], fill: 1 },
+      /has no shape; it must be an array of/,
+    ],
+    ['if fill and file are both missing', { shape: [1] }, /must also have either fill .* or file$/],
+    ['if fill and file are both present', { shape: [1], fill: 1, file: 'x' }, /either fill/],
+    ['if the file is missing', { shape: [1], file: 'no' }, /is in no, which .*\(ENOENT\)$/],
+    [
+      'if fill has the wrong type',
+      { shape: [1, 3, 224, 224], fill: 'a' },
+      /fill is "a"; FP32 accepts/,
+    ],
+    [
+      'if the shape does not match the model',
+      { shape: [1, 4], fill: 1 },
+      /shape \[1,4\] has 2 dimensions; the model/,
+    ],
+    [
+      'if the shape has too many elements',
+      { shape: [2 ** 40], fill: 1 },
+      /has 1099511627776 elements/,
+    ],
   ] as const)
-    test(`is refused ${what}`, () => assert.throws(() => inputOf(input), says))
+    test(`is rejected ${what}`, () => assert.throws(() => inputOf(input), says))
 
-  test('is refused in a file of another size', () => {
+  test('is rejected if the file does not have the size of the shape', () => {
     writeFileSync(join(folder, 'short.bin'), Buffer.alloc(4))
     const input = { shape: [1, 3, 224, 224], file: 'short.bin' }
     assert.throws(() => inputOf(input), /takes 602112 bytes of binary data, but there are 4/)

@@ -28,7 +28,7 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop()
 })
 
-/** Collects the worker threads that are started from now on. */
+/** Collects all worker threads that start after this call. */
 function noteWorkers() {
   const workers: Worker[] = []
   const noted = (message: unknown) => workers.push((message as { worker: Worker }).worker)
@@ -36,7 +36,7 @@ function noteWorkers() {
   return { workers, stop: () => unsubscribe('worker_threads', noted) }
 }
 
-/** A server, and the worker threads it started. */
+/** Starts a server, and collects its worker threads. */
 async function open(env: Record<string, string>) {
   const { workers, stop } = noteWorkers()
   try {
@@ -50,7 +50,7 @@ async function open(env: Record<string, string>) {
       })
     return { server, infer, workers }
   } finally {
-    // Replacements start later, and count too.
+    // Stop collecting after the test, because replacement threads also count.
     afterAll.push(stop)
   }
 }
@@ -59,7 +59,7 @@ afterEach(() => {
   for (const undo of afterAll.splice(0)) undo()
 })
 
-/** A request with the warm-up example. */
+/** Returns a request with the inputs of the warm-up. */
 const exampleOf = async ({ service }: Server) => ({
   inputs: service.model.loaded?.example.map(({ data, ...tensor }) => ({
     ...tensor,
@@ -71,16 +71,18 @@ const slow = { MODEL_DIR: testModel('slow') }
 const slowRequest = (...data: number[]) => ({
   inputs: [{ name: 'x', datatype: 'FP32', shape: [data.length / 2, 2], data }],
 })
-/** Allows runs of very many rows to be joined. */
+/** Settings that allow joined runs with very many rows. */
 const MANY = { MAX_BATCH_ROWS: '1000000', MAX_QUEUE_ROWS: '1000000' }
-/** Each body is small enough not to get its own thread. */
+/**
+ * Sends four requests with many rows. Each body is small enough to be handled on the main thread.
+ */
 async function sendMany(infer: (body: unknown) => Promise<Response>): Promise<void> {
   const rows = 15_000
   const request = {
     inputs: [
       { name: 'input', datatype: 'FP32', shape: [rows, 4], data: new Array(rows * 4).fill(1) },
     ],
-    // And the answer is too small in JSON for another thread to write it.
+    // The JSON part of the response is small, so the main thread writes it.
     parameters: { binary_data_output: true },
   }
   for (const { status } of await Promise.all(Array.from({ length: 4 }, () => infer(request))))
@@ -91,24 +93,24 @@ const irisRequest = {
 }
 
 suite('EXECUTION', () => {
-  test('auto keeps a fast model on the main thread', async () => {
+  test('auto runs a fast model on the main thread', async () => {
     const { infer, workers } = await open({})
     assert.equal((await infer(irisRequest)).status, 200)
     assert.equal(workers.length, 0)
   })
 
-  test('auto runs a model in worker threads where values decide how long a run takes', async () => {
+  test('auto runs a model in worker threads if input values determine run times', async () => {
     const { infer, workers } = await open(slow)
     assert.equal((await infer(slowRequest(1, 2))).status, 200)
     assert.ok(workers.length >= 1)
   })
 
-  test('auto runs more elements than ever before in a worker, and moves the model if they take long', async () => {
-    // The warm-up has one row; a run of very many rows takes long.
+  test('auto runs larger inputs than before in a worker, and moves a slow model to workers', async () => {
+    // The warm-up has one row. A run with very many rows is slow.
     const { server, infer, workers } = await open({ MODEL_DIR: 'models/iris/v2.0.0', ...MANY })
     assert.equal(workers.length, 0)
     for (let runs = 0; workers.length < 2 && runs < 200; runs++) await sendMany(infer)
-    // One for the large run, and then those that the model moves to.
+    // The first worker is for the large runs; the other workers are those to which the model moves.
     assert.ok(workers.length >= 2)
     await Promise.all(
       Array.from({ length: 20 }, async () => assert.equal((await infer(irisRequest)).status, 200)),
@@ -116,7 +118,7 @@ suite('EXECUTION', () => {
     assert.equal(server.service.model.notReady, undefined)
   })
 
-  test('auto loads and warms up what is not plain in a worker, and then has it on the main thread', async () => {
+  test('auto loads a model of other operators in a worker first, and then on the main thread', async () => {
     const { infer, server, workers } = await open({ MODEL_DIR: testModel('two-in-two-out') })
     assert.equal(workers.length, 1)
     const { inputs } = await exampleOf(server)
@@ -125,7 +127,7 @@ suite('EXECUTION', () => {
     assert.equal((await infer({ inputs })).status, 200)
   })
 
-  test('auto leaves a small file whose first run is long in workers', async t => {
+  test('auto moves a small file to workers if its first run is slow', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'execution-'))
     t.after(() => rmSync(folder, { recursive: true }))
     const shape = { type: 'INT64', shape: [2], values: [6_000, 6_000] } as const
@@ -142,21 +144,21 @@ suite('EXECUTION', () => {
     })
     writeFileSync(join(folder, 'model.onnx'), file)
     const { workers } = await open({ MODEL_DIR: folder })
-    // The one that showed it, and those that the model moved to.
+    // The first worker measured the slow run; the other workers are those to which the model moved.
     assert.ok(workers.length >= 2)
   })
 
-  test('inline and worker are done as told', async () => {
+  test('inline uses no worker threads, and worker uses worker threads', async () => {
     assert.equal((await open({ ...slow, EXECUTION: 'inline' })).workers.length, 0)
     assert.ok((await open({ EXECUTION: 'worker' })).workers.length >= 1)
   })
 
-  test('worker starts as many threads as the CPUs hold, of ORT_THREADS each', async () => {
+  test('worker starts one thread per CPU if ORT_THREADS is 1', async () => {
     const { server, workers } = await open({ EXECUTION: 'worker', ORT_THREADS: '1' })
     assert.equal(workers.length, server.config.cpus)
   })
 
-  test('worker answers probes while the model runs', async () => {
+  test('worker lets the server answer probes while the model runs', async () => {
     const { server, infer } = await open(slow)
     let answered = false
     const inference = infer(slowRequest(1, 2)).then(response => {
@@ -173,7 +175,7 @@ suite('EXECUTION', () => {
   })
 })
 
-test('a small request gets the only thread by turns with large ones, and keeps its deadline behind them', async () => {
+test('small and large requests use the only thread alternately, and a waiting request keeps its deadline', async () => {
   const { server } = await open({
     ...slow,
     EXECUTION: 'worker',
@@ -191,7 +193,7 @@ test('a small request gets the only thread by turns with large ones, and keeps i
     done.push(name)
     return response.status
   }
-  // More than 128 KiB of JSON each.
+  // Each of these requests has more than 128 KiB of JSON.
   const large = slowRequest(...new Array<number>(40_000).fill(1.25))
   const larges = Array.from({ length: 4 }, () => send('large', large))
   await until('large requests wait', () => server.service.model.queuedRows >= larges.length)
@@ -211,7 +213,7 @@ suite('a worker thread that dies', () => {
     data: Float32Array.of(5.1, 3.5, 1.4, 0.2),
   }
 
-  test('fails the run it was at, as something to try again, is counted, and replaced', async t => {
+  test('fails its run with an error that allows a retry, is counted, and is replaced', async t => {
     const deaths: string[] = []
     const { workers, ...noted } = noteWorkers()
     const session = await openWorkers('models/iris/v1.0.0/model.onnx', {
@@ -226,7 +228,7 @@ suite('a worker thread that dies', () => {
       noted.stop()
       await session.close()
     })
-    // The thread fails on the invalid command, while the run's command waits behind it.
+    // The thread fails on the invalid command. The command for the run waits in its message queue.
     workers[0]?.postMessage(null)
     const lost = session.run([structuredClone(row)], ['predicted_class'])
     await assert.rejects(
@@ -240,7 +242,7 @@ suite('a worker thread that dies', () => {
     assert.equal(deaths.length, 1)
   })
 
-  test('while it has nothing to do is replaced all the same', async () => {
+  test('is replaced even if it is idle', async () => {
     const { server, infer, workers } = await open(oneWorker)
     for (let deaths = 1; deaths <= 5; deaths++) {
       await (workers.at(-1) as Worker).terminate()
@@ -250,7 +252,7 @@ suite('a worker thread that dies', () => {
     assert.equal(workers.length, 6)
   })
 
-  test('leaves the others at their work', async () => {
+  test('does not affect the other worker threads', async () => {
     const { server, infer, workers } = await open({ EXECUTION: 'worker', ORT_THREADS: '1' })
     const before = workers.length
     const answers = Promise.all(Array.from({ length: 50 }, () => infer(irisRequest)))
@@ -263,11 +265,11 @@ suite('a worker thread that dies', () => {
   })
 })
 
-suite('a worker thread that is started later', () => {
+suite('a worker thread that starts later', () => {
   const ONE = { EXECUTION: 'worker', ORT_THREADS: '1024', LOG_LEVEL: 'silent' }
   const readiness = async ({ url }: Server) => (await fetch(`${url}/v2/health/ready`)).status
 
-  /** A copy of the shipped model, to be corrupted. */
+  /** Copies the included model into a folder that the test may change. */
   function folder(t: TestContext, modelJson: object = {}): string {
     const folder = mkdtempSync(join(tmpdir(), 'execution-'))
     t.after(() => rmSync(folder, { recursive: true }))
@@ -280,13 +282,16 @@ suite('a worker thread that is started later', () => {
     return folder
   }
 
-  /** Overwrites a file in place and sets a fixed time, so that it looks unchanged. */
+  /**
+   * Overwrites a file in place and sets a fixed modification time, so that the file seems
+   * unchanged.
+   */
   function overwrite(file: string, content: Buffer): void {
     writeFileSync(file, content)
     utimesSync(file, 1, 1)
   }
 
-  test('checks the files’ digests itself; until they are right the model is not ready, then it is again', async t => {
+  test('checks the digests of the files; the model is not ready until the digests match', async t => {
     const good = readFileSync('models/iris/v1.0.0/model.onnx')
     const MODEL_DIR = folder(t, { sha256: createHash('sha256').update(good).digest('hex') })
     const { server, infer, workers } = await open({ ...ONE, MODEL_DIR })
@@ -303,7 +308,7 @@ suite('a worker thread that is started later', () => {
     assert.deepEqual(answer.outputs[1]?.data, ['setosa'])
   })
 
-  test('loads no other model than the first, though no digest is known', async t => {
+  test('does not load a different model, even without digests', async t => {
     const MODEL_DIR = folder(t)
     const { server, infer, workers } = await open({ ...ONE, MODEL_DIR })
     const first = join(MODEL_DIR, 'model.onnx')
@@ -317,7 +322,7 @@ suite('a worker thread that is started later', () => {
     assert.equal((await infer(irisRequest)).status, 200)
   })
 
-  test('because runs are slow, and cannot be, is tried again', async t => {
+  test('because runs are slow is retried if it cannot start', async t => {
     const MODEL_DIR = folder(t)
     const first = join(MODEL_DIR, 'model.onnx')
     const { server, infer, workers } = await open({ MODEL_DIR, ...MANY })
@@ -334,14 +339,14 @@ suite('a worker thread that is started later', () => {
   })
 })
 
-test('copies of a model fit where they leave a quarter of the memory free', () => {
+test('copies of a model fit if they leave a quarter of the memory free', () => {
   const MiB = 2 ** 20
   assert.equal(copiesThatFit(100 * MiB, 400 * MiB, 512 * MiB), 3)
   assert.equal(copiesThatFit(400 * MiB, 400 * MiB, 512 * MiB), 0)
   assert.ok(copiesThatFit(0) > 1000)
 })
 
-test('tensors change threads with their memory, and leave the pool of small buffers where it is', async () => {
+test('tensors are transferred with their memory, except data in the pool of small buffers', async () => {
   const { port1, port2 } = new MessageChannel()
   const own = Float32Array.of(1, 2)
   const pooled = Buffer.from([1, 2, 3, 4])

@@ -11,7 +11,7 @@ const input = (name: string, shape: readonly number[], anyRank = false): TensorM
   anyRank,
 })
 
-describe('features of model.json', () => {
+describe('features in model.json', () => {
   const FIT: readonly (readonly [
     string,
     Features | undefined,
@@ -21,20 +21,25 @@ describe('features of model.json', () => {
     ['may be absent', undefined, [input('x', [-1, 2])], {}],
     ['may be an array for the only input', ['a', 'b'], [input('x', [-1, 2])], { x: ['a', 'b'] }],
     [
-      'may name some of several inputs',
+      'may be defined for only some inputs',
       { y: ['a'] },
       [input('x', [-1, 2]), input('y', [-1, 1])],
       { y: ['a'] },
     ],
-    ['may name a vector that has no rows', ['a', 'b'], [input('x', [2])], { x: ['a', 'b'] }],
     [
-      'may be of any number where the graph leaves it open',
+      'may name the elements of a vector without rows',
+      ['a', 'b'],
+      [input('x', [2])],
+      { x: ['a', 'b'] },
+    ],
+    [
+      'may have any number of names for a variable dimension',
       ['a'],
       [input('x', [-1, -1])],
       { x: ['a'] },
     ],
     [
-      'may be of any number where the graph has no shape',
+      'may have any number of names for an input without a shape',
       ['a'],
       [input('x', [-1], true)],
       { x: ['a'] },
@@ -45,39 +50,39 @@ describe('features of model.json', () => {
 
   const REFUSED: readonly (readonly [string, Features, readonly TensorMetadata[], string])[] = [
     [
-      'more than there are elements',
+      'with more names than elements',
       ['a', 'b', 'c'],
       [input('x', [-1, 2])],
-      'input "x": 3 names, but the last dimension of [-1,2] has 2 elements',
+      'input "x": there are 3 names, but the last dimension of [-1,2] has 2 elements',
     ],
     [
-      'of an input that the model lacks',
+      'for an unknown input',
       { z: ['a'] },
       [input('x', [-1, 1]), input('y', [-1, 1])],
       '"z" is not an input of the model; its inputs are "x", "y"',
     ],
     [
-      'in an array where there are two inputs',
+      'in an array for a model with two inputs',
       ['a'],
       [input('x', [-1, 1]), input('y', [-1, 1])],
-      'an array is for a model of one input, and this one has 2 ("x", "y"); give an object of input name to names',
+      'an array requires a model with one input, but this model has 2 inputs ("x", "y"); use an object that maps input names to arrays',
     ],
     [
-      'of rows',
+      'for an input of rows without elements',
       ['a'],
       [input('x', [-1])],
-      'input "x": shape [-1] has only rows, and a row has no elements to name',
+      'input "x": shape [-1] has no dimension besides the rows, so there are no elements to name',
     ],
     [
-      'of a scalar',
+      'for a scalar',
       ['a'],
       [input('x', [])],
-      'input "x": a scalar has no last dimension to name the elements of',
+      'input "x": the input is a scalar, which has no last dimension',
     ],
   ]
   for (const [what, features, inputs, says] of REFUSED)
-    test(`${what} are refused in one line`, () => {
-      const message = `model.json: the features do not fit the model: ${says}`
+    test(`${what} are rejected with a one-line message`, () => {
+      const message = `model.json: the features do not match the model: ${says}`
       assert.throws(() => featuresByInput(features, { inputs }), { message })
     })
 })

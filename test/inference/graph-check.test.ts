@@ -8,25 +8,29 @@ import { floats, graph, input, int, ints, node, one, write, x } from './batchabi
 import type { WrittenModel } from './batchability/onnx-writer.ts'
 
 const check = (model: WrittenModel) => checkGraph(write(model))
-/** A row of integers from a caller. */
+/** An input of integers that a caller sends. */
 const sent = input('INT64', 'k')
 const body = { nodes: [], inputs: {}, outputs: {} }
 
-suite('values of a request decide how long its run takes', () => {
+suite('the graph check finds run times that depend on input values', () => {
   for (const [name, model, reason] of [
-    ['Loop', one('Loop', [input('INT64'), undefined, x(4)], { attributes: { body } }), /steps/],
     [
-      'Loop of a fixed count',
-      one('Loop', [int(3), undefined, x(4)], { attributes: { body } }),
-      /steps/,
+      'Loop',
+      one('Loop', [input('INT64'), undefined, x(4)], { attributes: { body } }),
+      /iterations/,
     ],
-    ['Scan', one('Scan', [x('N', 4)], { attributes: { num_scan_inputs: 1, body } }), /steps/],
+    [
+      'Loop with a fixed count',
+      one('Loop', [int(3), undefined, x(4)], { attributes: { body } }),
+      /iterations/,
+    ],
+    ['Scan', one('Scan', [x('N', 4)], { attributes: { num_scan_inputs: 1, body } }), /iterations/],
     [
       'If',
       one('If', [input('BOOL')], { attributes: { then_branch: body } }),
-      /which of its graphs/,
+      /determines which branch/,
     ],
-    ['Tile', one('Tile', [x('N', 4), sent]), /its input "b" sets a size/],
+    ['Tile', one('Tile', [x('N', 4), sent]), /input "b" sets a size/],
     ['Range', one('Range', [int(0), input('INT64'), int(1)]), /input "b"/],
     ['Resize', one('Resize', [x('N', 4), undefined, undefined, sent]), /input "d"/],
     ['Expand', one('Expand', [x('N', 4), sent]), /input "b"/],
@@ -36,12 +40,8 @@ suite('values of a request decide how long its run takes', () => {
     ['DFT', one('DFT', [x('N', 4, 1), input('INT64')]), /input "b"/],
     ['ReduceSum', one('ReduceSum', [x('N', 4), sent]), /input "b"/],
     ['RoiAlign', one('RoiAlign', [x(1, 1, 4, 4), x('N', 4), ints(0)]), /input "b"/],
-    ['NonZero', one('NonZero', [x('N', 4)]), /how much it returns/],
-    [
-      'an operator that nothing is known of',
-      one('Whatever@com.example', [x('N', 4)]),
-      /may not follow/,
-    ],
+    ['NonZero', one('NonZero', [x('N', 4)]), /output size depends/],
+    ['an unknown operator', one('Whatever@com.example', [x('N', 4)]), /may depend on input values/],
   ] as const) {
     test(`in ${name}`, async () => {
       const { byValues } = await check(model)
@@ -50,7 +50,7 @@ suite('values of a request decide how long its run takes', () => {
     })
   }
 
-  test('through other nodes, random ones, and functions of the file', async () => {
+  test('through other nodes, random numbers and functions of the file', async () => {
     const tile = node('Tile', 'a size', 'out')
     const through = [node('Cast', 'a', 'b', { to: 7 }), node('Mul', 'b b', 'size'), tile]
     assert.match((await check(graph(through))).byValues ?? '', /of out" \(Tile\).*"size"/)
@@ -71,7 +71,7 @@ suite('values of a request decide how long its run takes', () => {
     assert.equal(not.byValues, undefined)
   })
 
-  test('as far as is known of an opset that is newer, and a file that only ONNX Runtime reads', async () => {
+  test('in a file with an unknown opset, and in a file that only ONNX Runtime can read', async () => {
     const newer = one('Abs', [x('N', 4)], { opset: { '': 17, 'ai.onnx.ml': 99 } })
     const nodes = [...newer.nodes, node('Add', 'a a', 'b')]
     assert.match(
@@ -79,16 +79,16 @@ suite('values of a request decide how long its run takes', () => {
       /opset 99 of ai.onnx.ml is newer/,
     )
     const file = write(one('Abs', [x('N', 4)]))
-    // A group (field 100), which protobuf readers skip.
+    // Append a group (field 100), which protobuf readers skip.
     appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
     assert.match((await checkGraph(file)).byValues ?? '', /cannot be read/)
   })
 })
 
-suite('shapes alone decide how long a run takes', () => {
+suite('the graph check accepts run times that depend on shapes alone', () => {
   for (const [name, model] of [
     ['sizes are constants', one('Tile', [x('N', 4), ints(1, 2)])],
-    ['sizes follow from shapes', graph([node('Shape', 'a', 's'), node('Expand', 'a s', 'out')])],
+    ['sizes are shapes of tensors', graph([node('Shape', 'a', 's'), node('Expand', 'a s', 'out')])],
     [
       'sizes are computed from shapes',
       graph([
@@ -98,7 +98,7 @@ suite('shapes alone decide how long a run takes', () => {
       ]),
     ],
     [
-      'sizes are initialisers, also where old files list them as inputs',
+      'sizes are initialisers that old files also list as inputs',
       graph([node('Tile', 'a size', 'out')], {
         constants: { size: ints(1, 2) },
         inputs: { a: x('N', 4), size: input('INT64', 2) },
@@ -106,7 +106,7 @@ suite('shapes alone decide how long a run takes', () => {
     ],
     ['values are only data', one('Gather', [x('N', 4), sent])],
   ] as const) {
-    test(`where ${name}`, async () => {
+    test(`if ${name}`, async () => {
       assert.deepEqual(await check(model), {
         isPlain: false,
         byValues: undefined,
@@ -115,7 +115,7 @@ suite('shapes alone decide how long a run takes', () => {
     })
   }
 
-  test('and grows with its elements in plain operators', async () => {
+  test('and marks plain operators, whose run time is proportional to the number of elements', async () => {
     assert.deepEqual(await checkGraph('models/iris/v1.0.0/model.onnx'), {
       isPlain: true,
       byValues: undefined,
@@ -125,7 +125,10 @@ suite('shapes alone decide how long a run takes', () => {
   })
 })
 
-/** Its body passes the first state on as the second, which decides whether the loop continues. */
+/**
+ * A Loop whose body returns the first state as the second state, which determines whether the loop
+ * continues.
+ */
 const endsByState = (first: string) =>
   node('Loop', `times - ${first} table`, 'b out', {
     body: {
@@ -148,9 +151,9 @@ const choice = [
 ]
 const ifElse = node('If', 'c', 'out', { then_branch: tiling, else_branch: tiling })
 
-suite('shapes bound the memory of a run, though not its graph for the main thread', () => {
+suite('the graph check accepts run memory that shapes limit, although run times depend on values', () => {
   for (const [name, model] of [
-    ['a Loop of a fixed count', graph([endsByState('table')], counts)],
+    ['a Loop with a fixed count', graph([endsByState('table')], counts)],
     [
       'a Scan',
       graph([
@@ -160,9 +163,12 @@ suite('shapes bound the memory of a run, though not its graph for the main threa
         }),
       ]),
     ],
-    ['an If by a shape', graph([...choice, ifElse], { constants: { k: ints(1, 2) } })],
-    ['texts', graph([node('StringNormalizer', 'a', 'out')], texts)],
-    ['words', graph([node('Tokenizer@com.microsoft', 'a', 'out')], texts)],
+    [
+      'an If with a condition on a shape',
+      graph([...choice, ifElse], { constants: { k: ints(1, 2) } }),
+    ],
+    ['normalised texts', graph([node('StringNormalizer', 'a', 'out')], texts)],
+    ['words of texts', graph([node('Tokenizer@com.microsoft', 'a', 'out')], texts)],
   ] as const) {
     test(`in ${name}`, async () => {
       const { byValues, sizesByValues } = await check(model)
@@ -172,25 +178,25 @@ suite('shapes bound the memory of a run, though not its graph for the main threa
   }
 })
 
-suite('values decide how much memory a run takes', () => {
+suite('the graph check finds run memory that depends on input values', () => {
   for (const [name, model, reason] of [
     [
-      'a Loop of a count from the input',
+      'a Loop whose count is an input value',
       one('Loop', [input('INT64'), undefined, x(4)], { attributes: { body } }),
-      /\(Loop\): its input "a" sets how often/,
+      /\(Loop\): input "a" sets the number of iterations/,
     ],
     [
-      'a Loop that a state ends, two repetitions after it came from the input',
+      'a Loop that ends by a state two iterations after an input value entered it',
       graph([endsByState('a')], counts),
-      /\(Loop\): "on" decides when it ends/,
+      /\(Loop\): "on" determines when the loop ends/,
     ],
     [
-      'a Tile in a branch that a shape chooses',
+      'a Tile in a branch that depends on a shape',
       graph([...choice, ifElse], { inputs: { a: x('N', 4), k: input('INT64', 2) } }),
       /of t" \(Tile\)/,
     ],
     [
-      'an If by a value',
+      'an If with a condition on an input value',
       graph([ifElse], {
         constants: { k: ints(1, 2) },
         inputs: { a: x('N', 4), c: input('BOOL') },
@@ -198,7 +204,7 @@ suite('values decide how much memory a run takes', () => {
       /\(If\)/,
     ],
     [
-      'a size of how many texts are left',
+      'a size that is the number of remaining texts',
       graph(
         [
           node('StringNormalizer', 'a', 'b'),
@@ -207,9 +213,9 @@ suite('values decide how much memory a run takes', () => {
         ],
         texts,
       ),
-      /\(ConstantOfShape\): its input "s"/,
+      /\(ConstantOfShape\): input "s"/,
     ],
-    ['NonZero', one('NonZero', [x('N', 4)]), /how much it returns/],
+    ['NonZero', one('NonZero', [x('N', 4)]), /output size depends/],
   ] as const) {
     test(`in ${name}`, async () => {
       assert.match((await check(model)).sizesByValues ?? 'undefined', reason)
@@ -217,7 +223,7 @@ suite('values decide how much memory a run takes', () => {
   }
 })
 
-test('every operator that the proof of batching knows is known here, too', () => {
+test('the graph check covers every operator for which the batch proof has a rule', () => {
   for (const [domain, { rules }] of Object.entries(DOMAINS))
     for (const operator of Object.keys(rules))
       assert.ok(

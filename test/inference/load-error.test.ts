@@ -25,18 +25,18 @@ function put(name: string, bytes: string | Buffer): string {
   return file
 }
 
-suite('a file that is no ONNX model is called what it is:', () => {
+suite('the error for a file that is not an ONNX model identifies', () => {
   for (const [what, bytes, says] of [
     ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid', /Run git lfs pull/],
-    ['a pickle', '\x80\x04\x95\x00', /a Python pickle.*export it to ONNX/],
-    ['a .ort file', '\x14\x00\x00\x00ORTM', /ONNX Runtime's own form \(\.ort\)/],
+    ['a pickle', '\x80\x04\x95\x00', /a Python pickle.*export the model to ONNX/],
+    ['a .ort file', '\x14\x00\x00\x00ORTM', /ONNX Runtime's own format \(\.ort\)/],
     ['a TensorFlow Lite model', '\x1c\x00\x00\x00TFL3', /TensorFlow Lite.*tf2onnx/],
     ['an archive', 'PK\x03\x04', /a ZIP archive/],
     ['an HDF5 file', '\x89HDF\r\n', /an HDF5 file/],
-    ['a compressed file', '\x1f\x8b', /compressed by gzip/],
+    ['a compressed file', '\x1f\x8b', /compressed with gzip/],
     ['a web page', '<!DOCTYPE html>', /a web page, not the model/],
     ['an empty file', '', /is empty$/],
-    ['text', 'a model, honestly', /is not an ONNX model, or is cut off$/],
+    ['text', 'a model, honestly', /is not an ONNX model, or is truncated$/],
   ] as const)
     test(what, () => assert.rejects(openSession(put('model.onnx', bytes), 1), says))
 })
@@ -44,12 +44,12 @@ suite('a file that is no ONNX model is called what it is:', () => {
 suite('a text model', () => {
   const { LOCPATH } = process.env
   afterEach(() => {
-    // Deleted: assigning undefined would set the text "undefined".
+    // Delete the variable, because assigning undefined would set the text "undefined".
     if (LOCPATH === undefined) delete process.env.LOCPATH
     else process.env.LOCPATH = LOCPATH
   })
 
-  test('without its locale says which one it needs, and how to get it', async () => {
+  test('without its locale fails with the name of the locale and the command to install it', async () => {
     process.env.LOCPATH = folder
     await assert.rejects(
       openSession(put('text.onnx', TEXT_MODEL), 1),
@@ -58,7 +58,7 @@ suite('a text model', () => {
   })
 
   const letters = '/usr/lib/locale/C.utf8'
-  test('runs with the letters of C.UTF-8, which the build takes for it', {
+  test('runs with the character tables of C.UTF-8, which the build installs as its locale', {
     skip: !existsSync(letters) && `there is no ${letters}`,
   }, async () => {
     const locales = join(folder, 'locales')
@@ -73,7 +73,7 @@ suite('a text model', () => {
 
 suite('a file that the process may not read', () => {
   const NOBODY = 65_534
-  /** As a user without files; root can read everything. */
+  /** Returns the error message for a user without access. Root would be able to read every file. */
   const saidBy = (file: string) =>
     execFileSync(
       process.execPath,
@@ -86,7 +86,9 @@ suite('a file that the process may not read', () => {
       ],
       { encoding: 'utf8', uid: NOBODY, gid: NOBODY, cwd: '/', stdio: ['ignore', 'pipe', 'ignore'] },
     )
-  const needsRoot = { skip: process.getuid?.() !== 0 && 'only root can start a process as another' }
+  const needsRoot = {
+    skip: process.getuid?.() !== 0 && 'only root can start a process as another user',
+  }
 
   test(
     'is reported with the user and the remedy, for weights beside the model, too',
@@ -99,7 +101,10 @@ suite('a file that the process may not read', () => {
       for (const name of ['weights.bin', 'model.onnx']) {
         chmodSync(join(owned, name), 0o600)
         const said = saidBy(join(owned, 'model.onnx'))
-        assert.match(said, /cannot be read \(EACCES\): the process runs as uid 65534\. Let others/)
+        assert.match(
+          said,
+          /cannot be read \(EACCES\): the process runs as uid 65534\. Give all users/,
+        )
         assert.ok(said.includes(name), said)
       }
     },

@@ -6,7 +6,7 @@ import { createService } from '../../function/service.ts'
 import { createLog } from '../../function/telemetry/log.ts'
 import { testModel } from '../server.ts'
 
-test('a model that takes long to load says so after 10 s, then each minute, until it is there', t => {
+test('slow loading is logged after 10 s and then every minute until the model is loaded', t => {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
   const log = createLog('silent')
   const info = t.mock.method(log, 'info', () => {})
@@ -24,7 +24,7 @@ test('a model that takes long to load says so after 10 s, then each minute, unti
   assert.deepEqual(told(), [10, 70])
 })
 
-test('a load is over when the model is ready; whether requests share runs is decided after that', async () => {
+test('the model is ready before it is decided whether requests share runs', async () => {
   const { model } = createService(
     readConfig({ MODEL_DIR: testModel('identity-fp32'), LOG_LEVEL: 'silent' }),
   )

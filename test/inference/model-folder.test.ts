@@ -25,26 +25,33 @@ suite('a model folder', () => {
   const read = (env: Record<string, string> = {}) =>
     readModelFolder(readConfig({ MODEL_DIR: folder, ...env }))
 
-  test('gives model.onnx before any other .onnx file, else the only one', () => {
+  test('provides model.onnx, or otherwise its only .onnx file', () => {
     put({ 'classifier.onnx': '' })
     assert.equal(read().file, join(folder, 'classifier.onnx'))
     put({ 'model.onnx': '' })
     assert.equal(read().file, join(folder, 'model.onnx'))
   })
 
-  /** The first of these files is served. */
+  /** Folder layouts. The first file of each layout is served. */
   const LAYOUTS: readonly (readonly [what: string, files: readonly string[], version?: string])[] =
     [
-      ['in any case of letters', ['Model.ONNX']],
-      ['before numbered folders', ['model.onnx', '2/model.onnx']],
-      ['of the highest number', ['10/model.onnx', '9/model.onnx', '2/model.onnx'], '10'],
-      ['of the highest number that has one', ['1/model.onnx', '2/other.txt'], '1'],
-      ['of another name in a numbered folder', ['3/churn.onnx'], '3'],
-      ['of Hugging Face', ['onnx/model.onnx', 'onnx/model_quantized.onnx', 'config.json']],
-      ['that is the only one below', ['exported/v2/best.onnx', 'README.md']],
+      ['with capital letters in its name', ['Model.ONNX']],
+      ['that is not in a numbered folder', ['model.onnx', '2/model.onnx']],
+      ['with the highest number', ['10/model.onnx', '9/model.onnx', '2/model.onnx'], '10'],
+      [
+        'in the highest numbered folder that contains a model',
+        ['1/model.onnx', '2/other.txt'],
+        '1',
+      ],
+      ['with another name in a numbered folder', ['3/churn.onnx'], '3'],
+      [
+        'in the layout of Hugging Face',
+        ['onnx/model.onnx', 'onnx/model_quantized.onnx', 'config.json'],
+      ],
+      ['that is the only one in all subfolders', ['exported/v2/best.onnx', 'README.md']],
     ]
   for (const [what, files, version] of LAYOUTS)
-    test(`gives the model ${what}`, () => {
+    test(`provides the model ${what}`, () => {
       put(Object.fromEntries(files.map(file => [file, ''])))
       const found = read()
       assert.deepEqual(
@@ -54,41 +61,43 @@ suite('a model folder', () => {
       assert.equal(read({ MODEL_VERSION: '7' }).version, '7')
     })
 
-  test('may have links that lead to themselves, and folders that this user may not read', () => {
+  test('may contain links to themselves, and folders that this user cannot read', () => {
     put({ 'churn/model.onnx': '' })
     symlinkSync('self', join(folder, 'self'))
     mkdirSync(join(folder, 'lost+found'), { mode: 0 })
     assert.equal(read().file, join(folder, 'churn/model.onnx'))
   })
 
-  test('has model.json beside the model, or above it', () => {
+  test('may have model.json beside the model or in the parent folder', () => {
     put({ '1/model.onnx': '', 'model.json': '{"name": "above", "version": "v1"}' })
     assert.deepEqual([read().name, read().version], ['above', 'v1'])
     put({ '1/model.json': '{"name": "beside"}' })
     assert.deepEqual([read().name, read().version], ['beside', '1'])
   })
 
-  test('may be the file itself, named by itself', () => {
+  test('may be the path of the .onnx file, which then names the model', () => {
     put({ 'churn.ONNX': '', 'other.onnx': '', 'model.onnx': '' })
     const named = read({ MODEL_DIR: join(folder, 'churn.ONNX') })
     assert.deepEqual([named.file, named.name], [join(folder, 'churn.ONNX'), 'churn'])
     assert.equal(read({ MODEL_DIR: join(folder, 'model.onnx') }).name, 'from-the-folder')
   })
 
-  test('names the files below that it cannot choose between', () => {
+  test('is rejected with the names of its models if there are several', () => {
     put({ 'a/one.onnx': '', 'b/two.onnx': '' })
-    assert.throws(read, /has 2 \.onnx files, .*: a\/one\.onnx, b\/two\.onnx\. Name one of them$/)
+    assert.throws(
+      read,
+      /has 2 \.onnx files, .*: a\/one\.onnx, b\/two\.onnx\. Set MODEL_DIR to one of these files$/,
+    )
   })
 
   for (const [what, path, says] of [
-    ['a URL', 's3://models/churn', /is the URL s3:.*downloads nothing.*storage initializer/],
+    ['a URL', 's3://models/churn', /is the URL s3:.*does not download models.*storageUri/],
     ['a file of another kind', import.meta.filename, /is neither a folder nor a \.onnx file$/],
-    ['nothing', '/nowhere', /MODEL_DIR \/nowhere cannot be read \(ENOENT\)$/],
+    ['missing', '/nowhere', /MODEL_DIR \/nowhere cannot be read \(ENOENT\)$/],
   ] as const)
-    test(`is refused where it is ${what}`, () =>
-      assert.throws(() => read({ MODEL_DIR: path }), says))
+    test(`is rejected if it is ${what}`, () => assert.throws(() => read({ MODEL_DIR: path }), says))
 
-  test('is named by MODEL_NAME, model.json, INFERENCE_SERVICE_NAME, the folder, in that order', () => {
+  test('takes its name from MODEL_NAME, model.json, INFERENCE_SERVICE_NAME or the folder, in this order', () => {
     put({ 'model.onnx': '' })
     assert.equal(read().name, 'from-the-folder')
     assert.equal(read({ INFERENCE_SERVICE_NAME: 'from-kserve' }).name, 'from-kserve')
@@ -97,7 +106,7 @@ suite('a model folder', () => {
     assert.equal(read({ MODEL_NAME: 'from-env' }).name, 'from-env')
   })
 
-  test('has the version of MODEL_VERSION, else of model.json, else none', () => {
+  test('has the version from MODEL_VERSION or model.json, or no version', () => {
     put({ 'model.onnx': '' })
     assert.equal(read().version, undefined)
     put({ 'model.json': '{"version": "7"}' })
@@ -110,12 +119,12 @@ suite('a model folder', () => {
     {
       mistake: 'with files of other kinds',
       files: { 'model.ort': '', 'saved.pb': '' },
-      says: /has no \.onnx file, but model\.ort, saved\.pb$/,
+      says: /has no \.onnx file; its files are model\.ort, saved\.pb$/,
     },
     {
       mistake: 'with two models',
       files: { 'a.onnx': '', 'b.onnx': '' },
-      says: /has 2 \.onnx files, and none is named model\.onnx: a\.onnx, b\.onnx\. Name one of them$/,
+      says: /has 2 \.onnx files, but no model\.onnx: a\.onnx, b\.onnx\. Set MODEL_DIR to one of these files$/,
     },
     {
       mistake: 'whose model.json is not JSON',
@@ -123,12 +132,12 @@ suite('a model folder', () => {
       says: /model\.json is not valid JSON/,
     },
     {
-      mistake: 'whose model.json is no object',
+      mistake: 'whose model.json is not an object',
       files: { 'model.onnx': '', 'model.json': '[]' },
-      says: /must hold a JSON object$/,
+      says: /must contain a JSON object$/,
     },
     {
-      mistake: 'named with a slash',
+      mistake: 'whose name contains a slash',
       files: { 'model.onnx': '', 'model.json': '{"name": "a/b"}' },
       says: /name must be a string without \/$/,
     },
@@ -138,33 +147,33 @@ suite('a model folder', () => {
       says: /version must be a string/,
     },
     {
-      mistake: 'whose labels are no strings',
+      mistake: 'whose labels are not strings',
       files: { 'model.onnx': '', 'model.json': '{"labels": [1]}' },
       says: /labels must be an array of strings$/,
     },
     {
-      mistake: 'whose features are no strings',
+      mistake: 'whose feature names are not strings',
       files: { 'model.onnx': '', 'model.json': '{"features": {"x": [1]}}' },
-      says: /features must be an array of different names, or an object of input name to such an array$/,
+      says: /features must be an array of distinct names, or an object that maps input names to such arrays$/,
     },
     {
-      mistake: 'two of whose features have one name',
+      mistake: 'with two features of the same name',
       files: { 'model.onnx': '', 'model.json': '{"features": ["a", "a"]}' },
-      says: /features must be an array of different names/,
+      says: /features must be an array of distinct names/,
     },
     {
-      mistake: 'whose batch is no boolean',
+      mistake: 'whose batch is not a boolean',
       files: { 'model.onnx': '', 'model.json': '{"batch": 1}' },
       says: /batch must be true or false$/,
     },
     {
-      mistake: 'whose sample is no object',
+      mistake: 'whose sample is not an object',
       files: { 'model.onnx': '', 'model.json': '{"sample": [1]}' },
       says: /sample must be an object/,
     },
   ]
   for (const { mistake, files, says } of BAD) {
-    test(`${mistake} is refused in one line`, () => {
+    test(`${mistake} is rejected with a one-line message`, () => {
       put(files)
       assert.throws(
         () => read(),
@@ -173,7 +182,7 @@ suite('a model folder', () => {
     })
   }
 
-  test('that is not there is refused, naming it', () => {
+  test('that does not exist is rejected with its path', () => {
     assert.throws(
       () => read({ MODEL_DIR: join(parent, 'nowhere') }),
       /MODEL_DIR .*nowhere cannot be read \(ENOENT\)$/,

@@ -6,7 +6,10 @@ import { after, test } from 'node:test'
 import { type OnnxModel, readOnnxModel } from '../../function/inference/onnx-file.ts'
 import { integer, message, text } from './batchability/onnx-writer.ts'
 
-/* Features of a file that the other tests' models lack. Numbers are those of onnx.proto. */
+/*
+ * Tests the reader on features of ONNX files that do not occur in the models of other tests. Field
+ * numbers are those of onnx.proto.
+ */
 
 const folder = mkdtempSync(join(tmpdir(), 'onnx-file-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -38,8 +41,8 @@ for (const [what, type, expected] of [
     { map: { key: INT64, value: { tensor: { element: FP32, dims: undefined } } } },
   ],
   ['a sparse tensor', message(8, integer(1, FP32)), { sparse: FP32 }],
-  ['nothing known', message(6, Buffer.alloc(0)), {}],
-  ['an optional of nothing', message(9, Buffer.alloc(0)), { optional: {} }],
+  ['an unknown type', message(6, Buffer.alloc(0)), {}],
+  ['an optional without an element type', message(9, Buffer.alloc(0)), { optional: {} }],
 ] as const)
   test(`an input may be ${what}`, async () => {
     const input = Buffer.concat([text(1, 'x'), message(2, type)])
@@ -47,7 +50,7 @@ for (const [what, type, expected] of [
     assert.deepEqual(graph.inputs, [{ name: 'x', type: expected }])
   })
 
-test('a sparse weight has the name of its values, and dimensions of its own', async () => {
+test('a sparse weight has the name of its values, and separate dimensions', async () => {
   const values = Buffer.concat([integer(1, 2), integer(2, FP32), text(8, 'w')])
   const sparse = Buffer.concat([message(1, values), integer(3, 100), integer(3, 4)])
   const { graph } = await read(message(7, message(15, sparse)))
@@ -60,7 +63,7 @@ test("a function's attributes may have defaults", async () => {
   assert.deepEqual(functions[0]?.defaults, new Map([['axis', { name: 'axis', number: 2 }]]))
 })
 
-test('a long list in an attribute is skipped, and what follows is read', async () => {
+test('a long list in an attribute is skipped, and the following fields are read', async () => {
   const values = Array.from({ length: 5_000 }, () => integer(8, 1))
   const long = Buffer.concat([text(1, 'nodes_values'), ...values, integer(20, 7)])
   const node = Buffer.concat([message(5, long), text(4, 'TreeEnsemble')])

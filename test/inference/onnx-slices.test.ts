@@ -18,7 +18,7 @@ const IDENTITY: WrittenModel = {
 const words = Array.from({ length: 2_000 }, (_, i) => `word ${i}`)
 const numbers = Array.from({ length: 20_000 }, (_, i) => i)
 
-/** How often the reader must check the clock at least. */
+/** The minimum number of times that the reader must check the clock. */
 const LOOKS: Readonly<Record<string, number>> = {
   'an initializer of many texts': words.length,
   'an attribute of many numbers': 5,
@@ -56,7 +56,7 @@ for (const [what, model] of Object.entries(MODELS)) {
   test(`a file with ${what} is read in slices`, async () => {
     const file = join(folder, `${what}.onnx`)
     writeFileSync(file, writeModel(model))
-    // A clock that advances 1 ms at each reading: a slice of 5 ms ends at every fifth check.
+    // The clock advances 1 ms at each check, so a slice of 5 ms ends at every fifth check.
     let now = 0
     const clock = mock.method(performance, 'now', () => now++)
     let turns = 0

@@ -8,9 +8,10 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder, testModel } from '../server.ts'
 
 /*
- * The contract of ONNX Runtime's native half, which is not a public interface:
- * function/inference/onnxruntime.ts calls it as onnxruntime-node's own JavaScript does. When a
- * version changes it, one of these fails with a sentence.
+ * Tests the interface of ONNX Runtime's native binding, which is not public.
+ * function/inference/onnxruntime.ts calls the binding in the same way as onnxruntime-node's
+ * JavaScript does. If a new version changes the interface, one of these tests fails with a message
+ * that describes the change.
  */
 
 const version = manifest.dependencies['onnxruntime-node']
@@ -18,7 +19,7 @@ const version = manifest.dependencies['onnxruntime-node']
 function holds(condition: boolean, sentence: string): void {
   assert.ok(
     condition,
-    `onnxruntime-node ${version}: ${sentence}; function/inference/onnxruntime.ts must follow`,
+    `onnxruntime-node ${version}: ${sentence}; adapt function/inference/onnxruntime.ts`,
   )
 }
 
@@ -28,17 +29,17 @@ function open(file: string): NativeSession {
   return session
 }
 
-suite('the native half of ONNX Runtime', () => {
-  test('is of one version, which an install cannot change', () => {
+suite('the native binding of ONNX Runtime', () => {
+  test('has an exact version in package.json', () => {
     assert.match(version, /^\d+\.\d+\.\d+$/)
   })
 
-  test('is initialised and asked by its own JavaScript as by ours', () => {
+  test('is still called by its own JavaScript in the same way', () => {
     const read = (file: string) =>
       readFileSync(join(projectFolder, 'node_modules/onnxruntime-node/dist', file), 'utf8')
     holds(
       /binding\.initOrtOnce\(logLevel, \w+\.Tensor, \w+\.isMainThread\)/.test(read('binding.js')),
-      'initOrtOnce() no longer takes a log level, a tensor class and whether this is the main thread',
+      'initOrtOnce() no longer has the arguments log level, tensor class and isMainThread',
     )
     holds(
       /bin\/napi-v6\/\$\{process\.platform\}\/\$\{process\.arch\}\/onnxruntime_binding\.node/.test(
@@ -48,11 +49,11 @@ suite('the native half of ONNX Runtime', () => {
     )
     holds(
       /\.loadModel\(pathOrBuffer, options\)/.test(read('backend.js')),
-      'loadModel() no longer takes a path and options',
+      'loadModel() no longer has the arguments path and options',
     )
     holds(
       /\.run\(feeds, fetches, options\)/.test(read('backend.js')),
-      'run() no longer takes feeds, fetches and options',
+      'run() no longer has the arguments feeds, fetches and options',
     )
   })
 
@@ -60,8 +61,8 @@ suite('the native half of ONNX Runtime', () => {
     const session = open('models/iris/v1.0.0/model.onnx')
     const [input] = session.inputMetadata
     holds(input?.name === 'input', 'inputMetadata has no name')
-    holds(input?.isTensor === true, 'inputMetadata does not say that an input is a tensor')
-    holds(input?.type === DATATYPES.FP32.onnx, 'inputMetadata.type is no number of onnx.proto')
+    holds(input?.isTensor === true, 'inputMetadata.isTensor is not true for a tensor')
+    holds(input?.type === DATATYPES.FP32.onnx, 'inputMetadata.type is not the number in onnx.proto')
     holds(
       input?.shape.join() === '-1,4',
       `inputMetadata.shape is [${input?.shape}] for a variable dimension and 4`,
@@ -74,7 +75,7 @@ suite('the native half of ONNX Runtime', () => {
     session.dispose()
   })
 
-  test('fails in the call itself, with a message', () => {
+  test('throws an error with a message in the call to run()', () => {
     const session = open('models/iris/v1.0.0/model.onnx')
     let failure: unknown
     try {
@@ -90,7 +91,7 @@ suite('the native half of ONNX Runtime', () => {
   })
 
   for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
-    test(`takes and gives ${datatype} as the datatype table says`, () => {
+    test(`accepts and returns ${datatype} as defined in the datatype table`, () => {
       const { ort, onnx, allocate } = DATATYPES[datatype]
       const session = open(join(testModel(`identity-${datatype.toLowerCase()}`), 'model.onnx'))
       const data = allocate(2)
@@ -100,13 +101,13 @@ suite('the native half of ONNX Runtime', () => {
         {},
       )
       const output = results.y
-      holds(session.inputMetadata[0]?.type === onnx, `${datatype} has another number than ${onnx}`)
-      holds(output !== undefined, 'run() does not return the outputs by name, before it returns')
-      holds(output?.type === ort, `${datatype} comes back as "${output?.type}", not as "${ort}"`)
+      holds(session.inputMetadata[0]?.type === onnx, `the number of ${datatype} is not ${onnx}`)
+      holds(output !== undefined, 'run() does not return an object of outputs by name')
+      holds(output?.type === ort, `${datatype} is returned as "${output?.type}", not as "${ort}"`)
       holds(output?.dims.join() === '2', `the dims of an output are [${output?.dims}], not [2]`)
       holds(
         Object.getPrototypeOf(output?.data) === Object.getPrototypeOf(data),
-        `${datatype} comes back as ${output?.data.constructor.name}, not as ${data.constructor.name}`,
+        `${datatype} is returned as ${output?.data.constructor.name}, not as ${data.constructor.name}`,
       )
       session.dispose()
     })

@@ -11,12 +11,14 @@ import type { Signature, Tensor } from '../../function/protocol/tensor.ts'
 const TENSOR = { name: 'x', datatype: 'FP32', shape: [-1], dimensionNames: [''], anyRank: false }
 const SIGNATURE = { inputs: [TENSOR], outputs: [TENSOR] } as Signature
 
-/** A batcher whose runs end when the test says so, on a clock that only the test moves. */
+/**
+ * A batcher for tests. Each run ends when the test ends it, and only the test advances the clock.
+ */
 class Stand {
   readonly batcher: Batcher
   /** Ends the current run. */
   #end: (() => void) | undefined
-  /** Row counts of the runs that began. */
+  /** The numbers of rows of the runs that have begun. */
   readonly began: number[] = []
   #now = 1e6
 
@@ -45,7 +47,10 @@ class Stand {
     })
   }
 
-  /** @returns the result of one row within this many seconds; for a refusal, its text */
+  /**
+   * Sends a request of one row with a deadline in this many seconds.
+   * @returns 'answered', or the text of the refusal
+   */
   ask(seconds: number): Promise<string> {
     const caller: Caller = { arrived: this.#now, deadline: this.#now + seconds * 1e3, gone: false }
     const request: InferenceRequest = {
@@ -67,13 +72,13 @@ class Stand {
     this.#now += seconds * 1e3
   }
 
-  /** Lets runs begin. */
+  /** Waits until runs have begun. */
   async turn(): Promise<void> {
     await nextTurn()
     await nextTurn()
   }
 
-  /** Ends the current run after this many seconds; the next one begins. */
+  /** Ends the current run after this many seconds, and waits until the next run has begun. */
   async endAfter(seconds: number): Promise<void> {
     this.pass(seconds)
     const end = this.#end
@@ -87,13 +92,13 @@ class Stand {
   }
 }
 
-suite('a request that cannot be answered before its deadline', () => {
-  test('is refused at once, with the figures, from the time that runs take', async t => {
+suite('a request that would miss its deadline', () => {
+  test('is refused immediately with the estimated time, based on finished runs', async t => {
     const stand = new Stand(t, { joins: false })
     const answers = [stand.ask(60), stand.ask(60)]
     await stand.turn()
     await stand.endAfter(10)
-    // The second one runs; two runs of 10 s and a quarter more end within 25 s.
+    // The second request is running. Two runs of 10 s, plus a margin of 25%, end within 25 s.
     for (let i = 0; i < 3; i++) answers.push(stand.ask(25))
     assert.equal(
       await stand.ask(15),
@@ -104,7 +109,7 @@ suite('a request that cannot be answered before its deadline', () => {
     assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
   })
 
-  test('is refused by the time that the current run has taken, before any run has ended', async t => {
+  test('is refused because of the duration of the current run, before any run has ended', async t => {
     const stand = new Stand(t, { joins: false })
     const answers = [stand.ask(60)]
     await stand.turn()
@@ -155,7 +160,7 @@ suite('a request that cannot be answered before its deadline', () => {
     assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
   })
 
-  test('is refused by the pace of the last seconds, not by older runs', async t => {
+  test('is refused because of runs in the last seconds, not because of older runs', async t => {
     const stand = new Stand(t, { joins: false })
     const answers = Array.from({ length: 60 }, () => stand.ask(60))
     await stand.turn()

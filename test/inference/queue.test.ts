@@ -10,9 +10,9 @@ import { runs } from '../seed.ts'
 
 const LIMITS = { maxBatchRows: 8, maxQueueRows: 32, maxBodyBytes: 1_000 }
 
-/** A queue's record: the jobs it examined, and the result of each. */
+/** Records which jobs a queue examines, and the result of each job. */
 class Seen {
-  /** Jobs whose callers it checked for presence. */
+  /** The number of times that the queue checked whether a caller hung up. */
   looks = 0
   readonly jobs: TestJob[] = []
 }
@@ -25,7 +25,7 @@ interface TestJob {
 }
 
 interface Asked {
-  /** Below 0, the job gets its own run. */
+  /** The kind of the job. A job with a negative kind has its own run. */
   readonly kind: number
   readonly rows: number
   readonly bytes: number
@@ -66,7 +66,7 @@ function jobOf({ kind, rows, bytes, lastsMs, sender }: Asked, seen: Seen): TestJ
   return one
 }
 
-/** performance.now() and timers that only this test moves. */
+/** Replaces performance.now() and timers. Only the returned function advances the time. */
 function stopClock(t: { after(end: () => void): void }) {
   let now = 1_000
   const clock = mock.method(performance, 'now', () => now)
@@ -83,7 +83,7 @@ function stopClock(t: { after(end: () => void): void }) {
 
 const isOver = ({ job, caller }: TestJob) => caller.gone || performance.now() >= job.deadline
 
-/** The expected next batch, by a plain scan of all waiting jobs. */
+/** Returns the expected next batch, found by a simple scan of all waiting jobs. */
 function expectedBatch(waiting: readonly TestJob[]): TestJob[] {
   const alive = waiting.filter(one => !isOver(one))
   const [first] = alive
@@ -120,7 +120,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('hang up' as const), at: fc.nat(9) }) },
 )
 
-/** A queue beside a list of all jobs that it accepted. */
+/** Compares a queue with a list of all jobs that the queue accepted. */
 class Beside {
   readonly queue = new Queue(LIMITS)
   readonly seen = new Seen()
@@ -163,7 +163,11 @@ class Beside {
       this.queue.watchDeadlines()
       this.seen.jobs.push(one)
     }
-    assert.equal(this.seen.looks, 0, 'neither a refusal nor an entry looks at others')
+    assert.equal(
+      this.seen.looks,
+      0,
+      'the queue must not check other callers when it accepts or refuses a job',
+    )
   }
 
   #take(): void {
@@ -177,10 +181,14 @@ class Beside {
       expected.map(({ job }) => job),
     )
     for (const one of expected) one.state = 'taken'
-    assert.equal(looks, before - this.waiting.length, 'only what leaves is looked at')
+    assert.equal(
+      looks,
+      before - this.waiting.length,
+      'the queue must check only the callers of jobs that leave',
+    )
   }
 
-  /** A deadline is noticed at most a millisecond late, or at the end of the pause after a look. */
+  /** Advances the time, and checks that the queue rejects a job at most 2 ms after its deadline. */
   #letPass(ms: number): void {
     for (let i = 0; i < ms; i++) this.#wait(1)
     const late = this.waiting.filter(({ job }) => performance.now() >= job.deadline + 2)
@@ -204,7 +212,7 @@ class Beside {
 }
 
 suite('the queue', () => {
-  test('any sequence keeps order and bounds, loses no job, and works only for jobs that leave', t => {
+  test('keeps order and limits in any sequence of steps, and checks only jobs that leave', t => {
     const wait = stopClock(t)
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), steps => {
@@ -217,7 +225,7 @@ suite('the queue', () => {
     )
   })
 
-  test('a batch of many kinds costs no more than one of few', t => {
+  test('takes a batch at the same cost, whatever the number of waiting kinds', t => {
     stopClock(t)
     const queue = new Queue({ ...LIMITS, maxQueueRows: 1e6, maxBodyBytes: 1e9 })
     const seen = new Seen()
@@ -230,7 +238,7 @@ suite('the queue', () => {
     assert.equal(seen.looks, 8)
   })
 
-  test('a full queue is looked through a moment later, for callers that hung up', t => {
+  test('removes the jobs of callers that hung up shortly after it was full', t => {
     const wait = stopClock(t)
     const beside = new Beside(wait)
     const ask = { kind: 0, rows: 8, bytes: 1, lastsMs: 1e9 }
@@ -244,7 +252,7 @@ suite('the queue', () => {
     enter()
   })
 
-  test('a refusal has no stack trace', t => {
+  test('refuses a job with an error without a stack trace', t => {
     stopClock(t)
     const queue = new Queue(LIMITS)
     const seen = new Seen()

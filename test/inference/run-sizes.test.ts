@@ -8,7 +8,9 @@ const wanted = [{ name: 'y', binary: true }]
 
 type Dimensions = readonly (number | string)[]
 
-/** A model of one input and one output; named dimensions are variable. */
+/**
+ * Returns the signature of a model with one input and one output. Named dimensions are variable.
+ */
 function signatureOf(input: Dimensions, output: Dimensions): Signature {
   const describe = (name: string, dims: Dimensions) => ({
     name,
@@ -27,7 +29,7 @@ const tensor = (name: string, ...shape: number[]): Tensor => ({
   data: new Float32Array(shape.reduce((product, size) => product * size, 1)),
 })
 
-/** Sizes with a budget of 100 MiB, and native memory that the test sets. */
+/** Creates sizes with a budget of 100 MiB. The test sets the native memory. */
 function open(input: Dimensions, output: Dimensions, areRowsIndependent = true) {
   const native = { bytes: 0 }
   const sizes = new RunSizes(signatureOf(input, output), 100 * MIB, () => native.bytes)
@@ -40,7 +42,7 @@ function open(input: Dimensions, output: Dimensions, areRowsIndependent = true) 
 }
 
 suite('the size of outputs', () => {
-  test('is that which the graph declares, before any run', () => {
+  test('is the size that the graph declares, before any run', () => {
     const { sizes } = open(['N', 4], ['N', 3, 1024, 1024])
     const size = 3 * 1024 * 1024
     assert.deepEqual(sizes.outputsOf([tensor('x', 2, 4)], wanted), [
@@ -48,7 +50,7 @@ suite('the size of outputs', () => {
     ])
   })
 
-  test('follows every symbol that the inputs have', () => {
+  test('depends on every symbolic dimension of the inputs', () => {
     const { sizes } = open(['N', 'height', 'width'], ['N', 'width', 'height', 2])
     assert.deepEqual(sizes.outputsOf([tensor('x', 1, 3, 5)], wanted), [
       { elements: 30, bytes: 120 },
@@ -56,7 +58,7 @@ suite('the size of outputs', () => {
   })
 
   for (const symbol of ['other', '?', '', ' ']) {
-    test(`is not known of a symbol such as "${symbol}" until a run has shown it`, () => {
+    test(`is unknown for the symbolic dimension "${symbol}" until a run has ended`, () => {
       const { sizes, ran } = open(['N', symbol === 'other' ? 4 : symbol], ['N', symbol])
       assert.equal(sizes.outputsOf([tensor('x', 3, 4)], wanted), undefined)
       ran(tensor('x', 1, 4), tensor('y', 1, 7))
@@ -70,14 +72,14 @@ suite('the size of outputs', () => {
     assert.equal(sizes.outputsOf([tensor('x', 1, 5)], wanted), undefined)
   })
 
-  test('is known of the same number of rows alone where rows may depend on each other', () => {
+  test('is known only for the same number of rows if rows may depend on each other', () => {
     const { sizes, ran } = open(['N', 4], ['M', 4], false)
     ran(tensor('x', 2, 4), tensor('y', 4, 4))
     assert.deepEqual(sizes.outputsOf([tensor('x', 2, 4)], wanted), [{ elements: 16, bytes: 64 }])
     assert.equal(sizes.outputsOf([tensor('x', 3, 4)], wanted), undefined)
   })
 
-  test('is no longer taken from the graph once a run made more than it declares', () => {
+  test('is no longer read from the graph after an output exceeded its declared size', () => {
     const { sizes, ran } = open(['N', 'a'], ['N', 2])
     ran(tensor('x', 1, 4), tensor('y', 1, 3))
     assert.deepEqual(sizes.outputsOf([tensor('x', 1, 4)], wanted), [{ elements: 3, bytes: 12 }])
@@ -85,22 +87,22 @@ suite('the size of outputs', () => {
   })
 })
 
-suite('the rows of a run', () => {
-  test('are one before a run of such rows has ended', () => {
+suite('the largest number of rows of a run', () => {
+  test('is one before a run with rows of this shape has ended', () => {
     const { sizes } = open(['N', 4], ['N', 4])
     assert.equal(sizes.mostRows([tensor('x', 9, 4)]), 1)
   })
 
-  test('are as many as the outputs leave room for, which are there twice', () => {
+  test('is limited by the memory for two copies of the outputs', () => {
     const { sizes, ran } = open(['N', 4], ['N', MIB])
     ran(tensor('x', 1, 4), tensor('y', 1, MIB))
-    // Each row gives 4 MiB.
+    // Each row has an output of 4 MiB.
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), Math.floor(100 / 8))
   })
 
-  test('are as many as activations leave room for, which a large run shows better than a small one', () => {
+  test('is limited by native memory, which larger runs measure more precisely', () => {
     const { sizes, ran } = open(['N', 4], ['N', 1])
-    // Of 30 MiB, 20 belong to the runtime.
+    // ONNX Runtime's overhead is 20 of these 30 MiB.
     ran(tensor('x', 1, 4), tensor('y', 1, 1), 30)
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 3)
     ran(tensor('x', 3, 4), tensor('y', 3, 1), 50)
@@ -109,7 +111,7 @@ suite('the rows of a run', () => {
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 7)
   })
 
-  test('grow again when memory that was measured is given back', () => {
+  test('increases when native memory has been released', () => {
     const { sizes, ran } = open(['N', 4], ['N', 1])
     ran(tensor('x', 1, 4), tensor('y', 1, 1), 90)
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 1)
@@ -117,7 +119,7 @@ suite('the rows of a run', () => {
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 10)
   })
 
-  test('never take more than the budget, whatever a row takes and whatever the order of runs', () => {
+  test('never exceeds the budget, whatever the memory per row and the order of runs', () => {
     for (const [fixed, row] of [
       [0, 1],
       [20, 1],

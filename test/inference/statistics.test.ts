@@ -33,7 +33,7 @@ const caller = (): Caller => ({
   gone: false,
 })
 
-/** In its own memory, which can move to another thread. */
+/** Returns a request body in its own memory, which can be transferred to another thread. */
 const flowers = (rows: number): Uint8Array =>
   new TextEncoder().encode(
     JSON.stringify({
@@ -61,7 +61,7 @@ suite('statistics', () => {
     )
   })
 
-  test('count requests that share a run: each one, each of its rows, and the run', async () => {
+  test('count each request, each row and each run if requests share a run', async () => {
     const { ask, only } = await open()
     await Promise.all([ask(flowers(1)), ask(flowers(2))])
     await assert.rejects(ask(Buffer.from('{}')))
@@ -86,7 +86,7 @@ suite('statistics', () => {
     )
   })
 
-  test('count the parts of a request as less than all of it, in nanoseconds', async () => {
+  test('report parts of a request whose sum does not exceed its total time, in nanoseconds', async () => {
     const { ask, only } = await open()
     const began = performance.now()
     await ask(flowers(1))
@@ -100,7 +100,7 @@ suite('statistics', () => {
     assert.ok(success.ns <= (performance.now() - began) * 1e6)
   })
 
-  test('count a large request by its runs', async () => {
+  test('count each run of a large request', async () => {
     const { ask, only } = await open({ EXECUTION: 'inline', MAX_BATCH_ROWS: '16384' })
     await ask(flowers(20_000))
     const { inference_count, execution_count, batch_stats, inference_stats } = only()
@@ -112,7 +112,7 @@ suite('statistics', () => {
     assert.equal(inference_stats.success.count, 1)
   })
 
-  test('list a bounded number of run sizes', async () => {
+  test('list at most 1,000 batch sizes', async () => {
     const { ask, only } = await open()
     for (let rows = 1; rows <= 1_002; rows++) await ask(flowers(rows))
     const { batch_stats, execution_count } = only()
@@ -120,8 +120,8 @@ suite('statistics', () => {
   })
 })
 
-suite('the configuration', () => {
-  test('leaves the rows out of the dimensions where requests have rows', async () => {
+suite('the model configuration', () => {
+  test('omits the first dimension if it is the number of rows', async () => {
     const { configuration } = await open({ MAX_BATCH_ROWS: '32' })
     assert.deepEqual(await configuration(caller()), {
       name: 'iris-classifier',
@@ -141,7 +141,7 @@ suite('the configuration', () => {
     })
   })
 
-  test('has all dimensions where the first is fixed, and no batching', async () => {
+  test('contains all dimensions and no batching if the first dimension is fixed', async () => {
     const { configuration } = await open({ MODEL_DIR: testModel('fixed') })
     const { max_batch_size, input, dynamic_batching } = await configuration(caller())
     assert.deepEqual([max_batch_size, dynamic_batching], [0, undefined])

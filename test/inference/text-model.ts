@@ -1,6 +1,9 @@
 import { writeModel } from './batchability/onnx-writer.ts'
 
-/** A model that lowercases text: ONNX Runtime asks the system for the locale en_US.UTF-8. */
+/**
+ * A model that converts text to lower case. ONNX Runtime needs the locale en_US.UTF-8 for this
+ * model.
+ */
 export const TEXT_MODEL: Buffer = writeModel({
   opset: 21,
   nodes: [

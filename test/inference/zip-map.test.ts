@@ -24,7 +24,7 @@ function written(bytes: Buffer): string {
 const X = { x: { type: 'FP32', dims: ['n', 2] } } as const
 const PAIRS = { p: { type: 'FP32', dims: [], mapsFrom: 'INT64' } } as const
 
-/** As CatBoost writes it: without an import of ONNX's own operators. */
+/** A model in the form that CatBoost writes, without an import of ONNX's own operators. */
 const CATBOOST: WrittenModel = {
   opset: { 'ai.onnx.ml': 3 },
   nodes: [
@@ -50,7 +50,7 @@ const CATBOOST: WrittenModel = {
 const [first, zipMap] = CATBOOST.nodes
 
 suite('a ZipMap', () => {
-  test('is served as its input, with its classes as labels, where the file imports ai.onnx.ml alone', async () => {
+  test('is replaced by its input, with its classes as labels, if the file imports only ai.onnx.ml', async () => {
     const session = await openSession(written(writeModel(CATBOOST)), 1)
     assert.deepEqual(session.leftOut, [])
     const [output] = session.signature.outputs
@@ -70,31 +70,31 @@ suite('a ZipMap', () => {
     await session.close()
   })
 
-  test('of the graph’s own input is served as that', async () => {
+  test('is replaced by its input if that is an input of the graph', async () => {
     const nodes = [{ ...zipMap, inputs: ['x'] } as never]
     const session = await openSession(written(writeModel({ ...CATBOOST, nodes })), 1)
     assert.deepEqual(session.signature.outputs[0]?.shape, [-1, 2])
     await session.close()
   })
 
-  test('keeps rows independent as its input does', async () => {
+  test('does not prevent the proof that rows are independent', async () => {
     const file = written(writeModel(CATBOOST))
     const session = await openSession(file, 1)
     assert.deepEqual(await proveIndependent(file, session.signature), { isProven: true })
     await session.close()
   })
 
-  test('without classes stays, and the output is left out', async () => {
+  test('is not removed if it has no classes', async () => {
     const nodes = [first as never, { ...zipMap, attributes: {} } as never]
     assert.equal(await withoutZipMaps(written(writeModel({ ...CATBOOST, nodes }))), undefined)
   })
 
-  test('of a file above 64 MiB stays, and the log says so', async () => {
-    // A doc string of zero bytes, which has no position.
+  test('is not removed from a file larger than 64 MiB', async () => {
+    // Append a doc string of 65 MiB, as a sparse part of the file.
     const length = 65 * 2 ** 20
     const begin = Buffer.concat([
       writeModel(CATBOOST),
-      // Field 6, and its length in four bytes.
+      // The tag of field 6, and the first two bytes of its length.
       Buffer.from([0x32, 0x80 | (length & 0x7f), 0x80 | ((length >> 7) & 0x7f)]),
       Buffer.from([0x80 | ((length >> 14) & 0x7f), length >> 21]),
     ])
@@ -103,7 +103,7 @@ suite('a ZipMap', () => {
     assert.equal(await withoutZipMaps(file), 'the file is larger than 64 MiB')
   })
 
-  test('of a model with external data stays, and the log says so', async () => {
+  test('is not removed from a model with external data', async () => {
     const weights = message(5, [
       numberField(1, 2),
       numberField(2, 1),
@@ -116,12 +116,12 @@ suite('a ZipMap', () => {
     assert.equal(await withoutZipMaps(model), 'the model has external data')
     await assert.rejects(
       openSession(model, 1),
-      /none of its outputs is a tensor; the model has external data; to serve it, convert .* zipmap=False/,
+      /no output is a tensor; the model has external data; convert .* zipmap=False/,
     )
   })
 })
 
-/** The model with one more field in its graph. */
+/** Returns the model with an additional field in its graph. */
 function withinGraph(file: string, more: Buffer): Buffer {
   const whole = readFileSync(file)
   const parts = fieldsIn(file, 0, whole.length).map(({ number, begin, body, end }) =>

@@ -57,21 +57,27 @@ suite("KServe's arguments", () => {
     [['--model_name', '--http_port=80'], '--model_name needs a value'],
     [
       ['--model-name=iris'],
-      'argument --model-name is unknown; arguments are --model_name, --model_dir, --http_port',
+      'argument --model-name is unknown; the allowed arguments are --model_name, --model_dir, --http_port',
     ],
     [
       ['--verbose'],
-      'argument --verbose is unknown; arguments are --model_name, --model_dir, --http_port',
+      'argument --verbose is unknown; the allowed arguments are --model_name, --model_dir, --http_port',
     ],
     [
       ['--__proto__=1'],
-      'argument --__proto__ is unknown; arguments are --model_name, --model_dir, --http_port',
+      'argument --__proto__ is unknown; the allowed arguments are --model_name, --model_dir, --http_port',
     ],
-    [['-v'], 'argument -v is unknown; arguments are --model_name, --model_dir, --http_port'],
-    [['iris'], 'argument "iris" is unknown; arguments are --model_name, --model_dir, --http_port'],
+    [
+      ['-v'],
+      'argument -v is unknown; the allowed arguments are --model_name, --model_dir, --http_port',
+    ],
+    [
+      ['iris'],
+      'argument "iris" is unknown; the allowed arguments are --model_name, --model_dir, --http_port',
+    ],
     [
       ['--model_dir=gs://bucket/iris'],
-      '--model_dir is "gs://bucket/iris"; it must be a folder. KServe downloads what STORAGE_URI names to /mnt/models',
+      '--model_dir is "gs://bucket/iris"; it must be a folder. KServe downloads the model at STORAGE_URI to /mnt/models',
     ],
   ]
   for (const [args, says] of BAD) {

@@ -121,7 +121,10 @@ suite('the predictor', { concurrency: 2 }, () => {
 
   for (const [args, says] of [
     [['--http_port=http'], /^--http_port is "http"; it must be an integer from 0 to 65535$/],
-    [['--model-name=iris'], /^argument --model-name is unknown; arguments are --model_name/],
+    [
+      ['--model-name=iris'],
+      /^argument --model-name is unknown; the allowed arguments are --model_name/,
+    ],
     [['--model_dir=/nowhere'], /^no model: MODEL_DIR \/nowhere cannot be read/],
   ] as const) {
     test(`${args[0]} stops the start with one line and exit code 1`, async () => {

@@ -408,7 +408,7 @@ test('an unexpected error of a page is kept for the log', async t => {
   const { status, body } = await supertest(server.url).get('/openapi.json')
   assert.deepEqual(
     [status, body],
-    [500, { error: 'the server failed on this request; its log says why' }],
+    [500, { error: 'the server failed on this request; see the server log' }],
   )
 })
 

@@ -1,4 +1,7 @@
-/** The predictor takes the same events, and gives the same replies. */
+/**
+ * Runs the tests of events on the predictor, which must accept the same events and return the same
+ * replies.
+ */
 process.env.ON_PREDICTOR = 'yes'
 await import('../events/any-event.long.ts')
 await import('../events/batch.test.ts')

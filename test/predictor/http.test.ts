@@ -1,4 +1,7 @@
-/** On HTTP the predictor does what `npm start` does: limits, large requests, errors, connections, overload. */
+/**
+ * Runs the HTTP tests on the predictor, which must behave like `npm start`: limits, large requests,
+ * errors, connections and overload.
+ */
 process.env.ON_PREDICTOR = 'yes'
 await import('../http/bodies.test.ts')
 await import('../http/broken.test.ts')

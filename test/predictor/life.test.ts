@@ -1,3 +1,6 @@
-/** The predictor starts, fails, drains and ends as `npm start` does. */
+/**
+ * Runs the tests of the process on the predictor, which must start, fail, drain and exit like `npm
+ * start`.
+ */
 process.env.ON_PREDICTOR = 'yes'
 await import('../process/life.test.ts')

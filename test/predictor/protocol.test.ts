@@ -1,3 +1,3 @@
-/** The predictor keeps every point of the Open Inference Protocol. */
+/** Runs the tests of the Open Inference Protocol on the predictor. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../protocol.test.ts')

@@ -1,4 +1,7 @@
-/** The predictor lets in whom `npm start` lets in, V1 included, and stands the same attacks. */
+/**
+ * Runs the security tests on the predictor, including V1. The predictor must admit the same clients
+ * as `npm start`, and resist the same attacks.
+ */
 process.env.ON_PREDICTOR = 'yes'
 await import('../security/authentication.long.ts')
 await import('../security/browsers.test.ts')

@@ -283,7 +283,7 @@ describe('a model is refused in one line:', () => {
     {
       what: 'with features of another number',
       folder: inModelJson('features', '{"features":["a","b"]}'),
-      says: /^model\.json: the features do not fit the model: input "x": shape \[-1\] has only rows/,
+      says: /^model\.json: the features do not match the model: input "x": shape \[-1\] has no dimension besides the rows/,
     },
   ]
   for (const { what, folder, says } of REFUSED) {

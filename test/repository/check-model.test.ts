@@ -206,7 +206,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
     assert.deepEqual([status, stderr], [1, ''])
     assert.match(
       stdout,
-      /\n {2}error {7}the file is not an ONNX model: it is cut off\. Copy or download it again, and compare its size\n$/,
+      /\n {2}error {7}the file is not an ONNX model: the file is truncated\. Copy or download it again, and compare its size\n$/,
     )
     const json = command(testModel('broken'), '--json')
     assert.deepEqual([json.status, JSON.parse(json.stdout).ok], [1, false])
@@ -216,7 +216,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
 suite('of each test model', { concurrency: 2 }, () => {
   const ERRORS: Record<string, string[]> = {
     broken: [
-      'error: the file is not an ONNX model: it is cut off. Copy or download it again, and compare its size',
+      'error: the file is not an ONNX model: the file is truncated. Copy or download it again, and compare its size',
     ],
     'not-utf8': [
       'error: output "text" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8',
@@ -351,7 +351,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       'not a model, although somebody called it one',
       {},
       [
-        'error: the file is not an ONNX model: it holds a field of the unknown kind 6. Give the file that the exporter wrote',
+        'error: the file is not an ONNX model: a field has the unknown wire type 6. Give the file that the exporter wrote',
       ],
     ],
     [
@@ -424,7 +424,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': '{"sample": {"x": [[1, 2, 3]]}}' },
       [
-        'error: model.json: the sample does not fit the model: input "x": shape [1,3] does not fit; the model takes [-1,2]. Give model.json a sample that the model takes',
+        'error: model.json: the sample does not match the model: input "x": shape [1,3] does not fit; the model takes [-1,2]. Give model.json a sample that the model takes',
       ],
     ],
     [
@@ -432,7 +432,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': '{"features": ["a", "b", "c"]}' },
       [
-        'error: model.json: the features do not fit the model: input "x": 3 names, but the last dimension of [-1,2] has 2 elements. Name each element of the last dimension once, in its order',
+        'error: model.json: the features do not match the model: input "x": there are 3 names, but the last dimension of [-1,2] has 2 elements. Name each element of the last dimension once, in its order',
       ],
     ],
     [
@@ -518,11 +518,11 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     const folder = folderOf('external', '')
     copyFileSync(`${testModel('external-data')}/model.onnx`, join(folder, 'model.onnx'))
     assert.deepEqual(wrong(await check(folder)), [
-      'error: external data "weights.bin" is missing: it holds the weights of 1 tensor. Put it beside model.onnx, under that name',
+      'error: external data "weights.bin" is missing; it contains the weights of 1 tensor. Put it beside model.onnx, under this name',
     ])
     writeFileSync(join(folder, 'weights.bin'), 'short')
     assert.deepEqual(wrong(await check(folder)), [
-      'error: external data "weights.bin" has 5 bytes, and the model reads 32. Copy it again; it is cut off, or from another export',
+      'error: external data "weights.bin" has 5 bytes, but the model needs 32. Copy the file again; it is truncated or belongs to a different export',
     ])
     writeFileSync(join(folder, 'weights.bin'), 'version https://git-lfs.github.com/spec/v1\n')
     assert.deepEqual(wrong(await check(folder)), [
@@ -533,7 +533,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       .replace('weights.bin', '../bins.bin')
     writeFileSync(join(folder, 'model.onnx'), Buffer.from(away, 'latin1'))
     assert.deepEqual(wrong(await check(folder)), [
-      'error: external data "../bins.bin" is outside the model\'s folder, which ONNX Runtime does not allow. Save the model again, with its weights beside it',
+      'error: external data "../bins.bin" is outside the model\'s folder, which ONNX Runtime does not allow. Save the model again with its weights in the same folder',
     ])
   })
 

@@ -50,9 +50,8 @@ describe('tritonclient[grpc]', () => {
       `"/inference.GRPCInferenceService/${method}" is not implemented: ${why}`,
     )
   const ONE_MODEL =
-    'this server has one model, which is loaded when it starts; a new model is a new revision'
-  const NO_MEMORY =
-    'this server does not share memory with its callers; send tensors in the message'
+    'this server serves one model, which it loads at startup; to serve another model, deploy a new revision'
+  const NO_MEMORY = 'this server does not share memory with clients; send tensors in the message'
   sees('triton_grpc_client.py', {
     is_server_live: true,
     is_server_ready: true,
@@ -96,12 +95,9 @@ describe('tritonclient[grpc]', () => {
     'lacks: unload_model': lacks('RepositoryModelUnload', ONE_MODEL),
     'lacks: get_trace_settings': lacks(
       'TraceSetting',
-      'traces are configured when the server starts (OTEL_...)',
+      'traces are configured at startup (OTEL_...)',
     ),
-    'lacks: get_log_settings': lacks(
-      'LogSettings',
-      'the log is configured when the server starts (LOG_LEVEL)',
-    ),
+    'lacks: get_log_settings': lacks('LogSettings', 'the log is configured at startup (LOG_LEVEL)'),
     'lacks: get_system_shared_memory_status': lacks('SystemSharedMemoryStatus', NO_MEMORY),
     'lacks: get_cuda_shared_memory_status': lacks('CudaSharedMemoryStatus', NO_MEMORY),
     'health: Check': 1,

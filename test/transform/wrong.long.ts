@@ -33,8 +33,8 @@ async function result(answer: Promise<Response>): Promise<readonly [number, unkn
 }
 
 const LATE = 'the deadline passed before the call had a result'
-const KEPT = 'the transform kept its thread for longer than 1 s (RUN_TIMEOUT_MS)'
-const OTHERS = 'another request kept the thread for too long; try again'
+const KEPT = 'the transform blocked its thread for longer than 1 s (RUN_TIMEOUT_MS)'
+const OTHERS = 'another request blocked the thread for too long; try again'
 const ENDED = 'the thread that ran the model ended; try again'
 
 async function probeMs({ url }: Server): Promise<number> {

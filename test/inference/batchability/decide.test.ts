@@ -73,7 +73,7 @@ describe('runs each request alone', () => {
     appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
     const decided = await decide(file)
     assert.equal(decided.joins, false)
-    assert.equal(decided.detail, 'the graph cannot be read: it holds a field of the unknown kind 3')
+    assert.equal(decided.detail, 'the graph cannot be read: a field has the unknown wire type 3')
   })
 
   test('if model.json sets "batch": false, although the model is proven', async () => {

@@ -13,8 +13,8 @@ export const NOTHING_AT = (path: string, why = 'see /docs for all routes') =>
   `not found: ${path} (${why})`
 
 const ONE_MODEL =
-  'this server has one model, which is loaded when it starts; a new model is a new revision'
-const NO_REGIONS = 'this server does not share memory with its callers; send tensors in the message'
+  'this server serves one model, which it loads at startup; to serve another model, deploy a new revision'
+const NO_REGIONS = 'this server does not share memory with clients; send tensors in the message'
 
 /** Results that both inference clients share. */
 const INFERS = {
@@ -110,11 +110,11 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload', ONE_MODEL),
       'lacks: get_trace_settings': nothingAt(
         '/v2/trace/setting',
-        'traces are configured when the server starts (OTEL_...)',
+        'traces are configured at startup (OTEL_...)',
       ),
       'lacks: get_log_settings': nothingAt(
         '/v2/logging',
-        'the log is configured when the server starts (LOG_LEVEL)',
+        'the log is configured at startup (LOG_LEVEL)',
       ),
       'lacks: get_system_shared_memory_status': nothingAt(
         '/v2/systemsharedmemory/status',

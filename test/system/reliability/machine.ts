@@ -533,7 +533,9 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
     }
     const said = server
       .output()
-      .match(/worker thread failed to start; retrying: [^"]*\\"model.onnx\\" (?:has changed|is)/)
+      .match(
+        /worker thread failed to start and will be retried: [^"]*\\"model.onnx\\" (?:has changed|is)/,
+      )
     if (said === null) wrong.push(`the log does not say why: ${server.output().slice(-500)}`)
   }
   return {
