@@ -74,7 +74,7 @@ export class Admission {
       const { name, binary, classes } = outputs[i] as RequestedOutput
       const datatype = this.#datatypes.get(name) as Datatype
       bytes += size.bytes
-      // Strings, or values, of another request say nothing about the size of this response.
+      // The strings and values of other requests do not predict the size of this response.
       if (this.#sizes.followShapes && datatype !== 'BYTES') leastBytes += size.bytes
       // An output returned as classes contains only a few strings per row.
       if (binary || classes !== undefined) continue

@@ -117,12 +117,12 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
     [
       'POST',
       '/v2/repository/models/iris-classifier/load',
-      /one model, which is loaded when it starts/,
+      /one model, which it loads at startup/,
     ],
     [
       'POST',
       '/v2/repository/models/iris-classifier/unload',
-      /one model, which is loaded when it starts/,
+      /one model, which it loads at startup/,
     ],
     ['POST', '/v2/systemsharedmemory/region/x/register', /does not share memory with clients/],
     ['GET', '/v2/cudasharedmemory/status', /does not share memory with clients/],

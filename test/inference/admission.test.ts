@@ -7,7 +7,10 @@ import type { Tensor } from '../../function/protocol/tensor.ts'
 
 const MOST = 1_000
 
-/** A model of one input [N] and one output [N, ?], after a run of one row with this output. */
+/**
+ * Creates an admission for a model with input [N] and output [N, ?], after a run of one row with
+ * this output.
+ */
 function after(output: Tensor, followShapes = true) {
   const described = (name: string, datatype: Datatype, shape: readonly number[]) => ({
     name,
@@ -50,27 +53,27 @@ const text = (length: number): Tensor => ({
   data: ['a'.repeat(length)],
 })
 
-suite('an answer larger than the limits is refused before it is run', () => {
-  test('if sizes follow from shapes', () => {
+suite('a request whose response exceeds the limits is refused before its run', () => {
+  test('if output sizes depend on shapes alone', () => {
     const sizeOf = after(numbers(100))
     assert.equal(sizeOf(2, true)?.bytes, 800)
     assert.throws(() => sizeOf(3, true), /MAX_BODY_BYTES/)
     assert.throws(() => sizeOf(6, false), /MAX_JSON_BYTES/)
   })
 
-  test('but not if values decide the sizes: those of an earlier caller say little', () => {
+  test('but not if output sizes depend on input values, which differ between callers', () => {
     const sizeOf = after(numbers(1_000_000), false)
     assert.equal(sizeOf(1, true)?.bytes, MOST)
     assert.equal(sizeOf(1, false)?.bytes, 2 * MOST)
   })
 
-  test('but not if the texts of an earlier caller were long', () => {
+  test('but not because an earlier caller received long texts', () => {
     const sizeOf = after(text(1_000_000))
     assert.equal(sizeOf(100, true)?.bytes, MOST)
     assert.equal(sizeOf(100, false)?.bytes, 2 * MOST)
   })
 
-  test('if texts are too many, however short', () => {
+  test('if there are too many texts, whatever their length', () => {
     assert.throws(() => after(text(0))(400, false), /MAX_JSON_BYTES/)
   })
 })

@@ -6,7 +6,7 @@ import { startServer, testModel } from '../server.ts'
 const tensor = (data: Float32Array) =>
   ({ name: 'x', datatype: 'FP32', shape: [data.length], data }) as const
 
-test('whole buffers are transferred, parts of a buffer are copied', () => {
+test('complete buffers are transferred, and parts of a buffer are copied', () => {
   const whole = new Float32Array([1, 2])
   const part = new Float32Array([3, 4, 5]).subarray(1)
   const { tensors, transfer } = detach([tensor(whole), tensor(part)])
@@ -18,13 +18,13 @@ test('whole buffers are transferred, parts of a buffer are copied', () => {
   assert.deepEqual([whole.length, part.length], [0, 2])
 })
 
-test('empty data is not transferred: it may be a constant', () => {
+test('empty data is not transferred, because it may be a shared constant', () => {
   const { tensors, transfer } = detach([tensor(new Float32Array())])
   assert.deepEqual(transfer, [])
   assert.deepEqual(structuredClone(tensors)[0]?.data, new Float32Array())
 })
 
-test('empty binary tensor data after no bytes is answered, and not only once', async () => {
+test('a request with empty binary tensor data succeeds several times in a row', async () => {
   const server = await startServer({
     EXECUTION: 'worker',
     MODEL_DIR: testModel('identity-fp32'),
