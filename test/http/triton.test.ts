@@ -114,11 +114,7 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
   })
 
   for (const [method, path, says] of [
-    [
-      'POST',
-      '/v2/repository/models/iris-classifier/load',
-      /one model, which it loads at startup/,
-    ],
+    ['POST', '/v2/repository/models/iris-classifier/load', /one model, which it loads at startup/],
     [
       'POST',
       '/v2/repository/models/iris-classifier/unload',

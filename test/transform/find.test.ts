@@ -87,7 +87,10 @@ test('a store of models does not become code', () => {
 test('digests that do not cover what was found end the start', () => {
   const sha256 = JSON.stringify({ sha256: 'a'.repeat(64) })
   const files = { '1/model.onnx': '', 'model.json': sha256, 'transform.ts': '' }
-  assert.throws(() => found(files), /sha256, which does not cover .*transform\.ts; put it beside/)
+  assert.throws(
+    () => found(files),
+    /sha256 in model\.json does not cover .*transform\.ts; put this file beside/,
+  )
 })
 
 const LOADS = [
