@@ -86,11 +86,17 @@ function answerSchema({ transform }: Described): Schema {
     return object({
       predictions: list('The predictions, in the order of the instances.', outputRef(transform)),
     })
-  const predictions = list('The predictions for instances, in the order of the instances.', {})
+  const predictions = list(
+    'The predictions in the order of the instances, if the request has instances.',
+    {},
+  )
   if (transform?.preprocess) return object({ predictions })
   return {
     type: 'object',
-    properties: { predictions, outputs: { description: 'The outputs for inputs.' } },
+    properties: {
+      predictions,
+      outputs: { description: 'The outputs, if the request has inputs.' },
+    },
     oneOf: [{ required: ['predictions'] }, { required: ['outputs'] }],
   }
 }

@@ -386,7 +386,7 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
       }))
       assert.deepEqual(
         [status, JSON.parse(text)],
-        [503, { live: true, ready: false, error: 'the process is ending' }],
+        [503, { live: true, ready: false, error: 'the process is shutting down' }],
       )
       assert.equal((await fetch(`${url}/health/liveness`)).status, 200)
     } finally {
@@ -487,7 +487,7 @@ describe('the function contract', () => {
     await shutdown()
     assert.deepEqual(health(readiness), [
       503,
-      { live: true, ready: false, error: 'the process is ending' },
+      { live: true, ready: false, error: 'the process is shutting down' },
     ])
   })
 

@@ -12,7 +12,7 @@ import type { TimedRun, WorkerPool } from './worker-pool.ts'
 const MOST_LOAD_MS = 100
 
 export interface PoolSize {
-  /** ONNX Runtime's threads in each worker. */
+  /** The number of ONNX Runtime's threads in each worker. */
   readonly threads: number
   readonly workers: number
 }
@@ -34,8 +34,9 @@ export interface AdaptiveOptions {
 /**
  * Runs a model whose cost depends on input shapes alone. The model runs on the main thread; if its
  * runs prove slow, it moves to worker threads. A small file of plain operators is loaded on the
- * main thread at once. Any other model is first loaded and warmed up in a worker, which measures
- * its cost. That worker is kept for large requests and for runs larger than any previous run.
+ * main thread immediately. Any other model is first loaded and warmed up in a worker, which
+ * measures its cost. That worker is kept for large requests and for runs larger than any previous
+ * run.
  */
 export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
   if (options.plainBytes !== undefined)
@@ -61,8 +62,8 @@ class AdaptiveExecutor implements Executor {
   private wasLong = false
 
   /**
-   * @param first if this is a worker, the warm-up decides whether the model moves to the main
-   * thread
+   * @param first the executor that loaded the model; if it is a worker, the warm-up decides whether
+   * the model moves to the main thread
    */
   constructor(first: InlineExecutor | WorkerPool, options: AdaptiveOptions) {
     this.signature = first.signature

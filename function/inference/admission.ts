@@ -12,8 +12,8 @@ import type { Signature } from '../protocol/tensor.ts'
 import type { RunSizes } from './run-sizes.ts'
 
 /**
- * Writing a response with this many elements as JSON takes 5 ms, which blocks all other responses.
- * Passing the request to a thread costs 0.1 ms.
+ * Writing a response with this many elements as JSON takes 5 ms, during which no other response is
+ * written. Passing the request to a thread costs 0.1 ms.
  */
 export const LARGE_JSON_ELEMENTS = 16 * 1024
 
@@ -60,6 +60,7 @@ export class Admission {
   }
 
   /**
+   * Returns the size of the response to a request.
    * @returns undefined if the size is not known before a run
    * @throws {TooLarge} if the response exceeds the limits, whatever the values in the request
    */
@@ -117,7 +118,10 @@ export class Admission {
     }
   }
 
-  /** @returns false if the size is not known before a run */
+  /**
+   * Waits for memory if the size of the response is known.
+   * @returns false if the size is not known before a run
+   */
   async #admit(request: InferenceRequest, caller: Caller): Promise<boolean> {
     const size = this.sizeOf(request)
     if (size === undefined) return false

@@ -19,7 +19,7 @@ export type CallCommand =
   /** Runs the author's close(). */
   | { readonly close: true }
 
-/** Facts about the model that are known once it is loaded. */
+/** Settings that are known only after the model is loaded. */
 export interface CallSettings {
   /** The number of bytes that one run may use. */
   readonly runBytes: number
@@ -33,11 +33,11 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly place: number
   /** Calls of one message with the same number belong to the same client. */
   readonly sender: number
-  /** Small bodies travel as Latin-1 text, which moves faster than bytes. */
+  /** Small bodies are sent as Latin-1 text, which is transferred faster than bytes. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }
   /** The headers as JSON, because most calls never read the headers. */
   readonly headers: string
-  /** In milliseconds since 1970: all threads share this clock. */
+  /** The time of arrival in milliseconds since 1970: all threads share this clock. */
   readonly arrivedAt: number
   readonly deadlineAt: number
   readonly traceparent: string | undefined
@@ -70,7 +70,10 @@ export interface CallError {
   readonly retryAfter?: number | undefined
 }
 
-/** An error from another thread. Its class is lost in transit; its code identifies it. */
+/**
+ * An error from another thread. The transfer loses the error's class, so only the code identifies
+ * the error.
+ */
 export class ThreadError extends Error {
   readonly code: string | undefined
   readonly status: number | undefined

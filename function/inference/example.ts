@@ -14,7 +14,7 @@ import { isShaped, type SampleInput, type ShapedInput } from './sample.ts'
 /**
  * Returns inputs that the model accepts: the sample from model.json, or, without a sample, zeros
  * and empty strings in the smallest shape.
- * @throws {BadRequest} if the sample does not fit the model
+ * @throws {BadRequest} if the sample does not match the model
  */
 export function exampleInputs(
   signature: Signature,

@@ -178,7 +178,8 @@ function workersOf(
         metrics.workerDied()
         log.error(`a worker thread ended and will be replaced: ${reason}`)
       },
-      onLoss: reason => log.error(`a worker thread failed to start and will be retried: ${reason}`),
+      onLoss: reason =>
+        log.error(`a worker thread failed to start, and the server will try again: ${reason}`),
     })
   }
 }

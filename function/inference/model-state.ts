@@ -6,7 +6,7 @@ const REASONS = {
   loading: 'the model is loading',
   ready: undefined,
   failed: 'the model could not be loaded',
-  retired: 'the process is ending',
+  retired: 'the process is shutting down',
 }
 
 /** Tracks whether the model accepts requests, and the callers that wait for the model to load. */

@@ -258,7 +258,7 @@ class StuckRun {
 
   readonly found = (shapes: string): void => {
     const lasts = `a run lasts longer than ${this.limitMs / 1_000} s (RUN_TIMEOUT_MS)`
-    this.log.error({ inputs: shapes }, `${lasts}; its inputs: ${shapes}`)
+    this.log.error({ inputs: shapes }, `${lasts}; shapes of its inputs: ${shapes}`)
     this.reason = `${lasts}; a thread cannot be stopped during a run, so the process replaces itself`
     this.first.resolve(this.reason)
   }
@@ -279,7 +279,7 @@ class TriedSession implements Pick<Session, 'signature' | 'run'> {
   }
 
   async run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-    if (this.isEnding()) throw new NotReady('the process is ending')
+    if (this.isEnding()) throw new NotReady('the process is shutting down')
     return this.executor.tryRun(inputs, outputs)
   }
 }

@@ -7,7 +7,7 @@ import {
 } from './onnx-file.ts'
 import { Slices } from './slices.ts'
 
-/** The nodes because of which a run's cost depends on input values, not only on input shapes. */
+/** The nodes that cause a run's cost to depend on input values, not only on input shapes. */
 export interface ValueDependence {
   /**
    * The first node whose work or output size may depend on input values, with the reason; undefined
@@ -15,7 +15,7 @@ export interface ValueDependence {
    */
   readonly byValues: string | undefined
   /**
-   * The first node because of which input shapes do not limit the memory of a run, with the reason.
+   * The first node that prevents input shapes from limiting the memory of a run, with the reason.
    * Its number of iterations or output size depends on input values. This does not include Loops
    * whose count depends only on shapes, branches that depend only on shapes, and operators that
    * normalise texts or split them into words.

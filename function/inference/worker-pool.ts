@@ -194,7 +194,7 @@ export class WorkerPool implements Executor {
   /** Returns the thread with the fewest calls. @throws {NotReady|DeadlinePassed} */
   async forCalls({ deadline }: Caller): Promise<ThreadCalls> {
     for (;;) {
-      if (this.closed) throw new NotReady('the process is ending')
+      if (this.closed) throw new NotReady('the process is shutting down')
       if (this.isLost) throw new NotReady(NO_THREAD)
       let least: ThreadCalls | undefined
       for (const { calls } of this.workers)
@@ -281,7 +281,7 @@ export class WorkerPool implements Executor {
    * @throws {DeadlinePassed} if no worker is idle by the caller's deadline
    */
   private async take(caller?: Caller): Promise<WorkerThread> {
-    if (this.closed) throw new NotReady('the process is ending')
+    if (this.closed) throw new NotReady('the process is shutting down')
     const worker = this.idle.pop()
     if (worker !== undefined) return worker
     if (this.isLost) throw new NotReady(NO_THREAD)

@@ -53,27 +53,27 @@ const text = (length: number): Tensor => ({
   data: ['a'.repeat(length)],
 })
 
-suite('a request whose response exceeds the limits is refused before its run', () => {
-  test('if output sizes depend on shapes alone', () => {
+suite('responses that exceed the limits', () => {
+  test('a request is refused before its run if output sizes depend on shapes alone', () => {
     const sizeOf = after(numbers(100))
     assert.equal(sizeOf(2, true)?.bytes, 800)
     assert.throws(() => sizeOf(3, true), /MAX_BODY_BYTES/)
     assert.throws(() => sizeOf(6, false), /MAX_JSON_BYTES/)
   })
 
-  test('but not if output sizes depend on input values, which differ between callers', () => {
+  test('a request is not refused before its run if output sizes depend on input values', () => {
     const sizeOf = after(numbers(1_000_000), false)
     assert.equal(sizeOf(1, true)?.bytes, MOST)
     assert.equal(sizeOf(1, false)?.bytes, 2 * MOST)
   })
 
-  test('but not because an earlier caller received long texts', () => {
+  test('a request is not refused because an earlier caller received long texts', () => {
     const sizeOf = after(text(1_000_000))
     assert.equal(sizeOf(100, true)?.bytes, MOST)
     assert.equal(sizeOf(100, false)?.bytes, 2 * MOST)
   })
 
-  test('if there are too many texts, whatever their length', () => {
+  test('a request for too many texts is refused before its run, whatever their length', () => {
     assert.throws(() => after(text(0))(400, false), /MAX_JSON_BYTES/)
   })
 })

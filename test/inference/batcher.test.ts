@@ -90,7 +90,7 @@ const indices = (...data: number[]): Tensor[] => [
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 suite('requests that wait at the same time', () => {
-  test('share one run', async () => {
+  test('waiting requests share one run', async () => {
     const { infer, runs } = await open()
     const answers = await Promise.all([
       infer(irisRows(SETOSA)),
@@ -108,7 +108,7 @@ suite('requests that wait at the same time', () => {
     assert.deepEqual(await runs(), [1, 4])
   })
 
-  test('do not share a run with a request that contains U+FFFD', async () => {
+  test('requests do not share a run with a request that contains U+FFFD', async () => {
     const { infer, runs } = await open({ MODEL_DIR: testModel('identity-bytes') })
     const text = (...data: string[]): Tensor[] => [
       { name: 'x', datatype: 'BYTES', shape: [data.length], data },
@@ -117,7 +117,7 @@ suite('requests that wait at the same time', () => {
     assert.deepEqual(await runs(), [3, 4])
   })
 
-  test('share runs of at most MAX_BATCH_ROWS, and a larger request runs alone', async () => {
+  test('requests share runs of at most MAX_BATCH_ROWS, and a larger request runs alone', async () => {
     const { infer, runs } = await open({ MAX_BATCH_ROWS: '2' })
     await Promise.all([
       infer(irisRows(SETOSA, SETOSA, SETOSA)),
@@ -126,7 +126,7 @@ suite('requests that wait at the same time', () => {
     assert.deepEqual(await runs(), [3, 7])
   })
 
-  test('are refused beyond MAX_QUEUE_ROWS, and accepted again afterwards', async () => {
+  test('requests are refused beyond MAX_QUEUE_ROWS, and accepted again afterwards', async () => {
     const { infer } = await open({ MAX_QUEUE_ROWS: '2' })
     const answers = await Promise.allSettled(
       [SETOSA, SETOSA, SETOSA].map(row => infer(irisRows(row))),
@@ -139,12 +139,12 @@ suite('requests that wait at the same time', () => {
     assert.equal((await infer(irisRows(SETOSA))).length, 2)
   })
 
-  test('are accepted above MAX_QUEUE_ROWS if a single request has all the rows', async () => {
+  test('a single request may exceed MAX_QUEUE_ROWS while the queue is empty', async () => {
     const { infer } = await open({ MAX_QUEUE_ROWS: '2' })
     assert.deepEqual((await infer(irisRows(SETOSA, SETOSA, SETOSA)))[0]?.shape, [3, 3])
   })
 
-  test('receive the outputs that each of them requested', async () => {
+  test('each request receives the outputs that it requested', async () => {
     const { infer } = await open()
     const [classes, all] = await Promise.all([
       infer(irisRows(SETOSA), caller(), { outputs: [{ name: 'predicted_class', binary: false }] }),
@@ -156,7 +156,7 @@ suite('requests that wait at the same time', () => {
     )
   })
 
-  test('fail separately if one of them has a bad row', async () => {
+  test('only the request with a bad row fails', async () => {
     const { infer } = await open({ MODEL_DIR: testModel('failing') })
     const answers = await Promise.allSettled([
       infer(indices(0)),
@@ -172,7 +172,7 @@ suite('requests that wait at the same time', () => {
     )
   })
 
-  test('are not run if the caller hung up', async () => {
+  test('a request is not run if its caller hung up', async () => {
     const { infer, runs } = await open()
     const gone = caller()
     const answer = infer(irisRows(SETOSA), gone)
@@ -181,7 +181,7 @@ suite('requests that wait at the same time', () => {
     assert.deepEqual(await runs(), [0, 0])
   })
 
-  test('are not run after their deadline, or after the timeout in the request', async () => {
+  test('a request is not run after its deadline, or after its own timeout', async () => {
     const { infer, runs } = await open()
     await assert.rejects(
       infer(irisRows(SETOSA), { ...caller(), deadline: performance.now() }),
@@ -217,7 +217,7 @@ test('a request of many rows waits until it is known whether it may be divided',
   await model.close()
 })
 
-suite('requests are never joined', () => {
+suite('requests that are never joined', () => {
   const apart = async (
     env: Record<string, string>,
     inputs: readonly Tensor[][],
@@ -232,7 +232,7 @@ suite('requests are never joined', () => {
     assert.equal((await runs())[0], inputs.length)
   }
 
-  test('if rows depend on each other, although the shapes suggest independent rows', async () => {
+  test('requests run alone if rows depend on each other, although the shapes suggest independent rows', async () => {
     const rows = (...data: number[]): Tensor[] => [
       { name: 'x', datatype: 'FP32', shape: [data.length / 3, 3], data: Float32Array.from(data) },
     ]
@@ -246,11 +246,11 @@ suite('requests are never joined', () => {
     )
   })
 
-  test('if an output has no rows', async () => {
+  test('requests run alone if an output has no rows', async () => {
     await apart({ MODEL_DIR: testModel('vector-sum') }, [numbers(1, 2), numbers(3)], [[3], [3]])
   })
 
-  test('if one of them has a long text, to which other rows would be padded', async () => {
+  test('a request with a long text runs alone, because other rows would be padded to its length', async () => {
     const { infer, runs } = await open({ MODEL_DIR: testModel('identity-bytes') })
     const text = (data: string[]): Tensor[] => [
       { name: 'x', datatype: 'BYTES', shape: [data.length], data },
@@ -261,7 +261,7 @@ suite('requests are never joined', () => {
     assert.deepEqual(await runs(), [3, 6])
   })
 
-  test('if model.json sets "batch": false', async t => {
+  test('requests run alone if model.json sets "batch": false', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'model-'))
     t.after(() => rmSync(folder, { recursive: true }))
     cpSync(testModel('identity-fp32'), folder, { recursive: true })
@@ -269,7 +269,7 @@ suite('requests are never joined', () => {
     await apart({ MODEL_DIR: folder }, [numbers(1), numbers(2)], [[1], [2]])
   })
 
-  test('if one of them has no rows', async () => {
+  test('a request without rows runs alone', async () => {
     const { infer } = await open()
     const [none, one] = await Promise.all([infer(irisRows()), infer(irisRows(SETOSA))])
     assert.deepEqual(
@@ -282,7 +282,7 @@ suite('requests are never joined', () => {
   })
 })
 
-suite('requests in any order get the same results as separate runs', () => {
+suite('results of joined and separate runs', () => {
   /** Sequences of requests. After some requests, the test waits for one turn of the event loop. */
   const interleavings = <T>(row: fc.Arbitrary<T>) =>
     fc.array(
@@ -302,7 +302,7 @@ suite('requests in any order get the same results as separate runs', () => {
     return Promise.all(sent)
   }
 
-  test('byte for byte, for models whose results do not depend on the batch size', async () => {
+  test('results are equal byte for byte if they do not depend on the batch size', async () => {
     const models = [
       {
         name: 'identity-int64',
@@ -341,7 +341,7 @@ suite('requests in any order get the same results as separate runs', () => {
   // ONNX Runtime multiplies a single row differently from several rows. The measured probabilities
   // differ by up to 3.6e-7.
   for (const version of ['v1.0.0', 'v2.0.0']) {
-    test(`within 1e-6 for iris ${version}, with the same class unless two classes are almost equal`, async () => {
+    test(`results of iris ${version} differ by at most 1e-6, with the same class unless two classes are almost equal`, async () => {
       const { infer } = await open({ MODEL_DIR: `models/iris/${version}` })
       const measurement = fc.integer({ min: 1, max: 80 }).map(tenths => tenths / 10)
       const row = fc.tuple(measurement, measurement, measurement, measurement)

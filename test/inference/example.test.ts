@@ -22,26 +22,26 @@ const PICTURE = taking('FP32', [-1, 3, 224, 224])
 const inputOf = (x: unknown, signature = PICTURE) =>
   exampleInputs(signature, readSample({ x }, path))[0]
 
-suite('an input of a sample', () => {
-  test('may be a shape with one value for all elements', () => {
+suite('inputs of a sample', () => {
+  test('a sample input may be a shape with one value for all elements', () => {
     const x = inputOf({ shape: [1, 3, 224, 224], fill: 0.5 })
     assert.deepEqual(x?.shape, [1, 3, 224, 224])
     assert.deepEqual(x?.data, new Float32Array(3 * 224 * 224).fill(0.5))
   })
 
-  test('may be a shape with one text for all elements', () =>
+  test('a sample input may be a shape with one text for all elements', () =>
     assert.deepEqual(inputOf({ shape: [2], fill: 'good' }, taking('BYTES', [-1]))?.data, [
       'good',
       'good',
     ]))
 
-  test('may be a shape with a file of little-endian elements beside model.json', () => {
+  test('a sample input may be a shape with a file of little-endian elements beside model.json', () => {
     writeFileSync(join(folder, 'x.bin'), Buffer.from(new Uint16Array([1, 2, 65_535]).buffer))
     const x = inputOf({ shape: [1, 3], file: 'x.bin' }, taking('UINT16', [-1, 3]))
     assert.deepEqual([...(x?.data ?? [])], [1, 2, 65_535])
   })
 
-  test('may be a shape while another input is JSON data', () => {
+  test('a sample input may be a shape while another input is JSON data', () => {
     const { inputs } = taking('FP32', [-1])
     const [x] = inputs
     const signature = {
@@ -87,9 +87,9 @@ suite('an input of a sample', () => {
       /has 1099511627776 elements/,
     ],
   ] as const)
-    test(`is rejected ${what}`, () => assert.throws(() => inputOf(input), says))
+    test(`a sample input is rejected ${what}`, () => assert.throws(() => inputOf(input), says))
 
-  test('is rejected if the file does not have the size of the shape', () => {
+  test('a sample input is rejected if the file does not have the size of the shape', () => {
     writeFileSync(join(folder, 'short.bin'), Buffer.alloc(4))
     const input = { shape: [1, 3, 224, 224], file: 'short.bin' }
     assert.throws(() => inputOf(input), /takes 602112 bytes of binary data, but there are 4/)

@@ -118,7 +118,7 @@ suite('EXECUTION', () => {
     assert.equal(server.service.model.notReady, undefined)
   })
 
-  test('auto loads a model of other operators in a worker first, and then on the main thread', async () => {
+  test('auto loads a model with other than plain operators first in a worker, and then on the main thread', async () => {
     const { infer, server, workers } = await open({ MODEL_DIR: testModel('two-in-two-out') })
     assert.equal(workers.length, 1)
     const { inputs } = await exampleOf(server)
@@ -204,7 +204,7 @@ test('small and large requests use the only thread alternately, and a waiting re
   assert.ok(done.indexOf('small') <= 3, `${done}`)
 })
 
-suite('a worker thread that dies', () => {
+suite('worker threads that die', () => {
   const oneWorker = { EXECUTION: 'worker', ORT_THREADS: '1024' }
   const row: Tensor = {
     name: 'input',
@@ -213,7 +213,7 @@ suite('a worker thread that dies', () => {
     data: Float32Array.of(5.1, 3.5, 1.4, 0.2),
   }
 
-  test('fails its run with an error that allows a retry, is counted, and is replaced', async t => {
+  test('a thread that dies fails its run with an error that allows a retry, is counted, and is replaced', async t => {
     const deaths: string[] = []
     const { workers, ...noted } = noteWorkers()
     const session = await openWorkers('models/iris/v1.0.0/model.onnx', {
@@ -242,7 +242,7 @@ suite('a worker thread that dies', () => {
     assert.equal(deaths.length, 1)
   })
 
-  test('is replaced even if it is idle', async () => {
+  test('a thread that dies while it is idle is replaced', async () => {
     const { server, infer, workers } = await open(oneWorker)
     for (let deaths = 1; deaths <= 5; deaths++) {
       await (workers.at(-1) as Worker).terminate()
@@ -252,7 +252,7 @@ suite('a worker thread that dies', () => {
     assert.equal(workers.length, 6)
   })
 
-  test('does not affect the other worker threads', async () => {
+  test('a thread that dies does not affect other threads', async () => {
     const { server, infer, workers } = await open({ EXECUTION: 'worker', ORT_THREADS: '1' })
     const before = workers.length
     const answers = Promise.all(Array.from({ length: 50 }, () => infer(irisRequest)))
@@ -265,7 +265,7 @@ suite('a worker thread that dies', () => {
   })
 })
 
-suite('a worker thread that starts later', () => {
+suite('worker threads that start later', () => {
   const ONE = { EXECUTION: 'worker', ORT_THREADS: '1024', LOG_LEVEL: 'silent' }
   const readiness = async ({ url }: Server) => (await fetch(`${url}/v2/health/ready`)).status
 
@@ -291,7 +291,7 @@ suite('a worker thread that starts later', () => {
     utimesSync(file, 1, 1)
   }
 
-  test('checks the digests of the files; the model is not ready until the digests match', async t => {
+  test('a new thread checks the digests of the files, and the model is not ready until they match', async t => {
     const good = readFileSync('models/iris/v1.0.0/model.onnx')
     const MODEL_DIR = folder(t, { sha256: createHash('sha256').update(good).digest('hex') })
     const { server, infer, workers } = await open({ ...ONE, MODEL_DIR })
@@ -308,7 +308,7 @@ suite('a worker thread that starts later', () => {
     assert.deepEqual(answer.outputs[1]?.data, ['setosa'])
   })
 
-  test('does not load a different model, even without digests', async t => {
+  test('a new thread does not load a different model, even without digests', async t => {
     const MODEL_DIR = folder(t)
     const { server, infer, workers } = await open({ ...ONE, MODEL_DIR })
     const first = join(MODEL_DIR, 'model.onnx')
@@ -322,7 +322,7 @@ suite('a worker thread that starts later', () => {
     assert.equal((await infer(irisRequest)).status, 200)
   })
 
-  test('because runs are slow is retried if it cannot start', async t => {
+  test('threads for a slow model are started later if they cannot start immediately', async t => {
     const MODEL_DIR = folder(t)
     const first = join(MODEL_DIR, 'model.onnx')
     const { server, infer, workers } = await open({ MODEL_DIR, ...MANY })

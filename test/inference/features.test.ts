@@ -46,7 +46,8 @@ describe('features in model.json', () => {
     ],
   ]
   for (const [what, features, inputs, expected] of FIT)
-    test(what, () => assert.deepEqual(featuresByInput(features, { inputs }), expected))
+    test(`features ${what}`, () =>
+      assert.deepEqual(featuresByInput(features, { inputs }), expected))
 
   const REFUSED: readonly (readonly [string, Features, readonly TensorMetadata[], string])[] = [
     [
@@ -81,7 +82,7 @@ describe('features in model.json', () => {
     ],
   ]
   for (const [what, features, inputs, says] of REFUSED)
-    test(`${what} are rejected with a one-line message`, () => {
+    test(`features ${what} are rejected with a one-line message`, () => {
       const message = `model.json: the features do not match the model: ${says}`
       assert.throws(() => featuresByInput(features, { inputs }), { message })
     })

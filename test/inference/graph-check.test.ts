@@ -12,7 +12,7 @@ const check = (model: WrittenModel) => checkGraph(write(model))
 const sent = input('INT64', 'k')
 const body = { nodes: [], inputs: {}, outputs: {} }
 
-suite('the graph check finds run times that depend on input values', () => {
+suite('run times that depend on input values', () => {
   for (const [name, model, reason] of [
     [
       'Loop',
@@ -43,14 +43,14 @@ suite('the graph check finds run times that depend on input values', () => {
     ['NonZero', one('NonZero', [x('N', 4)]), /output size depends/],
     ['an unknown operator', one('Whatever@com.example', [x('N', 4)]), /may depend on input values/],
   ] as const) {
-    test(`in ${name}`, async () => {
+    test(`finds a run time that depends on input values in ${name}`, async () => {
       const { byValues } = await check(model)
       assert.match(byValues ?? 'undefined', /^node "\w+ of out0" \(/)
       assert.match(byValues ?? '', reason)
     })
   }
 
-  test('through other nodes, random numbers and functions of the file', async () => {
+  test('finds values that reach a size through other nodes, random numbers and functions of the file', async () => {
     const tile = node('Tile', 'a size', 'out')
     const through = [node('Cast', 'a', 'b', { to: 7 }), node('Mul', 'b b', 'size'), tile]
     assert.match((await check(graph(through))).byValues ?? '', /of out" \(Tile\).*"size"/)
@@ -71,7 +71,7 @@ suite('the graph check finds run times that depend on input values', () => {
     assert.equal(not.byValues, undefined)
   })
 
-  test('in a file with an unknown opset, and in a file that only ONNX Runtime can read', async () => {
+  test('assumes a dependence on values for an unknown opset, and for a file that only ONNX Runtime can read', async () => {
     const newer = one('Abs', [x('N', 4)], { opset: { '': 17, 'ai.onnx.ml': 99 } })
     const nodes = [...newer.nodes, node('Add', 'a a', 'b')]
     assert.match(
@@ -85,7 +85,7 @@ suite('the graph check finds run times that depend on input values', () => {
   })
 })
 
-suite('the graph check accepts run times that depend on shapes alone', () => {
+suite('run times that depend on shapes alone', () => {
   for (const [name, model] of [
     ['sizes are constants', one('Tile', [x('N', 4), ints(1, 2)])],
     ['sizes are shapes of tensors', graph([node('Shape', 'a', 's'), node('Expand', 'a s', 'out')])],
@@ -106,7 +106,7 @@ suite('the graph check accepts run times that depend on shapes alone', () => {
     ],
     ['values are only data', one('Gather', [x('N', 4), sent])],
   ] as const) {
-    test(`if ${name}`, async () => {
+    test(`accepts a graph in which ${name}`, async () => {
       assert.deepEqual(await check(model), {
         isPlain: false,
         byValues: undefined,
@@ -115,7 +115,7 @@ suite('the graph check accepts run times that depend on shapes alone', () => {
     })
   }
 
-  test('and marks plain operators, whose run time is proportional to the number of elements', async () => {
+  test('marks graphs of plain operators, whose run time is proportional to the number of elements', async () => {
     assert.deepEqual(await checkGraph('models/iris/v1.0.0/model.onnx'), {
       isPlain: true,
       byValues: undefined,
@@ -151,7 +151,7 @@ const choice = [
 ]
 const ifElse = node('If', 'c', 'out', { then_branch: tiling, else_branch: tiling })
 
-suite('the graph check accepts run memory that shapes limit, although run times depend on values', () => {
+suite('run memory that shapes limit, although run times depend on values', () => {
   for (const [name, model] of [
     ['a Loop with a fixed count', graph([endsByState('table')], counts)],
     [
@@ -170,7 +170,7 @@ suite('the graph check accepts run memory that shapes limit, although run times 
     ['normalised texts', graph([node('StringNormalizer', 'a', 'out')], texts)],
     ['words of texts', graph([node('Tokenizer@com.microsoft', 'a', 'out')], texts)],
   ] as const) {
-    test(`in ${name}`, async () => {
+    test(`accepts the run memory of ${name}`, async () => {
       const { byValues, sizesByValues } = await check(model)
       assert.match(byValues ?? 'undefined', /^node "/)
       assert.equal(sizesByValues, undefined)
@@ -178,7 +178,7 @@ suite('the graph check accepts run memory that shapes limit, although run times 
   }
 })
 
-suite('the graph check finds run memory that depends on input values', () => {
+suite('run memory that depends on input values', () => {
   for (const [name, model, reason] of [
     [
       'a Loop whose count is an input value',
@@ -217,7 +217,7 @@ suite('the graph check finds run memory that depends on input values', () => {
     ],
     ['NonZero', one('NonZero', [x('N', 4)]), /output size depends/],
   ] as const) {
-    test(`in ${name}`, async () => {
+    test(`finds run memory that depends on input values in ${name}`, async () => {
       assert.match((await check(model)).sizesByValues ?? 'undefined', reason)
     })
   }

@@ -25,7 +25,7 @@ function put(name: string, bytes: string | Buffer): string {
   return file
 }
 
-suite('the error for a file that is not an ONNX model identifies', () => {
+suite('files that are not ONNX models', () => {
   for (const [what, bytes, says] of [
     ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid', /Run git lfs pull/],
     ['a pickle', '\x80\x04\x95\x00', /a Python pickle.*export the model to ONNX/],
@@ -36,12 +36,13 @@ suite('the error for a file that is not an ONNX model identifies', () => {
     ['a compressed file', '\x1f\x8b', /compressed with gzip/],
     ['a web page', '<!DOCTYPE html>', /a web page, not the model/],
     ['an empty file', '', /is empty$/],
-    ['text', 'a model, honestly', /is not an ONNX model, or is truncated$/],
+    ['a text', 'not a model', /is not an ONNX model, or is truncated$/],
   ] as const)
-    test(what, () => assert.rejects(openSession(put('model.onnx', bytes), 1), says))
+    test(`the error for ${what} identifies the file`, () =>
+      assert.rejects(openSession(put('model.onnx', bytes), 1), says))
 })
 
-suite('a text model', () => {
+suite('text models', () => {
   const { LOCPATH } = process.env
   afterEach(() => {
     // Delete the variable, because assigning undefined would set the text "undefined".
@@ -49,7 +50,7 @@ suite('a text model', () => {
     else process.env.LOCPATH = LOCPATH
   })
 
-  test('without its locale fails with the name of the locale and the command to install it', async () => {
+  test('a text model without its locale fails with the name of the locale and the command to install it', async () => {
     process.env.LOCPATH = folder
     await assert.rejects(
       openSession(put('text.onnx', TEXT_MODEL), 1),
@@ -58,7 +59,7 @@ suite('a text model', () => {
   })
 
   const letters = '/usr/lib/locale/C.utf8'
-  test('runs with the character tables of C.UTF-8, which the build installs as its locale', {
+  test('a text model runs with the character tables of C.UTF-8, which the build installs as its locale', {
     skip: !existsSync(letters) && `there is no ${letters}`,
   }, async () => {
     const locales = join(folder, 'locales')
@@ -71,7 +72,7 @@ suite('a text model', () => {
   })
 })
 
-suite('a file that the process may not read', () => {
+suite('files that the process cannot read', () => {
   const NOBODY = 65_534
   /** Returns the error message for a user without access. Root would be able to read every file. */
   const saidBy = (file: string) =>
@@ -91,7 +92,7 @@ suite('a file that the process may not read', () => {
   }
 
   test(
-    'is reported with the user and the remedy, for weights beside the model, too',
+    'an unreadable file is reported with the user and the remedy, for weights beside the model, too',
     needsRoot,
     () => {
       chmodSync(folder, 0o755)

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, suite, test } from 'node:test'
 import { readConfig } from '../../function/config/config.ts'
 import { readModelFolder } from '../../function/inference/model-folder.ts'
 
-suite('a model folder', () => {
+suite('model folders', () => {
   let parent: string
   let folder: string
   beforeEach(() => {
@@ -25,7 +25,7 @@ suite('a model folder', () => {
   const read = (env: Record<string, string> = {}) =>
     readModelFolder(readConfig({ MODEL_DIR: folder, ...env }))
 
-  test('provides model.onnx, or otherwise its only .onnx file', () => {
+  test('a model folder provides model.onnx, or otherwise its only .onnx file', () => {
     put({ 'classifier.onnx': '' })
     assert.equal(read().file, join(folder, 'classifier.onnx'))
     put({ 'model.onnx': '' })
@@ -51,7 +51,7 @@ suite('a model folder', () => {
       ['that is the only one in all subfolders', ['exported/v2/best.onnx', 'README.md']],
     ]
   for (const [what, files, version] of LAYOUTS)
-    test(`provides the model ${what}`, () => {
+    test(`a model folder provides the model ${what}`, () => {
       put(Object.fromEntries(files.map(file => [file, ''])))
       const found = read()
       assert.deepEqual(
@@ -61,28 +61,28 @@ suite('a model folder', () => {
       assert.equal(read({ MODEL_VERSION: '7' }).version, '7')
     })
 
-  test('may contain links to themselves, and folders that this user cannot read', () => {
+  test('a model folder may contain links to themselves, and folders that this user cannot read', () => {
     put({ 'churn/model.onnx': '' })
     symlinkSync('self', join(folder, 'self'))
     mkdirSync(join(folder, 'lost+found'), { mode: 0 })
     assert.equal(read().file, join(folder, 'churn/model.onnx'))
   })
 
-  test('may have model.json beside the model or in the parent folder', () => {
+  test('model.json may be beside the model or in the parent folder', () => {
     put({ '1/model.onnx': '', 'model.json': '{"name": "above", "version": "v1"}' })
     assert.deepEqual([read().name, read().version], ['above', 'v1'])
     put({ '1/model.json': '{"name": "beside"}' })
     assert.deepEqual([read().name, read().version], ['beside', '1'])
   })
 
-  test('may be the path of the .onnx file, which then names the model', () => {
+  test('MODEL_DIR may be the path of the .onnx file, which then names the model', () => {
     put({ 'churn.ONNX': '', 'other.onnx': '', 'model.onnx': '' })
     const named = read({ MODEL_DIR: join(folder, 'churn.ONNX') })
     assert.deepEqual([named.file, named.name], [join(folder, 'churn.ONNX'), 'churn'])
     assert.equal(read({ MODEL_DIR: join(folder, 'model.onnx') }).name, 'from-the-folder')
   })
 
-  test('is rejected with the names of its models if there are several', () => {
+  test('a model folder with several models is rejected with their names', () => {
     put({ 'a/one.onnx': '', 'b/two.onnx': '' })
     assert.throws(
       read,
@@ -95,9 +95,10 @@ suite('a model folder', () => {
     ['a file of another kind', import.meta.filename, /is neither a folder nor a \.onnx file$/],
     ['missing', '/nowhere', /MODEL_DIR \/nowhere cannot be read \(ENOENT\)$/],
   ] as const)
-    test(`is rejected if it is ${what}`, () => assert.throws(() => read({ MODEL_DIR: path }), says))
+    test(`MODEL_DIR is rejected if it is ${what}`, () =>
+      assert.throws(() => read({ MODEL_DIR: path }), says))
 
-  test('takes its name from MODEL_NAME, model.json, INFERENCE_SERVICE_NAME or the folder, in this order', () => {
+  test('a model takes its name from MODEL_NAME, model.json, INFERENCE_SERVICE_NAME or the folder, in this order', () => {
     put({ 'model.onnx': '' })
     assert.equal(read().name, 'from-the-folder')
     assert.equal(read({ INFERENCE_SERVICE_NAME: 'from-kserve' }).name, 'from-kserve')
@@ -106,7 +107,7 @@ suite('a model folder', () => {
     assert.equal(read({ MODEL_NAME: 'from-env' }).name, 'from-env')
   })
 
-  test('has the version from MODEL_VERSION or model.json, or no version', () => {
+  test('a model has the version from MODEL_VERSION or model.json, or no version', () => {
     put({ 'model.onnx': '' })
     assert.equal(read().version, undefined)
     put({ 'model.json': '{"version": "7"}' })
@@ -173,7 +174,7 @@ suite('a model folder', () => {
     },
   ]
   for (const { mistake, files, says } of BAD) {
-    test(`${mistake} is rejected with a one-line message`, () => {
+    test(`a model folder ${mistake} is rejected with a one-line message`, () => {
       put(files)
       assert.throws(
         () => read(),
@@ -182,7 +183,7 @@ suite('a model folder', () => {
     })
   }
 
-  test('that does not exist is rejected with its path', () => {
+  test('a model folder that does not exist is rejected with its path', () => {
     assert.throws(
       () => read({ MODEL_DIR: join(parent, 'nowhere') }),
       /MODEL_DIR .*nowhere cannot be read \(ENOENT\)$/,

@@ -73,7 +73,7 @@ for (const [what, model] of Object.entries(MODELS)) {
       clock.mock.restore()
     }
     const looks = LOOKS[what] as number
-    assert.ok(now >= looks, `${now} looks at the clock`)
-    assert.ok(turns >= Math.floor(looks / 6), `${turns} turns`)
+    assert.ok(now >= looks, `the clock was checked ${now} times`)
+    assert.ok(turns >= Math.floor(looks / 6), `there were ${turns} turns of the event loop`)
   })
 }

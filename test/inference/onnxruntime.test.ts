@@ -30,11 +30,11 @@ function open(file: string): NativeSession {
 }
 
 suite('the native binding of ONNX Runtime', () => {
-  test('has an exact version in package.json', () => {
+  test('package.json pins an exact version of onnxruntime-node', () => {
     assert.match(version, /^\d+\.\d+\.\d+$/)
   })
 
-  test('is still called by its own JavaScript in the same way', () => {
+  test('onnxruntime-node calls the native binding in the same way as this project', () => {
     const read = (file: string) =>
       readFileSync(join(projectFolder, 'node_modules/onnxruntime-node/dist', file), 'utf8')
     holds(
@@ -57,7 +57,7 @@ suite('the native binding of ONNX Runtime', () => {
     )
   })
 
-  test('describes inputs and outputs', () => {
+  test('the native binding describes inputs and outputs', () => {
     const session = open('models/iris/v1.0.0/model.onnx')
     const [input] = session.inputMetadata
     holds(input?.name === 'input', 'inputMetadata has no name')
@@ -75,7 +75,7 @@ suite('the native binding of ONNX Runtime', () => {
     session.dispose()
   })
 
-  test('throws an error with a message in the call to run()', () => {
+  test('a failed run throws an error with a message in the call to run()', () => {
     const session = open('models/iris/v1.0.0/model.onnx')
     let failure: unknown
     try {
@@ -91,7 +91,7 @@ suite('the native binding of ONNX Runtime', () => {
   })
 
   for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
-    test(`accepts and returns ${datatype} as defined in the datatype table`, () => {
+    test(`the native binding accepts and returns ${datatype} as defined in the datatype table`, () => {
       const { ort, onnx, allocate } = DATATYPES[datatype]
       const session = open(join(testModel(`identity-${datatype.toLowerCase()}`), 'model.onnx'))
       const data = allocate(2)

@@ -92,8 +92,8 @@ class Stand {
   }
 }
 
-suite('a request that would miss its deadline', () => {
-  test('is refused immediately with the estimated time, based on finished runs', async t => {
+suite('requests that would miss their deadline', () => {
+  test('a request is refused immediately with the estimated time, based on finished runs', async t => {
     const stand = new Stand(t, { joins: false })
     const answers = [stand.ask(60), stand.ask(60)]
     await stand.turn()
@@ -109,7 +109,7 @@ suite('a request that would miss its deadline', () => {
     assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
   })
 
-  test('is refused because of the duration of the current run, before any run has ended', async t => {
+  test('a request is refused because of the duration of the current run, before any run has ended', async t => {
     const stand = new Stand(t, { joins: false })
     const answers = [stand.ask(60)]
     await stand.turn()
@@ -121,7 +121,7 @@ suite('a request that would miss its deadline', () => {
     assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
   })
 
-  test('is not refused if it can join the next run', async t => {
+  test('a request is not refused if it can join the next run', async t => {
     const stand = new Stand(t, { joins: true })
     const answers = [stand.ask(60)]
     await stand.turn()
@@ -134,7 +134,7 @@ suite('a request that would miss its deadline', () => {
     assert.deepEqual(stand.began, [1, 4])
   })
 
-  test('is accepted while no run is in progress', async t => {
+  test('a request is accepted while no run is in progress', async t => {
     const stand = new Stand(t, { joins: false })
     const first = stand.ask(60)
     await stand.turn()
@@ -146,7 +146,7 @@ suite('a request that would miss its deadline', () => {
     assert.deepEqual([...new Set(await Promise.all([first, ...answers]))], ['answered'])
   })
 
-  test('is accepted again within seconds of the last run', async t => {
+  test('a request is accepted again within seconds of the last run', async t => {
     const stand = new Stand(t, { joins: false })
     const first = stand.ask(60)
     await stand.turn()
@@ -160,7 +160,7 @@ suite('a request that would miss its deadline', () => {
     assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
   })
 
-  test('is refused because of runs in the last seconds, not because of older runs', async t => {
+  test('a request is refused because of runs in the last seconds, not because of older runs', async t => {
     const stand = new Stand(t, { joins: false })
     const answers = Array.from({ length: 60 }, () => stand.ask(60))
     await stand.turn()

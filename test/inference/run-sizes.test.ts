@@ -41,8 +41,8 @@ function open(input: Dimensions, output: Dimensions, areRowsIndependent = true) 
   return { sizes, ran }
 }
 
-suite('the size of outputs', () => {
-  test('is the size that the graph declares, before any run', () => {
+suite('sizes of outputs', () => {
+  test('before any run, the output size is the size that the graph declares', () => {
     const { sizes } = open(['N', 4], ['N', 3, 1024, 1024])
     const size = 3 * 1024 * 1024
     assert.deepEqual(sizes.outputsOf([tensor('x', 2, 4)], wanted), [
@@ -50,7 +50,7 @@ suite('the size of outputs', () => {
     ])
   })
 
-  test('depends on every symbolic dimension of the inputs', () => {
+  test('the output size depends on every symbolic dimension of the inputs', () => {
     const { sizes } = open(['N', 'height', 'width'], ['N', 'width', 'height', 2])
     assert.deepEqual(sizes.outputsOf([tensor('x', 1, 3, 5)], wanted), [
       { elements: 30, bytes: 120 },
@@ -58,7 +58,7 @@ suite('the size of outputs', () => {
   })
 
   for (const symbol of ['other', '?', '', ' ']) {
-    test(`is unknown for the symbolic dimension "${symbol}" until a run has ended`, () => {
+    test(`the output size is unknown for the symbolic dimension "${symbol}" until a run has ended`, () => {
       const { sizes, ran } = open(['N', symbol === 'other' ? 4 : symbol], ['N', symbol])
       assert.equal(sizes.outputsOf([tensor('x', 3, 4)], wanted), undefined)
       ran(tensor('x', 1, 4), tensor('y', 1, 7))
@@ -66,20 +66,20 @@ suite('the size of outputs', () => {
     })
   }
 
-  test('is learned for each shape of a row', () => {
+  test('the output size is learned for each shape of a row', () => {
     const { sizes, ran } = open(['N', 'a'], ['N', 'b'])
     ran(tensor('x', 1, 4), tensor('y', 1, 7))
     assert.equal(sizes.outputsOf([tensor('x', 1, 5)], wanted), undefined)
   })
 
-  test('is known only for the same number of rows if rows may depend on each other', () => {
+  test('the output size is known only for the same number of rows if rows may depend on each other', () => {
     const { sizes, ran } = open(['N', 4], ['M', 4], false)
     ran(tensor('x', 2, 4), tensor('y', 4, 4))
     assert.deepEqual(sizes.outputsOf([tensor('x', 2, 4)], wanted), [{ elements: 16, bytes: 64 }])
     assert.equal(sizes.outputsOf([tensor('x', 3, 4)], wanted), undefined)
   })
 
-  test('is no longer read from the graph after an output exceeded its declared size', () => {
+  test('the output size is no longer read from the graph after an output exceeded its declared size', () => {
     const { sizes, ran } = open(['N', 'a'], ['N', 2])
     ran(tensor('x', 1, 4), tensor('y', 1, 3))
     assert.deepEqual(sizes.outputsOf([tensor('x', 1, 4)], wanted), [{ elements: 3, bytes: 12 }])
@@ -87,20 +87,20 @@ suite('the size of outputs', () => {
   })
 })
 
-suite('the largest number of rows of a run', () => {
-  test('is one before a run with rows of this shape has ended', () => {
+suite('numbers of rows', () => {
+  test('a run has one row until a run with rows of this shape has ended', () => {
     const { sizes } = open(['N', 4], ['N', 4])
     assert.equal(sizes.mostRows([tensor('x', 9, 4)]), 1)
   })
 
-  test('is limited by the memory for two copies of the outputs', () => {
+  test('the number of rows is limited by the memory for two copies of the outputs', () => {
     const { sizes, ran } = open(['N', 4], ['N', MIB])
     ran(tensor('x', 1, 4), tensor('y', 1, MIB))
     // Each row has an output of 4 MiB.
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), Math.floor(100 / 8))
   })
 
-  test('is limited by native memory, which larger runs measure more precisely', () => {
+  test('the number of rows is limited by native memory, which larger runs measure more precisely', () => {
     const { sizes, ran } = open(['N', 4], ['N', 1])
     // ONNX Runtime's overhead is 20 of these 30 MiB.
     ran(tensor('x', 1, 4), tensor('y', 1, 1), 30)
@@ -111,7 +111,7 @@ suite('the largest number of rows of a run', () => {
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 7)
   })
 
-  test('increases when native memory has been released', () => {
+  test('the number of rows increases after native memory has been released', () => {
     const { sizes, ran } = open(['N', 4], ['N', 1])
     ran(tensor('x', 1, 4), tensor('y', 1, 1), 90)
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 1)
@@ -119,7 +119,7 @@ suite('the largest number of rows of a run', () => {
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 10)
   })
 
-  test('never exceeds the budget, whatever the memory per row and the order of runs', () => {
+  test('a run never exceeds the budget, whatever the memory per row and the order of runs', () => {
     for (const [fixed, row] of [
       [0, 1],
       [20, 1],

@@ -52,7 +52,7 @@ const counts = ({ inference_stats }: Statistics) =>
   Object.fromEntries(Object.entries(inference_stats).map(([name, { count }]) => [name, count]))
 
 suite('statistics', () => {
-  test('count nothing before the first request', async () => {
+  test('statistics count nothing before the first request', async () => {
     const { only } = await open()
     const { name, version, last_inference, inference_count, batch_stats } = only()
     assert.deepEqual(
@@ -61,7 +61,7 @@ suite('statistics', () => {
     )
   })
 
-  test('count each request, each row and each run if requests share a run', async () => {
+  test('statistics count each request, each row and each run if requests share a run', async () => {
     const { ask, only } = await open()
     await Promise.all([ask(flowers(1)), ask(flowers(2))])
     await assert.rejects(ask(Buffer.from('{}')))
@@ -86,7 +86,7 @@ suite('statistics', () => {
     )
   })
 
-  test('report parts of a request whose sum does not exceed its total time, in nanoseconds', async () => {
+  test('the parts of a request do not exceed its total time, in nanoseconds', async () => {
     const { ask, only } = await open()
     const began = performance.now()
     await ask(flowers(1))
@@ -100,7 +100,7 @@ suite('statistics', () => {
     assert.ok(success.ns <= (performance.now() - began) * 1e6)
   })
 
-  test('count each run of a large request', async () => {
+  test('statistics count each run of a large request', async () => {
     const { ask, only } = await open({ EXECUTION: 'inline', MAX_BATCH_ROWS: '16384' })
     await ask(flowers(20_000))
     const { inference_count, execution_count, batch_stats, inference_stats } = only()
@@ -112,7 +112,7 @@ suite('statistics', () => {
     assert.equal(inference_stats.success.count, 1)
   })
 
-  test('list at most 1,000 batch sizes', async () => {
+  test('statistics list at most 1,000 batch sizes', async () => {
     const { ask, only } = await open()
     for (let rows = 1; rows <= 1_002; rows++) await ask(flowers(rows))
     const { batch_stats, execution_count } = only()
@@ -121,7 +121,7 @@ suite('statistics', () => {
 })
 
 suite('the model configuration', () => {
-  test('omits the first dimension if it is the number of rows', async () => {
+  test('the configuration omits the first dimension if it is the number of rows', async () => {
     const { configuration } = await open({ MAX_BATCH_ROWS: '32' })
     assert.deepEqual(await configuration(caller()), {
       name: 'iris-classifier',
@@ -141,7 +141,7 @@ suite('the model configuration', () => {
     })
   })
 
-  test('contains all dimensions and no batching if the first dimension is fixed', async () => {
+  test('the configuration contains all dimensions and no batching if the first dimension is fixed', async () => {
     const { configuration } = await open({ MODEL_DIR: testModel('fixed') })
     const { max_batch_size, input, dynamic_batching } = await configuration(caller())
     assert.deepEqual([max_batch_size, dynamic_batching], [0, undefined])

@@ -49,8 +49,8 @@ const CATBOOST: WrittenModel = {
 
 const [first, zipMap] = CATBOOST.nodes
 
-suite('a ZipMap', () => {
-  test('is replaced by its input, with its classes as labels, if the file imports only ai.onnx.ml', async () => {
+suite('ZipMaps', () => {
+  test('a ZipMap is replaced by its input, with its classes as labels, if the file imports only ai.onnx.ml', async () => {
     const session = await openSession(written(writeModel(CATBOOST)), 1)
     assert.deepEqual(session.leftOut, [])
     const [output] = session.signature.outputs
@@ -70,26 +70,26 @@ suite('a ZipMap', () => {
     await session.close()
   })
 
-  test('is replaced by its input if that is an input of the graph', async () => {
+  test('a ZipMap of a graph input is replaced by that input', async () => {
     const nodes = [{ ...zipMap, inputs: ['x'] } as never]
     const session = await openSession(written(writeModel({ ...CATBOOST, nodes })), 1)
     assert.deepEqual(session.signature.outputs[0]?.shape, [-1, 2])
     await session.close()
   })
 
-  test('does not prevent the proof that rows are independent', async () => {
+  test('a ZipMap does not prevent the proof that rows are independent', async () => {
     const file = written(writeModel(CATBOOST))
     const session = await openSession(file, 1)
     assert.deepEqual(await proveIndependent(file, session.signature), { isProven: true })
     await session.close()
   })
 
-  test('is not removed if it has no classes', async () => {
+  test('a ZipMap without classes is not removed', async () => {
     const nodes = [first as never, { ...zipMap, attributes: {} } as never]
     assert.equal(await withoutZipMaps(written(writeModel({ ...CATBOOST, nodes }))), undefined)
   })
 
-  test('is not removed from a file larger than 64 MiB', async () => {
+  test('a ZipMap is not removed from a file larger than 64 MiB', async () => {
     // Append a doc string of 65 MiB, as a sparse part of the file.
     const length = 65 * 2 ** 20
     const begin = Buffer.concat([
@@ -103,7 +103,7 @@ suite('a ZipMap', () => {
     assert.equal(await withoutZipMaps(file), 'the file is larger than 64 MiB')
   })
 
-  test('is not removed from a model with external data', async () => {
+  test('a ZipMap is not removed from a model with external data', async () => {
     const weights = message(5, [
       numberField(1, 2),
       numberField(2, 1),

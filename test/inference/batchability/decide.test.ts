@@ -29,14 +29,14 @@ async function decide(file: string, batch?: boolean, check?: Pick<GraphCheck, 's
 
 const modelFile = (name: string) => join(testModel(name), 'model.onnx')
 
-describe('joins requests', () => {
-  test('if the graph proves that rows are independent', async () => {
+describe('requests that share runs', () => {
+  test('joins requests if the graph proves that rows are independent', async () => {
     const decided = await decide(modelFile('two-in-two-out'))
     assert.deepEqual(decided, { joins: true, reason: 'proven', detail: undefined })
     assert.match(describeBatching(decided), /^requests share runs: the graph proves/)
   })
 
-  test('if model.json sets "batch": true, and reports what is not proven', async () => {
+  test('joins requests if model.json sets "batch": true, and reports what is not proven', async () => {
     const decided = await decide(modelFile('rows-dependent'), true)
     assert.deepEqual([decided.joins, decided.reason], [true, 'model_json'])
     assert.equal(
@@ -45,14 +45,14 @@ describe('joins requests', () => {
     )
   })
 
-  test('if an output that is declared with one row has one row per input row', async () => {
+  test('joins requests if an output that is declared with one row has one row per input row', async () => {
     const file = write(one('Identity', [x('N', 2)], { outputs: [x(1, 2)] }))
     assert.equal((await decide(file)).reason, 'proven')
   })
 })
 
-describe('runs each request alone', () => {
-  test('if the proof stops', async () => {
+describe('requests that do not share runs', () => {
+  test('runs each request alone if the proof stops', async () => {
     const decided = await decide(modelFile('rows-dependent'))
     assert.deepEqual([decided.joins, decided.reason], [false, 'not_proven'])
     assert.match(
@@ -61,11 +61,11 @@ describe('runs each request alone', () => {
     )
   })
 
-  test('if an input has a fixed first dimension', async () => {
+  test('runs each request alone if an input has a fixed first dimension', async () => {
     assert.equal((await decide(modelFile('fixed'))).reason, 'fixed_dimension')
   })
 
-  test('if ONNX Runtime can read the file but the proof cannot', async () => {
+  test('runs each request alone if only ONNX Runtime can read the file', async () => {
     const file = write(
       one('ReduceSum', [x('N', 4)], { attributes: { keepdims: 0 }, outputs: [x()] }),
     )
@@ -76,12 +76,12 @@ describe('runs each request alone', () => {
     assert.equal(decided.detail, 'the graph cannot be read: a field has the unknown wire type 3')
   })
 
-  test('if model.json sets "batch": false, although the model is proven', async () => {
+  test('runs each request alone if model.json sets "batch": false, although the model is proven', async () => {
     const decided = await decide(modelFile('two-in-two-out'), false)
     assert.deepEqual(decided, { joins: false, reason: 'model_json', detail: undefined })
   })
 
-  test('if input values set a size, although rows are independent', async () => {
+  test('runs each request alone if input values set a size, although rows are independent', async () => {
     const file = modelFile('two-in-two-out')
     const check = { sizesByValues: 'node "t" (Tile): its input "k" sets a size' }
     const decided = await decide(file, undefined, check)
@@ -95,7 +95,7 @@ describe('runs each request alone', () => {
     assert.match(describeBatching(onWord), /the memory of a run is not limited: node "t" \(Tile\)/)
   })
 
-  test('and reports the reason in a metric', async () => {
+  test('reports the reason for separate runs in a metric', async () => {
     const server = await startServer({ MODEL_DIR: testModel('rows-dependent') })
     try {
       const text = await (await fetch(`${server.url}/metrics`)).text()
@@ -115,7 +115,7 @@ describe('"batch": true in model.json', () => {
     ['scalar', /input "x" has no first dimension/],
     ['vector-sum', /output "sum" has no first dimension/],
   ] as const) {
-    test(`is rejected at startup for ${name}, which has a fixed or missing first dimension`, async t => {
+    test(`rejects "batch": true at startup for ${name}, which has a fixed or missing first dimension`, async t => {
       const folder = mkdtempSync(join(tmpdir(), 'model-'))
       t.after(() => rmSync(folder, { recursive: true }))
       cpSync(testModel(name), folder, { recursive: true })
@@ -128,7 +128,7 @@ describe('"batch": true in model.json', () => {
     })
   }
 
-  test('is accepted if all first dimensions are variable', async () => {
+  test('accepts "batch": true if all first dimensions are variable', async () => {
     const session = await openSession(modelFile('two-in-two-out'), 1)
     opened.push(session)
     checkBatchTrue(session.signature)

@@ -534,7 +534,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
     const said = server
       .output()
       .match(
-        /worker thread failed to start and will be retried: [^"]*\\"model.onnx\\" (?:has changed|is)/,
+        /worker thread failed to start, and the server will try again: [^"]*\\"model.onnx\\" has/,
       )
     if (said === null) wrong.push(`the log does not say why: ${server.output().slice(-500)}`)
   }

@@ -57,8 +57,8 @@ function checkMask(step: Step): void {
 }
 
 /**
- * Rotary embedding. If each row has its own positions, all rows share one cache; otherwise, each
- * row has its own cache.
+ * The rule for RotaryEmbedding. If each row has its own positions, all rows share one cache;
+ * otherwise, each row has its own cache.
  */
 const rotary: Rule = step => {
   const value = step.input(0)

@@ -15,8 +15,8 @@ export const like = (value: Value): Value => {
 }
 
 /**
- * Operators with one output element per element of the first input. All other inputs are scalars,
- * such as Clip's bounds.
+ * The rule for operators with one output element per element of the first input. All other inputs
+ * are scalars, such as Clip's bounds.
  */
 const pointwise: Rule = step => {
   step.constantsFrom(1)
@@ -27,8 +27,8 @@ const pointwise: Rule = step => {
 const withBroadcast: Rule = step => [broadcast(step.inputs.map((_, i) => step.input(i)))]
 
 /**
- * PRelu. The second input is broadcast to the shape of the first input (unidirectional), which is
- * also the shape of the output.
+ * The rule for PRelu, whose second input is broadcast to the shape of the first input
+ * (unidirectional). That shape is also the shape of the output.
  */
 const prelu: Rule = step => {
   const [x, slope] = [step.input(0), step.input(1)]
@@ -39,8 +39,8 @@ const prelu: Rule = step => {
 }
 
 /**
- * Dropout in inference mode only: in training mode, it drops elements at random. The mask is an
- * output of training.
+ * The rule for Dropout in inference mode. In training mode, Dropout replaces random elements by 0.
+ * The mask is an output of training.
  */
 const dropout: Rule = step => {
   step.onlyOutputs(1)
@@ -50,7 +50,10 @@ const dropout: Rule = step => {
   return [like(step.input(0))]
 }
 
-/** Operators that do not broadcast before opset 8: all inputs have the same shape. */
+/**
+ * The rule for operators that do not broadcast before opset 8. All their inputs must have the same
+ * shape.
+ */
 const sameShape: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   const [first] = values as [Value]

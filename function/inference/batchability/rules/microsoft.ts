@@ -30,8 +30,8 @@ function checkScales(step: Step, indices: readonly number[]): void {
 }
 
 /**
- * Operators of two operands. The inputs are A and B, each followed by its scale and zero point,
- * then the result's scale and zero point.
+ * The rule for operators with two operands. The inputs are A and B, each followed by its scale and
+ * zero point, then the result's scale and zero point.
  */
 const qlinearBinary: Rule = step => {
   checkScales(step, [1, 2, 4, 5, 6, 7])
@@ -51,7 +51,10 @@ const qgemm: Rule = step => {
   return [gemmOf(step, { a: 0, b: 3, c: 6 })]
 }
 
-/** QLinearConcat. The inputs are the result's scale and zero point, then three inputs per piece. */
+/**
+ * The rule for QLinearConcat. The inputs are the result's scale and zero point, then three inputs
+ * per piece.
+ */
 const qlinearConcat: Rule = step => {
   const pieces = step.inputs.flatMap((_, i) => (i >= 2 && (i - 2) % 3 === 0 ? i : []))
   checkScales(

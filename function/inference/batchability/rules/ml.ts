@@ -19,7 +19,7 @@ function tableOf(step: Step): Batched {
 const columns = ({ dims }: Batched, count?: number) =>
   tensor([dims[0] as Size, count === undefined ? unknownSize() : fixed(count)], 0)
 
-/** Regressors: the outputs of each row are computed from the features of that row. */
+/** The rule for regressors, which compute the outputs of each row from the features of that row. */
 const regressor =
   (targets: (step: Step) => number | undefined): Rule =>
   step =>
@@ -28,7 +28,7 @@ const regressor =
 const targetsIn = (attribute: string) => (step: Step) => step.attribute(attribute)?.number
 
 /**
- * Classifiers: each row has a label and scores.
+ * The rule for classifiers, which return a label and scores for each row.
  * @param classes returns the number of scores, if known
  */
 const classifier =
@@ -60,7 +60,7 @@ function linearScores(step: Step): number | undefined {
   return labels === intercepts ? labels : undefined
 }
 
-/** Operators that keep the number of features. */
+/** The rule for operators that keep the number of features. */
 const features: Rule = step => (step.inputs.some(isBatched) ? [like(tableOf(step))] : [UNKNOWN])
 
 const pointwise: Rule = step => [like(step.input(0))]
@@ -110,8 +110,8 @@ function pointedAt(x: Value, y: Batched): Value {
 }
 
 /**
- * StringNormalizer. Without stop words, each text is changed independently. With stop words, some
- * texts are removed, and later texts move to other positions.
+ * The rule for StringNormalizer. Without stop words, each text is changed independently. With stop
+ * words, some texts are removed, and later texts move to other positions.
  */
 const stringNormalizer: Rule = step => {
   const value = step.input(0)

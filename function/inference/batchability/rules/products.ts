@@ -113,8 +113,8 @@ function checkBias(c: Value, a: Batched): void {
 }
 
 /**
- * Einsum. The letter of the batch dimension must occur once in the output and once in each batched
- * operand, and must not occur in any other operand.
+ * The rule for Einsum. The letter of the batch dimension must occur once in the output and once in
+ * each batched operand, and must not occur in any other operand.
  */
 const einsum: Rule = step => {
   const equation = step.text('equation', '').replaceAll(' ', '')

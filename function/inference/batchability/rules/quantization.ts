@@ -11,8 +11,8 @@ import { checkPictures, places, windowed } from './windows.ts'
  */
 
 /**
- * QuantizeLinear and DequantizeLinear with one scale, or with one scale per index of `axis`, which
- * must not be the batch. There is no rule for blocks.
+ * The rule for QuantizeLinear and DequantizeLinear with one scale, or with one scale per index of
+ * `axis`, which must not be the batch. There is no rule for blocks.
  */
 const linear: Rule = step => {
   const value = step.input(0)
@@ -59,8 +59,8 @@ const matMulInteger: Rule = step => {
 }
 
 /**
- * QLinearMatMul. The inputs are a, its scale and zero point, b, its scale and zero point, and the
- * scale and zero point of the result.
+ * The rule for QLinearMatMul. The inputs are a, its scale and zero point, b, its scale and zero
+ * point, and the scale and zero point of the result.
  */
 const qlinearMatMul: Rule = step => {
   notBatched(step, [1, 2, 4, 5, 6, 7])
@@ -79,7 +79,7 @@ const qlinearConv: Rule = step => {
   return [tensor([value.dims[0] as Size, channels, ...places(step, windowed)], value.axis)]
 }
 
-/** DynamicQuantizeLinear. All three results are computed from the entire tensor. */
+/** The rule for DynamicQuantizeLinear, all of whose results are computed from the entire tensor. */
 const dynamic: Rule = step => {
   if (isBatched(step.input(0)))
     throw new Stop('the node scales by the largest value of the entire batch')

@@ -35,8 +35,9 @@ const arg: Rule = step => {
 }
 
 /**
- * Softmax and similar operators before opset 13. They treat the input as a matrix: the dimensions
- * before `axis` are its rows, and the operator works along all other dimensions.
+ * The rule for Softmax and similar operators before opset 13, which treat the input as a matrix.
+ * The dimensions before `axis` are the rows of the matrix, and the operator works along all other
+ * dimensions.
  */
 const flattened: Rule = step => {
   const value = step.input(0)
@@ -57,7 +58,7 @@ const along =
     return [like(value)]
   }
 
-/** CumSum and CumProd, whose axis is an input. */
+/** The rule for CumSum and CumProd, whose axis is an input. */
 const cumulative: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
@@ -67,7 +68,7 @@ const cumulative: Rule = step => {
   return [like(value)]
 }
 
-/** TopK. Its two outputs, values and indices, both have size k along the axis. */
+/** The rule for TopK. Its two outputs, values and indices, both have size k along the axis. */
 const topK: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -116,7 +117,10 @@ const meanVariance: Rule = step => {
   return [like(value)]
 }
 
-/** Operators that normalise each image separately. Scale and bias have one element per channel. */
+/**
+ * The rule for operators that normalise each image separately. Scale and bias have one element per
+ * channel.
+ */
 const eachPicture: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -125,8 +129,8 @@ const eachPicture: Rule = step => {
 }
 
 /**
- * BatchNormalization in inference mode, in which the statistics are inputs. In training mode, the
- * operator computes them from the batch.
+ * The rule for BatchNormalization in inference mode, in which the statistics are inputs. In
+ * training mode, the operator computes them from the batch.
  */
 const batchNormalization: Rule = step => {
   const value = step.input(0)

@@ -377,8 +377,8 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 }
 
 /**
- * GatherElements. Data and indices must have the batch in the same dimension, and must be indexed
- * along another dimension, so that row i selects only from row i.
+ * The rule for GatherElements. Data and indices must have the batch in the same dimension, and must
+ * be indexed along another dimension, so that row i selects only from row i.
  */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]
@@ -427,8 +427,8 @@ const scatterElements: Rule = step => {
 }
 
 /**
- * Expand. In a tensor that is the same for all rows, a dimension of size 1 may become N. The batch
- * dimension itself must not change.
+ * The rule for Expand. In a tensor that is the same for all rows, a dimension of size 1 may become
+ * N. The batch dimension itself must not change.
  */
 const expand: Rule = step => {
   const value = step.input(0)
@@ -559,8 +559,8 @@ function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size
 }
 
 /**
- * Range. A range from 0 to N contains the number of each row, which may be used only as an index
- * (marks.ts).
+ * The rule for Range. A range from 0 to N contains the number of each row, which may be used only
+ * as an index (marks.ts).
  */
 const range: Rule = step => {
   const [start, limit, delta] = [0, 1, 2].map(index => step.elements(index)?.[0])

@@ -13,7 +13,7 @@ export function checkPictures({ axis }: Value): void {
 }
 
 /**
- * Operators that process each image separately.
+ * The rule for operators that process each image separately.
  * @param channelsOf returns the number of channels of the result
  * @param sizeOf returns the size of the result along a spatial dimension
  */
