@@ -68,7 +68,7 @@ describe('a socket that systemd passes', { concurrency: 2 }, () => {
     const { port, said, exited } = await activated(3, { IDLE_EXIT_SECONDS: '1' })
     for (const ended of [1, 2]) {
       assert.equal((await exchange(port, INFER)).status, 200)
-      await until('it ends', () => said(/IDLE_EXIT_SECONDS; ending/) === ended)
+      await until('it ends', () => said(/IDLE_EXIT_SECONDS; the process exits/) === ended)
     }
     assert.equal((await exchange(port, INFER)).status, 200)
     assert.deepEqual(await exited, [0, null])

@@ -273,12 +273,12 @@ describe('a model is refused in one line:', () => {
     {
       what: 'with a sample of another shape',
       folder: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),
-      says: /sample does not fit/,
+      says: /sample does not match/,
     },
     {
       what: 'with a sample of another input',
       folder: inModelJson('input', '{"sample":{"y":[1]}}'),
-      says: /sample does not fit/,
+      says: /sample does not match/,
     },
     {
       what: 'with features of another number',
@@ -381,7 +381,7 @@ describe('the end', { concurrency: 3 }, () => {
     assert.ok(performance.now() - began >= 290)
     assert.ok(performance.now() - began < 5_000)
     await connection.closed
-    assert.match(server.log.at(-1) as string, /cut off/)
+    assert.match(server.log.at(-1) as string, /were aborted/)
   })
 
   for (const [signal, code] of [

@@ -108,7 +108,7 @@ describe('under systemd-socket-activate', () => {
       else connection.socket.destroy()
     }
 
-    while (times(/IDLE_EXIT_SECONDS; ending/) < CYCLES) {
+    while (times(/IDLE_EXIT_SECONDS; the process exits/) < CYCLES) {
       await Promise.all(Array.from({ length: 1 + Math.floor(next() * 3) }, one))
       if (kept !== undefined && next() < 0.5) {
         kept.connection.socket.destroy()

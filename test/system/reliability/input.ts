@@ -182,7 +182,7 @@ async function activate(env: Record<string, string>): Promise<Activated> {
       while (isServer(pid)) await wait(5)
       ends++
       // Its last output is read a moment later.
-      await until('it has logged its end', () => told(/^drained$|cut off$/) === ends, 120_000)
+      await until('it has logged its end', () => told(/^drained$|were aborted$/) === ends, 120_000)
     },
     ends: () => ends,
     drained: () => told(/^drained$/),
