@@ -4,7 +4,7 @@ import { DATATYPES, isBigInteger, type TensorElements } from './datatypes.ts'
 import { beginParsedRequest } from './decode.ts'
 import type { EncodedResponse, ResponseLimits } from './encode.ts'
 import { BadRequest } from './errors.ts'
-import { isObject, type JsonObject, parseJson, show, withoutMark } from './json.ts'
+import { isObject, type JsonObject, type ParsedJson, parseJson, show, withoutMark } from './json.ts'
 import {
   type DataReader,
   fillRows,
@@ -214,7 +214,8 @@ class RowsReader implements DataReader {
   readonly count: number
   private readonly bytes: Uint8Array
   private readonly signature: Signature
-  private readonly isExact: boolean
+  /** The inputs of 64-bit integers. */
+  private readonly exactNames: ReadonlySet<string>
   private readonly pieceBytes: number
   private readonly byName = new Map<string, Column>()
 
@@ -224,7 +225,8 @@ class RowsReader implements DataReader {
     this.signature = signature
     this.pieceBytes = pieceBytes
     this.count = countElements(bytes, 0)
-    this.isExact = signature.inputs.some(({ datatype }) => isBigInteger(datatype))
+    const exact = signature.inputs.filter(({ datatype }) => isBigInteger(datatype))
+    this.exactNames = new Set(exact.map(({ name }) => name))
   }
 
   get byteLength(): number {
@@ -233,11 +235,11 @@ class RowsReader implements DataReader {
 
   /** @param first the first row; all rows must have its shapes */
   columns(first: Uint8Array): JsonObject {
-    const { values, places } = this.parse(first, 0)
+    const { valuesOf, places } = this.parse(first, 0)
     for (const { name, shape } of this.signature.inputs) {
       const place = places.find(place => place.name === name)
       const found =
-        place === undefined ? shapeOf(values[name]?.[0]) : shapeAt(valueAt(first, place))
+        place === undefined ? shapeOf(valuesOf(name)[0]) : shapeAt(valueAt(first, place))
       this.byName.set(name, new Column(this, completed(found, shape.slice(1))))
     }
     return Object.fromEntries(this.byName)
@@ -266,17 +268,16 @@ class RowsReader implements DataReader {
   /** Reads some rows, separated by commas. */
   private readPiece(bytes: Uint8Array, row: number): void {
     const json = parseJson(Buffer.concat([OPEN, bytes, CLOSE]), BODY)
-    const rows = (this.isExact ? json.exact() : json.value) as unknown[]
-    const values = objectColumns(rows, this.signature, row)
-    for (const [name, column] of this.byName) fill(column, row, values[name] ?? [])
+    const valuesOf = this.valuesIn(json, row, rows => rows as unknown[])
+    for (const [name, column] of this.byName) fill(column, row, valuesOf(name))
   }
 
   /** Reads a row that is too large to parse at once: its values are read one by one. */
   private *readLarge(bytes: Uint8Array, row: number): Generator<void, void> {
-    const { values, places } = this.parse(bytes, row)
+    const { valuesOf, places } = this.parse(bytes, row)
     for (const [name, column] of this.byName) {
       const place = places.find(place => place.name === name)
-      if (place === undefined) fill(column, row, values[name] ?? [])
+      if (place === undefined) fill(column, row, valuesOf(name))
       else yield* readValue(column, row, valueAt(bytes, place), this.pieceBytes)
     }
   }
@@ -289,8 +290,22 @@ class RowsReader implements DataReader {
       ? findMembers(bytes, names).filter(place => isArray(valueAt(bytes, place)))
       : []
     const json = parseJson(without(bytes, places, BODY), BODY)
-    const value = this.isExact ? json.exact() : json.value
-    return { values: objectColumns([value], this.signature, row), places }
+    return { valuesOf: this.valuesIn(json, row, value => [value]), places }
+  }
+
+  /**
+   * The values of each input in some rows. As in a small request, only those of 64-bit integers are
+   * read with all digits: other datatypes take no bigint.
+   */
+  private valuesIn(
+    { value, exact }: ParsedJson,
+    row: number,
+    rowsOf: (value: unknown) => readonly unknown[],
+  ): (name: string) => readonly unknown[] {
+    const rounded = objectColumns(rowsOf(value), this.signature, row)
+    const whole = this.exactNames.size > 0 ? exact() : value
+    const exactly = whole === value ? rounded : objectColumns(rowsOf(whole), this.signature, row)
+    return name => (this.exactNames.has(name) ? exactly : rounded)[name] ?? []
   }
 }
 

@@ -30,12 +30,13 @@ const SIGNATURES: readonly Signature[] = [
   { inputs: [metadata('a', 'INT64', 1)], outputs },
   { inputs: [metadata('a', 'FP64', 2), metadata('b', 'BYTES', 1)], outputs },
   { inputs: [metadata('a', 'INT64', 3), metadata('b', 'BOOL', 2)], outputs },
+  { inputs: [metadata('a', 'INT64', 1), metadata('b', 'FP64', 2)], outputs },
   { inputs: [{ ...metadata('a', 'FP32', 1), anyRank: true }], outputs },
 ]
 
 const LEAVES: Readonly<Record<string, readonly string[]>> = {
   FP32: ['1', '-0.5', '1e-3', '"NaN"'],
-  FP64: ['1', '2.5'],
+  FP64: ['1', '2.5', '-123456789012345678'],
   INT64: ['1', '-7', '9223372036854775807', '1234567890123456789'],
   BOOL: ['true', 'false'],
   BYTES: ['"x"', '"a,b]"', '"\\"é"'],
