@@ -17,11 +17,11 @@ export interface DataPlane {
   /** Returns whether the server accepts requests now, and the reason if it does not. */
   ready(): { readonly live: true } & Readiness
   modelReady(): { readonly name: string } & Readiness
-  /** @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded */
+  /** @throws {Overloaded|NotReady|DeadlinePassed} if the model is not loaded in time */
   modelMetadata(caller: Caller): Promise<ReturnType<typeof modelMetadata>>
   /**
    * Returns Triton's model configuration.
-   * @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded
+   * @throws {Overloaded|NotReady|DeadlinePassed} if the model is not loaded in time
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
   /**

@@ -1,6 +1,9 @@
 import manifest from '../package.json' with { type: 'json' }
 
-/** @throws {Error} with a one-line message if Node is older than package.json requires */
+/**
+ * Checks the version of Node.
+ * @throws {Error} with a one-line message if Node is older than package.json requires
+ */
 export function checkNode(version: string): void {
   const least = manifest.engines.node.replace('>=', '')
   const [major = 0, minor = 0] = version.split('.').map(Number)

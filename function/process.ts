@@ -52,7 +52,7 @@ interface Running {
   readonly listener: Listener
   /** Settles when the model is loaded or fails to load. */
   readonly loading: Promise<void>
-  /** Sends spans and metrics once the model is loaded. */
+  /** The push of spans and metrics, which starts when the model is loaded. */
   readonly pushing: Promise<Push | undefined>
 }
 

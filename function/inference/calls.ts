@@ -105,7 +105,7 @@ export class Calls {
     const room = SHARE * this.#limits.freeBytes()
     if (bytes > room)
       throw new TooLarge(
-        `the data takes some ${bytes} bytes of memory after parsing, but only ${Math.floor(room)} bytes are available; send less data, or send bytes instead of JSON`,
+        `the data takes about ${bytes} bytes of memory after parsing, but only ${Math.floor(room)} bytes are available; send less data, or send bytes instead of JSON`,
       )
     const { maxQueueRows } = this.#limits
     const isFull = this.#open.size >= maxQueueRows || this.#bytes + bytes > room

@@ -70,7 +70,10 @@ export function readModelFolder(config: Config): ModelFolder {
   }
 }
 
-/** @throws {Error} if sha256 in model.json does not cover code that was found without TRANSFORM */
+/**
+ * Checks that sha256 in model.json covers the author's code.
+ * @throws {Error} if it does not cover code that was found without TRANSFORM
+ */
 function checkCovered(
   transform: string | undefined,
   file: string,

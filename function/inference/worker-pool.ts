@@ -210,7 +210,7 @@ export class WorkerPool implements Executor {
     for (const { calls } of this.workers) calls?.send({ settings })
   }
 
-  /** @throws {Error} if a run does not end */
+  /** Closes all threads. @throws {Error} if a run does not end */
   async close(): Promise<void> {
     this.closed = true
     this.wakeQueue()

@@ -188,7 +188,10 @@ function byRow(step: Step, data: Batched, indices: Batched): Value {
 const hasPaddingOrRepeats = (value: Value | undefined) =>
   value?.padding !== undefined || value?.repeats !== undefined
 
-/** @throws {Stop} if the value has a mark that inner graphs do not pass on */
+/**
+ * Checks a value of an inner graph.
+ * @throws {Stop} if it has a mark that inner graphs do not pass on
+ */
 export function checkUnmarked(value: Value | undefined): void {
   if (hasPaddingOrRepeats(value) || value?.isNumbered)
     throw new Stop(

@@ -71,7 +71,10 @@ export class Step {
     return value
   }
 
-  /** @throws {Stop} if an input from that index on depends on rows */
+  /**
+   * Checks that the inputs from that index on are constants.
+   * @throws {Stop} if one of them depends on rows
+   */
   constantsFrom(index: number): void {
     for (let i = index; i < this.inputs.length; i++)
       if (isBatched(this.inputs[i]))
@@ -150,7 +153,10 @@ export class Step {
     return name !== '' && this.#wanted(name)
   }
 
-  /** @throws {Stop} if the graph uses an output at index `count` or above */
+  /**
+   * Checks that the graph uses only the first `count` outputs.
+   * @throws {Stop} if it uses another output
+   */
   onlyOutputs(count: number): void {
     for (let i = count; i < this.node.outputs.length; i++)
       if (this.wants(i))
@@ -168,7 +174,10 @@ export function axisOf(axis: number, rank: number): number {
   throw new Stop(`axis ${axis} is out of range for ${rank} dimensions`)
 }
 
-/** @throws {Stop} if one of the axes is the batch, because the operator works along the axes */
+/**
+ * Checks that an operator does not work along the batch.
+ * @throws {Stop} if one of the axes is the batch
+ */
 export function notAlong(axes: readonly number[], { axis }: Value): void {
   if (axis !== undefined && axes.includes(axis))
     throw new Stop(`the node works along dimension ${axis}, which is the batch`)

@@ -9,7 +9,10 @@ export class Scope {
     this.#outer = outer
   }
 
-  /** @throws {Stop} if the graph already defines that name, because the name would be ambiguous */
+  /**
+   * Defines a name.
+   * @throws {Stop} if the graph already defines that name, because the name would be ambiguous
+   */
   set(name: string, value: Value): void {
     if (this.#values.has(name)) throw new Stop(`"${name}" is defined twice`)
     this.#values.set(name, value)
@@ -20,7 +23,7 @@ export class Scope {
     return this.#values.has(name)
   }
 
-  /** @throws {Stop} if no earlier node defines the name */
+  /** Returns the value of a name. @throws {Stop} if no earlier node defines the name */
   get(name: string): Value {
     const value = this.#values.get(name) ?? this.#outer?.get(name)
     if (value === undefined) throw new Stop(`no earlier node defines "${name}"`)

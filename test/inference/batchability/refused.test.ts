@@ -314,7 +314,7 @@ refuses('indexing', {
     one('ScatterElements', [x('N', 3), input('INT64', 'N', 3), x('N', 3)], {
       attributes: { axis: 1, reduction: 'add' },
     }),
-    /reduction is not "none"/,
+    /reduction" is not "none"/,
   ],
   'ScatterND to row indices': [
     one('ScatterND', [x('N', 3), input('INT64', 'N', 1), x('N', 3)]),

@@ -15,8 +15,8 @@ import { checkPictures } from './windows.ts'
  */
 
 /**
- * @throws {Stop} if one of the inputs, which are scales and zero points, has several elements or
- * depends on rows
+ * Checks inputs that are scales and zero points.
+ * @throws {Stop} if one of them has several elements or depends on rows
  */
 function checkScales(step: Step, indices: readonly number[]): void {
   for (const index of indices) {

@@ -151,7 +151,7 @@ function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Ma
     const [known, size] = [sizes.get(one), dims[at] as Size]
     if (one === letter && known !== undefined && !equals(known, size))
       throw new Stop(`the node combines batches of sizes ${show(known)} and ${show(size)}`)
-    // A dimension of size 1 is broadcast.
+    // Operands whose size is 1 in this dimension are broadcast.
     sizes.set(one, known === undefined ? size : sizeOf([known, size]))
   }
 }

@@ -33,7 +33,10 @@ const recurrent: Rule = step => {
 /** Whether the input is a state. Input 6 is a state only for LSTM. */
 const isState = ({ node }: Step, index: number) => index === 5 || node.operator === 'LSTM'
 
-/** @throws {Stop} if the input does not have one entry per row in that dimension */
+/**
+ * Checks an input that depends on rows.
+ * @throws {Stop} if it does not have one entry per row in that dimension
+ */
 function checkRows(step: Step, index: number, axis: number, rows: Size): void {
   const value = step.batched(index)
   if (value.axis !== axis || !equals(value.dims[axis] as Size, rows))

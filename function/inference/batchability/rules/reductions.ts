@@ -108,7 +108,7 @@ const meanVariance: Rule = step => {
   if (isBatched(value)) {
     const { length } = value.dims
     if (step.attribute('axes') !== undefined && step.integers('axes') === undefined)
-      throw new Stop('the attribute axes is empty')
+      throw new Stop('the attribute "axes" is empty')
     notAlong(
       (step.integers('axes') ?? [0, 2, 3]).map(axis => axisOf(axis, length)),
       value,
@@ -138,7 +138,7 @@ const batchNormalization: Rule = step => {
   if (step.flag('training_mode', false)) throw new Stop('the node is in training mode')
   if (step.opset < 14 && step.node.outputs.slice(1).some(name => name !== ''))
     throw new Stop('the node is in training mode, because it has more than one output')
-  if (!step.flag('spatial', true)) throw new Stop('the attribute spatial is 0; it must be 1')
+  if (!step.flag('spatial', true)) throw new Stop('the attribute "spatial" is 0; it must be 1')
   if (value.axis === 1) throw new Stop('the channels are the batch')
   step.onlyOutputs(1)
   return [like(value)]

@@ -167,7 +167,7 @@ const transpose: Rule = step => {
   const perm = step.integers('perm') ?? dims.map((_, i) => dims.length - 1 - i)
   if (perm.length !== dims.length)
     throw new Stop(
-      `the attribute perm has ${perm.length} axes; the input has ${dims.length} dimensions`,
+      `the attribute "perm" has ${perm.length} axes; the input has ${dims.length} dimensions`,
     )
   const moved = perm.map(from => dims[from] as Size)
   return [tensor(moved, axis === undefined ? undefined : perm.indexOf(axis))]
@@ -418,7 +418,7 @@ const gatherNd: Rule = step => {
 
 const scatterElements: Rule = step => {
   if (step.text('reduction', 'none') !== 'none')
-    throw new Stop('the attribute reduction is not "none"')
+    throw new Stop('the attribute "reduction" is not "none"')
   const [data, indices, updates] = [step.batched(0), step.batched(1), step.batched(2)]
   notAlong([axisOf(step.integer('axis', 0), data.dims.length)], data)
   checkSameBatch(data, indices)
@@ -518,7 +518,7 @@ const resize: Rule = step => {
   if (step.text('coordinate_transformation_mode', '') === 'tf_crop_and_resize')
     throw new Stop('the node crops (tf_crop_and_resize), and may crop the batch')
   if (step.text('keep_aspect_ratio_policy', 'stretch') !== 'stretch')
-    throw new Stop('the attribute keep_aspect_ratio_policy is not "stretch"')
+    throw new Stop('the attribute "keep_aspect_ratio_policy" is not "stretch"')
   const rank = value.dims.length
   checkNotBetweenRows(step, value)
   const axes = step.integers('axes')?.map(axis => axisOf(axis, rank)) ?? value.dims.map((_, i) => i)

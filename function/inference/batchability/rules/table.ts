@@ -59,7 +59,10 @@ export function ruleOf(domain: string, operator: string, opset: number): Version
   return version
 }
 
-/** @throws {Stop} if operators of that domain may have changed since the rules were written */
+/**
+ * Checks that the rules cover an opset.
+ * @throws {Stop} if operators of that domain may have changed since the rules were written
+ */
 export function checkOpset(domain: string, opset: number): void {
   const newest = DOMAINS[domain]?.newest ?? 0
   if (opset > newest)

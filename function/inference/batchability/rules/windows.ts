@@ -7,7 +7,10 @@ import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
  * for all images. The output's spatial sizes are computed, because later operators may divide them.
  */
 
-/** @throws {Stop} if the batch is not dimension 0 */
+/**
+ * Checks that the batch of images is dimension 0.
+ * @throws {Stop} if the batch is another dimension
+ */
 export function checkPictures({ axis }: Value): void {
   if (axis !== undefined && axis !== 0) throw new Stop(`the batch is dimension ${axis}, not 0`)
 }
