@@ -108,13 +108,13 @@ const FLOORS = [
   subjects.FAAS,
 ]
 
-const connections = (count: number, others = FLOORS, prefix = ''): Workload => ({
+const connections = (count: number, others = FLOORS, prefix = '', subject = ours()): Workload => ({
   name: `${prefix}connections-${count}`,
   title: `One row as JSON, ${count} connection${count === 1 ? '' : 's'}`,
   metrics: [PER_SECOND, P50, P99, CPU],
   contenders: [
     subjects.STATIC,
-    ours(),
+    subject,
     ...others.filter(subject => subject !== subjects.STATIC),
   ].map(subject => underLoad(subject, V2_REQUEST, count)),
 })
@@ -438,24 +438,25 @@ const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const
   }),
 )
 
+const MANY = { MAX_CONNECTIONS: '20000', MAX_QUEUE_ROWS: '20000' }
+
 /** Growth: requests per second and their times by the number of connections. */
 const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const).map(
-  (count): Workload => ({ ...connections(count, [subjects.NODE_HTTP], 'growth-'), full: true }),
+  (count): Workload => ({
+    ...connections(count, [subjects.NODE_HTTP], 'growth-', ours(MANY)),
+    full: true,
+  }),
 )
 
-/** Growth: the time of one request by the size of its body, beside a loop of the same runs. */
+/** Growth: the time of one request by the size of its body. */
 const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
-  const count = Math.floor((kib * 1_024 - 500) / ROW_BYTES)
-  const target = binaryRows(count, ['probabilities'])
+  const rows = Math.floor((kib * 1_024 - 500) / ROW_BYTES)
   return {
     name: `growth-body-${kib}`,
     title: `Growth by body: ${kib.toLocaleString('en')} KiB of binary tensor data, 1 connection`,
     metrics: [PER_SECOND, P50, P99, CPU],
     full: true,
-    contenders: [
-      loop('session.run in a loop', `${IRIS}/model.onnx`, 'input', [count, 4], 'requests/s'),
-      underLoad(ours(), target, 1, 'probabilities as binary'),
-    ],
+    contenders: [underLoad(ours(), binaryRows(rows, ['probabilities']), 1)],
   }
 })
 
