@@ -217,6 +217,29 @@ export const PROBE: Exchange = {
   verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true }),
 }
 
+/**
+ * FP32 inputs as binary tensor data, with a binary answer requested.
+ * @param bytes the length of the outputs' data
+ */
+export function binaryOf(
+  { name, shape, data }: { name: string; shape: readonly number[]; data: readonly number[] },
+  bytes: number,
+): Target {
+  const tensor = Buffer.from(Float32Array.from(data).buffer)
+  const parameters = { binary_data_size: tensor.length }
+  const json = JSON.stringify({
+    inputs: [{ name, datatype: 'FP32', shape, parameters }],
+    parameters: { binary_data_output: true },
+  })
+  const verify = ({ headers, body }: HttpAnswer) =>
+    assert.equal(body.length, Number(headers['inference-header-content-length']) + bytes)
+  const headers = {
+    'Content-Type': 'application/octet-stream',
+    'Inference-Header-Content-Length': Buffer.byteLength(json),
+  }
+  return target(verify, headers, json, tensor)
+}
+
 /** Any inputs as JSON; `right` checks the outputs. */
 export const jsonOf = (
   inputs: readonly object[],

@@ -4,6 +4,7 @@ import { cpus, release, totalmem } from 'node:os'
 import { matchesGlob } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { chart } from './chart.ts'
+import type { Contender, Workload } from './contender.ts'
 import { exchange } from './load.ts'
 import { install } from './peers/install.ts'
 import { buildNative } from './peers/native.ts'
@@ -30,7 +31,7 @@ import {
   type Running,
   start,
 } from './subjects.ts'
-import { ALONE, type Contender, WITH_NATIVE, WITH_PEERS, type Workload } from './workloads.ts'
+import { ALONE, WITH_NATIVE, WITH_PEERS } from './workloads.ts'
 
 const HELP = `node bench/run.ts [--peers|--native] [--quick] [--full] [--rounds N] [--seconds S] [--only GLOB]
 

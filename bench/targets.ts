@@ -101,6 +101,31 @@ export const TARGETS: readonly Target[] = [
     { atLeast: 10 },
   ),
   between(
+    '64 connections, requests/s, of PyTriton',
+    'peers-connections-64',
+    'requests/s',
+    'PyTriton',
+    {
+      atLeast: 1.5,
+    },
+  ),
+  ...(['transformer', 'slow-5'] as const).flatMap(model => [
+    between(
+      `${model}, requests/s, of the native limit`,
+      `native-${model}`,
+      'requests/s',
+      'native limit',
+      {
+        atLeast: 0.95,
+      },
+    ),
+    ...PEERS.map(peer =>
+      between(`${model}, requests/s, of ${peer}`, `peers-${model}`, 'requests/s', peer, {
+        atLeast: 1,
+      }),
+    ),
+  ]),
+  between(
     '1 connection, p50, of bare `node:http` with one run a request',
     'connections-1',
     'p50',

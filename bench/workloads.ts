@@ -1,6 +1,23 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import {
+  type Contender,
+  CPU,
+  LAG,
+  P50,
+  P99,
+  PEAK,
+  PER_SECOND,
+  PROBE_P99,
+  ROWS,
+  RUNS,
+  SINGLE_P99,
+  START,
+  underLoad,
+  type Workload,
+} from './contender.ts'
 import { closedLoop, exchange, paced, verified, watchLag } from './load.ts'
 import { createWeights } from './models/weights.ts'
+import { OTHER_MODELS_WITH_NATIVE, OTHER_MODELS_WITH_PEERS } from './other-models.ts'
 import {
   ANY_OUTPUT_REQUEST,
   BINARY_EVENT,
@@ -14,7 +31,6 @@ import {
   type Target,
   V2_REQUEST,
 } from './requests.ts'
-import type { Metric } from './results.ts'
 import { SINK } from './sink.ts'
 import * as subjects from './subjects.ts'
 import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
@@ -23,82 +39,6 @@ import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from '
  * Workloads: subjects and the load on them. A contender is a subject under a load; contenders
  * of one workload are measured in turn, one round each, and then again.
  */
-
-export interface Workload {
-  readonly name: string
-  readonly title: string
-  readonly metrics: readonly Metric[]
-  /** The first contender is the reference. */
-  readonly contenders: readonly Contender[]
-  /** When a round is one event (a start) instead of a time: the number of rounds. */
-  readonly rounds?: Rounds
-  /** Only with --full. */
-  readonly full?: true
-}
-
-interface Rounds {
-  readonly quick: number
-  readonly usual: number
-}
-
-export interface Contender {
-  readonly name: string
-  /** Runs during all rounds, shared by contenders; absent when `measure` starts its own. */
-  readonly subject?: Subject
-  /** Its first request, if not the usual one. */
-  readonly first?: Target
-  /** Its subject is not shared with other contenders. */
-  readonly alone?: true
-  /** One round. */
-  measure(context: Context): Promise<Readonly<Record<string, number>>>
-}
-
-export interface Context {
-  /** The contender's subject, if it has one. */
-  readonly server: Running
-  readonly seconds: number
-  /** Our answer to the usual request, for the static subjects. */
-  readonly answerOfOurs: string
-}
-
-const PER_SECOND = { name: 'requests/s', unit: '/s', better: 'more' } as const
-const P50 = { name: 'p50', unit: 'ms', better: 'less' } as const
-const P99 = { name: 'p99', unit: 'ms', better: 'less' } as const
-const CPU = { name: 'CPU/request', unit: 'µs', better: 'less' } as const
-const ROWS = { name: 'rows/s', unit: '/s', better: 'more' } as const
-const RUNS = { name: 'runs/s', unit: '/s', better: 'more' } as const
-const PROBE_P99 = { name: 'probe p99', unit: 'ms', better: 'less' } as const
-const SINGLE_P99 = { name: 'single row p99', unit: 'ms', better: 'less' } as const
-const PEAK = { name: 'peak RSS', unit: 'MiB', better: 'less' } as const
-const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as const
-const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
-
-/** Requests in sequence on this many connections. `CPU/request` is user and system time. */
-function underLoad(
-  subject: Subject,
-  target: Target,
-  connections: number,
-  name = subject.name,
-): Contender {
-  return {
-    name,
-    subject,
-    async measure({ server, seconds }) {
-      const before = server.cpuMs()
-      const result = await closedLoop(server.port, target.at(subject.path), connections, {
-        seconds,
-      })
-      const cpuMs = server.cpuMs() - before
-      return {
-        'requests/s': result.perSecond,
-        p50: result.p50,
-        p99: result.p99,
-        'CPU/request': (cpuMs * 1_000) / result.allRequests,
-        loadBusy: result.loadBusy,
-      }
-    },
-  }
-}
 
 const FLOORS = [
   subjects.STATIC,
@@ -508,6 +448,7 @@ export const WITH_NATIVE: readonly Workload[] = [
   rows('json', [subjects.NODE_HTTP, subjects.HTTP_JOIN, subjects.LIMIT], 'native-'),
   starts([subjects.NODE_HTTP, ours(), subjects.HTTP_JOIN, subjects.LIMIT], 'native-', 10),
   memory([ours(), subjects.HTTP_JOIN, subjects.LIMIT], [10_000], 'native-'),
+  ...OTHER_MODELS_WITH_NATIVE,
 ]
 
 /** `npm run bench -- --peers`. */
@@ -516,4 +457,5 @@ export const WITH_PEERS: readonly Workload[] = [
   rows('json', PEERS, 'peers-'),
   starts([subjects.NODE_HTTP, ours(), ...PEERS], 'peers-', 10),
   memory([subjects.NODE_HTTP, ours(), ...PEERS], [10_000], 'peers-'),
+  ...OTHER_MODELS_WITH_PEERS,
 ]

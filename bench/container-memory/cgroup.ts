@@ -36,6 +36,8 @@ export function limitMemory(mebibytes: number): Group {
 
 /** A short period, so that a throttled server does not stand still for long. */
 const PERIOD_US = 10_000
+/** The kernel accepts no smaller quota. */
+const LEAST_QUOTA_US = 1_000
 
 /**
  * A cgroup whose processes share this many CPUs.
@@ -47,11 +49,12 @@ export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asy
   if (!isFirst) writeFileSync(`${root}/cgroup.subtree_control`, '+cpu')
   const folder = `${root}/overload-${process.pid}-${Date.now()}`
   mkdirSync(folder)
-  const quota = String(Math.round(cpus * PERIOD_US))
+  const period = Math.max(PERIOD_US, Math.ceil(LEAST_QUOTA_US / cpus))
+  const quota = String(Math.round(cpus * period))
   if (isFirst) {
-    writeFileSync(`${folder}/cpu.cfs_period_us`, String(PERIOD_US))
+    writeFileSync(`${folder}/cpu.cfs_period_us`, String(period))
     writeFileSync(`${folder}/cpu.cfs_quota_us`, quota)
-  } else writeFileSync(`${folder}/cpu.max`, `${quota} ${PERIOD_US}`)
+  } else writeFileSync(`${folder}/cpu.max`, `${quota} ${period}`)
   return { folder, [Symbol.asyncDispose]: () => removeEmptied(folder) }
 }
 

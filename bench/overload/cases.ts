@@ -1,9 +1,7 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { encode, frame } from '../../test/grpc/client.ts'
 import { rawRequest } from '../../test/grpc/messages.ts'
+import { writeFasterModel } from '../models/copies.ts'
 import type { CallBytes } from './streams.ts'
 
 /** How long callers wait, which is also their deadline; longer for the load that finds the peak. */
@@ -30,22 +28,6 @@ const slow = (ms: number, folder: string, rows = 16): OverloadedModel => ({
   underWay: 48,
   input: { name: 'x', shape: [1, 2], data: [1, 2] },
 })
-
-/** test/models' slow loops 60,000 times, which takes 50 ms; this one loops a tenth as often. */
-function writeFasterModel(): string {
-  const folder = join(mkdtempSync(join(tmpdir(), 'overload-')), 'slow')
-  mkdirSync(folder)
-  const bytes = readFileSync(project('test/models/slow/model.onnx'))
-  const rounds = Buffer.alloc(8)
-  rounds.writeBigInt64LE(60_000n)
-  const at = bytes.indexOf(rounds)
-  if (at === -1) throw new Error('test/models/slow does not go round 60,000 times any more')
-  bytes.writeBigInt64LE(6_000n, at)
-  writeFileSync(join(folder, 'model.onnx'), bytes)
-  writeFileSync(join(folder, 'model.json'), readFileSync(project('test/models/slow/model.json')))
-  process.on('exit', () => rmSync(join(folder, '..'), { recursive: true }))
-  return folder
-}
 
 export const MODELS: readonly OverloadedModel[] = [
   {

@@ -26,21 +26,21 @@ app = FastAPI()
 
 @app.post("/v2/models/{name}/infer")
 async def infer(name: str, request: Request) -> dict[str, Any]:
-    probabilities, labels = model.run(np.reshape(request.inputs[0].data, request.inputs[0].shape))
+    arrays = model.run({tensor.name: np.reshape(tensor.data, tensor.shape) for tensor in request.inputs})
     return {
         "model_name": name,
         "outputs": [
             {
-                "name": "probabilities",
-                "datatype": "FP32",
-                "shape": list(probabilities.shape),
-                "data": probabilities.ravel().tolist(),
-            },
-            {"name": "predicted_class", "datatype": "BYTES", "shape": list(labels.shape), "data": labels.tolist()},
+                "name": spec.name,
+                "datatype": spec.datatype,
+                "shape": list(array.shape),
+                "data": array.ravel().tolist(),
+            }
+            for spec, array in zip(outputs, arrays)
         ],
     }
 
 
 if __name__ == "__main__":
-    model.load()
+    _, outputs = model.load()
     uvicorn.run(app, host="127.0.0.1", port=model.PORT, log_level="warning", access_log=False)

@@ -20,33 +20,34 @@ from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer 
 from kserve.utils.utils import generate_uuid  # noqa: E402
 
 
-class Iris(Model):
+def types(specs):
+    return [{"name": spec.name, "datatype": spec.datatype, "shape": [-1, *spec.shape]} for spec in specs]
+
+
+class Classifier(Model):
     def load(self):
-        model.load()
+        self.specs = model.load()
         self.ready = True
         return True
 
     def get_input_types(self):
-        return [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}]
+        return types(self.specs[0])
 
     def get_output_types(self):
-        return [
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]},
-            {"name": "predicted_class", "datatype": "BYTES", "shape": [-1]},
-        ]
+        return types(self.specs[1])
 
     async def predict(self, payload: InferRequest, headers=None, response_headers=None) -> InferResponse:
-        probabilities, labels = model.run(payload.inputs[0].as_numpy())
+        arrays = model.run({tensor.name: tensor.as_numpy() for tensor in payload.inputs})
         outputs = [
-            InferOutput("probabilities", list(probabilities.shape), "FP32", probabilities.ravel().tolist()),
-            InferOutput("predicted_class", list(labels.shape), "BYTES", labels.tolist()),
+            InferOutput(spec.name, list(array.shape), spec.datatype, array.ravel().tolist())
+            for spec, array in zip(self.specs[1], arrays)
         ]
         return InferResponse(payload.id or generate_uuid(), self.name, outputs)
 
 
 if __name__ == "__main__":
-    iris = Iris(model.NAME)
-    iris.load()
+    classifier = Classifier(model.NAME)
+    classifier.load()
     grpc_port = os.environ.get("GRPC_PORT")
     server = ModelServer(
         http_port=model.PORT,
@@ -57,4 +58,4 @@ if __name__ == "__main__":
     )
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    server.start([iris])
+    server.start([classifier])

@@ -11,17 +11,23 @@ from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor
 
 
-class Iris(MLModel):
-    async def load(self) -> bool:
-        model.load()
-        return True
+INPUTS, OUTPUTS = model.load()
 
+
+def encode(spec, array):
+    if spec.datatype == "BYTES":
+        return StringCodec.encode_output(spec.name, array.tolist(), use_bytes=False)
+    return NumpyCodec.encode_output(spec.name, np.asarray(array))
+
+
+def metadata(specs):
+    return [MetadataTensor(name=spec.name, datatype=spec.datatype, shape=[-1, *spec.shape]) for spec in specs]
+
+
+class Classifier(MLModel):
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        probabilities, labels = model.run(NumpyCodec.decode_input(payload.inputs[0]))
-        outputs = [
-            NumpyCodec.encode_output("probabilities", np.asarray(probabilities)),
-            StringCodec.encode_output("predicted_class", labels.tolist(), use_bytes=False),
-        ]
+        arrays = model.run({tensor.name: NumpyCodec.decode_input(tensor) for tensor in payload.inputs})
+        outputs = [encode(spec, array) for spec, array in zip(OUTPUTS, arrays)]
         return InferenceResponse(model_name=self.name, outputs=outputs)
 
 
@@ -40,17 +46,14 @@ async def main():
         metrics_endpoint=None,
         parallel_workers=0,
     )
-    iris = ModelSettings(
+    classifier = ModelSettings(
         name=model.NAME,
-        implementation=Iris,
+        implementation=Classifier,
         platform="onnx_onnxv1",
-        inputs=[MetadataTensor(name="input", datatype="FP32", shape=[-1, 4])],
-        outputs=[
-            MetadataTensor(name="probabilities", datatype="FP32", shape=[-1, 3]),
-            MetadataTensor(name="predicted_class", datatype="BYTES", shape=[-1, 1]),
-        ],
+        inputs=metadata(INPUTS),
+        outputs=metadata(OUTPUTS),
     )
-    await MLServer(settings).start([iris])
+    await MLServer(settings).start([classifier])
 
 
 if __name__ == "__main__":

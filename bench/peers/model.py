@@ -1,4 +1,4 @@
-"""The shipped iris classifier, as in a typical Python server: ONNX Runtime, one thread, one run per request."""
+"""Any model with FP32 inputs, as in a typical Python server: ONNX Runtime, one thread, one run per request."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,11 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnxruntime
 
-NAME = "iris-classifier"
+NAME = os.environ.get("MODEL_NAME", "iris-classifier")
 PORT = int(os.environ["PORT"])
+
+# The protocol's names of ONNX Runtime's types.
+_DATATYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64", "tensor(string)": "BYTES"}
 
 _options = onnxruntime.SessionOptions()
 _options.intra_op_num_threads = 1
@@ -18,12 +21,23 @@ _options.inter_op_num_threads = 1
 _session = None
 
 
+class Spec:
+    """One input or output; `shape` is that of one row."""
+
+    def __init__(self, node):
+        self.name = node.name
+        self.datatype = _DATATYPES[node.type]
+        self.shape = tuple(node.shape[1:])
+
+
 def load():
+    """Returns the specs of the inputs and of the outputs."""
     global _session
     file = Path(os.environ["MODEL_DIR"]) / "model.onnx"
     _session = onnxruntime.InferenceSession(str(file), _options, providers=["CPUExecutionProvider"])
+    return [Spec(node) for node in _session.get_inputs()], [Spec(node) for node in _session.get_outputs()]
 
 
-def run(rows):
-    """Probabilities as an array [n, 3], and the labels as an array of text [n]."""
-    return _session.run(["probabilities", "predicted_class"], {"input": np.asarray(rows, np.float32)})
+def run(inputs):
+    """Takes an array per input name; returns the arrays of the outputs in their order."""
+    return _session.run(None, {name: np.asarray(rows, np.float32) for name, rows in inputs.items()})

@@ -10,10 +10,25 @@ from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
 
+INPUTS, OUTPUTS = model.load()
+DTYPES = {"FP32": np.float32, "INT64": np.int64, "BYTES": np.bytes_}
+
+
 @batch
-def infer(input):
-    probabilities, labels = model.run(input)
-    return {"probabilities": probabilities, "predicted_class": np.char.encode(labels.astype(str), "utf-8").reshape(-1, 1)}
+def infer(**inputs):
+    arrays = model.run(inputs)
+    return {spec.name: as_triton(spec, array) for spec, array in zip(OUTPUTS, arrays)}
+
+
+def as_triton(spec, array):
+    """Triton needs at least one dimension besides that of the rows, and text as bytes."""
+    if spec.datatype == "BYTES":
+        array = np.char.encode(array.astype(str), "utf-8")
+    return array if spec.shape else array.reshape(-1, 1)
+
+
+def tensors(specs):
+    return [Tensor(name=spec.name, dtype=DTYPES[spec.datatype], shape=spec.shape or (1,)) for spec in specs]
 
 
 def free_port():
@@ -23,7 +38,6 @@ def free_port():
 
 
 if __name__ == "__main__":
-    model.load()
     config = TritonConfig(
         http_port=model.PORT,
         http_address="127.0.0.1",
@@ -36,11 +50,8 @@ if __name__ == "__main__":
         triton.bind(
             model.NAME,
             infer,
-            [Tensor(name="input", dtype=np.float32, shape=(4,))],
-            [
-                Tensor(name="probabilities", dtype=np.float32, shape=(3,)),
-                Tensor(name="predicted_class", dtype=np.bytes_, shape=(1,)),
-            ],
+            tensors(INPUTS),
+            tensors(OUTPUTS),
             config=ModelConfig(max_batch_size=1024, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
         )
         triton.serve()

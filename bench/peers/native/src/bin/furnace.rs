@@ -1,19 +1,35 @@
-//! furnace-server, which speaks KServe's protocol in Rust, with a TensorModel over ONNX Runtime. It has no texts: probabilities alone.
+//! furnace-server, which speaks KServe's protocol in Rust, with a TensorModel over ONNX Runtime. It has no texts: outputs of text are left out.
 
-use furnace::{HostTensor, IoSpec, Model, ModelError, Server, TensorModel, Values};
-use native_peers::{Iris, NAME, variable};
+use furnace::{DataType, HostTensor, IoSpec, Model, ModelError, Server, TensorModel, Values};
+use native_peers::{Classifier, Data, Spec, variable};
 
-struct Classifier(Iris);
+struct Tensors {
+    classifier: Classifier,
+    outputs: Vec<Spec>,
+}
 
-impl std::fmt::Debug for Classifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(NAME)
+impl Tensors {
+    fn load() -> ort::Result<Self> {
+        let classifier = Classifier::load()?;
+        let outputs = classifier.outputs.iter().filter(|output| output.datatype != "BYTES").cloned().collect();
+        Ok(Self { classifier, outputs })
     }
 }
 
-impl TensorModel for Classifier {
+impl std::fmt::Debug for Tensors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.classifier.name)
+    }
+}
+
+fn io_spec(Spec { name, datatype, row }: &Spec) -> IoSpec {
+    let shape: Vec<_> = row.iter().map(|&length| Some(length)).collect();
+    IoSpec::new(name, if *datatype == "FP32" { DataType::Fp32 } else { DataType::Int64 }, &shape)
+}
+
+impl TensorModel for Tensors {
     fn name(&self) -> &str {
-        NAME
+        &self.classifier.name
     }
 
     fn backend(&self) -> &str {
@@ -21,19 +37,30 @@ impl TensorModel for Classifier {
     }
 
     fn inputs(&self) -> Vec<IoSpec> {
-        vec![IoSpec::fp32("input", &[4])]
+        vec![io_spec(&self.classifier.input)]
     }
 
     fn outputs(&self) -> Vec<IoSpec> {
-        vec![IoSpec::fp32("probabilities", &[3])]
+        self.outputs.iter().map(io_spec).collect()
     }
 
     fn run(&self, inputs: Vec<HostTensor>) -> furnace::Result<Vec<HostTensor>> {
-        let [HostTensor { shape, values: Values::F32(values) }] = &inputs[..] else {
+        let [HostTensor { values: Values::F32(values), .. }] = &inputs[..] else {
             unreachable!("checked against inputs()")
         };
-        let classes = self.0.run(values, false).map_err(|error| ModelError::InferenceFailed(error.to_string()))?;
-        Ok(vec![HostTensor { shape: vec![shape[0], 3], values: Values::F32(classes.probabilities) }])
+        let ran = self.classifier.run(values, &self.outputs);
+        let (rows, data) = ran.map_err(|error| ModelError::InferenceFailed(error.to_string()))?;
+        let tensors = self.outputs.iter().zip(data).map(|(output, data)| {
+            let values = match data {
+                Data::Fp32(values) => Values::F32(values),
+                Data::Int64(values) => Values::I64(values),
+                Data::Bytes(_) => unreachable!("outputs of text are left out"),
+            };
+            let mut shape = vec![rows];
+            shape.extend(&output.row);
+            HostTensor { shape, values }
+        });
+        Ok(tensors.collect())
     }
 }
 
@@ -49,7 +76,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             // The benchmark opens more connections than the default of 100 requests.
             config.max_concurrent_requests = 4_096;
         })
-        .model(Model::custom(Classifier(Iris::load()?)));
+        .model(Model::custom(Tensors::load()?));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", variable("PORT").parse()?)).await?;
     axum::serve(listener, server.router()?).await?;
     Ok(())

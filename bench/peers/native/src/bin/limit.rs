@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use native_peers::{Iris, NAME, variable};
+use native_peers::{Classifier, Data, variable};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -23,33 +23,34 @@ struct Input {
 }
 
 #[derive(Serialize)]
-struct Answer {
-    model_name: &'static str,
+struct Answer<'a> {
+    model_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    outputs: (Output<f32>, Output<String>),
+    outputs: Vec<Output<'a>>,
 }
 
 #[derive(Serialize)]
-struct Output<T> {
-    name: &'static str,
+struct Output<'a> {
+    name: &'a str,
     datatype: &'static str,
     shape: Vec<usize>,
-    data: Vec<T>,
+    data: Data,
 }
 
-async fn answer(request: Request<Incoming>, iris: Arc<Iris>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, classifier: Arc<Classifier>) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = request.into_body().collect().await.expect("the client sends its body").to_bytes();
     let Ok(Asked { id, inputs: [input] }) = serde_json::from_slice(&body) else {
         return Ok(Response::builder().status(400).body(Full::default()).expect("a response"));
     };
-    let rows = input.data.len() / 4;
-    let classes = iris.run(&input.data, true).expect("the model runs");
-    let outputs = (
-        Output { name: "probabilities", datatype: "FP32", shape: vec![rows, 3], data: classes.probabilities },
-        Output { name: "predicted_class", datatype: "BYTES", shape: vec![rows], data: classes.labels },
-    );
-    let json = serde_json::to_vec(&Answer { model_name: NAME, id, outputs }).expect("JSON");
+    let (rows, data) = classifier.run(&input.data, &classifier.outputs).expect("the model runs");
+    let outputs = classifier.outputs.iter().zip(data).map(|(output, data)| {
+        let mut shape = vec![rows];
+        shape.extend(&output.row);
+        Output { name: &output.name, datatype: output.datatype, shape, data }
+    });
+    let answer = Answer { model_name: &classifier.name, id, outputs: outputs.collect() };
+    let json = serde_json::to_vec(&answer).expect("JSON");
     Ok(Response::builder()
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(json)))
@@ -58,14 +59,14 @@ async fn answer(request: Request<Incoming>, iris: Arc<Iris>) -> Result<Response<
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let iris = Arc::new(Iris::load()?);
+    let classifier = Arc::new(Classifier::load()?);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", variable("PORT").parse()?)).await?;
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
-        let iris = iris.clone();
+        let classifier = classifier.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, iris.clone()));
+            let service = service_fn(move |request| answer(request, classifier.clone()));
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
         });
     }

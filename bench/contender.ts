@@ -1,0 +1,85 @@
+import { closedLoop } from './load.ts'
+import type { Target } from './requests.ts'
+import type { Metric } from './results.ts'
+import type { Running, Subject } from './subjects.ts'
+
+/*
+ * What a workload consists of: contenders, which are subjects under a load, and the figures that
+ * each round yields.
+ */
+
+export interface Workload {
+  readonly name: string
+  readonly title: string
+  readonly metrics: readonly Metric[]
+  /** The first contender is the reference. */
+  readonly contenders: readonly Contender[]
+  /** When a round is one event (a start) instead of a time: the number of rounds. */
+  readonly rounds?: Rounds
+  /** Only with --full. */
+  readonly full?: true
+}
+
+interface Rounds {
+  readonly quick: number
+  readonly usual: number
+}
+
+export interface Contender {
+  readonly name: string
+  /** Runs during all rounds, shared by contenders; absent when `measure` starts its own. */
+  readonly subject?: Subject
+  /** Its first request, if not the usual one. */
+  readonly first?: Target
+  /** Its subject is not shared with other contenders. */
+  readonly alone?: true
+  /** One round. */
+  measure(context: Context): Promise<Readonly<Record<string, number>>>
+}
+
+export interface Context {
+  /** The contender's subject, if it has one. */
+  readonly server: Running
+  readonly seconds: number
+  /** Our answer to the usual request, for the static subjects. */
+  readonly answerOfOurs: string
+}
+
+export const PER_SECOND = { name: 'requests/s', unit: '/s', better: 'more' } as const
+export const P50 = { name: 'p50', unit: 'ms', better: 'less' } as const
+export const P99 = { name: 'p99', unit: 'ms', better: 'less' } as const
+export const CPU = { name: 'CPU/request', unit: 'µs', better: 'less' } as const
+export const ROWS = { name: 'rows/s', unit: '/s', better: 'more' } as const
+export const RUNS = { name: 'runs/s', unit: '/s', better: 'more' } as const
+export const PROBE_P99 = { name: 'probe p99', unit: 'ms', better: 'less' } as const
+export const SINGLE_P99 = { name: 'single row p99', unit: 'ms', better: 'less' } as const
+export const PEAK = { name: 'peak RSS', unit: 'MiB', better: 'less' } as const
+export const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as const
+export const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
+
+/** Requests in sequence on this many connections. `CPU/request` is user and system time. */
+export function underLoad(
+  subject: Subject,
+  target: Target,
+  connections: number,
+  name = subject.name,
+): Contender {
+  return {
+    name,
+    subject,
+    async measure({ server, seconds }) {
+      const before = server.cpuMs()
+      const result = await closedLoop(server.port, target.at(subject.path), connections, {
+        seconds,
+      })
+      const cpuMs = server.cpuMs() - before
+      return {
+        'requests/s': result.perSecond,
+        p50: result.p50,
+        p99: result.p99,
+        'CPU/request': (cpuMs * 1_000) / result.allRequests,
+        loadBusy: result.loadBusy,
+      }
+    },
+  }
+}
