@@ -50,7 +50,7 @@ const options = {
  */
 async function banner() {
   const line =
-    '{ level: 60, msg: "Node " + process.versions.node + " is too old: 22.18 or later is needed" }'
+    '{ level: 60, msg: "Node " + process.versions.node + " is too old: Node 22.18 or later is required" }'
   const check = `process.getBuiltinModule || (console.log(JSON.stringify(${line})), process.exit(1));`
   return (await esbuild.transform(`${check}${requireInModules}${builtin}`, minified)).code
 }

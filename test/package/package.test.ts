@@ -171,7 +171,7 @@ describe('a Node that is too old', () => {
         assert.match(
           stdout + stderr,
           new RegExp(
-            `^[^\\n]*Node ${NODES[node]} is too old: 22\\.18 or later is needed[^\\n]*\\n$`,
+            `^[^\\n]*Node ${NODES[node]} is too old: Node 22\\.18 or later is required[^\\n]*\\n$`,
           ),
         )
       })
