@@ -47,7 +47,7 @@ export async function predictBare(
 
 const tooLarge = ({ byteLength }: Uint8Array, maxJsonBytes: number) =>
   new TooLarge(
-    `${byteLength} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send fewer instances`,
+    `${byteLength} bytes of JSON exceed the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send fewer instances`,
   )
 
 /** The properties of a V1 request that its calls need. */

@@ -128,7 +128,7 @@ for (const name of MODELS) {
         const { status, message, isRaw, outputs } = await inferByGrpc(typedRequest)
         if (inputs.some(({ datatype }) => datatype === 'FP16')) {
           assert.equal(status, 3)
-          assert.match(message, /FP16 has no typed contents; send it in raw_input_contents/)
+          assert.match(message, /FP16 has no typed contents; send the data in raw_input_contents/)
         } else {
           assert.equal(status, 0, message)
           const hasFp16 = expected.some(({ datatype }) => datatype === 'FP16')

@@ -12,14 +12,14 @@ import {
 import { findElements, findMembers, isArray, type Place, without } from '../protocol/json-scan.ts'
 
 /**
- * CloudEvents 1.0 over HTTP (CloudEvents spec: HTTP protocol binding, JSON event format, JSON batch
- * format).
+ * A CloudEvent 1.0, which this file reads and writes over HTTP (CloudEvents specification: HTTP
+ * protocol binding, JSON event format, JSON batch format).
  *
- * Our own code instead of the SDK's HTTP.toEvent, which takes 18 µs per event, beside about 35 µs
- * for a whole inference, and 39 ms at the start (measured with 10.0.0). The SDK also treats
+ * This is our own code because the SDK's HTTP.toEvent takes 18 µs per event, compared with about 35
+ * µs for an entire inference, and adds 39 ms to startup (measured with 10.0.0). The SDK also treats
  * malformed JSON as "no event", turns data_base64 into one Uint32 per byte, drops falsy values,
- * invents ids, and does not handle percent-encoded header values. The tests check every reply with
- * the SDK.
+ * generates missing ids, and does not decode percent-encoded header values. The tests check every
+ * reply with the SDK.
  */
 export interface CloudEvent {
   readonly attributes: Attributes
@@ -31,14 +31,17 @@ export type Attributes = { readonly id: string; readonly source: string; readonl
   readonly [name: string]: string | number | boolean
 }
 
-/** Bytes as received; or JSON from the event's own JSON, parsed, or as text if it is large. */
+/**
+ * The data as received bytes, or as JSON that is part of the event's own JSON. Large JSON stays
+ * bytes, marked by `isJson`.
+ */
 export type EventData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
   | { readonly json: ParsedJson; readonly jsonBytes?: number }
 
 export type Mode = 'binary' | 'structured' | 'batched'
 
-/** How the request carries events; undefined if it carries none. Reads only headers. */
+/** Returns how the request carries events; undefined if it carries no event. Reads only headers. */
 export function modeOf(headers: IncomingHttpHeaders): Mode | undefined {
   const contentType = headers['content-type']?.toLowerCase() ?? ''
   if (contentType.startsWith('application/cloudevents-batch')) return 'batched'
@@ -54,14 +57,14 @@ export const readBinaryEvent = (headers: IncomingHttpHeaders, body: Uint8Array):
 })
 
 /**
- * The attributes of an event in binary mode.
+ * Reads the attributes of an event in binary mode.
  * @throws {BadRequest} naming the attribute that is missing or wrong
  */
 export function readHeaders(headers: IncomingHttpHeaders): Attributes {
   const attributes: Record<string, string> = Object.create(null)
   for (const header in headers) {
     const value = headers[header]
-    // The binding maps datacontenttype to Content-Type and nothing else (section 3.1.1).
+    // The binding maps datacontenttype only to Content-Type (section 3.1.1).
     if (!header.startsWith('ce-') || value === undefined || header === 'ce-datacontenttype')
       continue
     attributes[NAMES.get(header) ?? header.slice(3)] = decodeHeader(String(value), header)
@@ -72,9 +75,10 @@ export function readHeaders(headers: IncomingHttpHeaders): Attributes {
 }
 
 /**
+ * Reads an event in structured mode.
  * @param where the event's name in error messages
  * @throws {BadRequest} if the body is not a CloudEvent in JSON
- * @throws {TooLarge} if more than 4 MiB are outside its data
+ * @throws {TooLarge} if the event has more than 4 MiB outside its data
  */
 export function readStructuredEvent(body: Uint8Array, where = 'the event'): CloudEvent {
   if (body.byteLength <= LARGE_BYTES) {
@@ -98,21 +102,25 @@ export function readStructuredEvent(body: Uint8Array, where = 'the event'): Clou
   return data === undefined ? event : { ...event, data: { bytes: bytesOf(data), isJson: true } }
 }
 
-/** Above this size, the data is not parsed with the event but like that of a large request. */
+/**
+ * Above this size, the event's data is not parsed with the event, but like the data of a large
+ * request.
+ */
 const LARGE_BYTES = 128 * 1024
 
-/** Smaller members are parsed with the event even then. */
+/** Members of a large event up to this size are still parsed with the event. */
 const MOST_PARSED_BYTES = 1024
 
-/** An event of a batch, and its size there in bytes. */
+/** An event of a batch, and its size in bytes within the batch. */
 export interface BatchedEvent {
   readonly event: CloudEvent
   readonly bytes: number
 }
 
 /**
- * The events of a batch, each parsed on demand: parsing a whole batch takes 100 ms per MiB.
- * @throws {BadRequest} if the body is not an array, or the next element not a CloudEvent
+ * Reads the events of a batch, each on demand: parsing an entire batch at once takes 100 ms per
+ * MiB.
+ * @throws {BadRequest} if the body is not an array, or the next element is not a CloudEvent
  */
 export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
   const bytes = withoutMark(body)
@@ -129,8 +137,8 @@ export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
 }
 
 /**
- * The event with its large data in memory of its own: that memory may move to another thread, and
- * the batch holds other events.
+ * Copies the large data of an event to separate memory. This memory may be transferred to another
+ * thread, but the memory of the batch also contains other events.
  */
 function withOwnData(event: CloudEvent): CloudEvent {
   const { data } = event
@@ -139,8 +147,8 @@ function withOwnData(event: CloudEvent): CloudEvent {
 }
 
 /**
- * Headers for one event in binary mode. Values are percent-encoded as the binding requires (section
- * 3.1.3.2).
+ * Returns the headers for one event in binary mode. Values are percent-encoded as the binding
+ * requires (section 3.1.3.2).
  */
 export function toHeaders(attributes: Attributes): Record<string, string> {
   const headers: Record<string, string> = {}
@@ -152,7 +160,10 @@ export function toHeaders(attributes: Attributes): Record<string, string> {
   return headers
 }
 
-/** Built once: V8 looks up each newly concatenated name in its table of all names. */
+/**
+ * Header names by attribute. Built once, because V8 looks up each newly concatenated name in its
+ * table of all names.
+ */
 const HEADERS: ReadonlyMap<string, string> = new Map(
   ['specversion', 'id', 'source', 'type', 'subject', 'time', 'causationid', 'traceparent'].map(
     name => [name, `ce-${name}`],
@@ -162,16 +173,19 @@ const NAMES: ReadonlyMap<string, string> = new Map(
   [...HEADERS].map(([name, header]) => [header, name]),
 )
 
-/** One event in the JSON event format. @param data JSON text, inserted unchanged */
+/** Writes one event in the JSON event format. @param data JSON text, which is inserted unchanged */
 export const toJson = (attributes: Attributes, data: string): string =>
   `${beginJson(attributes)}${data}}`
 
-/** The same up to its data; the caller appends the data and a closing brace. */
+/**
+ * Writes an event in the JSON event format up to its data. The caller appends the data and a
+ * closing brace.
+ */
 export const beginJson = (attributes: Attributes, member = 'data'): string =>
   `${JSON.stringify(attributes).slice(0, -1)},"${member}":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
-/** Built once: every request is checked for them. */
+/** Built once, because every request is checked for these headers. */
 const REQUIRED_HEADERS = REQUIRED.map(name => `ce-${name}`)
 
 function readJsonEvent(event: unknown, exact: () => unknown, where: string): CloudEvent {
@@ -193,9 +207,9 @@ function readJsonData(
 ): EventData | undefined {
   if (base64 !== undefined && base64 !== null) {
     if (data !== undefined)
-      throw new BadRequest(`${where} has both data and data_base64; only one may be`)
+      throw new BadRequest(`${where} has both data and data_base64; send only one of them`)
     const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined
-    // Buffer skips characters that are not Base64; encoding again reveals them. A regular
+    // Buffer skips characters that are not Base64, so encode the bytes again and compare. A regular
     // expression would overflow the stack at 30 MB.
     if (bytes?.toString('base64') !== base64)
       throw new BadRequest(`${where}: data_base64 is not Base64`)
@@ -227,7 +241,7 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
     }
     if (typeof value !== 'string' && typeof value !== 'boolean' && !isInteger(value)) {
       throw new BadRequest(
-        `${where}: ${name} is ${show(value)}; an attribute is a string, a boolean or a 32-bit integer`,
+        `${where}: ${name} is ${show(value)}; an attribute must be a string, a boolean or a 32-bit integer`,
       )
     }
     if (typeof value === 'string' && !PLAIN.test(value) && FORBIDDEN.test(value)) {
@@ -244,28 +258,34 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
 
 const isInteger = (value: unknown) => typeof value === 'number' && value === (value | 0)
 
-/** Nearly all values match this, which is cheaper to check than FORBIDDEN. */
+/** Nearly all values match this pattern, which is cheaper to check than FORBIDDEN. */
 const PLAIN = /^[\x20-\x7e]*$/
 
 /**
  * Characters that a String attribute must not contain (specification, "Type System"). In a reply's
- * header, they would allow an injection.
+ * header, these characters would allow header injection.
  */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
-/** Leap seconds are valid (RFC 3339, section 5.7), but not for Date. */
+/**
+ * Whether a text is an RFC 3339 time. Leap seconds are valid (section 5.7), but Date does not
+ * accept them.
+ */
 const isTime = (value: string) =>
   RFC_3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')))
 
 /**
- * A scheme followed by anything (RFC 3986, section 4.3). Not URL.canParse, which takes 20 ms for a
- * host of 5,200 non-ASCII letters, and the time grows with the square.
+ * Matches a scheme followed by any characters (RFC 3986, section 4.3). URL.canParse would take 20
+ * ms for a host of 5,200 non-ASCII letters, and its time grows with the square of the length.
  */
 const ABSOLUTE_URI = /^[a-z][a-z\d+.-]*:\S+$/i
 
-/** For each attribute: the kind of value it must have, or undefined if the value is valid. */
+/**
+ * The checks of attributes. Each returns undefined for a valid value, otherwise the required kind
+ * of value.
+ */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),
@@ -278,8 +298,9 @@ const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>>
 }
 
 /**
- * Header values may be quoted and are percent-encoded once (HTTP binding, section 3.1.3.2). Some
- * clients send raw UTF-8, which Node decodes as Latin-1; it is read as UTF-8.
+ * Decodes a header value. Values may be quoted and are percent-encoded once (HTTP binding, section
+ * 3.1.3.2). Some clients send raw UTF-8, which Node decodes as Latin-1; such values are read as
+ * UTF-8.
  */
 function decodeHeader(value: string, header: string): string {
   if (/^[^"%\x80-\xff]*$/.test(value)) return value
@@ -295,7 +316,10 @@ function decodeHeader(value: string, header: string): string {
   return bytes.toString()
 }
 
-/** Everything except printable ASCII, and also space, quote and percent sign. */
+/**
+ * Percent-encodes a header value: all characters except printable ASCII, and also space, quote and
+ * percent sign.
+ */
 const encodeHeader = (value: string) =>
   NEEDS_NO_CODE.test(value)
     ? value

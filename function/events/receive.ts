@@ -39,13 +39,13 @@ import { type Replier, replyAttributes } from './reply.ts'
 export interface EventContext {
   readonly dataPlane: DataPlane
   readonly replier: Replier
-  /** Reads an event's data, if it is not a V2 request. */
+  /** Reads an event's data. Needed only if the data is not a V2 request. */
   readonly codecOf?: CodecOf
-  /** Answers events, if an event is not simply one inference. */
+  /** Answers events. Needed only if an event is more than one inference. */
   readonly answer?: AnswerEvent
 }
 
-/** @throws {BadRequest} and the errors of the data plane */
+/** Answers one event. @throws {BadRequest} and the errors of the data plane */
 export type AnswerEvent = (
   event: CloudEvent,
   caller: Caller,
@@ -57,7 +57,8 @@ export type CodecOf = (data: EventData, binding: Binding) => Codec<EncodedRespon
 
 /**
  * Answers a request that carries events. A Broker counts an event as delivered only if the 2xx
- * answer is empty or a CloudEvent. errors.ts lists the status of each error for a Broker.
+ * response is empty or a CloudEvent. errors.ts lists the status that a Broker receives for each
+ * error.
  */
 export const receiveEvents = (
   request: Request,
@@ -66,7 +67,7 @@ export const receiveEvents = (
   context: EventContext,
 ): Promise<Answer> => orError(RECEIVERS[mode](request, caller, context))
 
-/** The same for an event in binary mode whose data a runtime has already parsed. */
+/** Answers an event in binary mode whose data a runtime has already parsed. */
 export const receiveParsed = (
   headers: IncomingHttpHeaders,
   data: ParsedJson,
@@ -83,31 +84,33 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
 }
 
 /**
- * Events in JSON are read on the main thread, which blocks all other requests (1 MiB: 20 ms,
- * docs/performance.md).
+ * The most bytes of events in JSON. The main thread reads them, which blocks all other requests (20
+ * ms for 1 MiB, docs/performance.md).
  */
 const MOST_JSON_BYTES = 2 ** 20
 
-/** Bytes of a batch parsed in one turn. */
+/** The bytes of a batch that are parsed in one turn of the event loop. */
 const BYTES_AT_A_TIME = 64 * 1024
 
 /**
- * Events of a batch that run together and may share a run, before other requests get a turn. Larger
- * events form smaller groups, limited by bytes.
+ * The most events of a batch that run together, and may share a run, before other requests get a
+ * turn. Larger events form smaller groups, because the bytes of a group are limited, too.
  */
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 
-/** How to read an event's data and write the reply's; depends on the event's mode. */
+/**
+ * How an event's data is read and the reply's data is written, which depends on the event's mode.
+ */
 export interface Binding {
   readonly responseData: ResponseData
-  /** Length of the JSON in the data. Only binary mode has a header for it. */
+  /** The length of the JSON in the data. Only binary mode has a header for this length. */
   readonly jsonLength: number | undefined
 }
 
-/** A reply in JSON cannot carry binary tensor data. */
+/** The binding of events in JSON, whose replies cannot carry binary tensor data. */
 const IN_JSON: Binding = { responseData: 'json', jsonLength: undefined }
 
-/** In binary mode, an event whose data is all JSON. */
+/** The binding of an event in binary mode whose data is only JSON. */
 const ALL_JSON: Binding = { responseData: 'binary', jsonLength: undefined }
 
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
@@ -129,7 +132,7 @@ const answerParsed = async (
   context: EventContext,
 ) => answerEvent({ attributes: readHeaders(headers), data: { json } }, ALL_JSON, caller, context)
 
-/** @returns the reply in binary mode */
+/** Answers one event. @returns the reply in binary mode */
 async function answerEvent(
   event: CloudEvent,
   binding: Binding,
@@ -180,7 +183,7 @@ async function receiveStructured(
   }
 }
 
-/** A reply as an event in JSON. */
+/** Writes a reply as an event in JSON. */
 function replyInJson(
   { attributes: request }: CloudEvent,
   content: Content,
@@ -194,7 +197,10 @@ function replyInJson(
   return typeof json === 'string' ? toJson(attributes, json) : [beginJson(attributes), ...json, '}']
 }
 
-/** Text becomes a string, all else Base64: JSON text in a string would be a different value. */
+/**
+ * Writes a reply with a body: text becomes a string, any other body Base64. JSON text is also sent
+ * in Base64, because a string would be a different JSON value.
+ */
 function bodyInJson(attributes: Attributes, { body, contentType }: BodyAnswer): string {
   if (typeof body === 'string' && !isJson(mediaTypeOf(contentType).type))
     return toJson(attributes, JSON.stringify(body))
@@ -215,7 +221,7 @@ async function receiveBatch(
   for (const group of groups) {
     const answered = await Promise.all(group.map(event => replyInBatch(event, caller, context)))
     replies.push(...answered.filter(reply => reply !== undefined))
-    // Events that fail before they wait for a run need no turn of their own.
+    // Events may fail before they wait for a run, without giving other requests a turn.
     await nextTurn()
   }
   if (replies.length === 0) return ACKNOWLEDGED
@@ -227,8 +233,8 @@ async function receiveBatch(
 }
 
 /**
- * The events of a batch to be answered, in groups that run together. The whole batch is read first:
- * one invalid event fails the whole batch.
+ * Returns the events of a batch that are to be answered, in groups that run together. The entire
+ * batch is read first, because one invalid event fails the entire batch.
  */
 async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<CloudEvent[][]> {
   const steps = new Steps(BYTES_AT_A_TIME)
@@ -253,8 +259,8 @@ async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<
 }
 
 /**
- * The reply, or an event that describes the error. A retryable error fails the whole batch, which
- * is then delivered again.
+ * Returns the reply, or an event that describes the error. A retryable error fails the entire
+ * batch, which the Broker then delivers again.
  * @returns undefined for an event that the author's code does not reply to
  */
 async function replyInBatch(
@@ -269,7 +275,7 @@ async function replyInBatch(
     return typeof json === 'string' ? json : bytesOf(json).toString()
   } catch (error) {
     if (meaningOf(error)?.endsOneEvent !== true) {
-      // Cancel the other events: their answers will not be sent.
+      // Cancel the other events, because their replies will not be sent.
       hangUp(caller)
       throw error
     }
@@ -280,7 +286,7 @@ async function replyInBatch(
 }
 
 /**
- * Answers one event, and counts it.
+ * Answers one event and counts it.
  * @throws {BadRequest|ModelError|Overloaded|NotReady|DeadlinePassed}
  */
 async function replyTo(
@@ -301,12 +307,12 @@ const v2Codec: CodecOf = (data, { responseData, jsonLength }) =>
     ? new ParsedCodec(data.json, responseData)
     : new BytesCodec({ body: data.bytes, jsonLength, responseData })
 
-/** A request without a trace continues the trace of its only event. */
+/** Makes a request without a trace continue the trace of its only event. */
 function goOn({ attributes }: CloudEvent, caller: Caller): void {
   caller.traceparent ??= attributes.traceparent?.toString()
 }
 
-/** If traces are exported, each event has its own timing. */
+/** Returns the caller for one event. If traces are exported, each event has its own timing. */
 function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
   if (sender.trace === undefined) return sender
   const { arrived, deadline, memory } = sender
@@ -340,8 +346,8 @@ function dataOf({ data, attributes }: CloudEvent): EventData {
 const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batched: receiveBatch }
 
 /**
- * Events that must not be answered, because they would loop forever: our own replies, and KServe's
- * log of requests and responses.
+ * Whether an event must not be answered, because the replies would loop forever: one of our own
+ * replies, or an event from KServe's log of requests and responses.
  */
 const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')
@@ -349,7 +355,7 @@ const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
 function checkSize({ byteLength }: Uint8Array): void {
   if (byteLength <= MOST_JSON_BYTES) return
   throw new TooLarge(
-    `${byteLength} bytes of events in JSON are larger than the ${MOST_JSON_BYTES} bytes allowed; send large data as an event in binary mode`,
+    `${byteLength} bytes of events in JSON exceed the ${MOST_JSON_BYTES} bytes allowed; send large data as an event in binary mode`,
   )
 }
 
@@ -362,7 +368,7 @@ function checkFormat(contentType = '', expected: string): void {
   )
 }
 
-/** Whether a content type has no charset, or UTF-8. */
+/** Whether a content type has no charset, or the charset UTF-8. */
 function isInUtf8(contentType: string): boolean {
   const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1]
   return charset === undefined || /^utf-?8$/i.test(charset)

@@ -18,10 +18,11 @@ export interface ReplyContent {
 }
 
 /**
- * The attributes of the event that answers `request`. They depend only on the request and the
- * model, so an event delivered twice gets the same reply, and a consumer recognises it by (source,
- * id). For the same reason there is no `time`.
- * @param outcome last word of the reply's type; replaces the request's `.request` or is appended
+ * The attributes of the event that answers `request`. The attributes depend only on the request and
+ * the model, so an event that is delivered twice gets the same reply, and a consumer recognises the
+ * duplicate by (source, id). For the same reason, replies have no `time`.
+ * @param outcome the last word of the reply's type, which replaces the request's `.request` or is
+ * appended
  */
 export function replyAttributes(
   request: Attributes,
@@ -53,9 +54,9 @@ export function replyAttributes(
     : reply
 }
 
-/** Attributes that a reply copies from its request. */
+/** Returns the attributes that a reply copies from its request. */
 const passedOn = ({ correlationid, traceparent, tracestate }: Partial<Attributes>) => ({
-  // Knative's RequestReply matches replies by it.
+  // Knative's RequestReply matches replies by this attribute.
   ...(correlationid !== undefined && { replyid: correlationid }),
   // The event's original trace is passed on unchanged (distributed tracing extension).
   ...(traceparent !== undefined && { traceparent }),

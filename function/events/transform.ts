@@ -14,7 +14,7 @@ export const answerByTransform =
 function callOf({ attributes, data }: CloudEvent, { headers }: Request): Call {
   if (data === undefined) throw new BadRequest('the event has no data')
   const { datacontenttype } = attributes
-  // Bytes of an event in JSON count as JSON only if its datacontenttype says so.
+  // The bytes of an event in JSON count as JSON only if its datacontenttype is a JSON type.
   const isBytes = datacontenttype === undefined && !('json' in data) && modeOf(headers) !== 'binary'
   return {
     kind: 'event',
@@ -33,7 +33,7 @@ const isJsonText = (data: Data) => 'isJson' in data && data.isJson === true
 const dataOf = (data: Data): CallData =>
   'json' in data ? { value: data.json.value, jsonBytes: data.jsonBytes } : data
 
-/** The author's code gets attributes as text, as in headers. */
+/** Converts attributes to text, as in headers. The author's code receives them in this form. */
 export const attributesAsText = (attributes: CloudEvent['attributes']) =>
   Object.fromEntries(
     Object.entries(attributes).map(([name, value]) => [name, String(value)]),

@@ -19,18 +19,21 @@ export interface CallOptions {
 const CONTENT_TYPE = 'application/grpc'
 const ACCEPTED = 'identity,deflate,gzip'
 
-/** Messages up to this size are sent in one piece: a write to a stream costs more than the copy. */
+/**
+ * Messages up to this size are sent in one piece, because a second write to a stream takes longer
+ * than the copy.
+ */
 const MOST_JOINED = 16 * 1024
 
-/** One call: its messages, answers, status and deadline. */
+/** A gRPC call, with its messages, responses, status and deadline. */
 export class Call {
   readonly head: RequestHead
   readonly caller: Caller
-  /** From grpc-timeout, by performance.now(). */
+  /** The deadline of grpc-timeout, on the clock of performance.now(). */
   readonly deadline: number
-  /** Undefined until the call is over. */
+  /** The status of the call; undefined until the call is over. */
   status: Status | undefined
-  /** Number of answers being made. */
+  /** The number of responses in preparation. */
   pending = 0
   readonly #stream: ServerHttp2Stream
   readonly #options: CallOptions
@@ -38,10 +41,10 @@ export class Call {
   readonly #over = Promise.withResolvers<void>()
   #reader: MessageReader | undefined
   #onTick: (() => void) | undefined
-  /** At the last tick, the connection was ending and no answer was due. */
+  /** Whether the connection was ending and no response was due at the last tick. */
   #mayEnd = false
   #timer: NodeJS.Timeout | undefined
-  /** Cuts off a client that does not read. */
+  /** The timer that cuts off a client that does not read. */
   #slow: NodeJS.Timeout | undefined
   #received: Received | undefined
 
@@ -79,33 +82,37 @@ export class Call {
     return this.#over.promise
   }
 
-  /** No message is being read or answered. */
+  /** Whether no message is being read or answered. */
   get isIdle(): boolean {
     return this.pending === 0 && this.#reader?.isIdle !== false
   }
 
-  /** The connection accepts no new calls; long calls end when they are idle. */
+  /** Whether the connection accepts no new calls. Long calls then end when they are idle. */
   get isConnectionEnding(): boolean {
     return this.#stream.session?.closed !== false
   }
 
-  /** Called several times a second during a long call. */
+  /** Sets a function that is called several times per second during a long call. */
   set onTick(onTick: () => void) {
     this.#onTick = onTick
     LONG_CALLS.add(this)
   }
 
   tick(): void {
-    // First, because a watch must report that the server is ending before the watch itself ends.
+    // Call onTick first: a watch must report that the server is shutting down before the watch
+    // ends.
     this.#onTick?.()
     const mayEnd = this.isConnectionEnding && this.isIdle
     if (mayEnd && this.#mayEnd)
-      this.end({ code: UNAVAILABLE, message: 'the connection is ending; call again' })
+      this.end({
+        code: UNAVAILABLE,
+        message: 'the connection is closing; retry the call on a new connection',
+      })
     this.#mayEnd = mayEnd
   }
 
   /**
-   * Starts to read messages. With `expectsMessage`, the first one must arrive in time.
+   * Starts to read messages. With `expectsMessage`, the first message must arrive in time.
    * @throws {Refused} if the call's metadata cannot be read
    */
   open({ expectsMessage }: { readonly expectsMessage: boolean }): void {
@@ -122,28 +129,33 @@ export class Call {
   }
 
   /**
-   * @returns the next message; undefined after the last one
+   * Reads the next message.
+   * @returns undefined after the last message
    * @throws {Refused|BadRequest|Overloaded|DeadlinePassed} @throws {Cancelled}
    */
   async read(): Promise<Received | undefined> {
     return this.#reader?.next()
   }
 
-  /** @throws {Refused} if the call has no message, or more than one */
+  /**
+   * Reads the call's only message. @throws {Refused} if the call has no message, or more than one
+   * message
+   */
   async readOnly(): Promise<Received> {
     const received = await this.read()
-    if (received === undefined) throw new Refused('BAD_FRAME', 'the call has no message')
+    if (received === undefined)
+      throw new Refused('BAD_FRAME', 'the call has no message; send exactly one')
     if (this.#reader?.hasMore) {
       received.reservation.release()
-      throw new Refused('BAD_FRAME', 'the call has more than one message')
+      throw new Refused('BAD_FRAME', 'the call has more than one message; send exactly one')
     }
     this.#received = received
     return received
   }
 
   /**
-   * Sends a message. Resolves when the next one may be sent.
-   * @param reservation of its memory, released after sending
+   * Sends a message. Resolves when the next message may be sent.
+   * @param reservation the reservation of the message's memory, which is released after sending
    */
   async send(parts: readonly Uint8Array[], reservation?: Reservation): Promise<void> {
     const frame = await this.#frame(parts)
@@ -166,7 +178,7 @@ export class Call {
     if (isFull && this.#stream.writableNeedDrain) await this.#untilDrained()
   }
 
-  /** @returns whether the client must read before more is written */
+  /** Writes a message. @returns whether the client must read before the server writes more */
   #write(frame: readonly Uint8Array[], reservation: Reservation | undefined): boolean {
     const stream = this.#stream
     let isSent = false
@@ -181,14 +193,14 @@ export class Call {
       isFull = !stream.write(part, isLast ? sent : undefined) || isFull
     }
     stream.uncork()
-    // Node hands the bytes to the socket at the end of this turn.
+    // Node passes the bytes to the socket at the end of this turn of the event loop.
     setImmediate(() => {
       if (!isSent && !stream.destroyed) this.#waitForReader(reservation)
     })
     return isFull
   }
 
-  /** Cuts off a client that does not read its answers, as over HTTP/1.1. */
+  /** Cuts off a client that does not read its responses, as over HTTP/1.1. */
   #waitForReader(reservation: Reservation | undefined): void {
     const stream = this.#stream
     const cutOff = () => {
@@ -225,7 +237,7 @@ export class Call {
     this.#reader?.stop()
   }
 
-  /** The client no longer waits for the call. */
+  /** Stops the call, because its client no longer waits for it. */
   cancel(): void {
     if (this.status !== undefined) return
     this.#reader?.stop()
@@ -233,8 +245,8 @@ export class Call {
   }
 
   /**
-   * Drops the rest of the request (RFC 9113 section 8.1). Clients stop by themselves when they read
-   * the status; closing the stream at once could lose the status.
+   * Discards the remaining request (RFC 9113 section 8.1). Clients stop sending when they read the
+   * status. Closing the stream at once could lose the status.
    */
   #dropRest(): void {
     const stream = this.#stream
@@ -244,7 +256,10 @@ export class Call {
     stream.once('close', () => clearTimeout(late))
   }
 
-  /** @throws {Refused} UNIMPLEMENTED, naming the supported encodings */
+  /**
+   * Finds the decoder for grpc-encoding. @throws {Refused} UNIMPLEMENTED, naming the supported
+   * encodings
+   */
   #decoder(): Decoder | undefined {
     if (this.#encoding === 'identity' || this.#encoding === 'gzip' || this.#encoding === 'deflate')
       return decoderOf(this.#encoding)
@@ -259,7 +274,7 @@ export class Call {
     if (Number.isNaN(this.deadline))
       throw new Refused(
         'BAD_HTTP',
-        `grpc-timeout is ${show(this.head.headers['grpc-timeout'])}; it must be up to eight digits and one of H, M, S, m, u, n`,
+        `grpc-timeout is ${show(this.head.headers['grpc-timeout'])}; it must be one to eight digits and a unit: H, M, S, m, u or n`,
       )
     const ms = Math.max(this.deadline - performance.now(), 0)
     this.#timer = setTimeout(() => this.#expire(), Math.min(ms, LONGEST_TIMER_MS))
@@ -279,7 +294,7 @@ export class Call {
     if (this.status === undefined) hangUp(this.caller)
   }
 
-  /** @returns the message as sent, with its prefix */
+  /** Encodes a message for sending. @returns the message's parts, with its prefix */
   async #frame(parts: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
     const size = sizeOf(parts)
     if (this.#encoding === 'identity' || !isWorthCompressing(size)) return frameOf(parts, false)
@@ -287,7 +302,7 @@ export class Call {
     return compressed.byteLength < size ? frameOf([compressed], true) : frameOf(parts, false)
   }
 
-  /** @throws {Cancelled} */
+  /** Waits until more can be written. @throws {Cancelled} */
   #untilDrained(): Promise<void> {
     const stream = this.#stream
     return new Promise((resolve, reject) => {
@@ -303,7 +318,7 @@ export class Call {
   }
 }
 
-/** @returns milliseconds; NaN if the header is not valid */
+/** Reads grpc-timeout. @returns milliseconds; NaN if the header is not valid */
 function timeoutOf({ headers }: RequestHead): number {
   const timeout = headers['grpc-timeout']
   if (timeout === undefined) return Number.POSITIVE_INFINITY
@@ -311,7 +326,7 @@ function timeoutOf({ headers }: RequestHead): number {
   return Number(digits) * (UNIT_MS[unit] ?? Number.NaN)
 }
 
-/** How long a client may go on sending after its call has ended. */
+/** The milliseconds for which a client may continue sending after its call has ended. */
 const STOP_MS = 100
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -345,12 +360,15 @@ const compress = (encoding: string, bytes: Uint8Array): Promise<Buffer> =>
     run(bytes, (error, result) => (error === null ? resolve(result) : reject(error)))
   })
 
-/** How often long calls check for changes. Probes that watch expect changes within this time. */
+/**
+ * The interval at which long calls check for changes. Probes that watch expect to receive a change
+ * within this time.
+ */
 const TICK_MS = 250
 
 /**
- * Long calls: streams of inference requests, and health watches. One timer polls for all of them,
- * because neither readiness nor the end of a connection emits an event.
+ * The long calls, which are streams of inference requests and health watches. One timer polls for
+ * all long calls, because neither readiness nor the end of a connection emits an event.
  */
 class LongCalls {
   readonly #calls = new Set<Call>()

@@ -11,9 +11,9 @@ import {
 } from '../protocol/protobuf-schema.ts'
 import { DESCRIPTOR } from './protos.ts'
 
-/* Encodes files as descriptor.proto defines them, for clients of reflection. */
+/* Encodes .proto files in the format of descriptor.proto, for clients of reflection. */
 
-/** FieldDescriptorProto.Type. */
+/** The numbers of FieldDescriptorProto.Type. */
 const TYPE_NUMBERS: Readonly<Record<Scalar, number>> = {
   double: 1,
   float: 2,
@@ -28,11 +28,11 @@ const TYPE_NUMBERS: Readonly<Record<Scalar, number>> = {
 const MESSAGE_NUMBER = 11
 const ENUM_NUMBER = 14
 
-/** FieldDescriptorProto.Label. */
+/** The values of FieldDescriptorProto.Label. */
 const OPTIONAL = 1
 const REPEATED = 3
 
-/** A FileDescriptorProto. */
+/** Encodes a file as a FileDescriptorProto. */
 export function describeFile(file: ProtoFile): Uint8Array {
   const { name, package: packageName, types, services } = file
   const description = {
@@ -46,7 +46,7 @@ export function describeFile(file: ProtoFile): Uint8Array {
   return Buffer.concat(encodeMessage(type, description).parts)
 }
 
-/** The full names of everything that a file defines. */
+/** Returns the full names of all messages, fields, enums, services and methods in a file. */
 export function symbolsOf({ types, services }: ProtoFile): string[] {
   const ofType = (type: MessageType | EnumType): string[] => [
     type.fullName,

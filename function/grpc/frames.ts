@@ -7,13 +7,13 @@ import type { Decoder } from '../http/compression.ts'
 import { type BodyMemory, FULL, Reservation } from '../http/memory.ts'
 import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 
-/** The client cancelled the call or closed the connection, so no answer is sent. */
+/** The client cancelled the call or closed the connection, so no response is sent. */
 export class Cancelled extends Error {}
 
-/** Created once: capturing a stack trace for each call would take a twentieth of its time. */
+/** Created once, because capturing a stack trace takes a twentieth of the time of a call. */
 const STOPPED = new Cancelled()
 
-/** One message of a call, with the memory counted for it until it is answered. */
+/** A message of a call. Its memory stays reserved until the message is answered. */
 export interface Received {
   readonly message: Uint8Array
   readonly reservation: Reservation
@@ -23,29 +23,32 @@ export interface ReaderOptions {
   readonly memory: BodyMemory
   readonly maxBytes: number
   /**
-   * Time limit for a message from its first byte. For a call's only message, it starts with the
-   * call.
+   * Time limit for a message from its first byte. For a call's only message, the limit starts with
+   * the call.
    */
   readonly longestMs: number
-  /** Inflates compressed messages. */
+  /** Decompresses messages. */
   readonly decoder: Decoder | undefined
 }
 
-/** A message as received. */
+/** A received message, perhaps still compressed. */
 interface Waiting extends Received {
   readonly isCompressed: boolean
 }
 
-/** Before each message: one byte that says whether it is compressed, four with its length. */
+/**
+ * The length of the prefix of each message: one byte states whether the message is compressed, four
+ * bytes contain its length.
+ */
 const PREFIX_BYTES = 5
 
-/** Most messages that may wait to be read; at this limit, the stream is paused. */
+/** The most messages that may wait to be read. At this limit, the stream is paused. */
 const MOST_WAITING = 16
 
 /**
  * Reads the messages of a call. A small message is copied once, from the socket's buffer; a large
- * one goes into memory that grows. Its end is aligned to eight bytes, so that the raw tensor
- * contents in the last field are aligned as ONNX Runtime requires.
+ * message is copied into memory that grows. The end of a message is aligned to eight bytes, so that
+ * the raw tensor contents in its last field are aligned as ONNX Runtime requires.
  */
 export class MessageReader implements Arriving {
   readonly #stream: ServerHttp2Stream
@@ -53,7 +56,7 @@ export class MessageReader implements Arriving {
   readonly #prefix = Buffer.alloc(PREFIX_BYTES)
   #prefixBytes = 0
   #message: Buffer | undefined
-  /** From the prefix. */
+  /** The length of the message in the prefix. */
   #length = 0
   #messageBytes = 0
   #isCompressed = false
@@ -77,12 +80,12 @@ export class MessageReader implements Arriving {
     })
   }
 
-  /** No message, nor part of one, is waiting or being inflated. */
+  /** Whether no message, complete or partial, is waiting or being decompressed. */
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#prefixBytes === 0 && !this.#isInflating
   }
 
-  /** A message is waiting to be read. */
+  /** Whether a message is waiting to be read. */
   get hasMore(): boolean {
     return this.#waiting.length > 0
   }
@@ -103,7 +106,7 @@ export class MessageReader implements Arriving {
     this.#fail(new Overloaded(FULL))
   }
 
-  /** From now on, the next message must arrive in time. */
+  /** Starts the time limit for the next message. */
   expectMessage(): void {
     if (this.#arrival !== undefined) return
     this.#arrival = this.#options.memory.arrivals.begin(this)
@@ -124,6 +127,7 @@ export class MessageReader implements Arriving {
   }
 
   /**
+   * Waits for the next message.
    * @returns undefined after the last message
    * @throws {Refused|Overloaded|DeadlinePassed} @throws {Cancelled}
    */
@@ -143,7 +147,7 @@ export class MessageReader implements Arriving {
     return received.isCompressed ? this.#inflate(received) : received
   }
 
-  /** Stops reading; the rest of the call is ignored. */
+  /** Stops reading and ignores the remaining messages. */
   stop(): void {
     this.#fail(STOPPED)
     for (const { reservation } of this.#waiting.splice(0)) reservation.release()
@@ -160,7 +164,7 @@ export class MessageReader implements Arriving {
     }
     if (this.#waiting.length < MOST_WAITING) return
     this.#stream.pause()
-    // No time limit while the stream is paused: the delay is not the client's.
+    // While the stream is paused, no time limit applies: the client does not cause the delay.
     this.#expectNothing()
   }
 
@@ -173,7 +177,10 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /** @throws {Refused} before storing any of the message, if it cannot be accepted */
+  /**
+   * Begins a message after its prefix. @throws {Refused} if the message cannot be accepted, before
+   * any of it is stored
+   */
   #begin(): void {
     const { maxBytes, decoder } = this.#options
     const flag = this.#prefix[0] as number
@@ -201,7 +208,7 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /** The message's memory, with room for at least `bytes`. */
+  /** Returns the message's memory, which has room for at least `bytes`. */
   #withRoom(bytes: number): Buffer {
     const message = this.#message as Buffer
     if (bytes <= message.length) return message
@@ -212,12 +219,14 @@ export class MessageReader implements Arriving {
     return grown
   }
 
-  /** Without an arrival, the message is complete. */
+  /**
+   * Describes the arrival for reservations of memory. Without an arrival, the message is complete.
+   */
   get #needing(): Needing {
     return this.#arrival ?? { lately: Number.POSITIVE_INFINITY, address: this.address }
   }
 
-  /** Allocates at least `bytes`, but not all that the prefix announces. */
+  /** Allocates at least `bytes`, but not at once the complete length in the prefix. */
   #allocate(bytes: number): Buffer {
     const before = (8 - (this.#length % 8)) % 8
     const room = before + roomFor(bytes, this.#length)

@@ -24,21 +24,22 @@ import { statusOf } from './status.ts'
 export interface GrpcContext {
   readonly service: Service
   readonly config: Config
-  /** The memory for messages, shared with HTTP bodies. */
+  /** The memory for messages, which is shared with HTTP bodies. */
   readonly memory: BodyMemory
-  /** Undefined if callers need no authentication. */
+  /** Authenticates callers. Undefined if callers need no authentication. */
   readonly authenticate: Authenticate | undefined
-  /** Called after each call that is not a probe: the process is not idle. */
+  /** Called after each call that is not a probe, because the process is then not idle. */
   readonly onUsed: () => void
 }
 
 /**
  * Answers one call.
- * @param head of the stream; its `url` is the method's path, and its headers include pseudo-headers
+ * @param head the head of the stream; its `url` is the method's path, and its headers include
+ * pseudo-headers
  */
 export type AnswerCall = (stream: ServerHttp2Stream, head: RequestHead) => void
 
-/** Loaded at the first call. */
+/** Creates the function that answers calls. This module is loaded at the first call. */
 export function createGrpc(context: GrpcContext): AnswerCall {
   return (stream, head) => void answerCall(new Call(stream, head, context), context)
 }
@@ -69,7 +70,7 @@ function entriesOf(
   )
 }
 
-/** Never rejects. */
+/** Answers a call. The promise never rejects. */
 async function answerCall(call: Call, context: GrpcContext): Promise<void> {
   const { service, authenticate } = context
   try {
@@ -86,7 +87,7 @@ async function answerCall(call: Call, context: GrpcContext): Promise<void> {
   }
 }
 
-/** The status for an error. Counts it, and logs it if it was unexpected. */
+/** Ends a call with the status for an error. Counts the error, and logs it if it is unexpected. */
 function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   const meaning = meaningOf(error)
   if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
@@ -98,17 +99,20 @@ function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   call.end(statusOf(error))
 }
 
-/** @throws {Refused} */
+/** Checks the caller's credentials. @throws {Refused} if the caller is not allowed */
 async function refuseUnlessAllowed(call: Call, authenticate: Authenticate): Promise<void> {
   const kind = METHODS.get(call.path)?.handler.kind
   const refusal = await authenticate(call.head, () => (kind === undefined ? undefined : { kind }))
   if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
 }
 
-/** @throws {Refused} if it is not the head of a call with protobuf messages */
+/** @throws {Refused} if the head is not that of a call with protobuf messages */
 function checkHead({ method, headers }: RequestHead): void {
   if (method !== 'POST')
-    throw new Refused('METHOD_NOT_ALLOWED', `a call is a POST request, not ${method}`)
+    throw new Refused(
+      'METHOD_NOT_ALLOWED',
+      `the HTTP method is ${method}; a gRPC call must be a POST request`,
+    )
   const contentType = headers['content-type'] ?? ''
   if (!/^application\/grpc(\+proto)?\s*(;|$)/i.test(contentType))
     throw new Refused(
@@ -117,7 +121,7 @@ function checkHead({ method, headers }: RequestHead): void {
     )
 }
 
-/** @throws {Refused} if this server has no such method */
+/** Finds a method by its path. @throws {Refused} if this server does not have the method */
 function findMethod(path: string): Entry {
   const entry = METHODS.get(path)
   if (entry !== undefined) return entry
@@ -125,6 +129,6 @@ function findMethod(path: string): Entry {
   const why = service === INFERENCE.services[0]?.fullName ? whyNoMethod(name) : undefined
   throw new Refused(
     'UNKNOWN_METHOD',
-    `${show(path)} is not implemented: ${why ?? 'reflection lists what this server has'}`,
+    `${show(path)} is not implemented: ${why ?? 'use reflection to list the methods of this server'}`,
   )
 }

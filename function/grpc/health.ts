@@ -9,7 +9,10 @@ import type { Call } from './call.ts'
 import { type Handler, unary } from './method.ts'
 import { FILES } from './protos.ts'
 
-/** grpc.health.v1, for Kubernetes' probes: the server as '', each service, and the model. */
+/**
+ * The methods of grpc.health.v1, for Kubernetes' probes. They report the health of the server (''),
+ * of each service, and of the model.
+ */
 export const HEALTH_METHODS: Readonly<Record<string, Handler>> = {
   Check: unary(({ service: asked }, _call, service) => {
     if (!isKnown(asked, service))
@@ -44,7 +47,10 @@ async function watch(call: Call, { input, output }: Method, service: Service): P
   await call.over
 }
 
-/** Frees the memory of a watch's message: a watch may last forever and needs no authentication. */
+/**
+ * Reads whether a watch requests a known service. Frees the memory of the message, because a watch
+ * may last forever and needs no authentication.
+ */
 async function asksForKnown(call: Call, input: MessageType, service: Service): Promise<boolean> {
   const { message, reservation } = await call.readOnly()
   const known = isKnown(decodeMessage(input, message).service, service)

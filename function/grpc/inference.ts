@@ -14,9 +14,9 @@ import { type Handler, unary } from './method.ts'
 import { statusOf } from './status.ts'
 import { Turn } from './turn.ts'
 
-/* inference.GRPCInferenceService, on the same data plane as HTTP. */
+/* Implements inference.GRPCInferenceService on the same data plane as HTTP. */
 
-/** By method name. */
+/** The handlers by method name. */
 export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
   ServerLive: unary((_request, _call, { dataPlane }) => dataPlane.live(), 'health'),
   ServerReady: unary((_request, _call, { dataPlane }) => ({ ...dataPlane.ready() }), 'health'),
@@ -34,7 +34,7 @@ export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
     return { config: await service.dataPlane.configuration(caller) }
   }),
   ModelStatistics: unary((request, _call, service) => {
-    // As in Triton: without a name, the statistics of all models.
+    // As in Triton, a request without a name returns the statistics of all models.
     if (request.name !== '') checkModel(request, service)
     return { ...service.dataPlane.statistics() }
   }),
@@ -43,7 +43,7 @@ export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
   ModelStreamInfer: { answer: inferStream },
 }
 
-/** @throws {Refused} NOT_FOUND for another model or version */
+/** @throws {Refused} NOT_FOUND if the request names another model or version */
 function checkModel({ name, version }: Message, { model }: Service): void {
   checkServed({ model: name, ...(version !== '' && { version }) }, model)
 }
@@ -75,10 +75,13 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
   turn.end()
 }
 
-/** Most requests of one call answered concurrently; answers keep the order of requests. */
+/** The most requests of one call that are answered concurrently. */
 const MOST_PENDING = 128
 
-/** Requests are decoded and run as they arrive. Answers are sent in the order of requests. */
+/**
+ * Answers a stream of requests. Requests are decoded and run as they arrive; responses are sent in
+ * the order of requests.
+ */
 async function inferStream(call: Call, { output }: Method, service: Service): Promise<void> {
   call.onTick = () => {}
   let sent = Promise.resolve()
@@ -165,7 +168,7 @@ async function infer(
   try {
     reservation.becomeAnswer(response.reduce((sum, { byteLength }) => sum + byteLength, 0))
   } catch (error) {
-    // The data plane has counted the request as answered, because the answer was made.
+    // The data plane has already counted the request as answered, because a response existed.
     metrics.rejected('overloaded')
     throw error
   }

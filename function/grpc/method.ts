@@ -7,16 +7,16 @@ import type { Call } from './call.ts'
 
 /** Answers the calls of one method. */
 export interface Handler {
-  /** As for the equivalent HTTP route: health needs no authentication. */
+  /** The kind of the equivalent HTTP route. Methods of kind health need no authentication. */
   readonly kind?: Route['kind']
   /**
-   * Reads the call's messages and sends answers. Ends the call unless its status is OK.
+   * Reads the call's messages and sends responses. Ends the call unless its status is OK.
    * @throws {Error} which becomes the call's status
    */
   readonly answer: (call: Call, method: Method, service: Service) => Promise<void>
 }
 
-/** Answers one message with one message. */
+/** Creates the handler of a method that answers one message with one message. */
 export const unary = (
   answer: (request: Message, call: Call, service: Service) => Message | Promise<Message>,
   kind?: Route['kind'],

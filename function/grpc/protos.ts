@@ -1,7 +1,7 @@
 import { INFERENCE } from '../protocol/inference-proto.ts'
 import { parseProto } from '../protocol/protobuf-schema.ts'
 
-/** grpc/grpc-proto, grpc/health/v1/health.proto, without List. */
+/** The file grpc/health/v1/health.proto of grpc/grpc-proto, without the method List. */
 export const HEALTH = parseProto(
   'grpc/health/v1/health.proto',
   `syntax = "proto3";
@@ -24,7 +24,10 @@ service Health {
 }`,
 )
 
-/** grpc/grpc-proto, grpc/reflection/v1/reflection.proto; v1alpha differs only in its name. */
+/**
+ * The file grpc/reflection/v1/reflection.proto of grpc/grpc-proto. v1alpha differs only in its
+ * name.
+ */
 const reflection = (version: string) =>
   parseProto(
     `grpc/reflection/${version}/reflection.proto`,

@@ -2,7 +2,7 @@ import type { OutgoingHttpHeaders } from 'node:http2'
 import type { Refused } from '../answer.ts'
 import { meaningOf, UNFORESEEN } from '../errors.ts'
 
-/** How a call ends (gRPC over HTTP/2, "Responses"). */
+/** The status with which a call ends (gRPC over HTTP/2, "Responses"). */
 export interface Status {
   readonly code: number
   readonly message: string
@@ -17,10 +17,13 @@ export const NOT_FOUND = 5
 export const UNIMPLEMENTED = 12
 export const UNAVAILABLE = 14
 
-/** Clients limit the metadata that they accept, most of them to 8 KiB. */
+/**
+ * The most characters of a message. Clients limit the metadata that they accept, most clients to 8
+ * KiB.
+ */
 const LONGEST_MESSAGE = 800
 
-/** The status for an error. The text of an unexpected error goes only to the log. */
+/** Returns the status for an error. The text of an unexpected error is written only to the log. */
 export function statusOf(error: unknown): Status {
   const meaning = meaningOf(error)
   if (meaning === undefined)
@@ -36,13 +39,13 @@ export function statusOf(error: unknown): Status {
     message,
     metadata: {
       ...(challenge !== undefined && { 'www-authenticate': challenge }),
-      // gRPC proposal A6: how long the client waits before it retries.
+      // The time that the client waits before it retries (gRPC proposal A6).
       ...(retryAfter !== undefined && { 'grpc-retry-pushback-ms': String(1000 * retryAfter) }),
     },
   }
 }
 
-/** The status as trailers. */
+/** Encodes a status as trailers. */
 export const trailersOf = ({ code, message, metadata }: Status): OutgoingHttpHeaders => ({
   'grpc-status': String(code),
   ...(message !== '' && { 'grpc-message': percentEncoded(message) }),

@@ -5,7 +5,9 @@ import type { Trace } from '../telemetry/trace.ts'
 import type { Call } from './call.ts'
 import { OK, type Status } from './status.ts'
 
-/** An inference request of a call, from its arrival to its answer. A stream carries many. */
+/**
+ * An inference request of a call, from its arrival to its response. A stream carries many requests.
+ */
 export class Turn implements Caller {
   readonly arrived: number
   readonly deadline: number
@@ -15,7 +17,7 @@ export class Turn implements Caller {
   readonly #call: Call
   readonly #service: Service
 
-  /** @param arrived when the request arrived, by performance.now() */
+  /** @param arrived the time of the request's arrival, on the clock of performance.now() */
   constructor(call: Call, service: Service, arrived: number) {
     this.#call = call
     this.#service = service
@@ -25,12 +27,15 @@ export class Turn implements Caller {
     this.trace = service.traces?.begin('POST', arrived)
   }
 
-  /** The call is over, so its requests are not run. */
+  /** Whether the call is over, so that its requests are not run. */
   get gone(): boolean {
     return this.#call.caller.gone
   }
 
-  /** @param status undefined if the client hung up before the answer */
+  /**
+   * Ends the request's trace and writes its debug log line. @param status undefined if the client
+   * hung up before the response
+   */
   end(status: Status | undefined = OK): void {
     const { head, path } = this.#call
     const { traces, log } = this.#service
@@ -44,7 +49,7 @@ export class Turn implements Caller {
     log.debug({ path, status: code, ms, ...this.logFields() }, 'answered')
   }
 
-  /** Fields that connect a log line with this request. */
+  /** Returns the fields that connect a log line with this request. */
   logFields() {
     return traceOf(this.#call.head.headers, this)
   }

@@ -66,7 +66,7 @@ export class Calls {
     const json = jsonBytesOf(call)
     if (json > this.#limits.maxJsonBytes)
       throw new TooLarge(
-        `${json} bytes of JSON are larger than the ${this.#limits.maxJsonBytes} bytes allowed (MAX_JSON_BYTES)`,
+        `${json} bytes of JSON exceed the ${this.#limits.maxJsonBytes} bytes allowed (MAX_JSON_BYTES)`,
       )
     const bytes = PARSED * json + bytesOf(call)
     const sender = senderOf(caller)

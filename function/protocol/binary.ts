@@ -14,7 +14,7 @@ const LENGTH_PREFIX = 4
 
 /**
  * Reads Inference-Header-Content-Length: the length of the JSON before the binary tensor data.
- * Undefined if the whole body is JSON.
+ * Returns undefined if the entire body is JSON.
  * @throws {BadRequest} if the header is not a length
  */
 export function readJsonLength(header: string | string[] | undefined): number | undefined {
@@ -28,7 +28,8 @@ export function readJsonLength(header: string | string[] | undefined): number | 
 }
 
 /**
- * Reads one tensor from exactly its bytes: as a view if they are aligned, else as a copy.
+ * Reads one tensor from exactly its bytes. Returns a view if the bytes are aligned, otherwise a
+ * copy.
  * @throws {BadRequest} if the bytes do not match `shape`, or an element is not a value of the
  * datatype
  */
@@ -43,7 +44,7 @@ export function readBinaryTensor(
   if (row.view === undefined) return readStrings(bytes, elements, shape, input)
   if (bytes.byteLength !== elements * row.bytes) {
     throw new BadRequest(
-      `${input}: shape [${shape}] of ${datatype} takes ${elements * row.bytes} bytes of binary data, but there are ${bytes.byteLength}`,
+      `${input}: shape [${shape}] of ${datatype} needs ${elements * row.bytes} bytes of binary data; got ${bytes.byteLength}`,
     )
   }
   if (datatype === 'BOOL') checkBooleans(bytes, input)
@@ -52,8 +53,8 @@ export function readBinaryTensor(
 }
 
 /**
- * The number of elements in the bytes, for a request that does not give it. {@link
- * readBinaryTensor} refuses a remainder.
+ * Counts the elements in the bytes of a request that gives no shape. {@link readBinaryTensor}
+ * rejects an incomplete last element.
  */
 export function countBinaryElements(bytes: Uint8Array, { name, datatype }: TensorMetadata): number {
   const row = DATATYPES[datatype]
@@ -65,8 +66,8 @@ export function countBinaryElements(bytes: Uint8Array, { name, datatype }: Tenso
 }
 
 /**
- * The bytes of a tensor. A typed array is copied only if it is part of a larger buffer, which would
- * otherwise stay in memory until the client has read the response.
+ * Returns the bytes of a tensor. A typed array is copied only if it is part of a larger buffer,
+ * which would otherwise stay in memory until the client has read the response.
  */
 export function writeBinaryTensor({ data }: Tensor): Uint8Array {
   if (!Array.isArray(data)) {
@@ -104,7 +105,7 @@ function withLength(string: string): Buffer {
 function checkBooleans(bytes: Uint8Array, input: string): void {
   const at = bytes.findIndex(byte => byte > 1)
   if (at !== -1)
-    throw new BadRequest(`${input}: element ${at} is the byte ${bytes[at]}; a BOOL is 0 or 1`)
+    throw new BadRequest(`${input}: element ${at} is the byte ${bytes[at]}; a BOOL must be 0 or 1`)
 }
 
 function readStrings(
@@ -115,7 +116,7 @@ function readStrings(
 ): string[] {
   if (elements > bytes.byteLength / LENGTH_PREFIX) {
     throw new BadRequest(
-      `${input}: shape [${shape}] holds ${elements} BYTES elements, more than ${bytes.byteLength} bytes of binary data can`,
+      `${input}: shape [${shape}] has ${elements} BYTES elements, more than ${bytes.byteLength} bytes of binary data can contain`,
     )
   }
   const strings = new Array<string>(elements)
@@ -123,7 +124,7 @@ function readStrings(
   for (let i = 0; i < elements; i++) {
     if (at === bytes.byteLength)
       throw new BadRequest(
-        `${input}: shape [${shape}] holds ${elements} elements, the binary data ${i}`,
+        `${input}: shape [${shape}] has ${elements} elements, but the binary data has ${i}`,
       )
     const end = elementEnd(bytes, at, i, input)
     strings[i] = readText(bytes.subarray(at + LENGTH_PREFIX, end), i, input)
@@ -146,21 +147,21 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
   const length = new DataView(bytes.buffer, bytes.byteOffset + at, LENGTH_PREFIX).getUint32(0, true)
   if (length > bytes.byteLength - at - LENGTH_PREFIX) {
     throw new BadRequest(
-      `${input}: BYTES element ${i} says it has ${length} bytes, but ${bytes.byteLength - at - LENGTH_PREFIX} are left`,
+      `${input}: the length of BYTES element ${i} is ${length} bytes, but only ${bytes.byteLength - at - LENGTH_PREFIX} bytes are left`,
     )
   }
   return at + LENGTH_PREFIX + length
 }
 
 export function readText(bytes: Uint8Array, i: number, input: string): string {
-  // ONNX strings are UTF-8 text, and ONNX Runtime for Node cuts them at a NUL: refuse such bytes
-  // instead of changing them.
+  // ONNX strings are UTF-8 text, and ONNX Runtime for Node truncates them at a NUL. Reject such
+  // bytes instead of changing them silently.
   if (!isUtf8(bytes))
     throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8, which ONNX strings must be`)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
   if (text.includes('\0'))
     throw new BadRequest(
-      `${input}: BYTES element ${i} holds a NUL, which ONNX Runtime would cut it at`,
+      `${input}: BYTES element ${i} contains a NUL, at which ONNX Runtime would truncate it`,
     )
   return text
 }

@@ -2,14 +2,17 @@ import { type Datatype, hasJson, isNumeric, type TensorData } from './datatypes.
 import { shortest } from './shortest.ts'
 import { elementCount, type Tensor } from './tensor.ts'
 
-/* Triton's classification extension: the highest values of an output, with index and label. */
+/*
+ * Implements Triton's classification extension, which returns an output's highest values with their
+ * indices and labels.
+ */
 
 export interface Classes {
   /** The number of values per row. */
   readonly count: number
   /** Whether the model's first dimension counts rows. */
   readonly batched: boolean
-  /** Labels by index, for rows with as many values as labels. */
+  /** Labels by index. They apply only to rows that have one value per label. */
   readonly labels: readonly string[]
 }
 
@@ -17,7 +20,8 @@ export interface Classes {
 export const isComparable = (datatype: Datatype) => hasJson(datatype) && isNumeric(datatype)
 
 /**
- * The highest values of each row in descending order, as "value:index" or "value:index:label".
+ * Returns the highest values of each row in descending order, as "value:index" or
+ * "value:index:label".
  * @returns BYTES of shape [rows, count], or of [count] if no dimension counts rows
  */
 export function classify(tensor: Tensor, { count, batched, labels }: Classes): Tensor {
@@ -41,10 +45,13 @@ export function classify(tensor: Tensor, { count, batched, labels }: Classes): T
 const valueText = (value: number | bigint, datatype: Datatype) =>
   String(datatype === 'FP32' ? shortest(value as number) : value)
 
-/** Up to this count, inserting each element in its place is faster than sorting all. */
+/** Up to this count, inserting each element in its place is faster than sorting all elements. */
 const FEW = 32
 
-/** The indices of the highest elements from a position on. Equal: the first wins. NaN is lowest. */
+/**
+ * Returns the indices of the `count` highest elements of a row. Of equal elements, the earlier one
+ * ranks higher. NaN ranks lowest.
+ */
 function highest(data: TensorData, from: number, length: number, count: number): Iterable<number> {
   const at = (index: number) => data[from + index] as number
   const isAbove = (one: number, other: number) =>

@@ -11,29 +11,36 @@ import type { ParsedJson } from './json.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
 import type { Signature, Tensor } from './tensor.ts'
 
-/** Reads one request and writes its response: the two ends at which protocols differ. */
+/** Reads a request and writes its response, the two steps in which protocols differ. */
 export interface Codec<Encoded> {
-  /** A promise only if the author's own code reads the request. @throws {BadRequest|TooLarge} */
+  /**
+   * Returns a promise only if the author's own code reads the request. @throws
+   * {BadRequest|TooLarge}
+   */
   decode(signature: Signature): InferenceRequest | Promise<InferenceRequest>
   /** Reads, in steps, the tensor data that decode() left unread. @throws {BadRequest} in a step */
   readData?(): Iterable<void>
   /** Writes the response to the decoded request, within the limits. */
   encoder(request: InferenceRequest, limits: ResponseLimits): Encoder<Encoded>
-  /** Everything another thread needs to do the same. Absent if there are no bytes. */
+  /**
+   * The bytes from which another thread can decode the request. Absent if the request was already
+   * parsed.
+   */
   readonly bytes?: RequestBytes
 }
 
 /** Combines the outputs of a request's runs, one run after another, into the response. */
 export interface Encoder<Encoded> {
-  /** The name of finish() in a trace, if it does more than encode. */
+  /** The name of finish() in a trace. Absent if finish() only encodes. */
   readonly part?: 'postprocess'
   /**
-   * @returns the steps of writing the outputs, if that takes long: requests get turns between them
+   * @returns the steps in which the outputs are written, or undefined if writing is quick; other
+   * requests run between the steps
    * @throws {TooLarge|ModelError} here, or in a step
    */
   add(outputs: readonly Tensor[]): Iterable<void> | undefined
   /**
-   * Returns a promise only if the author's own code makes the answer.
+   * Returns a promise only if the author's own code produces the response.
    * @throws {BadRequest} if the protocol cannot represent these outputs
    */
   finish(response: ResponseHead): Encoded | Promise<Encoded>
@@ -49,7 +56,7 @@ export type RequestBytes = BodyBytes | MessageBytes | PredictBytes
 export interface BodyBytes {
   readonly kind?: undefined
   readonly body: Uint8Array
-  /** As in {@link decodeRequest}. */
+  /** See {@link decodeRequest}. */
   readonly jsonLength: number | undefined
   readonly responseData: ResponseData
 }
@@ -58,7 +65,7 @@ export interface BodyBytes {
 export interface MessageBytes {
   readonly kind: 'message'
   readonly body: Uint8Array
-  /** The response must say that it is the last one. */
+  /** Whether the response must state that it is the final response. */
   readonly isFinal: boolean
 }
 
@@ -85,7 +92,7 @@ export class BytesCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** For a request whose JSON is already parsed, by a runtime or as part of an event. */
+/** The codec of a request whose JSON was already parsed, by a runtime or as part of an event. */
 export class ParsedCodec implements Codec<EncodedResponse> {
   private readonly json: ParsedJson
   private readonly responseData: ResponseData
@@ -105,8 +112,9 @@ export class ParsedCodec implements Codec<EncodedResponse> {
 }
 
 /**
- * For a large request: its text is freed as soon as it is read, and the outputs of each run become
- * bytes at once, so that JavaScript never holds all rows and all outputs.
+ * The codec of a large request. It frees the request's text as soon as it has read it, and converts
+ * the outputs of each run to bytes at once, so that all rows and all outputs are never in memory
+ * together.
  */
 export class LargeCodec implements Codec<EncodedResponse> {
   readonly bytes: BodyBytes
@@ -130,7 +138,7 @@ export class LargeCodec implements Codec<EncodedResponse> {
   *readData(): Generator<void, void> {
     yield* this.unread
     const { body, jsonLength } = this.bytes
-    // The text is no longer needed. Free it now, before the run takes memory, too.
+    // Free the text before the run allocates memory, too.
     if (jsonLength === undefined) free(body)
   }
 
@@ -139,10 +147,12 @@ export class LargeCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** More elements than this are written in steps. */
+/** Outputs with more elements than this are written in steps. */
 const AT_ONCE_ELEMENTS = 16 * 1024
 
-/** Writes the response at once if there is one run with little output; otherwise in steps. */
+/**
+ * Writes the response at once if the request had one run with small outputs, otherwise in steps.
+ */
 class ResponseEncoder implements Encoder<EncodedResponse> {
   private readonly requested: readonly RequestedOutput[]
   private readonly limits: ResponseLimits
@@ -170,7 +180,8 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {
     this.writer ??= new ResponseWriter(this.requested, this.limits)
-    // The first run's outputs were small, so they were kept; more runs followed.
+    // The first run's outputs were small, so they were kept unwritten. Another run has now
+    // followed.
     if (this.outputs !== undefined) yield* this.writer.add(this.outputs)
     this.outputs = undefined
     yield* this.writer.add(outputs)
@@ -183,25 +194,25 @@ function isLittle(outputs: readonly Tensor[]): boolean {
   return elements <= AT_ONCE_ELEMENTS
 }
 
-/** @throws {BadRequest} for outputs that the response cannot carry */
+/** Checks the requested outputs. @throws {BadRequest} for outputs that the response cannot carry */
 function allowed(request: InferenceRequest, responseData: ResponseData): InferenceRequest {
   if (responseData === 'json' && request.outputs.some(({ binary }) => binary)) {
     throw new BadRequest(
-      'binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON',
+      'binary_data outputs need an event in binary mode; the reply to a structured or batched event carries JSON',
     )
   }
   return request
 }
 
-/** Frees memory that nothing else uses. */
+/** Frees memory that no other code uses. */
 export const free = ({ buffer }: Uint8Array): void => {
   ;(buffer as ArrayBuffer).transfer(0)
 }
 
-/** @throws {TooLarge} */
+/** Checks the size of a request's JSON. @throws {TooLarge} */
 export function checkJsonBytes(bytes: number, maxJsonBytes: number): void {
   if (bytes <= maxJsonBytes) return
   throw new TooLarge(
-    `${bytes} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send large tensors as binary tensor data (parameters.binary_data_size)`,
+    `${bytes} bytes of JSON exceed the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send large tensors as binary tensor data (parameters.binary_data_size)`,
   )
 }

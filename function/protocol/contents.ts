@@ -17,9 +17,9 @@ import {
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /*
- * Typed contents: tensor data as in InferTensorContents, with one field per group of datatypes. It
- * is read from the message's bytes directly into the tensor's memory, once its shape is known to
- * fit the model.
+ * Reads and writes typed contents (InferTensorContents), which have one field per group of
+ * datatypes. After a tensor's shape has been checked against the model, its data is read from the
+ * message's bytes directly into the tensor's memory.
  */
 
 interface ContentsField {
@@ -28,7 +28,7 @@ interface ContentsField {
   readonly wire: number
 }
 
-// biome-ignore format: one row a field reads best as a table
+// biome-ignore format: one row per field reads best as a table
 const FIELDS = {
   bool:   { number: 1, name: 'bool_contents',   wire: VARINT },
   int:    { number: 2, name: 'int_contents',    wire: VARINT },
@@ -40,7 +40,7 @@ const FIELDS = {
   bytes:  { number: 8, name: 'bytes_contents',  wire: LENGTH },
 } as const satisfies Readonly<Record<string, ContentsField>>
 
-/** Undefined if only raw contents can carry the datatype. */
+/** The field for each datatype; undefined if only raw contents can carry the datatype. */
 const FIELD_OF: Readonly<Record<Datatype, ContentsField | undefined>> = {
   BOOL: FIELDS.bool,
   UINT8: FIELDS.uint,
@@ -78,20 +78,22 @@ export function readContents(
   const field = FIELD_OF[datatype]
   if (field === undefined)
     throw new BadRequest(
-      `${input}: ${datatype} has no typed contents; send it in raw_input_contents`,
+      `${input}: ${datatype} has no typed contents; send the data in raw_input_contents`,
     )
   const expected = elementCount(shape)
   const found = countElements(contents, field, metadata)
   if (found !== expected)
     throw new BadRequest(
-      `${input}: shape [${shape}] holds ${expected} elements, ${field.name} holds ${found}`,
+      `${input}: shape [${shape}] has ${expected} elements, but ${field.name} has ${found}`,
     )
   const data = DATATYPES[datatype].allocate(expected)
   new ContentsReader(contents, field, input).fill(data, datatype)
   return data
 }
 
-/** @throws {BadRequest} if the field of another datatype has data */
+/**
+ * Counts the elements of a field. @throws {BadRequest} if the field of another datatype has data
+ */
 function countElements(contents: Uint8Array, field: ContentsField, metadata: TensorMetadata) {
   const cursor = new Cursor(contents)
   let count = 0
@@ -102,7 +104,7 @@ function countElements(contents: Uint8Array, field: ContentsField, metadata: Ten
       else if (wire === LENGTH) count += countPacked(contents, field, cursor)
     } else if (NAMES.has(number) && (wire !== LENGTH || end > start))
       throw new BadRequest(
-        `input ${show(metadata.name)}: ${NAMES.get(number)} is given; the data of ${metadata.datatype} goes in ${field.name}`,
+        `input ${show(metadata.name)}: ${NAMES.get(number)} is given; send ${metadata.datatype} data in ${field.name}`,
       )
   }
   return count
@@ -156,7 +158,9 @@ class ContentsReader {
     this.#count++
   }
 
-  /** Elements of 4 or 8 bytes, with the tensor's own layout. */
+  /**
+   * Copies elements of 4 or 8 bytes, which have the same layout in the message and in the tensor.
+   */
   #addFixed(data: Float32Array | Float64Array, { wire, view }: Cursor): void {
     if (wire !== LENGTH && wire !== this.#field.wire) return
     const size = data.BYTES_PER_ELEMENT
@@ -189,13 +193,13 @@ class ContentsReader {
     const element = this.#field === FIELDS.bool ? Number(value !== 0) : fromJson?.(Number(value))
     if (element === undefined)
       throw new BadRequest(
-        `${this.#input}: ${this.#field.name}[${this.#count}] is ${value}; ${datatype} takes ${takes}`,
+        `${this.#input}: ${this.#field.name}[${this.#count}] is ${value}; ${datatype} accepts ${takes}`,
       )
     data[this.#count] = element as number
   }
 }
 
-/** A tensor's data as an InferTensorContents. @throws {Error} for FP16 */
+/** Encodes a tensor's data as an InferTensorContents. @throws {Error} for FP16 */
 export function writeContents({ datatype, data }: Pick<Tensor, 'datatype' | 'data'>): Uint8Array[] {
   const field = FIELD_OF[datatype]
   if (field === undefined) throw new Error(`${datatype} has no typed contents`)
@@ -220,7 +224,7 @@ function writeTexts({ number }: ContentsField, texts: readonly string[]): Uint8A
   return Buffer.concat(parts)
 }
 
-/** The tag and length of a LENGTH field. */
+/** Encodes the tag and the length of a LENGTH field. */
 function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint8Array {
   const head = [number * 8 + LENGTH]
   let left = length
@@ -231,7 +235,7 @@ function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint
 
 type Numbers = Exclude<TensorData, readonly string[]>
 
-/** Treats 64-bit elements as two halves, because bigints are slow. */
+/** Encodes numbers as varints. Treats 64-bit elements as two halves, because bigints are slow. */
 function packVarints(data: Numbers): Uint8Array {
   const halves = halvesOf(data)
   const packed = Buffer.allocUnsafeSlow(packedSize(halves))
@@ -249,7 +253,7 @@ function packVarints(data: Numbers): Uint8Array {
   return packed
 }
 
-/** A varint holds 7 bits per byte. */
+/** Returns the number of bytes that the varints need: a varint has 7 bits per byte. */
 function packedSize(halves: Uint32Array): number {
   let size = 0
   for (let i = 0; i < halves.length; i += 2) {
@@ -260,7 +264,10 @@ function packedSize(halves: Uint32Array): number {
   return size
 }
 
-/** The low and high 32 bits of each element; a negative element as 64-bit two's complement. */
+/**
+ * Returns the low and high 32 bits of each element. Negative elements become 64-bit two's
+ * complement.
+ */
 function halvesOf(data: Numbers): Uint32Array {
   if (data.BYTES_PER_ELEMENT === 8)
     return new Uint32Array(data.buffer, data.byteOffset, 2 * data.length)

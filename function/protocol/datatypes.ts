@@ -17,10 +17,10 @@ export type TensorData =
   | BigUint64Array
   | readonly string[]
 
-/** The data of a tensor while it is written. */
+/** The data of a tensor that is still being written, so that its strings can be assigned. */
 export type TensorElements = Exclude<TensorData, readonly string[]> | string[]
 
-/** Everything that differs by datatype. CONTRIBUTING.md explains how to add one. */
+/** Everything that differs by datatype. CONTRIBUTING.md explains how to add a datatype. */
 export interface DatatypeRow {
   /**
    * Bytes per element in binary tensor data; 0 for BYTES, whose elements carry their own length.
@@ -30,32 +30,32 @@ export interface DatatypeRow {
   readonly ort: string
   /** The number in onnx.proto (TensorProto.DataType). */
   readonly onnx: number
-  /** Allocates data of `length` elements; BYTES start as empty strings. */
+  /** Allocates data of `length` elements. BYTES elements start as empty strings. */
   readonly allocate: (length: number) => TensorElements
   /**
    * Reads little-endian elements without copying; `offset` is a multiple of `bytes`. Absent for
-   * BYTES, which are read elsewhere.
+   * BYTES, which binary.ts reads element by element.
    */
   readonly view?: (buffer: ArrayBufferLike, offset: number, length: number) => TensorData
   /**
-   * Converts a JSON value to an element; undefined if the datatype cannot hold it. Absent if JSON
-   * cannot represent the datatype.
+   * Converts a JSON value to an element; undefined if the datatype cannot represent the value.
+   * Absent if JSON cannot represent the datatype.
    */
   readonly fromJson?: (value: unknown) => number | bigint | string | undefined
-  /** The elements as JSON, separated by commas. Absent if `fromJson` is absent. */
+  /** Converts the elements to JSON, separated by commas. Absent if `fromJson` is absent. */
   readonly toJson?: (data: never) => string
-  /** Elements may exceed 2^53, and JSON.parse() would round them. */
+  /** True if elements may exceed 2^53, where JSON.parse() would round them. */
   readonly isBigInteger?: true
   /**
-   * Bytes of an element in JSON with its comma. Absent for BYTES, whose elements have any length,
-   * and if `toJson` is absent.
+   * The least and the most bytes of an element in JSON, including its comma. Absent for BYTES,
+   * whose elements have any length, and if `toJson` is absent.
    */
   readonly jsonBytes?: { readonly least: number; readonly most: number }
   /** The values that `fromJson` accepts, for error messages. */
   readonly takes: string
 }
 
-/** Also prints every digit of a bigint. */
+/** Joins numbers with commas. A bigint keeps every digit. */
 const join = (data: Exclude<TensorData, readonly string[]>) => data.join(',')
 
 function integer(least: number, most: number) {
@@ -71,8 +71,8 @@ function integer(least: number, most: number) {
 }
 
 /**
- * A JavaScript number beyond 2^53 has already lost digits, so there only a bigint is exact (json.ts
- * makes it).
+ * Describes a 64-bit integer. Beyond 2^53, a JavaScript number may have lost digits, so only the
+ * bigints that json.ts creates are accepted there.
  */
 function bigInteger(least: bigint, most: bigint) {
   return {
@@ -88,10 +88,16 @@ function bigInteger(least: bigint, most: bigint) {
   }
 }
 
-/** An FP64 has a sign, 17 digits, a point, an exponent of five characters, and the comma. */
+/**
+ * The longest FP64 has a sign, 17 digits, a point and an exponent of five characters; a comma
+ * follows.
+ */
 const FLOAT_JSON = { least: 2, most: 25 }
 
-/** JSON has no numbers for these (RFC 8259, section 6), so they travel as strings. */
+/**
+ * NaN and infinities by name. JSON has no numbers for them (RFC 8259, section 6), so requests and
+ * responses contain them as strings.
+ */
 const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
   __proto__: null,
   NaN: Number.NaN,
@@ -117,7 +123,7 @@ const booleansToJson = (data: Uint8Array) => Array.from(data, element => element
 
 const textToJson = (data: readonly string[]) => JSON.stringify(data).slice(1, -1)
 
-/** JSON numbers cannot be NaN or infinite, and join() would lose the sign of −0. */
+/** Writes NaN and infinities as strings, and keeps the sign of −0, which join() would lose. */
 function float64sToJson(data: Float64Array): string {
   let json = ''
   for (let i = 0; i < data.length; i++) {
@@ -129,7 +135,7 @@ function float64sToJson(data: Float64Array): string {
   return json
 }
 
-// biome-ignore format: one row a datatype reads best as a table
+// biome-ignore format: one row per datatype reads best as a table
 const ROWS = {
   BOOL:   { bytes: 1, ort: 'bool',    onnx: 9,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined, toJson: booleansToJson, jsonBytes: { least: 5, most: 6 } },
   UINT8:  { bytes: 1, ort: 'uint8',   onnx: 2,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      ...integer(0, 255) },
@@ -141,10 +147,10 @@ const ROWS = {
   INT32:  { bytes: 4, ort: 'int32',   onnx: 6,  allocate: n => new Int32Array(n),      view: (b, o, n) => new Int32Array(b, o, n),      ...integer(-2147483648, 2147483647) },
   INT64:  { bytes: 8, ort: 'int64',   onnx: 7,  allocate: n => new BigInt64Array(n),   view: (b, o, n) => new BigInt64Array(b, o, n),   ...bigInteger(-(2n ** 63n), 2n ** 63n - 1n) },
   FP16:   { bytes: 2, ort: 'float16', onnx: 10, allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     takes: 'binary tensor data only' },
-  FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: float32sToJson, jsonBytes: FLOAT_JSON },
-  FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: float64sToJson, jsonBytes: FLOAT_JSON },
-  // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string
-  // is refused instead of shortened.
+  FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers in the range of FP32, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: float32sToJson, jsonBytes: FLOAT_JSON },
+  FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers in the range of FP64, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: float64sToJson, jsonBytes: FLOAT_JSON },
+  // ONNX Runtime for Node truncates an input string at its first NUL (tested with 1.30), so strings
+  // with a NUL are rejected.
   BYTES:  { bytes: 0, ort: 'string',  onnx: 8,  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text, toJson: textToJson },
 } satisfies Record<string, DatatypeRow>
 
@@ -155,10 +161,10 @@ export const DATATYPES: Readonly<Record<Datatype, DatatypeRow>> = ROWS
 /** Whether JSON can represent tensor data of this datatype. */
 export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== undefined
 
-/** Whether JSON.parse() would round its elements, so that they are read as bigints. */
+/** Whether a datatype's elements are read as bigints, because JSON.parse() would round them. */
 export const isBigInteger = (datatype: Datatype) => DATATYPES[datatype].isBigInteger === true
 
-/** Whether its elements are numbers in JSON. */
+/** Whether a datatype's elements are numbers in JSON. */
 export const isNumeric = (datatype: Datatype) => datatype !== 'BOOL' && datatype !== 'BYTES'
 
 const BY_ONNX_NUMBER = new Map(
@@ -166,8 +172,8 @@ const BY_ONNX_NUMBER = new Map(
 )
 
 /**
- * The datatype for a number in onnx.proto; undefined if the Open Inference Protocol or ONNX Runtime
- * for Node lacks it.
+ * Returns the datatype for a number in onnx.proto; undefined if the Open Inference Protocol or ONNX
+ * Runtime for Node lacks it.
  */
 export const datatypeOfOnnx = (number: number) => BY_ONNX_NUMBER.get(number)
 

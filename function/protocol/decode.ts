@@ -24,16 +24,20 @@ import {
   type TensorMetadata,
 } from './tensor.ts'
 
-/** More elements than any body can carry. */
+/** The most elements of a tensor. No body can contain more. */
 const MAX_ELEMENTS = 2 ** 31
 
 /**
- * An empty tensor has no data behind its other dimensions, but a model may allocate by them: [0,
- * 2^30] summed over its rows.
+ * The most elements that the other dimensions of an empty tensor may describe. The request has no
+ * data for them, but a model may still allocate memory by these dimensions, for example to sum [0,
+ * 2^30] over its rows.
  */
 const MAX_BESIDE_ZERO = 2 ** 20
 
-/** Also NumPy's limit. No model needs more, and an error message must be able to show a shape. */
+/**
+ * The most dimensions of a tensor, as in NumPy. No model needs more, and a shape must fit into an
+ * error message.
+ */
 const MAX_RANK = 64
 
 /** A request with tensor data that may not be read yet. */
@@ -50,7 +54,8 @@ export interface Decoding {
  * data
  * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined a
  * body of only JSON
- * @param maxTensorBytes limit of the inputs as tensors; a text counts 64 bytes besides its own
+ * @param maxTensorBytes limit of the inputs' size in memory; each text counts 64 bytes in addition
+ * to its own
  * @throws {BadRequest} naming the field, its value and the allowed values
  * @throws {TooLarge} if the inputs exceed that limit
  */
@@ -94,7 +99,7 @@ function parseRequest(json: Uint8Array, where: string, { inputs }: Signature): P
 }
 
 /**
- * Reads an inference request whose JSON is already parsed (by a runtime or as part of an event).
+ * Reads an inference request whose JSON was already parsed (by a runtime or as part of an event).
  * @throws {BadRequest} as {@link decodeRequest}
  */
 export const decodeParsedRequest = (json: ParsedJson, signature: Signature): InferenceRequest =>
@@ -119,13 +124,13 @@ const NO_STEPS: Iterable<void> = []
 
 const NOTHING = new Uint8Array(0)
 
-/** Below about 700 bytes, JSON.parse alone is faster. */
+/** Smaller bodies are left to JSON.parse alone, which is faster below about 700 bytes. */
 const MANY_NUMBERS_BYTES = 1024
 
-/** Above this size, the memory that JSON takes matters more than the speed of parsing. */
+/** From this size on, the memory that parsed JSON needs matters more than the speed of parsing. */
 const LARGE_JSON_BYTES = 128 * 1024
 
-/** The location of a request's input data. Inputs are read in the given order. */
+/** Provides the data of a request's inputs, which are read in the order of the request. */
 export interface InputData {
   /**
    * Reads the data of inputs[i], whose shape fits the model.
@@ -144,8 +149,9 @@ interface RequestLimits {
 
 /**
  * Reads an inference request of any format. An optional member that is null counts as absent,
- * because serializers of Java, C# and Python write it so. A required member must have a value.
- * @param value as in the protocol's JSON, without the data
+ * because serializers of Java, C# and Python write absent members as null. A required member must
+ * have a value.
+ * @param value the request as in the protocol's JSON, without tensor data
  * @throws {BadRequest|TooLarge} as {@link decodeRequest}
  */
 export function readRequest(
@@ -154,7 +160,7 @@ export function readRequest(
   { signature, maxTensorBytes }: RequestLimits,
 ): InferenceRequest {
   if (!isObject(value))
-    throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
+    throw new BadRequest(`an inference request must be a JSON object, not ${show(value)}`)
   const id = value.id ?? undefined
   if (id !== undefined && typeof id !== 'string')
     throw new BadRequest(`id is ${show(id)}; it must be a string`)
@@ -175,13 +181,15 @@ export function readRequest(
   }
 }
 
-/** Data in the request's JSON, or after it in the order of the inputs. */
+/**
+ * Input data that is part of the request's JSON, or follows the JSON in the order of the inputs.
+ */
 class InputsOfJson implements InputData {
-  /** As {@link ParsedJson.exact}. */
+  /** See {@link ParsedJson.exact}. */
   private readonly exact: () => unknown
   /** The binary tensor data after the JSON. */
   private readonly binary: Uint8Array
-  /** The number of bytes of binary data that are read. */
+  /** The number of bytes of binary data that have been read. */
   private binaryAt = 0
   /** The readers of data in a large body. */
   private readers: Set<DataReader> | undefined
@@ -191,7 +199,7 @@ class InputsOfJson implements InputData {
     this.binary = binary
   }
 
-  /** The steps that read the data left by read(). */
+  /** The steps that read the data that read() left unread. */
   get steps(): Iterable<void> {
     return this.readers === undefined ? NO_STEPS : stepsOf(this.readers)
   }
@@ -249,9 +257,9 @@ class InputsReader {
   private readonly data: InputData
   private readonly signature: Signature
   private readonly maxTensorBytes: number
-  /** In graph order. */
+  /** The tensors read so far, in graph order. */
   private readonly tensors: (Tensor | undefined)[]
-  /** The bytes that the tensors take so far. */
+  /** The bytes of memory that the tensors need so far. */
   private tensorBytes = 0
 
   constructor(data: InputData, signature: Signature, maxTensorBytes: number) {
@@ -284,7 +292,7 @@ class InputsReader {
     const metadata = known[at]
     if (metadata === undefined) {
       throw new BadRequest(
-        `input ${show(input.name)} is unknown; the model takes ${listNames(known)}`,
+        `input ${show(input.name)} is unknown; the model accepts ${listNames(known)}`,
       )
     }
     if (this.tensors[at] !== undefined)
@@ -303,7 +311,7 @@ class InputsReader {
     const missing = this.tensors.indexOf(undefined)
     if (missing === -1) return
     throw new BadRequest(
-      `input ${show(inputs[missing]?.name)} is missing; the model takes ${listNames(inputs)}`,
+      `input ${show(inputs[missing]?.name)} is missing; the model accepts ${listNames(inputs)}`,
     )
   }
 }
@@ -316,7 +324,7 @@ function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMe
     )
   }
   throw new BadRequest(
-    `input ${show(name)}: datatype is ${datatype}, but the model takes ${expected}`,
+    `input ${show(name)}: datatype is ${datatype}, but the model accepts ${expected}`,
   )
 }
 
@@ -330,17 +338,17 @@ export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
     throw new BadRequest(`${input}: shape is ${showField(shape)}; it must be an array of integers`)
   if (shape.length > MAX_RANK)
     throw new BadRequest(
-      `${input}: shape has ${shape.length} dimensions; at most ${MAX_RANK} are possible`,
+      `${input}: shape has ${shape.length} dimensions; at most ${MAX_RANK} are allowed`,
     )
   const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
-    // An integer that a number cannot hold exactly.
+    // An integer is a bigint only if a number cannot represent it exactly.
     if (typeof dimension === 'bigint' && dimension > 0n)
       throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
     if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {
       throw new BadRequest(
-        `${input}: shape has ${show(dimension)}; a dimension is an integer of 0 or more`,
+        `${input}: shape has the dimension ${show(dimension)}; it must be an integer of 0 or more`,
       )
     }
     elements *= Math.max(dimension, 1)
@@ -349,7 +357,7 @@ export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   }
   if (metadata.anyRank) return shape
   if (shape.length !== metadata.shape.length) {
-    throw new BadRequest(`${input}: shape [${shape}] has ${shape.length} dimensions; ${fits}`)
+    throw new BadRequest(`${input}: shape [${shape}] has the wrong number of dimensions; ${fits}`)
   }
   for (let i = 0; i < shape.length; i++) {
     const fixed = metadata.shape[i] as number
@@ -359,7 +367,7 @@ export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   return shape
 }
 
-/** @returns the tensor's bytes in memory, without the characters of texts */
+/** @returns the bytes that the tensor needs in memory, without the characters of texts */
 function checkTensorBytes(
   shape: readonly number[],
   metadata: TensorMetadata,
@@ -367,20 +375,26 @@ function checkTensorBytes(
 ): number {
   const elements = elementCount(shape)
   const bytes = elements * (DATATYPES[metadata.datatype].bytes || TEXT_BYTES)
-  // An element takes at least two bytes of a body. For a larger shape, counting the data gives a
-  // better error.
+  // An element needs at least two bytes of a body. If the body cannot contain so many elements,
+  // comparing the shape with the data later gives a better error.
   if (bytes > most && elements <= most / 2) {
     throw new TooLarge(
-      `${wordsFor(metadata).input}: ${elements} elements of ${metadata.datatype} take ${bytes} bytes in memory, and ${most} are left of what is allowed (MAX_BODY_BYTES); send fewer rows`,
+      `${wordsFor(metadata).input}: ${elements} elements of ${metadata.datatype} need ${bytes} bytes in memory, but only ${most} of the allowed bytes (MAX_BODY_BYTES) are left; send fewer rows`,
     )
   }
   return bytes
 }
 
-/** A name that binds nothing: exporters write one for every dimension of unknown size. */
+/**
+ * Whether a dimension's name is only a placeholder, which exporters write for every dimension of
+ * unknown size. Dimensions with equal placeholders may differ in size.
+ */
 const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() === ''
 
-/** Computed once: most models have none, and otherwise every request would pay for it. */
+/**
+ * Whether inputs share dimension names. Computed once per model, so that requests spend no time on
+ * it.
+ */
 function hasSharedNames(inputs: readonly TensorMetadata[]): boolean {
   let isShared = SHARED_NAMES.get(inputs)
   if (isShared === undefined) {
@@ -427,8 +441,8 @@ export function readInputParameters(input: JsonObject, name: string): JsonObject
 }
 
 /**
- * The input's binary_data_size; undefined if its data is JSON. Exactly one of the two must be
- * given.
+ * Reads the input's binary_data_size. Returns undefined if the input's data is JSON. Exactly one of
+ * `data` and binary_data_size must be given.
  */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
   const size = readInputParameters(input, name)?.binary_data_size
@@ -436,13 +450,13 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
   if (size === undefined) {
     if (!isGiven)
       throw new BadRequest(
-        `input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`,
+        `input ${show(name)}: neither data nor parameters.binary_data_size is given; send one of them`,
       )
     return undefined
   }
   if (isGiven)
     throw new BadRequest(
-      `input ${show(name)}: both data and parameters.binary_data_size are given; only one may be`,
+      `input ${show(name)}: both data and parameters.binary_data_size are given; send only one of them`,
     )
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw new BadRequest(
@@ -452,7 +466,7 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
   return size
 }
 
-/** The form of outputs that do not specify one. */
+/** The form of outputs whose own parameters specify no form. */
 interface OutputForm {
   readonly binary: boolean
   readonly classes: number | undefined
@@ -474,7 +488,7 @@ function readOutputs(
     const metadata = signature.outputs.find(({ name }) => name === output.name)
     if (metadata === undefined) {
       throw new BadRequest(
-        `output ${showField(output.name)} is unknown; the model gives ${listNames(signature.outputs)}`,
+        `output ${showField(output.name)} is unknown; the model returns ${listNames(signature.outputs)}`,
       )
     }
     if (seen.has(metadata.name))
@@ -494,7 +508,7 @@ function readOutput(
   const classes = classesParameter(parameters, where)
   if (classes !== undefined && !isComparable(metadata.datatype))
     throw new BadRequest(
-      `${where}.classification: ${metadata.datatype} cannot be ranked; request it for an output of numbers`,
+      `${where}.classification: ${metadata.datatype} cannot be ranked; request classification only for numeric outputs`,
     )
   return requested(metadata, {
     binary: booleanParameter(parameters, 'binary_data', where) ?? form.binary,
@@ -502,7 +516,10 @@ function readOutput(
   })
 }
 
-/** Built once: most requests name no outputs. */
+/**
+ * Returns all outputs in one form. The list is built once per model, because most requests name no
+ * outputs.
+ */
 function allOutputs(signature: Signature, form: OutputForm): readonly RequestedOutput[] {
   const { binary, classes } = form
   if (classes !== undefined) return signature.outputs.map(metadata => requested(metadata, form))
@@ -540,7 +557,7 @@ function readParameters(parameters: unknown, where: string): JsonObject | undefi
   for (const [key, value] of entries) {
     if (typeof value === 'object') {
       throw new BadRequest(
-        `${where}.${key} is ${show(value)}; a parameter is a string, a number or a boolean`,
+        `${where}.${key} is ${show(value)}; a parameter must be a string, a number or a boolean`,
       )
     }
     checkNotIgnored(`${where}.${key}`, key, value)
@@ -548,16 +565,19 @@ function readParameters(parameters: unknown, where: string): JsonObject | undefi
   return Object.fromEntries(entries)
 }
 
-/** Refuses parameters of other servers if the answer would be wrong without them. */
+/**
+ * Rejects parameters of other servers that change the meaning of a request, because ignoring them
+ * would give a wrong response.
+ */
 function checkNotIgnored(where: string, key: string, value: unknown): void {
   const instead = 'binary tensor data (parameters.binary_data_size, binary_data)'
   if (key.startsWith('shared_memory_'))
     throw new BadRequest(
-      `${where}: this server does not share memory with its callers; send and ask for ${instead}`,
+      `${where}: this server does not share memory with its callers; send and request ${instead}`,
     )
   if (key === 'content_type' && value === 'base64')
     throw new BadRequest(
-      `${where} is "base64", which this server neither reads nor writes; send and ask for ${instead}, or the text itself without it`,
+      `${where} is "base64", which this server does not support; send and request ${instead}, or send plain text without this parameter`,
     )
 }
 
@@ -571,7 +591,7 @@ function booleanParameter(
   throw new BadRequest(`${where}.${name} is ${show(value)}; it must be true or false`)
 }
 
-/** The number of classes (Triton, classification extension). */
+/** Reads the number of classes (Triton, classification extension). */
 function classesParameter(parameters: JsonObject | undefined, where: string): number | undefined {
   const count = parameters?.classification
   if (count === undefined) return undefined
@@ -581,7 +601,7 @@ function classesParameter(parameters: JsonObject | undefined, where: string): nu
   )
 }
 
-/** Microseconds; 0 means no limit (Triton, schedule policy extension). */
+/** Reads the timeout in microseconds; 0 means no limit (Triton, schedule policy extension). */
 function readTimeout(parameters: JsonObject | undefined): number | undefined {
   const timeout = parameters?.timeout
   if (timeout === undefined || timeout === 0) return undefined
@@ -592,8 +612,8 @@ function readTimeout(parameters: JsonObject | undefined): number | undefined {
 }
 
 /**
- * Reads a raw binary request: the body is the only input's bytes, and its shape follows from them
- * (binary tensor data extension, "Raw Binary Request").
+ * Reads a raw binary request: the body is the data of the model's only input, and the shape is
+ * derived from its length (binary tensor data extension, "Raw Binary Request").
  */
 function decodeRaw(
   body: Uint8Array,
@@ -603,7 +623,7 @@ function decodeRaw(
   const [metadata] = signature.inputs
   if (metadata === undefined || signature.inputs.length > 1) {
     throw new BadRequest(
-      `a raw binary request is for models of one input; this one takes ${listNames(signature.inputs)}`,
+      `a raw binary request needs a model with one input; this model has ${listNames(signature.inputs)}`,
     )
   }
   const shape = rawShape(body, metadata, isBatched(signature))
@@ -621,13 +641,16 @@ function decodeRaw(
   }
 }
 
-/** One row of a batched model; the bytes determine one further variable dimension. */
+/**
+ * Derives the shape: one row if the model is batched, and at most one further variable dimension,
+ * whose size follows from the number of bytes.
+ */
 function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean): number[] {
   const shape = batched ? [1, ...metadata.shape.slice(1)] : [...metadata.shape]
   const variable = shape.indexOf(-1)
   if (metadata.anyRank || variable !== shape.lastIndexOf(-1)) {
     throw new BadRequest(
-      `input ${show(metadata.name)}: the shape [${metadata.shape}] of a raw binary request does not follow from its bytes; send a JSON header with the shape`,
+      `input ${show(metadata.name)}: the bytes of a raw binary request do not determine the shape [${metadata.shape}]; send a JSON header with the shape`,
     )
   }
   if (variable === -1) return shape
@@ -639,15 +662,15 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
 }
 
 /**
- * The words for an input and its shape in error messages. Computed once: otherwise every request
- * would pay for it.
+ * Returns the words for an input and its shape in error messages. Computed once per model, so that
+ * requests spend no time on them.
  */
 function wordsFor(metadata: TensorMetadata): { readonly input: string; readonly fits: string } {
   let words = WORDS.get(metadata)
   if (words === undefined) {
     words = {
       input: `input ${show(metadata.name)}`,
-      fits: `the model takes ${metadata.anyRank ? 'any shape' : `[${metadata.shape}]`}`,
+      fits: `the model accepts ${metadata.anyRank ? 'any shape' : `[${metadata.shape}]`}`,
     }
     WORDS.set(metadata, words)
   }

@@ -9,7 +9,7 @@ export interface ResponseHead {
   readonly modelName: string
   /** Absent if the model has no versions. */
   readonly modelVersion?: string | undefined
-  /** Absent if the request had none. */
+  /** Absent if the request had no id. */
   readonly id?: string | undefined
 }
 
@@ -23,7 +23,7 @@ export interface InferenceResponse extends ResponseHead {
 
 /** A response as bytes: only JSON, or JSON of `jsonLength` bytes followed by binary tensor data. */
 export interface EncodedResponse {
-  /** In pieces if it is large. */
+  /** One text, or several pieces if the JSON is large. */
   readonly json: string | readonly Uint8Array[]
   /**
    * Absent if no output is binary; then the response is plain JSON (binary tensor data extension).
@@ -34,7 +34,7 @@ export interface EncodedResponse {
 /** A response as a protobuf message: its bytes in parts, to be sent in order. */
 export type EncodedMessage = readonly Uint8Array[]
 
-/** The response's bytes in parts, to be sent in order. */
+/** Returns the response's bytes in parts, to be sent in order. */
 export function partsOf(response: EncodedResponse | EncodedMessage): (string | Uint8Array)[] {
   if (!('json' in response)) return [...response]
   const { json, binary } = response
@@ -46,7 +46,7 @@ export interface EncodedAtOnce extends EncodedResponse {
   readonly json: string
 }
 
-/** @param requested one entry per output, in the same order; says which are binary */
+/** @param requested one entry per output, in the same order; states which outputs are binary */
 export function encodeResponse(
   response: InferenceResponse,
   requested: readonly RequestedOutput[],
@@ -84,42 +84,44 @@ const beginOutput = (
 ) =>
   `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${textOf(shape)}]`
 
-/** Writes a shape; one or two dimensions, the most frequent case, without Array.prototype.join. */
+/**
+ * Writes a shape. Avoids Array.prototype.join for one or two dimensions, the most frequent cases.
+ */
 function textOf(shape: readonly number[]): string {
   if (shape.length === 1) return String(shape[0])
   return shape.length === 2 ? `${shape[0]},${shape[1]}` : shape.join()
 }
 
-/** The number of elements that become text at a time. */
+/** The number of elements that are converted to text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
 /** Limits of a response, in bytes. */
 export interface ResponseLimits {
   readonly maxBytes: number
-  /** The limit of its JSON. */
+  /** The limit of the JSON in the response. */
   readonly maxJsonBytes: number
 }
 
-/** The error for a JSON answer that exceeds the limit of JSON. */
+/** Creates the error for a response whose JSON exceeds MAX_JSON_BYTES. */
 export const jsonTooLarge = (maxJsonBytes: number): TooLarge =>
   new TooLarge(
-    `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
+    `the response as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); request binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
   )
 
-/** The error for an answer that exceeds the limit of any answer. */
+/** Creates the error for a response that exceeds MAX_BODY_BYTES. */
 export const answerTooLarge = (maxBytes: number): TooLarge =>
   new TooLarge(
-    `the answer is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs or for binary tensor data`,
+    `the response is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or request fewer outputs or binary tensor data`,
   )
 
-/** The least number of bytes that these elements take in JSON, between its brackets. */
+/** Returns the least number of bytes that these elements need in JSON, without the brackets. */
 export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
   Math.max(0, elements * (DATATYPES[datatype].jsonBytes?.least ?? LEAST_TEXT) - 1)
 
-/** An empty text with its comma. */
+/** The bytes of an empty text in JSON, with its comma. */
 const LEAST_TEXT = 3
 
-/** One output of a response, of which some rows are written. */
+/** An output of a response, and its rows that have been written so far. */
 interface WrittenOutput {
   readonly binary: boolean
   first: Omit<Tensor, 'data'> | undefined
@@ -128,8 +130,8 @@ interface WrittenOutput {
 }
 
 /**
- * Writes a response whose outputs arrive some rows at a time. Keeps only the bytes, in memory of
- * its own.
+ * Writes a response whose outputs arrive a few rows at a time. Keeps only the encoded bytes, in
+ * memory of its own.
  */
 export class ResponseWriter {
   private readonly outputs: readonly WrittenOutput[]
@@ -166,7 +168,8 @@ export class ResponseWriter {
     const binary: Uint8Array[] = []
     let text = beginResponse(response)
     this.outputs.forEach(({ binary: isBinary, first, rows, parts }, i) => {
-      if (first === undefined) throw new Error('a response has at least one run')
+      if (first === undefined)
+        throw new Error('finish() was called before add(); a response needs at least one run')
       const shape = first.shape.length === 0 ? [] : [rows, ...first.shape.slice(1)]
       text += beginOutput(first, shape, i)
       if (isBinary) {
@@ -183,7 +186,7 @@ export class ResponseWriter {
       : { json }
   }
 
-  /** Writes nothing if even the shortest JSON of these outputs is too long. */
+  /** Throws before writing if even the shortest possible JSON of these outputs is too long. */
   private checkLeast(outputs: readonly Tensor[]): void {
     let least = this.jsonSize
     for (const [i, { datatype, data }] of outputs.entries())
@@ -212,14 +215,17 @@ export class ResponseWriter {
   }
 }
 
-/** Without the data, so that its memory can be freed. */
+/** Leaves out the data, so that its memory can be freed. */
 const shapeOf = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
 
-/** @throws {ModelError} if two runs of a request returned rows of different shapes */
+/**
+ * Checks that two runs of a request returned rows of the same shape. @throws {ModelError} if the
+ * shapes differ
+ */
 export function checkSameRows(first: Pick<Tensor, 'shape'>, { name, shape }: Tensor): void {
   const [before, now] = [first.shape.slice(1), shape.slice(1)]
   if (before.join() === now.join()) return
-  throw new ModelError(`output "${name}" has rows of shape [${before}] and of [${now}]`)
+  throw new ModelError(`output "${name}" has rows of different shapes: [${before}] and [${now}]`)
 }
 
 const UTF8 = new TextEncoder()
@@ -227,7 +233,7 @@ const UTF8 = new TextEncoder()
 const sizeOf = (parts: readonly Uint8Array[]) =>
   parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
 
-/** A name of the model as JSON; there are few of them, so they are kept. */
+/** Returns a name as JSON. The result is cached, because a model has few names. */
 function quoted(name: string): string {
   let json = QUOTED.get(name)
   if (json === undefined) {
@@ -239,7 +245,7 @@ function quoted(name: string): string {
 
 const QUOTED = new Map<string, string>()
 
-/** A tensor's data as the protocol's JSON array: flat, row-major. */
+/** Encodes a tensor's data as the protocol's JSON array: flat and row-major. */
 export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string =>
   `[${encodeElements(tensor)}]`
 

@@ -1,10 +1,10 @@
 /**
- * The errors of an inference request, named by the side that has to act. The message tells the
- * caller what was wrong, where, and what would be right. The code is for programs: it selects
- * statuses and metrics, and it survives the way between threads, which the class does not.
+ * The errors of an inference request. The message tells the caller which value is wrong, where it
+ * is, and which values are allowed. The code is for programs: it selects statuses and metrics, and
+ * it survives the transfer between threads, which the class does not.
  */
 
-/** The request breaks the protocol or does not fit the model: the caller must change it. */
+/** The request violates the protocol or does not fit the model: the caller must change it. */
 export class BadRequest extends Error {
   readonly code = 'BAD_REQUEST'
 }
@@ -20,8 +20,9 @@ export class ModelError extends Error {
 }
 
 /**
- * Refuses a request that came at a bad time, perhaps one of many under overload. It has no stack
- * trace, which would cost more than the rest of a refusal and would not be read.
+ * The base class of errors for requests that arrive at a bad time, perhaps many at once under
+ * overload. These errors have no stack trace: it would take longer than the remaining work of a
+ * refusal, and nobody would read it.
  */
 class TurnedAway extends Error {
   constructor(message: string) {
@@ -32,13 +33,13 @@ class TurnedAway extends Error {
   }
 }
 
-/** There is no room now; the same request may succeed later. */
+/** The server has no capacity now; the same request may succeed later. */
 export class Overloaded extends TurnedAway {
   readonly code = 'OVERLOADED'
 }
 
 /**
- * The model is loading or has failed to load, or the process is ending. The same request may
+ * The model is loading or has failed to load, or the process is shutting down. The same request may
  * succeed later or elsewhere.
  */
 export class NotReady extends Error {
@@ -77,7 +78,7 @@ const CLASSES: { readonly [Code in InferenceErrorCode]: new (message: string) =>
     RUN_TIMED_OUT: RunTimedOut,
   }
 
-/** The code of an error of this file; undefined for any other. */
+/** Returns the code of an error that this file defines; undefined for any other error. */
 export function inferenceCodeOf(error: unknown): InferenceErrorCode | undefined {
   const code = (error as Partial<InferenceError> | undefined)?.code
   return code !== undefined && Object.hasOwn(CLASSES, code) ? code : undefined

@@ -1,32 +1,44 @@
 import { shortest } from './shortest.ts'
 
 /*
- * FP32 as JSON in the fewest digits that identify it: 5.1, not 5.099999904632568. Half the bytes,
- * and less than half of the time, of the 17 digits of its double; Math.fround of the number that
- * JSON.parse reads is the same FP32.
+ * Writes FP32 values as JSON with the fewest digits that identify each value: 5.1, not
+ * 5.099999904632568. This needs half the bytes and less than half the time of writing the 17 digits
+ * of a double. Math.fround of the number that JSON.parse reads is the same FP32.
  *
- * A candidate is an integer of 7, then 8, then 9 digits, divided by a power of ten. Up to 10^22
- * both are exact doubles, so the division gives the double that JSON.parse would read, and
- * Math.fround tells whether the digits identify the value. Nine digits always do.
+ * The candidates are integers of 7, 8 and 9 digits, each divided by a power of ten. Up to 10^22,
+ * the integer and the power are exact doubles, so the quotient is the double that JSON.parse would
+ * read. Math.fround of the quotient shows whether the digits identify the value. Nine digits always
+ * identify it.
  */
 
 const EXACT_POWERS = 22
-/** Powers of ten; beyond 10^22 the nearest doubles. */
+/** Powers of ten. Powers beyond 10^22 are rounded to the nearest double. */
 const POWERS = Array.from({ length: 48 }, (_, i) => Number(`1e${i}`))
-/** Larger than the relative error of a division by such a power: two roundings, 2^-53 each. */
+/**
+ * An upper bound of the relative error of dividing by a rounded power: two roundings of 2^-53 each.
+ */
 const ERROR = 2 ** -51
 
-/** Smaller numbers have fewer bits, and may need fewer than six digits. */
+/** Smaller numbers are subnormal: they have fewer bits and may need fewer than six digits. */
 const LEAST = 2 ** -126
 /** JavaScript writes numbers below this with an exponent. */
 const LEAST_FIXED = Math.fround(1e-6)
-/** Larger numbers have no fractions in FP32. */
+/**
+ * Integers below this limit fit into 32 bits. From MOST_FRACTION on, FP32 numbers have no
+ * fractions.
+ */
 const MOST_INTEGER = 2 ** 31
 const MOST_FRACTION = 2 ** 23
-/** The only one here that fewer digits identify if they are rounded up (see shortest()). */
+/**
+ * The only value in this range whose shortest digits are rounded up, not to the nearest (see
+ * shortest()).
+ */
 const ROUNDED_UP = 2 ** -96
 
-/** A comma, a sign and 21 digits: larger numbers have an exponent. */
+/**
+ * The length of the longest element: a comma, a sign and 21 digits. Larger numbers have an
+ * exponent.
+ */
 const MOST_CHARACTERS = 23
 const TEXT = Buffer.alloc(1_024 * MOST_CHARACTERS)
 
@@ -38,7 +50,9 @@ const [COMMA, MINUS, POINT, ZERO, E] = [...Buffer.from(',-.0e')] as [
   number,
 ]
 
-/** Elements separated by commas. NaN and infinities are strings (RFC 8259, section 6). */
+/**
+ * Writes the elements, separated by commas. NaN and infinities are strings (RFC 8259, section 6).
+ */
 export function float32sToJson(data: Float32Array): string {
   let json = ''
   let at = 0
@@ -66,17 +80,17 @@ function write(value: number, at: number): number {
   return size < LEAST_FIXED ? writeExponent(from) : writeFixed(from)
 }
 
-/** Numbers that are rare in answers. */
+/** Writes numbers of kinds that are rare in responses. */
 function textOf(value: number): string {
   if (!Number.isFinite(value)) return `"${value}"`
   if (Object.is(value, -0)) return '-0'
   return String(Number.isInteger(value) && Math.abs(value) < 1e21 ? value : shortest(value))
 }
 
-/** The decimal found last: `digits` / 10^`decimals`. */
+/** The decimal number found last, which is `digits` / 10^`decimals`. */
 const found = { digits: 0, decimals: 0 }
 
-/** @returns d, with 10^6 <= value * 10^d < 10^7, but for rounding */
+/** @returns d such that 10^6 <= value * 10^d < 10^7, apart from rounding */
 function decimalsOfSeven(value: number): number {
   let decimals = value < 1 ? 7 : 6
   while (value * (POWERS[decimals] as number) >= 1e7) decimals--
@@ -87,17 +101,17 @@ function decimalsOfSeven(value: number): number {
 function find(value: number, decimals: number): void {
   if (!identifies(value, decimals)) {
     if (!identifies(value, decimals + 1)) identifies(value, decimals + 2)
-    // A tie that rounded up may have left zeros.
+    // Rounding a tie up may have left trailing zeros.
     dropZeros()
     return
   }
   if (decimals === 0 || dropZeros()) return
-  // Fewer than six digits may identify a value whose seventh digit is not a zero: 0.00097666.
+  // Fewer than six digits may identify a value whose seventh digit is not zero, such as 0.00097666.
   if (identifies(value, decimals - 1)) dropZeros()
   else identifies(value, decimals)
 }
 
-/** Rounds to so many decimals. @returns whether they identify the value */
+/** Rounds a value to a number of decimals. @returns whether the result identifies the value */
 function identifies(value: number, decimals: number): boolean {
   const power = POWERS[decimals] as number
   const digits = (value * power + 0.5) | 0
@@ -111,7 +125,7 @@ function identifies(value: number, decimals: number): boolean {
   return least === value
 }
 
-/** @returns whether there were any */
+/** Removes trailing zeros. @returns whether there were any */
 function dropZeros(): boolean {
   let { digits, decimals } = found
   while (decimals > 0) {
@@ -142,7 +156,7 @@ function writeInteger(value: number, at: number): number {
   return writeDigits(value, at, end)
 }
 
-/** Fills the places with an integer, zeros first. @returns the position after them */
+/** Writes an integer with leading zeros. @returns the position after it */
 function writeDigits(value: number, from: number, end: number): number {
   let rest = value
   for (let at = end - 1; at >= from; at--) {
@@ -153,9 +167,9 @@ function writeDigits(value: number, from: number, end: number): number {
   return end
 }
 
-/** As JavaScript does: 8.261233e-7. */
+/** Writes a number with an exponent, as JavaScript does: 8.261233e-7. */
 function writeExponent(at: number): number {
-  // One place further, then the first digit moves before the point.
+  // Write the digits one place further right, then move the first digit before the point.
   const end = writeInteger(found.digits, at + 1)
   const followers = end - at - 2
   TEXT[at] = TEXT[at + 1] as number

@@ -1,12 +1,13 @@
 import { parseProto } from './protobuf-schema.ts'
 
 /**
- * The service as the Open Inference Protocol and Triton publish it, with their names and numbers,
- * but without the parts for several models. `npm run docs:write` makes docs/inference.proto of it.
+ * The gRPC service as the Open Inference Protocol and Triton publish it, with the same names and
+ * numbers, but without the parts for several models. `npm run docs:write` generates
+ * docs/inference.proto from it.
  */
 export const INFERENCE_PROTO = `// The gRPC service of onnx-function: the Open Inference Protocol, with those of Triton's
 // additions that apply to one model. Numbers and names are those of the published
-// files, so that clients made from any of them work:
+// files, so that clients generated from any of these files work:
 //   OIP     kserve/open-inference-protocol, specification/protocol/open_inference_grpc.proto
 //   Triton  triton-inference-server/common, protobuf/grpc_service.proto and model_config.proto
 //   KServe  kserve/kserve, python/kserve/kserve/protocol/grpc/grpc_predict_v2.proto
@@ -22,7 +23,7 @@ service GRPCInferenceService {
   rpc ServerMetadata(ServerMetadataRequest) returns (ServerMetadataResponse);
   rpc ModelMetadata(ModelMetadataRequest) returns (ModelMetadataResponse);
   rpc ModelInfer(ModelInferRequest) returns (ModelInferResponse);
-  // Triton. MLServer's method of this name answers by another message.
+  // Triton. MLServer's method of this name returns a different message.
   rpc ModelStreamInfer(stream ModelInferRequest) returns (stream ModelStreamInferResponse);
   // Triton.
   rpc ModelConfig(ModelConfigRequest) returns (ModelConfigResponse);
@@ -66,7 +67,7 @@ message ModelMetadataRequest {
   string version = 2;
 }
 
-// OIP has properties = 6 and MLServer parameters = 6, of another type: neither is sent.
+// In OIP, field 6 is properties; in MLServer, it is parameters. This server sends neither.
 message ModelMetadataResponse {
   message TensorMetadata {
     string name = 1;
@@ -93,7 +94,7 @@ message InferParameter {
   }
 }
 
-// One field of these, by the tensor's datatype. FP16 has none: it is sent as raw contents.
+// A tensor uses the field for its datatype. FP16 has no field and is sent as raw contents.
 message InferTensorContents {
   repeated bool bool_contents = 1;
   // INT8, INT16, INT32.
@@ -125,7 +126,7 @@ message ModelInferRequest {
   map<string, InferParameter> parameters = 4;
   repeated InferInputTensor inputs = 5;
   repeated InferRequestedOutputTensor outputs = 6;
-  // For each input its bytes, as in binary tensor data; then no input has contents.
+  // The bytes of each input, as in binary tensor data. If present, no input may have contents.
   repeated bytes raw_input_contents = 7;
 }
 
@@ -142,13 +143,13 @@ message ModelInferResponse {
   string id = 3;
   map<string, InferParameter> parameters = 4;
   repeated InferOutputTensor outputs = 5;
-  // Answers a request with raw contents, and any request where an output is FP16.
+  // Present if the request has raw contents, or if an output is FP16.
   repeated bytes raw_output_contents = 6;
 }
 
 // Triton.
 message ModelStreamInferResponse {
-  // Empty where the request succeeded.
+  // Empty if the request succeeded.
   string error_message = 1;
   ModelInferResponse infer_response = 2;
 }
@@ -196,11 +197,11 @@ message InferBatchStatistics {
   StatisticDuration compute_output = 4;
 }
 
-// Triton; memory_usage = 8 and response_stats = 9 are never sent.
+// Triton. This server never sends memory_usage = 8 or response_stats = 9.
 message ModelStatistics {
   string name = 1;
   string version = 2;
-  // In milliseconds since 1970.
+  // The time of the last inference, in milliseconds since 1970.
   uint64 last_inference = 3;
   uint64 inference_count = 4;
   uint64 execution_count = 5;
@@ -216,7 +217,7 @@ message ModelStatisticsResponse {
 // Triton, MLServer.
 message RepositoryIndexRequest {
   string repository_name = 1;
-  // Only models that are ready.
+  // Whether to list only models that are ready.
   bool ready = 2;
 }
 
@@ -231,7 +232,7 @@ message RepositoryIndexResponse {
   repeated ModelIndex models = 1;
 }
 
-// The rest is the part of Triton's model_config.proto that applies here.
+// The types below are the part of Triton's model_config.proto that applies here.
 enum DataType {
   TYPE_INVALID = 0;
   TYPE_BOOL = 1;
@@ -264,7 +265,7 @@ message ModelInstanceGroup {
 message ModelInput {
   string name = 1;
   DataType data_type = 2;
-  // Without the rows where max_batch_size is above 0.
+  // The shape, without the row dimension if max_batch_size is above 0.
   repeated int64 dims = 4;
 }
 
@@ -293,14 +294,14 @@ message ModelConfig {
   string name = 1;
   string platform = 2;
   ModelVersionPolicy version_policy = 3;
-  // MAX_BATCH_ROWS where requests have rows, else 0.
+  // MAX_BATCH_ROWS if requests have rows, otherwise 0.
   int32 max_batch_size = 4;
   repeated ModelInput input = 5;
   repeated ModelOutput output = 6;
   repeated ModelInstanceGroup instance_group = 7;
   string default_model_filename = 8;
   oneof scheduling_choice {
-    // Sent where requests may share a run.
+    // Present if requests may share a run.
     ModelDynamicBatching dynamic_batching = 11;
   }
   string backend = 17;

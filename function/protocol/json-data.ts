@@ -16,9 +16,10 @@ import {
 import { elementCount, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /**
- * Reads tensor data in JSON: row-major, flat or nested exactly as the shape says.
- * @param data as JSON.parse returns it, with bigints beyond 2^53 for a 64-bit datatype; or its
- * numbers; or its location in the body
+ * Reads tensor data in JSON, which is row-major, and either flat or nested exactly as the shape
+ * requires.
+ * @param data the parsed data, with bigints beyond 2^53 for a 64-bit datatype; or numbers read from
+ * the bytes; or the location of the data in the body
  * @param pieceBytes size of the pieces in which data in the body is parsed
  * @throws {BadRequest} naming the element and the allowed values
  */
@@ -58,7 +59,7 @@ export function readJsonData(
   return elements
 }
 
-/** Whether the numbers are as many and nested as the shape says, and none has lost digits. */
+/** Whether the numbers match the shape in count and nesting, and no number has lost digits. */
 function suits({ values, lengths }: JsonNumbers, shape: readonly number[], datatype: Datatype) {
   return (
     values.length === elementCount(shape) &&
@@ -75,14 +76,14 @@ export interface DataReader {
 
 /** Tensor data that is not a single array in the body. */
 export abstract class ScatteredData {
-  /** Reads this data together with that of other inputs. */
+  /** The reader of this data, which also reads the data of other inputs. */
   abstract readonly reader: DataReader
-  /** Allocates memory for its elements. @throws {BadRequest} */
+  /** Allocates memory for the elements. @throws {BadRequest} */
   abstract allocate(shape: readonly number[], metadata: TensorMetadata): TensorData
 }
 
 /**
- * Like {@link readJsonData}, but a reader reads data in the body afterwards.
+ * Like {@link readJsonData}, but leaves data in the body to a reader, which reads it later.
  * @param readers receives the reader
  */
 export function readJsonDataLater(
@@ -104,30 +105,30 @@ export function readJsonDataLater(
 }
 
 /**
- * JSON.parse takes up to twenty times the memory of its text: 64 MiB at once took 7 s and 2.7 GB,
- * in pieces 1 s and 150 MB.
+ * The size of the pieces that are parsed. JSON.parse needs up to twenty times the memory of its
+ * text: parsing 64 MiB at once took 7 s and 2.7 GB; parsing it in pieces took 1 s and 150 MB.
  */
 export const PIECE_BYTES = 64 * 1024
 
 /** An array that is being read. */
 interface OpenArray {
-  /** The position of its bracket. */
+  /** The position of the opening bracket. */
   readonly begin: number
   readonly depth: number
   readonly expected: number
-  /** The number of its parts that are read. */
+  /** The number of parts that have been read. */
   length: number
 }
 
-/** The destination of a reader's elements, if it is not an array of their own. */
+/** The destination of a reader's elements. By default, the reader allocates an array. */
 interface PieceOptions {
   readonly into?: TensorElements
-  /** The position of the first element there. */
+  /** The position of the first element in `into`. */
   readonly from?: number
   readonly pieceBytes?: number
 }
 
-/** Parses an array some parts at a time, and keeps only the elements of the tensor. */
+/** Parses an array piece by piece, and keeps only the elements of the tensor. */
 export class PieceReader implements DataReader {
   readonly elements: TensorElements
   private readonly json: JsonData
@@ -152,8 +153,8 @@ export class PieceReader implements DataReader {
     this.pieceBytes = pieceBytes
     this.isNested = shape.length > 1 && bytes[skipSpace(bytes, start + 1)] === OPEN_ARRAY
     this.expected = elementCount(shape)
-    // An element takes at least a byte and a comma. Do not allocate for elements that cannot be
-    // there.
+    // An element needs at least a byte and a comma. Do not allocate memory for more elements than
+    // the bytes can contain.
     if (this.expected > (end - start) / 2) throw this.wrongLength(start, 0)
     this.elements = into ?? DATATYPES[metadata.datatype].allocate(this.expected)
     this.filler = new Filler(this.elements, from, { shape, metadata })
@@ -192,7 +193,9 @@ export class PieceReader implements DataReader {
     }
   }
 
-  /** Parses some parts of an array, from the start of the first to the end of the last. */
+  /**
+   * Parses consecutive parts of an array, from the start of the first part to the end of the last.
+   */
   private take(array: OpenArray, from: number, to: number): void {
     const parts = this.parse(from, to)
     // Only an empty array has no value between its brackets.
@@ -218,12 +221,16 @@ export class PieceReader implements DataReader {
     array.length++
   }
 
-  /** @param at the expected position of the array's closing bracket */
+  /**
+   * Checks the end and the length of an array. @param at the expected position of the closing
+   * bracket
+   */
   private checkEnd({ begin, depth, expected, length }: OpenArray, at: number): void {
     const { bytes, end } = this.json
     if (bytes[at] !== CLOSE_ARRAY) throw this.notJson(`expected a comma or ] at byte ${at}`)
     if (length !== expected) throw this.wrongLength(begin, depth)
-    if (depth === 0 && at + 1 !== end) throw this.notJson(`the array ends at byte ${at}`)
+    if (depth === 0 && at + 1 !== end)
+      throw this.notJson(`text follows the end of the array at byte ${at}`)
   }
 
   private parse(from: number, to: number): unknown[] {
@@ -250,9 +257,9 @@ export class PieceReader implements DataReader {
 }
 
 /**
- * Writes rows of a tensor that are already parsed.
- * @param from position of their first element
- * @param rows each nested as the dimensions after the first say
+ * Writes parsed rows to a tensor.
+ * @param from position of the rows' first element
+ * @param rows parsed rows, each nested as the dimensions after the first require
  */
 export function fillRows(
   elements: TensorElements,
@@ -284,7 +291,9 @@ class Filler {
     this.metadata = metadata
   }
 
-  /** @param parts of the dimension `depth`, each nested as the following dimensions say */
+  /**
+   * @param parts parts of the dimension `depth`, each nested as the following dimensions require
+   */
   nested(parts: readonly unknown[], depth: number): void {
     const inner = depth + 1
     if (inner === this.shape.length) {
@@ -315,8 +324,8 @@ class Filler {
 }
 
 /**
- * Writes numbers up to the first value that is not a number or that the array cannot hold: an
- * integer must come back unchanged, and a float must be finite.
+ * Writes numbers up to the first value that is not a number or that the array cannot represent: an
+ * integer must be stored unchanged, and a float must stay finite.
  * @returns the count of numbers written
  */
 function fillNumbers(
@@ -338,12 +347,12 @@ function fillNumbers(
 
 export const miscounted = (name: string, shape: readonly number[], length: number) =>
   new BadRequest(
-    `input ${show(name)}: shape [${shape}] holds ${elementCount(shape)} elements, data holds ${length}`,
+    `input ${show(name)}: shape [${shape}] has ${elementCount(shape)} elements, but data has ${length}`,
   )
 
 export const wrongElement = (name: string, at: number, shown: string, datatype: Datatype) =>
   new BadRequest(
-    `input ${show(name)}: data[${at}] is ${shown}; ${datatype} takes ${DATATYPES[datatype].takes}`,
+    `input ${show(name)}: data[${at}] is ${shown}; ${datatype} accepts ${DATATYPES[datatype].takes}`,
   )
 
 const ragged = (name: string, shape: readonly number[], depth: number, shown: string) =>

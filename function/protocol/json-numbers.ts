@@ -12,10 +12,10 @@ import {
 
 /**
  * Parses an inference request like {@link parseJson}, but reads each input's `data` from the bytes,
- * as {@link JsonNumbers}. JSON.parse reads the rest.
+ * as {@link JsonNumbers}. JSON.parse reads the remaining text.
  * @param body of at most 128 KiB
- * @returns undefined if data is not as {@link NumberReader} reads it, and if the JSON is wrong:
- * parseJson knows the error
+ * @returns undefined if {@link NumberReader} cannot read the data, or if the JSON is invalid;
+ * parseJson then reports the error
  */
 export function parseAroundNumbers(
   body: Uint8Array,
@@ -39,22 +39,22 @@ export function parseAroundNumbers(
   try {
     value = parseJson(rest, where).value
   } catch {
-    // Its positions would not be those of the body.
+    // The positions in this error would not match the body.
     return undefined
   }
-  // The JSON is valid, so the data lies at the place found.
+  // The JSON is valid, so each input's data is at the location found.
   const { inputs } = value as { inputs: { data: unknown }[] }
   for (const { input, data } of found) (inputs[input] as { data: unknown }).data = data
   return { value, exact: () => value }
 }
 
-/** The numbers of a JSON array. Arrays in it have the same length at the same depth. */
+/** The numbers of a JSON array. All nested arrays at the same depth have the same length. */
 export class JsonNumbers implements Place {
   readonly start: number
   readonly end: number
   /** The same values as JSON.parse returns. The next request overwrites them. */
   readonly values: Float64Array
-  /** The lengths of the array and of those in it, from the outside in. */
+  /** The lengths of the array and of its nested arrays, the outermost first. */
   readonly lengths: readonly number[]
   private readonly bytes: Uint8Array
 
@@ -70,7 +70,7 @@ export class JsonNumbers implements Place {
     this.lengths = lengths
   }
 
-  /** The array as JSON.parse returns it, with bigints beyond 2^53. */
+  /** Parses the array as JSON.parse does, but with bigints beyond 2^53. */
   parse(): unknown {
     return parseExactly(textOf(this.bytes, this.start, this.end))
   }
@@ -88,27 +88,34 @@ const isDigit = (byte: number) => byte >= ZERO && byte <= NINE
 
 const NO_NUMBER = -1
 
-/** Any integer of so many digits is below 2^53, which a double holds exactly. */
+/** Any integer with this many digits is below 2^53, so a double represents it exactly. */
 const EXACT_DIGITS = 15
 
-/** Powers of ten. A double holds them exactly up to 10^22. */
+/** Powers of ten. A double represents powers up to 10^22 exactly. */
 const POWERS = Float64Array.from({ length: EXACT_DIGITS }, (_, i) => Number(`1e${i}`))
 
-/** Arrays nested deeper are left to JSON.parse. */
+/** Arrays that are nested more deeply are left to JSON.parse. */
 const MAX_DEPTH = 16
 
-/** A number with more digits or an exponent is long. If many are, JSON.parse is faster. */
+/**
+ * Limits the count of long numbers, which have more digits or an exponent. If many numbers are
+ * long, JSON.parse is faster.
+ */
 const LONG = { atFirst: 16, oneIn: 8 }
 
-/** A number takes at least two bytes of a body of at most 128 KiB: a digit and a comma. */
+/** The most numbers in a body of at most 128 KiB: a number needs at least a digit and a comma. */
 const MAX_NUMBERS = 64 * 1024
 
-/** Shared by all requests: allocating so much for each would take longer than reading numbers. */
+/**
+ * The memory for numbers. All requests share it, because allocating it for each request would take
+ * longer than reading the numbers.
+ */
 let shared: Float64Array | undefined
 
 /**
- * Reads numbers, in half the time of JSON.parse. A number's digits and the power of ten are exact,
- * so their quotient is rounded once, to the value of JSON.parse. Number() reads longer numbers.
+ * Reads numbers in half the time of JSON.parse. A number's digits and its power of ten are exact,
+ * so only their quotient is rounded, to the same value as in JSON.parse. Number() reads longer
+ * numbers.
  */
 class NumberReader {
   private readonly bytes: Uint8Array
@@ -117,10 +124,10 @@ class NumberReader {
   private text: string | undefined
   /** The position of the next byte. */
   private at = 0
-  /** The counts of numbers read, and of those that Number() read. */
+  /** The count of all numbers read, and the count of long numbers, which Number() read. */
   private count = 0
   private longCount = 0
-  /** The lengths of the arrays at each depth, and the depth of those that hold numbers. */
+  /** The length of the arrays at each depth, and the depth of the arrays that contain numbers. */
   private lengths: number[] = []
   private rowDepth = -1
 
@@ -130,7 +137,7 @@ class NumberReader {
     this.values = shared
   }
 
-  /** @returns undefined unless the array holds only numbers, or only arrays of the same lengths */
+  /** @returns undefined unless the array contains only numbers, or only arrays of equal lengths */
   read(start: number): JsonNumbers | undefined {
     const first = this.count
     this.at = start
@@ -182,7 +189,7 @@ class NumberReader {
     return this.lengths[depth] === length
   }
 
-  /** @returns the position after the number */
+  /** Reads a number. @returns the position after the number */
   private readNumber(start: number): number {
     const { bytes } = this
     let at = start
@@ -207,7 +214,7 @@ class NumberReader {
     return at
   }
 
-  /** @param end the position after the digits */
+  /** Reads a long number with Number(). @param end the position after its digits */
   private readLong(start: number, end: number): number {
     const { bytes } = this
     this.longCount++

@@ -3,14 +3,15 @@ import { BadRequest, TooLarge } from './errors.ts'
 import { type ParsedJson, parseJson, show, withoutMark } from './json.ts'
 
 /**
- * The JSON beside tensor data consists of names, shapes, an id and parameters. Parsed values take
- * up to twenty times their size, and 100,000 keys take 90 ms.
+ * Limits of the JSON outside tensor data, which consists of names, shapes, an id and parameters.
+ * Parsed values need up to twenty times the memory of their text, and parsing 100,000 keys takes 90
+ * ms.
  */
 const MOST_BESIDE_DATA = { bytes: 4 * 2 ** 20, values: 32 * 1024 }
 
 /**
- * A JSON array of tensor data that was located in a body but not read: from its opening bracket to
- * just after the closing one.
+ * The location of a JSON array of tensor data that has not been read yet: from its opening bracket
+ * to just after its closing bracket.
  */
 export class JsonData {
   readonly bytes: Uint8Array
@@ -39,10 +40,10 @@ const CLOSE_OBJECT = 0x7d
 /**
  * Parses an inference request like {@link parseJson}, but leaves each input's `data` in the body,
  * as {@link JsonData}.
- * @param mostInputs of the model
+ * @param mostInputs the number of the model's inputs
  * @throws {BadRequest} as parseJson, if more inputs have data than the model has inputs, and if
- * there are more than 32,768 values beside the data
- * @throws {TooLarge} if there are more than 4 MiB beside the data
+ * there are more than 32,768 values outside the data
+ * @throws {TooLarge} if there are more than 4 MiB outside the data
  */
 export function parseAroundData(body: Uint8Array, where: string, mostInputs: number): ParsedJson {
   if (!isUtf8(body)) throw new BadRequest(`${where} is not valid UTF-8`)
@@ -51,9 +52,7 @@ export function parseAroundData(body: Uint8Array, where: string, mostInputs: num
   const found: { readonly input: number; readonly data: JsonData }[] = []
   eachData(bytes, where, (input, at) => {
     if (found.length === mostInputs)
-      throw new BadRequest(
-        `more than ${mostInputs} inputs have data; the model takes ${mostInputs}`,
-      )
+      throw new BadRequest(`more than ${mostInputs} inputs have data; the model has ${mostInputs}`)
     const end = skipValue(bytes, at)
     found.push({ input, data: new JsonData(bytes, at, end, where) })
     return end
@@ -61,14 +60,14 @@ export function parseAroundData(body: Uint8Array, where: string, mostInputs: num
   const places = found.map(({ data }) => data)
   const { value } = parseJson(without(bytes, places, where), where)
   for (const { input, data } of found) {
-    // The JSON is valid, so the data lies at the place found.
+    // The JSON is valid, so each input's data is at the location found.
     const { inputs } = value as { inputs: { data: unknown }[] }
     ;(inputs[input] as { data: unknown }).data = data
   }
   return { value, exact: () => value }
 }
 
-/** Refuses megabytes that are not a JSON object without parsing them. */
+/** Rejects a large body that is not a JSON object without parsing it. */
 function checkObject(bytes: Uint8Array, where: string): void {
   const begin = skipSpace(bytes, 0)
   if (bytes[begin] === OPEN_OBJECT) return
@@ -86,7 +85,7 @@ export interface Place {
 }
 
 /**
- * The bytes with an empty array in each of these places.
+ * Returns the bytes with an empty array in each of these places.
  * @throws {BadRequest} if more than 32,768 values are left
  * @throws {TooLarge} if more than 4 MiB are left
  */
@@ -97,13 +96,13 @@ export function without(bytes: Uint8Array, places: readonly Place[], where: stri
   const rest = Buffer.concat(around, size)
   if (holdsMoreValues(rest, MOST_BESIDE_DATA.values)) {
     throw new BadRequest(
-      `${where} holds more than the ${MOST_BESIDE_DATA.values} JSON values that are allowed beside tensor data`,
+      `${where} contains more than the ${MOST_BESIDE_DATA.values} JSON values allowed outside tensor data`,
     )
   }
   return rest
 }
 
-/** The bytes outside of these places, each of which becomes an empty array. */
+/** Returns the bytes in pieces, with an empty array in each of these places. */
 export function aroundPlaces(bytes: Uint8Array, places: readonly Place[]): Uint8Array[] {
   const around: Uint8Array[] = []
   let at = 0
@@ -115,7 +114,7 @@ export function aroundPlaces(bytes: Uint8Array, places: readonly Place[]): Uint8
   return around
 }
 
-/** Whether the JSON holds more than `most` values. */
+/** Whether the JSON contains more than `most` values. */
 function holdsMoreValues(bytes: Uint8Array, most: number): boolean {
   let count = 1
   for (let at = 0; at < bytes.length && count <= most; at++) {
@@ -129,24 +128,24 @@ function holdsMoreValues(bytes: Uint8Array, most: number): boolean {
 function checkBesideData(size: number, where: string): void {
   if (size <= MOST_BESIDE_DATA.bytes) return
   throw new TooLarge(
-    `${where} holds more than the ${MOST_BESIDE_DATA.bytes} bytes of JSON that are allowed beside tensor data`,
+    `${where} contains more than the ${MOST_BESIDE_DATA.bytes} bytes of JSON allowed outside tensor data`,
   )
 }
 
-/** The position at which trailing white space begins. */
+/** Returns the position at which trailing white space begins. */
 function endOfText(bytes: Uint8Array): number {
   let end = bytes.length
   while (isSpace(bytes[end - 1])) end--
   return end
 }
 
-/** Replaces data. It does not turn invalid JSON into valid JSON. */
+/** Replaces data. An empty array does not turn invalid JSON into valid JSON. */
 const EMPTY_ARRAY = Buffer.from('[]')
 
 /**
- * Locates each input's `data` that is an array. JSON.parse checks the rest: invalid JSON, and keys
- * with escapes. The limits apply during the search: views of millions of arrays would take all of
- * the memory.
+ * Locates each input's `data` if it is an array. JSON.parse later detects invalid JSON and reads
+ * keys with escapes. The limits apply during the search, because views of millions of arrays would
+ * fill the memory.
  * @param visit receives the input's index and the start of its data; returns the end of the data
  */
 export function eachData(
@@ -172,9 +171,7 @@ export function eachData(
   })
 }
 
-/**
- * Locates the values of these members in the object that `bytes` holds, in the order of the bytes.
- */
+/** Locates the values of these members in the object in `bytes`, in the order of the bytes. */
 export function findMembers(
   bytes: Uint8Array,
   names: readonly string[],
@@ -191,18 +188,18 @@ export function findMembers(
 /** Whether the JSON text begins as an array. */
 export const isArray = (bytes: Uint8Array): boolean => bytes[skipSpace(bytes, 0)] === OPEN_ARRAY
 
-/** Whether it begins as an object. */
+/** Whether the JSON text begins as an object. */
 export const isObjectText = (bytes: Uint8Array): boolean =>
   bytes[skipSpace(bytes, 0)] === OPEN_OBJECT
 
-/** The error for a malformed JSON array. */
+/** Creates the error for a malformed JSON array. */
 const notArray = (where: string, why: string) =>
   new BadRequest(`${where} is not valid JSON: ${why}`)
 
 /**
- * Locates the elements of the array that `bytes` holds. Parsing shows later whether each is valid
- * JSON.
- * @throws {BadRequest} if `bytes` does not hold an array
+ * Locates the elements of the array in `bytes`. The caller later parses each element, which checks
+ * that it is valid JSON.
+ * @throws {BadRequest} if `bytes` is not an array
  */
 export function* findElements(bytes: Uint8Array, where: string): Generator<Place, void> {
   let at = skipSpace(bytes, skipSpace(bytes, 0) + 1)
@@ -218,10 +215,12 @@ export function* findElements(bytes: Uint8Array, where: string): Generator<Place
     at = skipSpace(bytes, at + 1)
   }
   const behind = skipSpace(bytes, at + 1)
-  if (behind < bytes.length) throw notArray(where, `the array ends at byte ${at}`)
+  if (behind < bytes.length)
+    throw notArray(where, `text follows the end of the array at byte ${at}`)
 }
 
 /**
+ * Visits each member of an object.
  * @param visit receives each key and the start of its value; returns the end of the value
  * @returns the position after the object
  */
@@ -243,7 +242,7 @@ function eachMember(
   return bytes[at] === CLOSE_OBJECT ? at + 1 : bytes.length
 }
 
-/** Like {@link eachMember}, for the elements of an array. */
+/** Like {@link eachMember}, but visits the elements of an array. */
 function eachElement(
   bytes: Uint8Array,
   begin: number,
@@ -278,7 +277,7 @@ function skipString(bytes: Uint8Array, open: number): number {
   return bytes.length
 }
 
-/** The end of a value: counts brackets and checks nothing. */
+/** Returns the end of a value. Only counts brackets, and does not check that the JSON is valid. */
 export function skipValue(bytes: Uint8Array, from: number): number {
   if (isBracket(bytes[from])) return skipBrackets(bytes, from)
   if (bytes[from] === QUOTE) return skipString(bytes, from)
@@ -290,13 +289,16 @@ export function skipValue(bytes: Uint8Array, from: number): number {
 const isEnd = (byte: number | undefined) =>
   byte === COMMA || byte === CLOSE_ARRAY || byte === CLOSE_OBJECT || isSpace(byte)
 
-/** The inner loop takes 1.5 ns per byte; the alternatives tried took two or three times as long. */
+/**
+ * Returns the end of an array or object. The inner loop takes 1.5 ns per byte; the alternatives
+ * that were tested took two or three times as long.
+ */
 function skipBrackets(bytes: Uint8Array, from: number): number {
   const { length } = bytes
   let depth = 0
   for (let at = from; at < length; at++) {
     let byte = bytes[at] as number
-    // In tensor data, only quotes and brackets matter here.
+    // Skip bytes that are neither quotes nor brackets, which are most bytes of tensor data.
     while (byte < OPEN_ARRAY && byte !== QUOTE) {
       at++
       if (at === length) return length
@@ -312,7 +314,7 @@ function skipBrackets(bytes: Uint8Array, from: number): number {
   return length
 }
 
-/** The number of elements of an array that is valid JSON. */
+/** Counts the elements of an array that is valid JSON. */
 export function countElements(bytes: Uint8Array, begin: number): number {
   let count = 0
   eachElement(bytes, begin, at => {

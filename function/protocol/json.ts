@@ -56,13 +56,13 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
 }
 
 /**
- * The error of JSON.parse() for a text. If it stopped at a bare NaN or Infinity, which Python's
- * json module writes, adds the words that stand for the value.
+ * Returns the message of JSON.parse()'s error for a text. If JSON.parse() stopped at a bare NaN or
+ * Infinity, which Python's json module writes, the message also explains how to send these values.
  */
 export function whyNotJson(error: unknown, text: string): string {
   const { message } = error as Error
   return BARE_STOP.test(message) && BARE_NUMBER.test(text)
-    ? `${message}; JSON has no such numbers: write "NaN", "Infinity" or "-Infinity", as strings`
+    ? `${message}; JSON has no such numbers; send the strings "NaN", "Infinity" or "-Infinity"`
     : message
 }
 
@@ -73,9 +73,9 @@ const BARE_NUMBER = /[[,:\s](?:NaN|-?Infinity)\s*[\],}]/
 const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
 
 /**
- * Matches values that are such integers, but not keys or parts of longer numbers. 64 bits hold at
- * most 20 digits. A longer integer fits no tensor, and making a bigint of ten million digits takes
- * seconds.
+ * Matches integers of 16 to 20 digits that are values, but not keys or parts of longer numbers. A
+ * 64-bit integer has at most 20 digits. A longer integer fits no tensor, and creating a bigint of
+ * ten million digits takes seconds.
  */
 const BIG_INTEGERS = /(?<![\d.eE+-])-?[1-9]\d{15,19}(?![\d.eE]|\s*:)/g
 
@@ -84,9 +84,10 @@ export const parseExactly = (text: string): unknown =>
   MAY_HOLD_BIG_INTEGERS.test(text) ? parseBigIntegers(text) : JSON.parse(text)
 
 /**
- * A reviver would be called for every value: 127 KiB with one such integer took 60 ms. Instead,
- * these integers are marked as strings that no caller can write, JSON.parse reads the text at its
- * own speed, and the marks are then replaced.
+ * Parses JSON with integers beyond 2^53 as bigints. A reviver would be called for every value: with
+ * one such integer, 127 KiB took 60 ms. Instead, these integers are replaced by strings with a
+ * random prefix, which no caller can guess, JSON.parse reads the text at full speed, and the
+ * strings are then converted to bigints.
  */
 function parseBigIntegers(text: string): unknown {
   const mark = `${Math.random()}:`
@@ -125,7 +126,7 @@ export type JsonObject = { readonly [key: string]: unknown }
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** A JSON value for an error message: short and on one line. */
+/** Describes a JSON value for an error message, briefly and on one line. */
 export function show(value: unknown): string {
   const shown =
     typeof value === 'bigint'
@@ -158,14 +159,15 @@ interface Written {
 
 /**
  * Counts the keys in the text: strings followed by a colon. JSON.parse silently keeps the last of
- * two equal keys, so a comparison with the number of keys kept finds duplicates.
+ * two equal keys, so comparing this count with the number of keys in the parsed value reveals
+ * duplicates.
  */
 function countWritten(bytes: Uint8Array): Written {
   const { length } = bytes
   let [keys, objects, depth, deepest] = [0, 0, 0, 0]
   for (let at = 0; at < length; at++) {
     let byte = bytes[at] as number
-    // Skips numbers, commas and space quickly.
+    // Skip numbers, commas and white space quickly.
     while (byte < OPEN_ARRAY && byte !== QUOTE && at < length) {
       at++
       byte = bytes[at] as number
@@ -184,7 +186,7 @@ function countWritten(bytes: Uint8Array): Written {
   return { keys, objects, depth: deepest }
 }
 
-/** Most strings are short; indexOf finds the end of a long one faster. */
+/** Most strings are shorter than this. The end of a longer string is found faster with indexOf. */
 const SHORT_STRING = 32
 
 function behindString(bytes: Uint8Array, open: number): number {
@@ -216,8 +218,8 @@ function isEscaped(text: string, at: number): boolean {
 }
 
 /**
- * Counts the keys of objects until `objects` objects are found. Arrays come last: in a request, all
- * objects are found before the elements of tensors are visited.
+ * Counts the keys of objects until `objects` objects are found. Arrays are searched last, so that
+ * in a request all objects are found before the elements of tensors are visited.
  */
 function keysHeld(root: unknown, objects: number): number {
   let keys = 0

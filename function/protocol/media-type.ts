@@ -1,4 +1,4 @@
-/** application/json, application/*+json, or no content type. */
+/** Whether a media type is application/json, application/*+json, or absent. */
 export const isJson = (type: string) => type === '' || /^[^/]+\/(?:[^/]+\+)?json$/.test(type)
 
 export interface MediaType {
@@ -7,7 +7,9 @@ export interface MediaType {
   readonly charset: string
 }
 
-/** Cached, because most callers always send the same content type. */
+/**
+ * The content type that was read last. It is cached, because most callers always send the same one.
+ */
 let last = { contentType: '', mediaType: { type: '', charset: 'utf-8' } }
 
 export function mediaTypeOf(contentType = ''): MediaType {

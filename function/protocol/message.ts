@@ -18,26 +18,29 @@ import type { InferenceRequest } from './request.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from './tensor.ts'
 
 /*
- * An inference request and its response as protobuf messages. The code that reads JSON (decode.ts)
- * also reads the request, so the same rules apply.
+ * Reads an inference request and writes its response as protobuf messages. The code for JSON
+ * requests (decode.ts) also checks these requests, so the same rules apply.
  */
 
 const REQUEST = INFERENCE.message('ModelInferRequest')
 const RESPONSE = INFERENCE.message('ModelInferResponse')
 
-/** The facts that must be known before a request is read. */
+/** The fields that must be known before the complete request is read. */
 export interface RequestHead {
   readonly modelName: string
   readonly modelVersion: string
   readonly id: string
-  /** The request asks for a response that says whether it is the last one (Triton). */
+  /** Whether the response must state whether it is the final response (Triton). */
   readonly wantsFinal: boolean
 }
 
-/** Fields of ModelInferRequest with numbers up to this one hold names and parameters. */
+/** The fields of ModelInferRequest with numbers up to this one contain names and parameters. */
 const HEAD_FIELDS = 4
 
-/** @throws {BadRequest|TooLarge} if the message is not valid protobuf or has too many fields */
+/**
+ * Reads the head of a request. @throws {BadRequest|TooLarge} if the message is not valid protobuf
+ * or has too many fields
+ */
 export function readHead(message: Uint8Array): RequestHead {
   const cursor = new Cursor(message)
   const fields: Uint8Array[] = []
@@ -58,14 +61,14 @@ export function readHead(message: Uint8Array): RequestHead {
   }
 }
 
-/** For a request that is a protobuf message. */
+/** The codec of a request that is a protobuf message. */
 export class MessageCodec implements Codec<EncodedMessage> {
   readonly bytes: MessageBytes
   readonly #limits: ResponseLimits
-  /** Whether the data came as raw contents. */
+  /** Whether the request's data is in raw contents. */
   #isRaw = false
 
-  /** @param limits for a large request */
+  /** @param limits the limits of a large request */
   constructor(bytes: MessageBytes, limits: ResponseLimits = UNLIMITED) {
     this.bytes = bytes
     this.#limits = limits
@@ -88,12 +91,12 @@ const UNLIMITED: ResponseLimits = {
   maxJsonBytes: Number.POSITIVE_INFINITY,
 }
 
-/** The request in the form of JSON, without the data. */
+/** Returns the request in the form of the protocol's JSON, without tensor data. */
 function asJson({ id, parameters, inputs, outputs }: Message): JsonObject {
   return {
     ...(id !== '' && { id }),
-    // The request's data decides how outputs are written. Parameters that only HTTP defines have no
-    // effect here.
+    // The form of the request's data determines the form of the outputs. Parameters that only HTTP
+    // defines have no effect here.
     parameters: { ...parametersOf(parameters), binary_data_output: true },
     inputs: inputs.map(({ name, datatype, shape, parameters }: Message) => ({
       name,
@@ -108,13 +111,13 @@ function asJson({ id, parameters, inputs, outputs }: Message): JsonObject {
   }
 }
 
-/** A parameter without a value counts as absent. */
+/** Returns the parameters as an object. A parameter without a value counts as absent. */
 const parametersOf = (parameters: ReadonlyMap<string, Message>): JsonObject =>
   Object.fromEntries(
     [...parameters].map(([name, parameter]) => [name, parameter?.parameter_choice]),
   )
 
-/** Data in the contents of each input, or in the raw contents of all inputs. */
+/** Input data in the contents of each input, or in the raw contents of the request. */
 class InputsOfMessage implements InputData {
   readonly #inputs: readonly Message[]
   readonly #raw: readonly Uint8Array[]
@@ -125,7 +128,7 @@ class InputsOfMessage implements InputData {
     this.#raw = raw
     if (raw.length > 0 && raw.length !== inputs.length)
       throw new BadRequest(
-        `raw_input_contents has ${raw.length} entries, but there are ${inputs.length} inputs; each input needs one`,
+        `the number of entries in raw_input_contents is ${raw.length}; it must be the number of inputs, ${inputs.length}`,
       )
   }
 
@@ -141,7 +144,7 @@ class InputsOfMessage implements InputData {
     if (raw === undefined) return readContents(contents, shape, metadata)
     if (contents.byteLength > 0)
       throw new BadRequest(
-        `input ${show(metadata.name)}: both contents and raw_input_contents are given; only one may be`,
+        `input ${show(metadata.name)}: both contents and raw_input_contents are given; send only one of them`,
       )
     return readBinaryTensor(raw, shape, metadata)
   }
@@ -157,15 +160,21 @@ interface MessageWriterOptions {
   readonly isFinal?: boolean
 }
 
-/** One output, of which some rows are written. */
+/** An output, and its rows that have been written so far. */
 interface WrittenOutput {
   readonly first: Tensor
   rows: number
-  /** Raw contents, or InferTensorContents: several such messages in a row are equivalent to one. */
+  /**
+   * Raw contents, or InferTensorContents messages; several consecutive messages are equivalent to
+   * one message.
+   */
   readonly parts: Uint8Array[]
 }
 
-/** Answers raw contents with raw contents, and typed with typed if no output is FP16. */
+/**
+ * Writes raw contents if the request has raw contents or an output is FP16, otherwise typed
+ * contents.
+ */
 class MessageWriter implements Encoder<EncodedMessage> {
   readonly #options: MessageWriterOptions
   #outputs: readonly WrittenOutput[] = []
@@ -214,12 +223,12 @@ class MessageWriter implements Encoder<EncodedMessage> {
       this.#size += part.byteLength
       if (this.#size > maxBytes)
         throw new TooLarge(
-          `the answer is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs`,
+          `the response is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or request fewer outputs`,
         )
       to.push(part)
     }
   }
 }
 
-/** This response is the request's only one, and so the last (Triton). */
+/** Marks a response as final (Triton): each request has only one response. */
 const FINAL = new Map([['triton_final_response', { bool_param: true }]])

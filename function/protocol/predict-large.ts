@@ -44,7 +44,10 @@ import { elementCount, type Signature, type TensorData, type TensorMetadata } fr
 
 const BODY = 'the body'
 
-/** A model without a shape may accept any, and NumPy has at most this many dimensions. */
+/**
+ * The most dimensions of a value, as in NumPy. The limit is needed for models that accept any
+ * shape.
+ */
 const MOST_DIMENSIONS = 64
 
 export class LargePredictCodec implements Codec<EncodedResponse> {
@@ -75,7 +78,7 @@ export class LargePredictCodec implements Codec<EncodedResponse> {
 
   *readData(): Generator<void, void> {
     yield* this.unread
-    // The text is no longer needed. Free it now, before the run takes memory, too.
+    // Free the text before the run allocates memory, too.
     free(this.request.body)
   }
 
@@ -95,16 +98,18 @@ const LETTER_N = 'n'.charCodeAt(0)
 function readPredict(body: Uint8Array, signature: Signature, pieceBytes: number): Read {
   if (!isUtf8(body)) throw new BadRequest(`${BODY} is not valid UTF-8`)
   const bytes = withoutMark(body)
-  // A member that is null is parsed with the rest, and counts as absent.
+  // A member that is null is parsed with the remaining JSON, and counts as absent.
   const members = findMembers(bytes, ['instances', 'inputs']).filter(
     ({ start }) => bytes[start] !== LETTER_N,
   )
   const { value } = parseJson(without(bytes, members, BODY), BODY)
   const isByRows = instancesOf(value) !== undefined
   const place = members.find(({ name }) => name === (isByRows ? 'instances' : 'inputs'))
-  // The key contains escapes, so its value was parsed with the rest.
+  // The key contains escapes, so its value was parsed with the remaining JSON.
   if (place === undefined)
-    throw new BadRequest(`${BODY} has escapes in the key instances or inputs; write it without`)
+    throw new BadRequest(
+      `${BODY} has escapes in the key "instances" or "inputs"; write the key without escapes`,
+    )
   const within = bytes.subarray(place.start, place.end)
   return isByRows ? readRows(within, signature, pieceBytes) : readColumns(within, signature)
 }
@@ -129,7 +134,7 @@ function readColumns(bytes: Uint8Array, signature: Signature): Read {
   return { value: requestOf(columns, signature, tensorAt), instances: undefined }
 }
 
-/** An array stays in the bytes; any other value is parsed. */
+/** Returns the location of an array, which stays in the bytes, or any other value parsed. */
 function dataAt(bytes: Uint8Array, { start, end }: Place): unknown {
   const value = bytes.subarray(start, end)
   return isArray(value)
@@ -143,7 +148,7 @@ function tensorAt(value: unknown, fits: readonly number[]): JsonObject {
   return { shape: completed(shape, fits), data }
 }
 
-/** The shape of an array, from its first elements. */
+/** Reads the shape of an array from its first elements. */
 function shapeAt(bytes: Uint8Array): number[] {
   const shape: number[] = []
   for (let at = 0; isArrayAt(bytes, at) && shape.length <= MOST_DIMENSIONS; ) {
@@ -158,7 +163,7 @@ const isArrayAt = (bytes: Uint8Array, at: number) => isArray(bytes.subarray(at, 
 function readRows(bytes: Uint8Array, signature: Signature, pieceBytes: number): Read {
   if (!isArray(bytes)) {
     const shown = show(parseJson(without(bytes, [], BODY), BODY).value)
-    throw new BadRequest(`instances is ${shown}; it must be an array, one element a row`)
+    throw new BadRequest(`instances is ${shown}; it must be an array with one element per row`)
   }
   const { inputs } = signature
   const first = findElements(bytes, BODY).next().value
@@ -177,7 +182,7 @@ function readRows(bytes: Uint8Array, signature: Signature, pieceBytes: number): 
   return { value, instances: rows.count }
 }
 
-/** One input's values, one for each row. */
+/** The values of one input, one value per row. */
 class Column extends ScatteredData {
   readonly reader: RowsReader
   /** The shape of one row. */
@@ -197,10 +202,10 @@ class Column extends ScatteredData {
 
   allocate(shape: readonly number[], metadata: TensorMetadata): TensorData {
     const elements = elementCount(shape)
-    // An element takes at least a byte and a comma.
+    // An element needs at least a byte and a comma.
     if (elements > this.reader.byteLength / 2) {
       throw new BadRequest(
-        `input ${show(metadata.name)}: the first instance has the shape [${this.shape}], but not all ${this.reader.count} can have it`,
+        `input ${show(metadata.name)}: the first instance has the shape [${this.shape}], but the body is too short for ${this.reader.count} instances of this shape`,
       )
     }
     this.metadata = metadata
@@ -209,7 +214,7 @@ class Column extends ScatteredData {
   }
 }
 
-/** Rows that are objects with a value for each input. */
+/** Reads rows that are objects with a value for each input. */
 class RowsReader implements DataReader {
   readonly count: number
   private readonly bytes: Uint8Array
@@ -219,7 +224,7 @@ class RowsReader implements DataReader {
   private readonly pieceBytes: number
   private readonly byName = new Map<string, Column>()
 
-  /** @param bytes of an array */
+  /** @param bytes the bytes of an array */
   constructor(bytes: Uint8Array, signature: Signature, pieceBytes: number) {
     this.bytes = bytes
     this.signature = signature
@@ -233,7 +238,7 @@ class RowsReader implements DataReader {
     return this.bytes.byteLength
   }
 
-  /** @param first the first row; all rows must have its shapes */
+  /** @param first the first row; every row must have the same shapes */
   columns(first: Uint8Array): JsonObject {
     const { valuesOf, places } = this.parse(first, 0)
     for (const { name, shape } of this.signature.inputs) {
@@ -265,7 +270,7 @@ class RowsReader implements DataReader {
     take()
   }
 
-  /** Reads some rows, separated by commas. */
+  /** Reads consecutive rows, which are separated by commas. */
   private readPiece(bytes: Uint8Array, row: number): void {
     const json = parseJson(Buffer.concat([OPEN, bytes, CLOSE]), BODY)
     const valuesOf = this.valuesIn(json, row, rows => rows as unknown[])
@@ -282,7 +287,7 @@ class RowsReader implements DataReader {
     }
   }
 
-  /** Parses a row; a large row without its arrays. */
+  /** Parses a row. Leaves the arrays of a large row unparsed, and returns their places. */
   private parse(bytes: Uint8Array, row: number) {
     const names = this.signature.inputs.map(({ name }) => name)
     const isLarge = isObjectText(bytes) && bytes.byteLength > this.pieceBytes
@@ -309,7 +314,7 @@ class RowsReader implements DataReader {
   }
 }
 
-/** Like columnsOf, but each row must be an object, as the first one is. */
+/** Like columnsOf, but requires each row to be an object, because the first row is an object. */
 function objectColumns(rows: readonly unknown[], signature: Signature, row: number) {
   const wrong = rows.findIndex(value => !isObject(value))
   return wrong === -1

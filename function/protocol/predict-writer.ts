@@ -4,36 +4,38 @@ import { BadRequest, ModelError, TooLarge } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData } from './tensor.ts'
 
-/** The number of elements that become text at a time. */
+/** The number of elements that are converted to text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/** The length of text that becomes bytes at a time. */
+/** The length of text that is converted to bytes at a time. */
 const TEXT_AT_A_TIME = 64 * 1024
 
 const UTF8 = new TextEncoder()
 
 /**
- * Writes the response of a V1 request whose outputs arrive some rows at a time. Keeps only the
- * bytes.
+ * Writes the response of a V1 request whose outputs arrive a few rows at a time. Keeps only the
+ * encoded bytes.
  */
 export class PredictWriter implements Encoder<EncodedResponse> {
   private readonly instances: number | undefined
   private readonly limits: ResponseLimits
-  /** One text for all outputs if the answer is by rows, else one per output. */
+  /** One text for all outputs if the response is by rows, otherwise one text per output. */
   private texts: Text[] = []
   /** The outputs of the first run. */
   private outputs: readonly Pick<Tensor, 'name' | 'shape'>[] | undefined
   private rows = 0
   private bytes = 0
 
-  /** @param instances number of rows in the request; undefined for an answer by columns */
+  /** @param instances number of rows in the request; undefined for a response by columns */
   constructor(instances: number | undefined, limits: ResponseLimits) {
     this.instances = instances
     this.limits = limits
   }
 
   /**
-   * @throws {BadRequest} if an output does not have one row per instance @throws {TooLarge}
+   * Writes the outputs of a run.
+   * @throws {BadRequest} if an output does not have one row per instance
+   * @throws {TooLarge} if the response exceeds a limit
    * @throws {ModelError} if these rows differ in shape from earlier ones
    */
   *add(outputs: readonly Tensor[]): Generator<void, void> {
@@ -67,7 +69,7 @@ export class PredictWriter implements Encoder<EncodedResponse> {
       const first = this.outputs?.[i]?.shape ?? []
       if (first.slice(1).join() === shape.slice(1).join()) return
       throw new ModelError(
-        `output "${name}" has rows of shape [${first.slice(1)}] and of [${shape.slice(1)}]`,
+        `output "${name}" has rows of different shapes: [${first.slice(1)}] and [${shape.slice(1)}]`,
       )
     })
     const total = this.rows + (rows ?? 0)
@@ -118,12 +120,12 @@ export class PredictWriter implements Encoder<EncodedResponse> {
     const [most, variable] =
       maxBytes < maxJsonBytes ? [maxBytes, 'MAX_BODY_BYTES'] : [maxJsonBytes, 'MAX_JSON_BYTES']
     throw new TooLarge(
-      `the answer as JSON is larger than the ${most} bytes allowed (${variable}); send fewer rows, or use V2 with binary tensor data`,
+      `the response as JSON is larger than the ${most} bytes allowed (${variable}); send fewer rows, or use V2 with binary tensor data`,
     )
   }
 }
 
-/** Text that is converted to bytes from time to time. */
+/** Collects text, and converts it to bytes part by part. */
 class Text {
   private readonly parts: Uint8Array[] = []
   private readonly count: (bytes: number) => void
@@ -149,22 +151,22 @@ class Text {
     this.parts.push(part)
   }
 
-  /** A short text stays text. */
+  /** Returns all parts. Text that was not converted to bytes stays text. */
   all(): readonly (string | Uint8Array)[] {
     this.count(Buffer.byteLength(this.text))
     return [...this.parts, this.text]
   }
 }
 
-/** A single text if no part is bytes yet. */
+/** Joins the parts: to a single text if all parts are text, otherwise to pieces of bytes. */
 function joined(parts: readonly (string | Uint8Array)[]): EncodedResponse {
   if (parts.every(part => typeof part === 'string')) return { json: parts.join('') }
   return { json: parts.map(part => (typeof part === 'string' ? UTF8.encode(part) : part)) }
 }
 
 /**
- * Writes the part of a tensor that remains when one index selects from its first `depth`
- * dimensions, flattened; nested as the other dimensions say.
+ * Writes a part of a tensor, nested as its remaining dimensions require. `index` selects the part
+ * from the first `depth` dimensions, flattened.
  */
 function* write(text: Text, tensor: Tensor, depth: number, index: number): Generator<void, void> {
   const { shape } = tensor

@@ -12,10 +12,11 @@ import type { Signature } from './tensor.ts'
  * KServe's V1 protocol, which is TensorFlow Serving's predict API:
  * https://www.tensorflow.org/tfx/serving/api_rest#predict_api
  *
- * By rows: {"instances": [row, …]} is answered by {"predictions": [row, …]}; by columns: {"inputs":
- * …} by {"outputs": …}. A single tensor's value stands alone; several are in an object by name. A
- * value is nested according to its shape. V1 carries neither datatypes nor shapes, so the values
- * are read like a V2 request with the model's datatypes, by all rules of V2.
+ * The response to a request by rows, {"instances": [row, …]}, is {"predictions": [row, …]}; the
+ * response to a request by columns, {"inputs": …}, is {"outputs": …}. The value of a single tensor
+ * is sent directly; the values of several tensors are in an object by name. A value is nested
+ * according to its shape. V1 carries neither datatypes nor shapes, so the values are read like a V2
+ * request with the model's datatypes, by all rules of V2.
  */
 
 /** A V1 request that fits the model. */
@@ -29,7 +30,7 @@ const UNLIMITED: ResponseLimits = {
   maxJsonBytes: Number.POSITIVE_INFINITY,
 }
 
-/** Reads and writes V1. */
+/** Reads V1 requests and writes V1 responses. */
 export class PredictCodec implements Codec<EncodedResponse> {
   readonly bytes?: PredictBytes
   private readonly read: () => ParsedJson
@@ -55,7 +56,10 @@ export class PredictCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** @throws {BadRequest} naming the mistake in the request, or why V1 does not suit the model */
+/**
+ * Reads a V1 request. @throws {BadRequest} naming the mistake in the request, or the reason why V1
+ * does not suit the model
+ */
 export function decodePredict(json: ParsedJson, signature: Signature): PredictRequest {
   checkSayable(signature)
   let exactly: JsonObject | undefined
@@ -67,7 +71,10 @@ export function decodePredict(json: ParsedJson, signature: Signature): PredictRe
   return { ...request, instances: instancesOf(json.value)?.length }
 }
 
-/** @throws {BadRequest} if JSON cannot carry the model's tensors */
+/**
+ * Checks that JSON can represent the model's tensors. @throws {BadRequest} if JSON cannot represent
+ * a tensor
+ */
 export function checkSayable({ inputs, outputs }: Signature): void {
   const unsayable = [...inputs, ...outputs].find(({ datatype }) => !hasJson(datatype))
   if (unsayable === undefined) return
@@ -76,7 +83,7 @@ export function checkSayable({ inputs, outputs }: Signature): void {
   )
 }
 
-/** The equivalent V2 request. */
+/** Converts a V1 body to the equivalent V2 request. */
 function toV2(body: unknown, signature: Signature): JsonObject {
   const instances = instancesOf(body)
   const values =
@@ -87,8 +94,8 @@ function toV2(body: unknown, signature: Signature): JsonObject {
 }
 
 /**
- * The columns of a request by columns, by name.
- * @throws {BadRequest} if they have no names and the model has several inputs
+ * Returns the columns of a request by columns, by input name.
+ * @throws {BadRequest} if the columns have no names and the model has several inputs
  */
 export function namedColumns(columns: unknown, signature: Signature): JsonObject {
   if (isObject(columns)) return columns
@@ -100,8 +107,8 @@ export function namedColumns(columns: unknown, signature: Signature): JsonObject
 }
 
 /**
- * The V2 request for these columns.
- * @param tensorOf the shape and the data of a value; `fits` is the model's shape
+ * Creates the V2 request for these columns.
+ * @param tensorOf returns the shape and the data of a value; `fits` is the model's shape
  */
 export function requestOf(
   columns: JsonObject,
@@ -111,19 +118,20 @@ export function requestOf(
   return {
     inputs: Object.entries(columns).map(([name, value]) => {
       const metadata = signature.inputs.find(input => input.name === name)
-      // V2's own decoder refuses an unknown name.
+      // The V2 decoder rejects an unknown name.
       return { name, datatype: metadata?.datatype, ...tensorOf(value, metadata?.shape ?? []) }
     }),
   }
 }
 
 /**
- * The rows of a request by rows; undefined for a request by columns. A member that is null counts
- * as absent, as in V2.
- * @throws {BadRequest} if the request is neither
+ * Returns the rows of a request by rows; undefined for a request by columns. A member that is null
+ * counts as absent, as in V2.
+ * @throws {BadRequest} if the request is of neither kind
  */
 export function instancesOf(body: unknown): readonly unknown[] | undefined {
-  if (!isObject(body)) throw new BadRequest(`a predict request is a JSON object, not ${show(body)}`)
+  if (!isObject(body))
+    throw new BadRequest(`a predict request must be a JSON object, not ${show(body)}`)
   const signatureName = body.signature_name ?? SIGNATURE
   const instances = body.instances ?? undefined
   const inputs = body.inputs ?? undefined
@@ -132,19 +140,21 @@ export function instancesOf(body: unknown): readonly unknown[] | undefined {
       `signature_name is ${show(signatureName)}; an ONNX model has only "${SIGNATURE}"`,
     )
   if (instances === undefined && inputs === undefined)
-    throw new BadRequest('neither instances nor inputs is given; one must be')
+    throw new BadRequest('neither instances nor inputs is given; send one of them')
   if (instances === undefined) return undefined
   if (inputs !== undefined)
-    throw new BadRequest('both instances and inputs are given; only one may be')
+    throw new BadRequest('both instances and inputs are given; send only one of them')
   if (!Array.isArray(instances))
-    throw new BadRequest(`instances is ${show(instances)}; it must be an array, one element a row`)
+    throw new BadRequest(
+      `instances is ${show(instances)}; it must be an array with one element per row`,
+    )
   return instances
 }
 
 const SIGNATURE = 'serving_default'
 
 /**
- * The rows' values of each input; of the only input if the rows are not objects.
+ * Returns the rows' values by input name. Rows that are not objects are values of the only input.
  * @param first position of the first of these rows in the request
  */
 export function columnsOf(
@@ -178,7 +188,7 @@ function checkNames(
   for (const name in instance)
     if (!names.has(name))
       throw new BadRequest(
-        `instances[${i}] has ${show(name)}; the model takes ${namesOf(signature)}`,
+        `instances[${i}] has ${show(name)}; the model accepts ${namesOf(signature)}`,
       )
   for (const name of names)
     if (!Object.hasOwn(instance, name)) throw new BadRequest(`instances[${i}] has no ${show(name)}`)
@@ -187,8 +197,8 @@ function checkNames(
 const namesOf = ({ inputs }: Signature) => inputs.map(({ name }) => show(name)).join(', ')
 
 /**
- * A nested value, with the shape of its first elements. V2's decoder checks that the other elements
- * have the same shape.
+ * Returns a nested value with the shape of its first elements. The V2 decoder checks that the other
+ * elements have the same shape.
  */
 function tensorOf(
   value: unknown,
@@ -198,7 +208,7 @@ function tensorOf(
   return { shape: completed(shapeOf(value), fits), data: value }
 }
 
-/** The shape of a parsed value, from its first elements. */
+/** Reads the shape of a parsed value from its first elements. */
 export function shapeOf(value: unknown): number[] {
   const shape: number[] = []
   let level = value
@@ -209,7 +219,7 @@ export function shapeOf(value: unknown): number[] {
   return shape
 }
 
-/** @param fits the model's shape, which completes the shape of an empty value */
+/** Completes the shape of an empty value. @param fits the model's shape */
 export function completed(shape: number[], fits: readonly number[]): number[] {
   if (shape.at(-1) !== 0) return shape
   return [...shape, ...fits.slice(shape.length).map(dimension => Math.max(dimension, 0))]

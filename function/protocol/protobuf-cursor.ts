@@ -13,15 +13,15 @@ const LONGEST_VARINT = 10
 
 const MOST_NESTED_GROUPS = 100
 
-/** A group is skipped in one turn. */
+/** The most fields of a group. The limit is needed because a group is skipped without a pause. */
 const MOST_FIELDS_OF_GROUP = 64 * 1024
 
 export const malformed = (why: string) =>
   new BadRequest(`the message is not valid protobuf: ${why}`)
 
 /**
- * Goes through a message field by field. Its state is the current field, so that no memory is
- * allocated per field.
+ * Reads a message field by field. The cursor's own properties describe the current field, so that
+ * no memory is allocated per field.
  */
 export class Cursor {
   readonly bytes: Uint8Array
@@ -29,7 +29,10 @@ export class Cursor {
   #at: number
   number = 0
   wire = 0
-  /** The start and end of the field's value; for a LENGTH field, without the length. */
+  /**
+   * The start and end of the field's value. The value of a LENGTH field does not include the
+   * length.
+   */
   start = 0
   end = 0
 
@@ -40,7 +43,7 @@ export class Cursor {
   }
 
   /**
-   * Goes to the next field.
+   * Advances to the next field.
    * @returns false after the last field
    * @throws {BadRequest} if the bytes are not a message
    */
@@ -48,7 +51,7 @@ export class Cursor {
     if (this.#at >= this.#end) return false
     this.#readTag()
     if (this.wire === END_GROUP)
-      throw malformed(`a group ends at byte ${this.#at} that has no start`)
+      throw malformed(`the group that ends at byte ${this.#at} has no start`)
     if (this.wire === GROUP) this.#skipGroup()
     else this.#skipValue()
     return true
@@ -85,14 +88,16 @@ export class Cursor {
       )
   }
 
-  /** Groups belong to proto2, and are unknown here. */
+  /** Skips a group. Groups belong to proto2, and no message here defines one. */
   #skipGroup(): void {
     const { number } = this
     const open = [number]
     for (let fields = 0; open.length > 0; fields++) {
-      if (fields > MOST_FIELDS_OF_GROUP) throw malformed(`the group ${number} has too many fields`)
+      if (fields > MOST_FIELDS_OF_GROUP)
+        throw malformed(`the group ${number} has more than ${MOST_FIELDS_OF_GROUP} fields`)
       if (this.#at >= this.#end) throw malformed(`the group ${number} has no end`)
-      if (open.length > MOST_NESTED_GROUPS) throw malformed('its groups are nested too deeply')
+      if (open.length > MOST_NESTED_GROUPS)
+        throw malformed(`its groups are nested more than ${MOST_NESTED_GROUPS} levels deep`)
       this.#readTag()
       if (this.wire === GROUP) open.push(this.number)
       else if (this.wire !== END_GROUP) this.#skipValue()
@@ -111,22 +116,24 @@ export class Cursor {
     }
     const value = readVarint(this.bytes, this.#at, this.#end)
     this.#at = varintEnd(this.bytes, this.#at, this.#end)
-    if (highBits !== 0) throw malformed(`the number before byte ${this.#at} is too large`)
+    if (highBits !== 0) throw malformed(`the number before byte ${this.#at} exceeds 32 bits`)
     return value
   }
 }
 
-/** @returns the position after the varint @throws {BadRequest} if it has no end */
+/**
+ * Finds the end of a varint. @returns the position after it @throws {BadRequest} if it has no end
+ */
 export function varintEnd(bytes: Uint8Array, from: number, end: number): number {
   const last = Math.min(end, from + LONGEST_VARINT)
   for (let at = from; at < last; at++) if ((bytes[at] as number) < 0x80) return at + 1
   throw malformed(`the number at byte ${from} has no end`)
 }
 
-/** The high 32 bits of the varint read last; readVarint returns the low ones. */
+/** The high 32 bits of the varint read last; readVarint returns the low 32 bits. */
 export let highBits = 0
 
-/** @returns the low 32 bits, unsigned; {@link highBits} has the others */
+/** Reads a varint. @returns the low 32 bits, unsigned; {@link highBits} is the high 32 bits */
 export function readVarint(bytes: Uint8Array, from: number, end: number): number {
   const behind = varintEnd(bytes, from, end)
   let low = 0
@@ -143,7 +150,7 @@ export function readVarint(bytes: Uint8Array, from: number, end: number): number
   return low >>> 0
 }
 
-/** @returns a bigint if a number would not be exact */
+/** Reads a 64-bit integer. @returns a bigint if a number would not be exact */
 export function readInteger(
   bytes: Uint8Array,
   from: number,

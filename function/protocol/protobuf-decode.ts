@@ -13,26 +13,26 @@ import {
 import { EnumType, type Field, MessageType } from './protobuf-schema.ts'
 
 /** Fields by their names in the .proto file. Absent fields have proto3's default. */
-// biome-ignore lint/suspicious/noExplicitAny: the schema says what the fields are
+// biome-ignore lint/suspicious/noExplicitAny: the schema defines the types of the fields
 export type Message = Record<string, any>
 
 /**
- * Two bytes of a message can become an object of a hundred bytes. Tensor data does not count: it
- * stays bytes until its shape is known.
+ * The most fields of a message. Two bytes of a message can become an object of a hundred bytes.
+ * Tensor data does not count, because it stays bytes until its shape is known.
  */
 const MOST_FIELDS = 64 * 1024
 
-/** @throws {TooLarge} if a message has too many fields to read */
+/** Checks a count of fields. @throws {TooLarge} if a message has too many fields */
 export function checkFieldCount(count: number): void {
   if (count > MOST_FIELDS)
-    throw new TooLarge(`the message has more than ${MOST_FIELDS} fields beside tensor data`)
+    throw new TooLarge(`the message has more than ${MOST_FIELDS} fields outside tensor data`)
 }
 
 /**
- * Reads a message. Bytes are views, and so are messages of lazy types. A map becomes a Map; an
- * integer that a number cannot hold becomes a bigint.
- * @throws {BadRequest} if it is not valid protobuf, or a text is not UTF-8
- * @throws {TooLarge} if it has more than 65,536 fields
+ * Reads a message. Values of type bytes and messages of lazy types are views of the input. A map
+ * becomes a Map. An integer that a number cannot represent exactly becomes a bigint.
+ * @throws {BadRequest} if the message is not valid protobuf, or a text is not UTF-8
+ * @throws {TooLarge} if the message has more than 65,536 fields
  */
 export const decodeMessage = (type: MessageType, bytes: Uint8Array): Message =>
   new Decoder(bytes).message(type, 0, bytes.length)
@@ -123,7 +123,7 @@ class Decoder {
 
   #string(name: string, start: number, end: number): string {
     const text = this.#text.toString('utf8', start, end)
-    // Bytes that are not UTF-8 become U+FFFD.
+    // The decoder replaces bytes that are not UTF-8 by U+FFFD.
     if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(start, end)))
       throw malformed(`${name} is not UTF-8`)
     return text
@@ -132,7 +132,7 @@ class Decoder {
 
 const SIGNED = (end: number) => ({ end, signed: true })
 
-/** Bytes of an element; undefined for a varint. */
+/** The bytes of an element by wire type; undefined for a varint. */
 const SIZES: Readonly<Record<number, number | undefined>> = { [FIXED32]: 4, [FIXED64]: 8 }
 
 function wireOf({ type }: Field): number {

@@ -13,13 +13,13 @@ export class Parts {
   }
 }
 
-/** Longer bytes are not copied. */
+/** Byte arrays longer than this are not copied. */
 const MOST_COPIED = 1024
 
 /**
  * Writes a message. Omits values that equal proto3's default, except in repeated fields and
  * choices.
- * @returns its bytes, in pieces if it contains large ones
+ * @returns the message's bytes, in pieces if it contains large byte arrays
  */
 export function encodeMessage(type: MessageType, message: Message): Parts {
   const writer = new Writer()
@@ -28,8 +28,8 @@ export function encodeMessage(type: MessageType, message: Message): Parts {
 }
 
 /**
- * Writes from the end to the start, so that a message's length is known when it is written before
- * the message.
+ * Writes from the end to the start: the length of a nested message precedes the message, and is
+ * known only after the message has been written.
  */
 class Writer {
   readonly #parts: Uint8Array[] = []
@@ -87,7 +87,7 @@ class Writer {
     this.#tag(field, LENGTH)
   }
 
-  /** @returns the wire type */
+  /** Writes a scalar. @returns its wire type */
   #scalar({ type }: Field, value: unknown): number {
     if (type === 'float' || type === 'double') {
       const size = type === 'float' ? 4 : 8
@@ -162,7 +162,7 @@ class Writer {
   }
 }
 
-/** A negative number is written as 64-bit two's complement. */
+/** Encodes a varint. A negative number becomes 64-bit two's complement. */
 function varintOf(value: number | bigint): number[] {
   const bytes: number[] = []
   if (typeof value === 'number' && value >= 0) {

@@ -1,5 +1,5 @@
 /*
- * Reads .proto files: the part of the language (proto3) that our services need. One text thus
+ * Parses .proto files, in the subset of proto3 that this server's services need. One text thus
  * defines the messages for the code that reads and writes them, for reflection, and for people.
  */
 
@@ -18,7 +18,7 @@ export interface Field {
   readonly name: string
   readonly number: number
   readonly repeated: boolean
-  /** The name of the choice that contains the field. */
+  /** The name of the oneof that contains the field. */
   readonly oneof: string | undefined
   /** A scalar, or the name of the message or enum in the text. */
   readonly typeName: string
@@ -32,9 +32,11 @@ export class MessageType {
   readonly fields: Field[] = []
   readonly byNumber: (Field | undefined)[] = []
   readonly nested: (MessageType | EnumType)[] = []
-  /** Whether it is an entry of a map. */
+  /** Whether the message is an entry of a map. */
   readonly isMapEntry: boolean
-  /** Its bytes are passed on undecoded, for code that reads them more efficiently. */
+  /**
+   * Whether the message's bytes are passed on undecoded, to code that reads them more efficiently.
+   */
   lazy = false
   /** The values of fields that a message omits. */
   readonly defaults: Record<string, unknown> = {}
@@ -74,10 +76,10 @@ export interface Service {
 export interface ProtoFile {
   readonly name: string
   readonly package: string
-  /** Messages and enums that are not nested in others. */
+  /** Messages and enums that are not nested in other messages. */
   readonly types: readonly (MessageType | EnumType)[]
   readonly services: readonly Service[]
-  /** @throws {Error} if the file has no such message */
+  /** Returns a message by name. @throws {Error} if the file does not define it */
   message(name: string): MessageType
 }
 
@@ -97,7 +99,7 @@ const isScalar = (name: string): name is Scalar => Object.hasOwn(SCALARS, name)
 
 const lastOf = (fullName: string) => fullName.slice(fullName.lastIndexOf('.') + 1)
 
-/** @throws {Error} if the text is not in this part of the language */
+/** Parses a .proto file. @throws {Error} if the text is not in the supported subset of proto3 */
 export const parseProto = (name: string, text: string): ProtoFile => new ProtoParser(name, text)
 
 const NOTHING: readonly never[] = Object.freeze([])
@@ -110,7 +112,10 @@ class ProtoParser implements ProtoFile {
   readonly #tokens: readonly string[]
   #at = 0
   readonly #byName = new Map<string, MessageType | EnumType>()
-  /** Fields may name messages that come later. */
+  /**
+   * Functions that find the types of fields. They run last, because a field may name a message that
+   * is defined later.
+   */
   readonly #unresolved: (() => void)[] = []
 
   constructor(name: string, text: string) {
@@ -138,14 +143,14 @@ class ProtoParser implements ProtoFile {
 
   #next(): string {
     const token = this.#tokens[this.#at++]
-    if (token === undefined) throw new Error(`${this.name} ends too early`)
+    if (token === undefined) throw new Error(`${this.name} ends unexpectedly`)
     return token
   }
 
   #expect(...tokens: readonly string[]): void {
     for (const token of tokens) {
       const next = this.#next()
-      if (next !== token) throw new Error(`${this.name}: ${next} is where ${token} should be`)
+      if (next !== token) throw new Error(`${this.name}: expected ${token}, found ${next}`)
     }
   }
 
@@ -158,7 +163,8 @@ class ProtoParser implements ProtoFile {
   #readType(kind: string, scope: string): MessageType | EnumType {
     const fullName = `${scope}.${this.#next()}`
     if (kind === 'enum') return this.#readEnum(fullName)
-    if (kind !== 'message') throw new Error(`${this.name}: ${kind} is not known`)
+    if (kind !== 'message')
+      throw new Error(`${this.name}: expected message, enum or service, found ${kind}`)
     const type = new MessageType(fullName)
     this.#byName.set(fullName, type)
     this.#expect('{')
@@ -235,12 +241,12 @@ class ProtoParser implements ProtoFile {
     })
   }
 
-  /** Searches from the innermost scope outwards. */
+  /** Finds a type by name, from the innermost scope outwards. */
   #resolve(name: string, scope: string): MessageType | EnumType {
     const type = this.#byName.get(`${scope}.${name}`)
     if (type !== undefined) return type
     const end = scope.lastIndexOf('.')
-    if (end === -1) throw new Error(`${this.name}: ${name} is not known`)
+    if (end === -1) throw new Error(`${this.name}: ${name} is not defined`)
     return this.#resolve(name, scope.slice(0, end))
   }
 

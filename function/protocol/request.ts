@@ -9,16 +9,19 @@ export interface RequestedOutput {
   readonly classes?: number
 }
 
-/** An inference request that fits the model: every input present once, checked, in graph order. */
+/**
+ * An inference request that fits the model. It has every input exactly once, checked and in graph
+ * order.
+ */
 export interface InferenceRequest {
-  /** Absent if the caller gave none; the server does not invent one. */
+  /** Absent if the caller sent no id; the server does not generate one. */
   readonly id?: string
   readonly inputs: readonly Tensor[]
-  /** In the order of the answer. */
+  /** The requested outputs, in the order of the response. */
   readonly outputs: readonly RequestedOutput[]
   /**
-   * How long the caller waits for the run to begin (`timeout` of the schedule policy extension).
-   * Absent if the request sets no limit.
+   * The time for which the caller waits until the run begins (`timeout` of the schedule policy
+   * extension). Absent if the request sets no limit.
    */
   readonly timeoutMicroseconds?: number
 }

@@ -32,7 +32,9 @@ export function split(outputs: readonly Tensor[], rows: readonly number[]): Tens
   const total = rows.reduce((sum, count) => sum + count, 0)
   for (const { name, shape } of outputs) {
     if (shape[0] !== total)
-      throw new ModelError(`output "${name}" has shape [${shape}] after a run of ${total} rows`)
+      throw new ModelError(
+        `output "${name}" has shape [${shape}] after a run of ${total} rows; its first dimension must be ${total}`,
+      )
   }
   const widths = outputs.map(({ shape }) => elementCount(shape.slice(1)))
   let row = 0
@@ -43,11 +45,11 @@ export function split(outputs: readonly Tensor[], rows: readonly number[]): Tens
   })
 }
 
-/** Rows from `from` on; numbers are not copied. */
+/** Returns `count` rows from `from` on, without copying numbers. */
 export const takeRows = (tensor: Tensor, from: number, count: number): Tensor =>
   part(tensor, from, count, elementCount(tensor.shape.slice(1)))
 
-/** @param width of a row, in elements */
+/** @param width the width of a row, in elements */
 function part(
   { name, datatype, shape, data }: Tensor,
   from: number,

@@ -1,6 +1,6 @@
 /**
- * The FP32 below a power of two is nearer than the one above. Therefore fewer digits identify these
- * three if they are rounded up, away from the nearest.
+ * The FP32 below a power of two is nearer than the FP32 above it. For these three powers, fewer
+ * digits identify the value if they are rounded up instead of to the nearest decimal.
  */
 const ROUNDED_UP = new Map([
   [2 ** -96, 1.2621775e-29],
@@ -8,7 +8,7 @@ const ROUNDED_UP = new Map([
   [2 ** 90, 1.2379401e27],
 ])
 
-/** An FP32 in the fewest digits that identify it: 5.1, not 5.099999904632568. */
+/** Returns the number with the fewest digits that identify an FP32: 5.1, not 5.099999904632568. */
 export function shortest(value: number): number {
   // toPrecision() loses the sign of −0.
   if (value === 0) return value
@@ -16,7 +16,7 @@ export function shortest(value: number): number {
   if (up !== undefined) return Math.sign(value) * up
   for (let digits = 1; ; digits++) {
     const short = Number(value.toPrecision(digits))
-    // Nine digits identify each FP32. NaN equals nothing.
+    // Nine digits identify every FP32. NaN never equals itself, so it ends the loop only here.
     if (Math.fround(short) === value || digits === 9) return short
   }
 }

@@ -3,14 +3,13 @@ import type { Datatype, TensorData } from './datatypes.ts'
 export type { TensorData } from './datatypes.ts'
 
 /**
- * Bytes of a text besides its characters: a JavaScript string, its array slot, and ONNX Runtime's
- * copy.
+ * The bytes that a text needs in addition to its characters: a JavaScript string, its array slot,
+ * and ONNX Runtime's copy.
  */
 export const TEXT_BYTES = 64
 
 /**
- * One tensor in the protocol's terms. `data` is row-major and holds exactly the elements of
- * `shape`.
+ * One tensor in the protocol's terms. `data` is row-major and has exactly the elements of `shape`.
  */
 export interface Tensor {
   readonly name: string
@@ -26,13 +25,13 @@ export interface TensorMetadata {
   /** −1 is a variable dimension. */
   readonly shape: readonly number[]
   /**
-   * The graph's name of each variable dimension ('' if it has no name): equal names must have equal
-   * sizes.
+   * The graph's name of each variable dimension ('' if it has no name). Dimensions with equal names
+   * must have equal sizes.
    */
   readonly dimensionNames: readonly string[]
-  /** The graph gives no shape, so any rank fits; `shape` is then [-1]. */
+  /** Whether the graph gives no shape, so that any rank fits; `shape` is then [-1]. */
   readonly anyRank: boolean
-  /** The class names that the graph gives an output, in the order of its last dimension. */
+  /** The class names that the graph defines for an output, in the order of its last dimension. */
   readonly labels?: readonly string[]
 }
 
@@ -42,7 +41,7 @@ export interface Signature {
   readonly outputs: readonly TensorMetadata[]
 }
 
-/** The number of elements in `shape`; 1 for a scalar's []. */
+/** Returns the number of elements in `shape`, which is 1 for a scalar's []. */
 export function elementCount(shape: readonly number[]): number {
   let count = 1
   for (const dimension of shape) count *= dimension
@@ -54,6 +53,6 @@ export function isBatched({ inputs }: Signature): boolean {
   return inputs.length > 0 && inputs.every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
 }
 
-/** The tensors' names and shapes, for people. */
+/** Describes the tensors' names and shapes for people. */
 export const shapesOf = (tensors: readonly Tensor[]): string =>
   tensors.map(({ name, shape }) => `${name} [${shape}]`).join(', ')

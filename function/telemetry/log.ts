@@ -3,8 +3,8 @@ import type { Trace } from './trace.ts'
 
 /*
  * Writes one JSON object per line to standard output, as log collectors expect, in pino's format.
- * Pino takes 6 ms of an 80 ms startup (10.4, 25 interleaved starts); its other features are not
- * used.
+ * Pino itself would take 6 ms of an 80 ms startup (version 10.4, 25 interleaved starts), and its
+ * other features are not needed.
  */
 
 const LEVELS = {
@@ -28,7 +28,7 @@ export interface Log extends Readonly<Record<Exclude<LogLevel, 'silent'>, Write>
   isLevelEnabled(level: LogLevel): boolean
 }
 
-/** @param least the lowest level to write */
+/** Creates a log on standard output. @param least the lowest level that is written */
 export function createLog(least: LogLevel): Log {
   const isLevelEnabled = (level: LogLevel) => LEVELS[level] >= LEVELS[least]
   const at = (level: LogLevel): Write =>
@@ -44,22 +44,26 @@ export function createLog(least: LogLevel): Log {
   }
 }
 
-/** The most bytes that wait for standard output's reader; further lines are dropped and counted. */
+/**
+ * The most bytes that may wait for the reader of standard output. Further lines are dropped and
+ * counted.
+ */
 const MAX_WAITING_BYTES = 2 ** 20
 
 let output: NodeJS.WriteStream | undefined
 let dropped = 0
-/** True after a line that was not written, or only in part. */
+/** Whether the last line may not have been written completely. */
 let torn = false
 
 function writeLine(level: number, happened: readonly unknown[]): void {
   if (output === undefined) {
     output = process.stdout
-    // The reader of the log may be gone, or the disk full; the function continues.
+    // The reader of the log may have exited, or the disk may be full. The function continues.
     output.on('error', () => {
       torn = true
     })
-    // As soon as the reader continues: the next line may be hours away.
+    // Report dropped lines as soon as the reader continues, because the next line may be hours
+    // away.
     output.on('drain', tellOfDropped)
   }
   if (output.writableLength > MAX_WAITING_BYTES) {
@@ -74,7 +78,7 @@ function writeLine(level: number, happened: readonly unknown[]): void {
     ...(fields as object | undefined),
     msg: message,
   }
-  // Ends an incomplete line, so that this one is not appended to it.
+  // End an incomplete line, so that this line is not appended to it.
   const start = torn ? '\n' : ''
   torn = false
   output.write(`${start}${JSON.stringify(line, describeErrors)}\n`)
@@ -91,10 +95,13 @@ function tellOfDropped(): void {
 const describeErrors = (_key: string, value: unknown) =>
   value instanceof Error ? describe(value, 0) : value
 
-/** An error can be its own cause. */
+/** The most causes that are logged. An error can be its own cause. */
 const MAX_CAUSES = 5
 
-/** fetch() and node:net give the reason only in the cause, or in the errors of the cause. */
+/**
+ * Converts an error to a plain object. Includes causes, because fetch() and node:net state the
+ * reason only in the cause or in the errors of the cause.
+ */
 function describe(error: Error, depth: number): object {
   const { name, message, stack, cause } = error
   const { code, errors } = error as { code?: unknown; errors?: unknown }
@@ -111,12 +118,15 @@ function describe(error: Error, depth: number): object {
 }
 
 interface Traced {
-  /** W3C Trace Context. */
+  /** The header of W3C Trace Context. */
   readonly traceparent?: string | undefined
   readonly trace?: Trace | undefined
 }
 
-/** Relates a log line to its request. trace_id and span_id are OpenTelemetry's names. */
+/**
+ * Returns the fields that connect a log line with its request. trace_id and span_id are
+ * OpenTelemetry's names.
+ */
 export function traceOf(headers: IncomingHttpHeaders, { traceparent, trace }: Traced) {
   const ids = trace?.ids(traceparent)
   return {

@@ -3,9 +3,10 @@ import { secondsBeforeNode } from './before-node.ts'
 import type { Described, Family, Sample } from './family.ts'
 
 /*
- * Declares every metric. Recording adds to a number: prom-client's inc() and observe() take 1.9 µs
- * of CPU per request (15.1.3, four metrics), of about 35 µs for an inference, and loading it would
- * delay the first answer. It is loaded when Prometheus first scrapes, and writes the text.
+ * Declares and records every metric. Recording only adds to a number: prom-client's inc() and
+ * observe() would take 1.9 µs of CPU per request (version 15.1.3, four metrics), compared with
+ * about 35 µs for an inference, and loading prom-client would delay the first response. It is
+ * loaded at Prometheus' first scrape, to write the text.
  */
 
 const PROTOCOLS = ['http', 'cloudevent', 'grpc'] as const
@@ -27,8 +28,9 @@ const REJECTION_REASONS = [
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /**
- * The kinds of connections and streams that MAX_CONNECTIONS ends: an idle connection, a TLS
- * handshake, a new connection because no other could be dropped, or an HTTP/2 stream.
+ * The kinds of connections and streams that are closed to stay within MAX_CONNECTIONS: an idle
+ * connection, a TLS handshake, a new connection because no other connection could be dropped, or an
+ * HTTP/2 stream.
  */
 const DROP_REASONS = ['idle', 'handshake', 'refused', 'stream'] as const
 export type DropReason = (typeof DROP_REASONS)[number]
@@ -45,18 +47,18 @@ const FAILURE_CAUSES = [
 ] as const
 export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
-/** The phases of startup, in order: each lasts from the end of the one before. */
+/** The phases of startup, in order. Each phase begins at the end of the previous phase. */
 const START_PHASES = ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'] as const
 export type StartPhase = (typeof START_PHASES)[number]
 
 /**
- * Why a Broker gave up an event: a retry would have failed as well, all retries failed, the Broker
- * reports no answer, or the sink could not read the event.
+ * Why a Broker gave up on an event: a retry would have failed as well, all retries failed, the
+ * Broker reported no response, or the sink could not read the event.
  */
 const DEAD_LETTER_REASONS = ['refused', 'exhausted', 'no_answer', 'unreadable'] as const
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
-/** Why requests may share a run, or why each gets its own. */
+/** Why requests may share a run, or why each request gets its own run. */
 const BATCHING_REASONS = [
   'proven',
   'model_json',
@@ -68,33 +70,36 @@ const BATCHING_REASONS = [
 ] as const
 export type BatchingReason = (typeof BATCHING_REASONS)[number]
 
-/** Seconds, from a run without waiting (tens of microseconds) to the default deadline. */
+/**
+ * Upper bounds in seconds, from a run without waiting (tens of microseconds) to the default
+ * deadline.
+ */
 const DURATION_BUCKETS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ]
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 
-/** The author's own code before and after the model. */
+/** The two halves of the author's own code, which run before and after the model. */
 const HALVES = ['preprocess', 'postprocess'] as const
 export type Half = (typeof HALVES)[number]
 
-/** The party whose mistake kept the author's own code from answering. */
+/** The parties whose mistakes can prevent the author's own code from answering. */
 const MISTAKES = ['caller', 'author', 'dependency'] as const
 export type Mistake = (typeof MISTAKES)[number]
 
-/** A metric as Prometheus and docs/metrics.md describe it. */
+/** The declaration of a metric, from which Prometheus' text and docs/metrics.md are generated. */
 export interface Declaration {
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly help: string
-  /** Each label with all of its values, or with a description of their bound. */
+  /** Each label with all its values, or with a description of its values. */
   readonly labels: Readonly<Record<string, readonly string[] | string>>
   /** Upper bounds, ascending. */
   readonly buckets?: readonly number[]
 }
 
 const REQUEST_LABELS = {
-  model: 'the served name',
-  version: 'of the model, or empty',
+  model: 'the served name of the model',
+  version: 'the version of the model, or empty',
   protocol: PROTOCOLS,
   status: STATUSES,
 } as const
@@ -136,7 +141,7 @@ export const METRICS = {
   inference_predictions_total: {
     type: 'counter',
     help: 'Rows by predicted label, for classifiers with labels in model.json.',
-    labels: { label: 'of model.json', version: REQUEST_LABELS.version },
+    labels: { label: 'the labels in model.json', version: REQUEST_LABELS.version },
   },
   inference_worker_deaths_total: {
     type: 'counter',
@@ -156,7 +161,7 @@ export const METRICS = {
   },
   cold_start_seconds: {
     type: 'gauge',
-    help: 'Seconds that each phase of the start took.',
+    help: 'Seconds that each phase of startup took.',
     labels: { phase: START_PHASES },
   },
   inference_batching_info: {
@@ -185,7 +190,7 @@ export const METRICS = {
     labels: {
       revision: 'K_REVISION',
       service: 'K_SERVICE or INFERENCE_SERVICE_NAME',
-      version: 'of the program',
+      version: 'the version of this function',
     },
   },
   function_memory_limit_bytes: {
@@ -204,28 +209,33 @@ export const DEAD_LETTER_METRICS = {
   },
 } as const satisfies Readonly<Record<string, Declaration>>
 
-/** Counts and times requests, and formats the figures for Prometheus. */
+/** Counts requests, measures their durations, and writes the figures for Prometheus. */
 export interface Metrics extends Scraped {
-  /** A request or event arrived. */
+  /** Counts a request or event that arrived. */
   began(): void
-  /** A request or event was answered. @param seconds from its arrival */
+  /** Records that a request or event was answered. @param seconds the time since its arrival */
   answered(protocol: Protocol, status: Status, seconds: number): void
-  /** @param rows of one run */
+  /** Records a run. @param rows the rows of the run */
   ran(rows: number): void
   rejected(reason: RejectionReason): void
-  /** A connection or stream was ended to stay within MAX_CONNECTIONS. */
+  /** Counts a connection or stream that was closed to stay within MAX_CONNECTIONS. */
   dropped(reason: DropReason): void
-  /** An accepted request failed although its caller made no mistake. */
+  /** Counts an accepted request that failed although its caller made no mistake. */
   failed(cause: Exclude<FailureCause, RejectionReason>): void
-  /** A worker thread of the model ended unexpectedly. */
+  /** Counts a worker thread of the model that ended unexpectedly. */
   workerDied(): void
-  /** A call of the author's code spent this time in one of its halves. */
+  /** Records the time that a call spent in one half of the author's code. */
   transformTook(half: Half, seconds: number): void
-  /** A call of the author's code was not answered. */
+  /** Counts a call that the author's code did not answer. */
   transformFailed(by: Mistake): void
-  /** @param label is ignored if the model folder does not name it */
+  /**
+   * Counts rows by predicted label. @param label is ignored if the model folder does not name it
+   */
   predicted(label: string, rows: number): void
-  /** A phase of startup ends. @param at milliseconds since the process began; default: now */
+  /**
+   * Marks the end of a phase of startup. @param at milliseconds since the process began; default:
+   * now
+   */
   mark(phase: StartPhase, at?: number): void
 }
 
@@ -234,7 +244,7 @@ export interface Scraped {
   readonly contentType: string
   /** All metrics, including those of the Node.js process, in Prometheus' text format. */
   text(): Promise<string>
-  /** The same metrics as data. */
+  /** Reads the same metrics as data. */
   read(): Promise<readonly Reading[]>
 }
 
@@ -247,7 +257,7 @@ export interface MetricsSource {
   readonly functionVersion: string
 }
 
-/** Values read at each scrape, so that requests bear no cost for them. */
+/** Values that are read at each scrape, so that requests spend no time on them. */
 export interface Live {
   readonly queuedRows: number
   readonly ready: boolean
@@ -259,15 +269,19 @@ export interface Reading extends Described {
   readonly values: readonly Sample[]
 }
 
-/** @param live called at each scrape */
+/**
+ * Creates the metrics of the function. @param live returns current values, and is called at each
+ * scrape
+ */
 export function createMetrics(source: MetricsSource, live: () => Live): Metrics {
   const version = source.version ?? ''
   const { counter, countingCells, histogram, gauge, scraped } = createFamilies(METRICS)
   const start = new ColdStart()
   let inFlight = 0
 
-  // Every possible series exists from the start, at 0. A series first seen at 1 has no rate, and in
-  // a pod that soon scales to zero most series are seen for the first time.
+  // Every possible series exists from startup on, with the value 0. A series that Prometheus first
+  // sees at 1 has no rate, and in a pod that soon scales to zero, Prometheus sees most series for
+  // the first time.
   const requestLabels = requestLabelsOf(source)
   const requests = counter('inference_requests_total', requestLabels, REQUEST_KEYS)
   const duration = histogram('inference_request_duration_seconds', requestLabels, REQUEST_KEYS)
@@ -324,7 +338,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   }
 }
 
-/** One series per protocol and status. */
+/** The keys of the series of requests, one per protocol and status. */
 const REQUEST_KEYS = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
 
 const requestLabelsOf =
@@ -351,7 +365,10 @@ class ColdStart {
     this.phaseBegan = at
   }
 
-  /** @param seconds of the answer: the phase begins with its request, not with readiness */
+  /**
+   * Marks the first answer. @param seconds the duration of the request; the phase begins with this
+   * request, not with readiness
+   */
   answered(seconds: number): void {
     if (this.seconds.has('first-answer')) return
     this.phaseBegan = Math.max(this.phaseBegan, performance.now() - seconds * 1000)
@@ -359,7 +376,7 @@ class ColdStart {
   }
 
   samples() {
-    // Read at the first scrape, so that it does not delay startup.
+    // Read this value only at the first scrape, so that it does not delay startup.
     this.beforeNode ??= secondsBeforeNode()
     return [...this.seconds].map(([phase, seconds]) => ({
       labels: { phase },
@@ -374,7 +391,7 @@ function memoryLimit(): Sample[] {
   return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
 }
 
-/** Whether a rejection is a failure of the function; others are mistakes of callers. */
+/** Whether a rejection is a failure of the function and not a mistake of the caller. */
 const isFailure = (reason: string): reason is FailureCause =>
   (FAILURE_CAUSES as readonly string[]).includes(reason)
 
@@ -389,7 +406,7 @@ export function createDeadLetterMetrics(): Scraped & {
   }
 }
 
-/** Creates families for declared metrics, each once. */
+/** Creates one family for each declared metric. */
 function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   declared: Declared,
 ) {
@@ -403,7 +420,10 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
     families.push({ name, help, type, samples })
   }
 
-  /** @param keys of series that exist from the start, at 0 @returns adds 1 to a series */
+  /**
+   * Creates a counter. @param keys the series that exist from startup on, at 0 @returns a function
+   * that adds 1 to a series
+   */
   function counter<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
     const cells = countingCells(name, labelsOf, keys)
     return (key = '') => {
@@ -447,7 +467,7 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
 const single = (value: number): Sample[] => [{ labels: {}, value }]
 
 interface HistogramCell {
-  /** Per bucket, not cumulative; the last counts values above all bounds. */
+  /** The count of each bucket, not cumulative. The last bucket counts values above all bounds. */
   readonly counts: number[]
   sum: number
 }
@@ -457,7 +477,7 @@ class HistogramCells {
   private readonly bounds: readonly number[]
   private readonly cells: Map<string, HistogramCell>
 
-  /** @param keys of series that exist from the start, at 0 */
+  /** @param keys the series that exist from startup on, at 0 */
   constructor(bounds: readonly number[], keys: readonly string[]) {
     this.bounds = bounds
     this.cells = new Map(keys.map(key => [key, this.empty()]))
@@ -475,7 +495,7 @@ class HistogramCells {
     cell.sum += value
   }
 
-  /** Cumulative, as in Prometheus: each bucket includes the smaller ones. */
+  /** Returns cumulative samples, as in Prometheus: each bucket includes all smaller buckets. */
   samples(name: string, labelsOf: (key: string) => Sample['labels']): Sample[] {
     return [...this.cells].flatMap(([key, { counts, sum }]) => {
       const labels = labelsOf(key)

@@ -11,11 +11,11 @@ import type { Sample } from './family.ts'
 import type { Reading } from './metrics.ts'
 
 /*
- * The metrics of /metrics as OTLP data points with the same names. On receipt, Prometheus adds
- * `_total`, `_seconds` and `_bytes` only to names that lack them.
+ * Converts the metrics of /metrics to OTLP data points with the same names. When Prometheus
+ * receives them, it adds `_total`, `_seconds` and `_bytes` only to names without these endings.
  */
 
-/** Counters and histograms start at the start of the process. */
+/** Converts one metric. Counters and histograms count from the start of the process. */
 export function toMetricData({ name, help, type, values }: Reading): MetricData {
   const descriptor = { name, description: help, unit: unitOf(name), valueType: ValueType.DOUBLE }
   const times = { startTime: hrTime(0), endTime: hrTime() }
@@ -33,15 +33,16 @@ export function toMetricData({ name, help, type, values }: Reading): MetricData 
   return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints }
 }
 
-/** The unit in UCUM, as OTLP requires. */
+/** Returns a metric's unit in UCUM, as OTLP requires. */
 function unitOf(name: string): string {
   if (/_seconds(?:_total)?$/.test(name)) return 's'
   return /_bytes(?:_total)?$/.test(name) ? 'By' : ''
 }
 
 /**
- * @param samples of a Prometheus histogram in its order: cumulative buckets, then the sum, then the
- * count
+ * Converts a Prometheus histogram to OTLP histograms.
+ * @param samples the histogram's samples in Prometheus' order: cumulative buckets, then the sum,
+ * then the count
  */
 function toHistograms(
   samples: readonly Sample[],

@@ -3,18 +3,24 @@ import type { Family } from './family.ts'
 
 export type Prometheus = Registry
 
-/** Gauges named like counters, which promtool's lint rejects. They are sums of other series. */
+/**
+ * Gauges that are named like counters, which promtool's lint rejects. Other series contain the same
+ * figures.
+ */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
   'nodejs_active_resources_total',
 ]
 
-/** The families, and the metrics of the Node.js process that prom-client collects from now on. */
+/**
+ * Creates a registry of the families and of the Node.js process's metrics, which prom-client
+ * collects from now on.
+ */
 export function createPrometheus(families: readonly Family[]): Prometheus {
   const registry = new Registry()
   for (const { samples, ...family } of families) {
-    // A registry uses nothing else of a metric.
+    // A registry uses only these properties of a metric.
     const metric = {
       ...family,
       get: async () => ({ ...family, values: samples(), aggregator: 'sum' }),

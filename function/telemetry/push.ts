@@ -21,16 +21,17 @@ import { SpanRecorder } from './spans.ts'
 import type { Traces } from './trace.ts'
 
 /*
- * Pushes spans and metrics by OTLP with OpenTelemetry's own exporters. They are loaded after
- * startup, and only if an endpoint is set. Our own code could save 8 ms once and 3 MiB
- * (docs/metrics.md), but would need retries, TLS, compression and the variables that platforms set.
+ * Pushes spans and metrics by OTLP with OpenTelemetry's own exporters. The exporters are loaded
+ * after startup, and only if an endpoint is set. Our own code could save 8 ms once and 3 MiB
+ * (docs/metrics.md), but would have to support retries, TLS, compression and the variables that
+ * platforms set.
  */
 
 /** Pushes until the process ends. */
 export interface Push {
   /** Sends everything recorded so far. */
   flush(): Promise<void>
-  /** Sends everything recorded so far, and stops. */
+  /** Sends everything recorded so far, and stops pushing. */
   end(): Promise<void>
 }
 
@@ -53,14 +54,14 @@ interface Identity {
 
 type Warn = (...what: unknown[]) => void
 
-/** @param version of this function */
+/** Starts to push spans and metrics. @param version the version of this function */
 export function createPush(
   { metrics, traces, log }: Pushed,
   config: Config,
   push: PushConfig,
   version: string,
 ): Push {
-  // Problems with the collector go to the log; requests are not affected.
+  // Problems with the collector are logged and do not affect requests.
   const warn = atMostOnceAMinute(log)
   sendSdkWarningsTo(warn)
   const scope = { name: 'onnx-function', version }
@@ -84,7 +85,8 @@ export function createPush(
     flush: () => all(part => part.forceFlush()),
     end: () => all(part => part.shutdown()),
   }
-  // A counter first seen at 7 shows no increase: the first push reports all counters near 0.
+  // Push once at startup, while all counters are near 0: a counter that the collector first sees at
+  // 7 shows no increase.
   void pushed.flush()
   return pushed
 }
@@ -115,7 +117,7 @@ const resourceOf = ({ service, revision, inCluster }: Config, version: string): 
         // A pod's host name is unique; Prometheus distinguishes processes by this attribute.
         'service.instance.id': inCluster ? hostname() : crypto.randomUUID(),
         ...(inCluster && { 'k8s.pod.name': hostname() }),
-        // The same names as in Knative's own metrics.
+        // Knative's own metrics use the same names.
         ...(revision && { 'kn.revision.name': revision }),
         ...(revision && service && { 'kn.service.name': service }),
       }),
@@ -139,7 +141,10 @@ function warnInsteadOfThrowing(act: () => void, warn: Warn): void {
   }
 }
 
-/** Otherwise an unreachable collector would fill the log. */
+/**
+ * Creates a function that logs at most one warning per minute. Otherwise, an unreachable collector
+ * would fill the log.
+ */
 function atMostOnceAMinute(log: Log): Warn {
   let until = 0
   return (...what) => {
@@ -148,6 +153,6 @@ function atMostOnceAMinute(log: Log): Warn {
     const words = what
       .map(part => (part instanceof Error ? part.message : part))
       .filter(part => typeof part === 'string')
-    log.warn(`spans or metrics may not have been pushed: ${words.join(': ')}`)
+    log.warn(`some spans or metrics may not have been pushed: ${words.join(': ')}`)
   }
 }

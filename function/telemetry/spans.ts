@@ -29,11 +29,12 @@ import type { SamplerName } from '../config/variables.ts'
 import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } from './trace.ts'
 
 /*
- * Spans by OpenTelemetry's semantic conventions for HTTP and gRPC servers, messaging and
- * CloudEvents: one for the request, one for each event in it, and one for each part of the work.
+ * Creates spans that follow OpenTelemetry's semantic conventions for HTTP and gRPC servers,
+ * messaging and CloudEvents: one span for the request, one for each event in the request, and one
+ * for each part of the work.
  *
- * They are created when the request has ended, and only if it is sampled: no span exists while it
- * runs, and the SDK is not loaded before startup is complete.
+ * Spans are created after the request has ended, and only if the request is sampled. No span exists
+ * while the request runs, and the SDK is not loaded before startup is complete.
  */
 
 export interface SpanOptions {
@@ -81,7 +82,10 @@ export class SpanRecorder {
     for (const event of trace.events) this.recordEvent(event, within, ended)
   }
 
-  /** Without name and attributes: samplers ignore them, and most requests may not be sampled. */
+  /**
+   * Starts the request's span without name and attributes: samplers ignore them, and most requests
+   * may not be sampled.
+   */
   private startServer({ trace, request, ids, parent }: Finished): Span {
     const { traceparent, tracestate } = request.headers
     const state = traceparent === undefined ? trace.events[0]?.attributes.tracestate : tracestate
@@ -122,12 +126,12 @@ export class SpanRecorder {
   }
 }
 
-/** Random ids, except for a span whose ids are already in the log. */
+/** Generates random ids, except for a span whose ids may already be in the log. */
 class KnownIds implements IdGenerator {
   private readonly random = new RandomIdGenerator()
   private known: SpanIds | undefined
 
-  /** @param start starts the span with these ids */
+  /** Uses known ids for one span. @param start starts the span */
   use<Started>(ids: SpanIds, start: () => Started): Started {
     this.known = ids
     try {
@@ -146,7 +150,10 @@ class KnownIds implements IdGenerator {
   }
 }
 
-/** Selected by OTEL_TRACES_SAMPLER, which version 3 of the SDK no longer reads. */
+/**
+ * The samplers that OTEL_TRACES_SAMPLER can select. Version 3 of the SDK no longer reads this
+ * variable.
+ */
 const SAMPLERS: Readonly<Record<SamplerName, (share: number) => Sampler>> = {
   always_on: () => new AlwaysOnSampler(),
   always_off: () => new AlwaysOffSampler(),
@@ -163,11 +170,11 @@ function remote(span: RemoteSpan | undefined, tracestate: unknown): SpanContext 
   return { ...span, isRemote: true, ...(traceState && { traceState }) }
 }
 
-/** Links to the event's origin, which may differ from the sender of the request. */
+/** Returns links to the event's origin, which may differ from the sender of the request. */
 const linksTo = (context: SpanContext | undefined): Link[] =>
   context === undefined ? [] : [{ context }]
 
-/** The path with placeholders for models and versions; undefined for an unknown path. */
+/** Returns the path with placeholders for models and versions; undefined for an unknown path. */
 function routeOf({ request: { url = '/' }, status }: Finished): string | undefined {
   if (status === undefined || status === 404 || status === 405) return undefined
   return pathOf(url)
@@ -177,7 +184,7 @@ function routeOf({ request: { url = '/' }, status }: Finished): string | undefin
 
 const pathOf = (url: string) => url.split('?', 1)[0] as string
 
-/** OpenTelemetry's conventions for gRPC. */
+/** Returns the attributes of OpenTelemetry's conventions for gRPC. */
 function rpcAttributes(
   { rpc = '', headers }: TracedRequest,
   status: number | undefined,
@@ -192,7 +199,10 @@ function rpcAttributes(
   }
 }
 
-/** UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: server failures. */
+/**
+ * The statuses of server failures: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE
+ * and DATA_LOSS; undefined if the client hung up.
+ */
 const RPC_FAILURES = new Set<number | undefined>([undefined, 2, 4, 12, 13, 14, 15])
 
 const rpcStatus = (status: number | undefined): SpanStatus => ({
@@ -218,10 +228,10 @@ function httpAttributes(
   }
 }
 
-/** Not URL.parse, which takes milliseconds for a long non-ASCII host. */
+/** Matches a Host header. URL.parse would take milliseconds for a long non-ASCII host. */
 const HOST = /^(?<address>\[[^\]]*\]|[^:]+)(?::(?<port>\d{1,5}))?$/
 
-/** A caller's mistake does not make the server's span a failure. */
+/** Whether a status means a failure of the server. A caller's mistake is not such a failure. */
 const isFailure = (status: number | undefined) => status === undefined || status >= 500
 
 const serverStatus = (status: number | undefined): SpanStatus => ({

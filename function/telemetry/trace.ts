@@ -1,16 +1,16 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /*
- * Records how the time of a request is spent. Each part leaves a few numbers, from which spans.ts
- * creates spans afterwards. Not used without an OTLP endpoint.
+ * Records how the time of a request is spent. Each part of the work is recorded as a few numbers,
+ * from which spans.ts later creates spans. This code is used only if an OTLP endpoint is set.
  */
 
-/** The parts of answering a request, in order. */
+/** The parts of the work on a request, in order. */
 export type Part = 'load' | 'decode' | 'preprocess' | 'queue' | 'run' | 'postprocess' | 'encode'
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>
 
-/** A part of answering. It lasts until the next part begins, or until the answer. */
+/** A part of answering a request. It lasts until the next part begins, or until the response. */
 export interface TimedPart {
   readonly name: Part
   readonly began: number
@@ -18,17 +18,19 @@ export interface TimedPart {
 }
 
 /**
- * The most events of one batch that get their own spans. OpenTelemetry's queue drops spans above
- * 2,048 at once, and an event has four.
+ * The most events of one batch that get their own spans. OpenTelemetry's queue drops spans if more
+ * than 2,048 arrive at once, and an event has four spans.
  */
 const MOST_EVENTS = 512
 
-/** The progress of a request, or of one event in it. Times are on performance.now()'s clock. */
+/**
+ * The progress of a request, or of one event in a request. Times are on performance.now()'s clock.
+ */
 export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
   readonly events: EventTrace[] = []
-  /** The time of the answer or of the failure. */
+  /** The time of the response or of the failure. */
   ended: number | undefined
   /** The reason why the last part failed. */
   error: unknown
@@ -38,7 +40,7 @@ export class Trace {
     this.began = began
   }
 
-  /** Begins the next part and ends the one before. */
+  /** Begins the next part and ends the previous part. */
   enter(name: Part, attributes?: Attributes, at = performance.now()): void {
     this.parts.push({ name, began: at, attributes })
   }
@@ -49,8 +51,10 @@ export class Trace {
   }
 
   /**
-   * @param attributes of an event in the request
-   * @returns the trace of that event; undefined if the request already has {@link MOST_EVENTS}
+   * Begins the trace of an event.
+   * @param attributes the event's attributes
+   * @returns the trace of the event; undefined if the request already has {@link MOST_EVENTS}
+   * events
    */
   event(attributes: Attributes): Trace | undefined {
     if (this.events.length === MOST_EVENTS) return undefined
@@ -59,7 +63,10 @@ export class Trace {
     return trace
   }
 
-  /** The ids of its span, also for log lines. @param traceparent of its parent */
+  /**
+   * Returns the ids of this trace's span, also for log lines. @param traceparent the parent of the
+   * span
+   */
   ids(traceparent: string | undefined): SpanIds {
     this.own ??= {
       traceId: parseTraceparent(traceparent)?.traceId ?? randomHex(16),
@@ -77,7 +84,7 @@ export class EventTrace extends Trace {
     this.attributes = attributes
   }
 
-  /** The span of the event's producer. */
+  /** Returns the span of the event's producer. */
   origin(): RemoteSpan | undefined {
     return parseTraceparent(this.attributes.traceparent?.toString())
   }
@@ -107,7 +114,7 @@ export interface TracedRequest {
 export interface Finished {
   readonly trace: Trace
   readonly request: TracedRequest
-  /** The HTTP or gRPC status. Undefined if the client hung up before the answer. */
+  /** The HTTP or gRPC status. Undefined if the client hung up before the response. */
   readonly status: number | undefined
   readonly ids: SpanIds
   readonly parent: RemoteSpan | undefined
@@ -115,20 +122,26 @@ export interface Finished {
 }
 
 export interface Traces {
-  /** @returns undefined for requests that do not run the model: most spans would describe probes */
+  /**
+   * Begins the trace of a request. @returns undefined for requests that do not run the model,
+   * because most spans would otherwise describe probes
+   */
   begin(method: string | undefined, arrived: number): Trace | undefined
-  /** @param traceparent of the trace that the request continues (W3C Trace Context) */
+  /**
+   * Finishes the trace of a request. @param traceparent the trace that the request continues (W3C
+   * Trace Context)
+   */
   finish(
     trace: Trace,
     request: TracedRequest,
     status: number | undefined,
     traceparent: string | undefined,
   ): void
-  /** Passes on every finished request, beginning with those kept so far. */
+  /** Passes every finished request to a receiver, beginning with the requests kept so far. */
   sendTo(receiver: (finished: Finished) => void): void
 }
 
-/** Limits the requests that are kept until there is a receiver. */
+/** The most requests that are kept until a receiver is set. */
 const MOST_KEPT = 1_000
 
 export function createTraces(): Traces {
@@ -156,7 +169,7 @@ export function createTraces(): Traces {
   }
 }
 
-/** @returns undefined for an invalid traceparent (W3C Trace Context, section 3.2.2) */
+/** Parses a traceparent. @returns undefined if it is invalid (W3C Trace Context, section 3.2.2) */
 function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefined {
   const [, version, traceId, spanId, flags, more] = TRACEPARENT.exec(traceparent ?? '') ?? []
   if (traceId === undefined || spanId === undefined || (version === '00' && more !== ''))
@@ -167,7 +180,10 @@ function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefin
 const TRACEPARENT =
   /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})($|-.*$)/
 
-/** Like OpenTelemetry's SDK: node:crypto takes 4 µs, of about 35 µs for a request. */
+/**
+ * Generates random hexadecimal digits, like OpenTelemetry's SDK. node:crypto would take 4 µs,
+ * compared with about 35 µs for a request.
+ */
 function randomHex(bytes: number): string {
   for (let i = 0; i < bytes; i += 4) RANDOM.writeUInt32BE(Math.floor(Math.random() * 2 ** 32), i)
   return RANDOM.toString('hex', 0, bytes)

@@ -13,27 +13,31 @@ export interface Call {
   /** The attributes of the event. */
   readonly event?: EventAttributes
   /**
-   * The end of the JSON in a V2 request with binary tensor data after it; for a transform without
-   * preprocess.
+   * The length of the JSON in a V2 request whose JSON is followed by binary tensor data. Used by a
+   * transform without preprocess.
    */
   readonly jsonLength?: number | undefined
 }
 
 /**
- * Bytes as they arrived; or JSON that was parsed as part of an event, with its size in bytes; or
- * large JSON as text, whatever the content type says.
+ * The data as received bytes, as JSON that was parsed as part of an event, with its size in bytes,
+ * or as the bytes of large JSON. `isJson` means that the bytes are JSON, whatever the content type
+ * is.
  */
 export type CallData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
   | { readonly value: unknown; readonly jsonBytes?: number | undefined }
 
-/** The answer to a call. */
+/** The result of a call. */
 export interface Reply {
-  /** Undefined: no reply event, and over HTTP no content. */
+  /** Undefined means that there is no reply event and, over HTTP, no content. */
   readonly content: Content | undefined
   /** The author's settings for the reply event. */
   readonly event?: { readonly type?: string; readonly attributes: Record<string, string> }
 }
 
-/** JSON, perhaps followed by binary tensor data if the author wrote no postprocess; or a body. */
+/**
+ * The content of a reply: a body, or JSON. The JSON may be followed by binary tensor data if the
+ * transform has no postprocess.
+ */
 export type Content = EncodedResponse | BodyAnswer

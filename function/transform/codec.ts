@@ -21,22 +21,22 @@ import { contentOf, eventOf } from './reply.ts'
 import type { RunningCall } from './running.ts'
 import { tensorsOf } from './tensors.ts'
 
-/** The thread that runs the author's code. */
+/** The environment of a thread that runs the author's code. */
 export interface Host {
   readonly loaded: LoadedTransform
   readonly model: ServedModel
   readonly limits: ResponseLimits
   readonly log: Log
-  /** Does the author's synchronous work, whose duration the main thread monitors. */
+  /** Runs the author's synchronous code, whose duration the main thread monitors. */
   run<Result>(caller: Caller, work: () => Result): Result
-  /** Receives the time that a half of a call took, waiting included. */
+  /** Records the time that one half of a call took, including waiting. */
   took(half: Half, seconds: number): void
 }
 
 /**
- * The author's code at the two ends of the pipeline: preprocess makes the request from the data,
- * postprocess makes the answer from the outputs. Without one of the two, that end works as without
- * a transform.
+ * Runs the author's code at both ends of the pipeline: preprocess creates the model's inputs from
+ * the data, and postprocess creates the response from the outputs. If one of the two functions is
+ * missing, that end works as without a transform.
  */
 export class TransformCodec implements Codec<Reply> {
   readonly #call: Call
@@ -83,7 +83,10 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /** @throws {TransformFailed} if an instance does not have one row: preprocess made the rows */
+  /**
+   * @throws {TransformFailed} if an instance does not have one row, because preprocess created the
+   * rows
+   */
   *#writing(steps: Iterable<void> = []): Generator<void, void> {
     try {
       yield* steps
@@ -92,20 +95,26 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /** preprocess made the rows, so an error in their outputs is not the caller's mistake. */
+  /**
+   * Converts an error in writing the outputs. preprocess created the rows, so the error is not the
+   * caller's mistake.
+   */
   #notTensors(error: unknown): unknown {
     const isOther = inferenceCodeOf(error) !== undefined && !(error instanceof BadRequest)
     return isOther ? error : this.#failed('preprocess', new Error((error as Error).message))
   }
 
-  /** Counts as the author's work, too: a pattern may take forever. */
+  /**
+   * Checks the data against the author's schema. The check counts as the author's work, because a
+   * pattern may run forever.
+   */
   #check(data: unknown): void {
     const { checkInput } = this.#host.loaded
     if (checkInput === undefined) return
     this.#host.run(this.#caller, () => checkInput(data, this.#call.contentType))
   }
 
-  /** Reads tensors as without a transform. */
+  /** Reads tensors as if there were no transform. */
   #decodeTensors(signature: Signature): InferenceRequest {
     const { json, codec } = tensorsCodec(this.#call)
     this.#data = json
@@ -136,7 +145,7 @@ export class TransformCodec implements Codec<Reply> {
     )
   }
 
-  /** @throws {TransformFailed} if the outputs alone cannot form an answer */
+  /** @throws {TransformFailed} if the outputs cannot be written as a response */
   #finishTensors(encoder: Encoder<EncodedResponse>, head: ResponseHead): Reply {
     try {
       const response = encoder.finish(head) as EncodedResponse
@@ -151,7 +160,7 @@ export class TransformCodec implements Codec<Reply> {
     return event === undefined ? { content } : { content, event }
   }
 
-  /** @param use converts the value that the author's code returned */
+  /** Calls one half of the author's code. @param use converts the value that the code returned */
   #callAuthor<Used>(
     half: Half,
     work: () => unknown,
@@ -185,7 +194,10 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /** Converts a half's error to one of the table; logs it unless it is the caller's mistake. */
+  /**
+   * Converts an error of preprocess or postprocess to an error of the error table. Logs it unless
+   * it is the caller's mistake.
+   */
   #failed(half: Half, thrown: unknown): Error {
     if (isA(thrown, TooLarge)) return thrown
     const error = transformError(thrown)
@@ -198,13 +210,13 @@ export class TransformCodec implements Codec<Reply> {
       logThrown(log, 'warn', {
         thrown,
         fields,
-        text: `${half} says that it is unavailable: ${text}`,
+        text: `${half} reported that a dependency is unavailable: ${text}`,
       })
     return error
   }
 }
 
-/** Copies the tensor: `data.buffer` of a shared run would expose other callers' rows. */
+/** Copies the tensor, because `data.buffer` of a shared run would expose other callers' rows. */
 function ownTensor(tensor: Tensor): Tensor {
   const { data } = tensor
   if (!ArrayBuffer.isView(data) || data.byteLength === data.buffer.byteLength) return tensor
@@ -218,7 +230,7 @@ const codeOf = (error: object) => (error as { readonly code?: unknown }).code
 
 const NO_REQUEST = new ParsedCodec({ value: undefined, exact: () => undefined }, 'json')
 
-/** The JSON of a request that consists of tensors, and its codec. */
+/** Returns the JSON of a request that consists of tensors, and its codec. */
 function tensorsCodec({ kind, data, jsonLength }: Call): {
   readonly json: unknown
   readonly codec: Codec<unknown>
@@ -245,14 +257,17 @@ function tensorsCodec({ kind, data, jsonLength }: Call): {
 
 const asParsed = (value: unknown) => ({ value, exact: () => value })
 
-/** Built once: requests for the same outputs may share a run. */
+/**
+ * Lists of all outputs. Each list is built once, because only requests with the same list may share
+ * a run.
+ */
 const ALL = new WeakMap<Signature, readonly RequestedOutput[]>()
 const ALL_IN_JSON = new WeakMap<Signature, readonly RequestedOutput[]>()
 
-/** All outputs as tensors, without JSON. */
+/** Requests all outputs as tensors, without JSON. */
 const allOutputs = (signature: Signature) => outputsOf(signature, true, ALL)
 
-/** @throws {Error} if JSON cannot represent an output */
+/** Requests all outputs as JSON. @throws {Error} if JSON cannot represent an output */
 function inJson(signature: Signature): readonly RequestedOutput[] {
   const odd = signature.outputs.find(({ datatype }) => !hasJson(datatype))
   if (odd !== undefined)

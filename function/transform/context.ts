@@ -33,7 +33,7 @@ export class CallContext implements Context {
     return this.#headers as Context['headers']
   }
 
-  /** Created when it is first read, like the signal: most calls use neither. */
+  /** Creates the log when it is read, because most calls do not use it. */
   get log(): TransformLog {
     return this.#makeLog()
   }
@@ -43,7 +43,10 @@ export class CallContext implements Context {
   }
 }
 
-/** @param fields of each line, such as the ids of a trace; called when a line is written */
+/**
+ * Creates the log of the author's code. @param fields returns the fields of each line, such as the
+ * ids of a trace; called when a line is written
+ */
 export function authorsLog(log: Log, fields: () => object): TransformLog {
   const at = (level: Level) => (message: string, more?: object) =>
     write(log, level, { ...more, ...fields() }, oneLine(message))
@@ -59,11 +62,14 @@ interface Thrown {
   readonly text: string
 }
 
-/** Logs a value that the author's code threw; an error with its cause and stack. */
+/** Logs a value that the author's code threw. An error is logged with its cause and stack. */
 export const logThrown = (log: Log, level: Level, { thrown, fields, text }: Thrown): void =>
   write(log, level, { ...(isA(thrown, Error) && { err: thrown }), ...fields }, text)
 
-/** A value that cannot be logged, such as one that contains itself, must not fail the call. */
+/**
+ * Writes a log line. A value that cannot be logged, such as an object that contains itself, must
+ * not fail the call.
+ */
 function write(log: Log, level: Level, fields: object, text: string): void {
   try {
     log[level](fields, text)
@@ -72,11 +78,11 @@ function write(log: Log, level: Level, fields: object, text: string): void {
   }
 }
 
-/** Limits how much of a text of megabytes is read. */
+/** The most characters that are read of a text, which may be megabytes long. */
 const MOST_READ = 5_000
 const MOST_SHOWN = 500
 
-/** A value that the author's code threw or wrote, as one line. */
+/** Converts a value that the author's code threw or wrote to one line. */
 export function oneLine(value: unknown): string {
   try {
     const text = value instanceof Error ? value.message : value

@@ -1,13 +1,13 @@
 import type { Datatype } from '../protocol/datatypes.ts'
 import type { JsonSchema } from './json-schema.ts'
 
-/** A tensor of the model, for the compiler: `shape` has `number` for a variable dimension. */
+/** The type of a tensor of the model. A variable dimension in `shape` is `number`. */
 export interface TensorType {
   readonly datatype: Datatype
   readonly shape: readonly number[]
 }
 
-/** A model's tensors, for the compiler. `onnx-function types` generates it from the ONNX file. */
+/** The types of a model's tensors, which `onnx-function types` generates from the ONNX file. */
 export interface ModelTypes {
   readonly inputs: Readonly<Record<string, TensorType>>
   readonly outputs: Readonly<Record<string, TensorType>>
@@ -19,7 +19,7 @@ interface Elements {
   readonly UINT8: number
   readonly UINT16: number
   readonly UINT32: number
-  /** A number must be a safe integer. */
+  /** A bigint, or a number that is a safe integer. */
   readonly UINT64: bigint | number
   readonly INT8: number
   readonly INT16: number
@@ -31,9 +31,9 @@ interface Elements {
   readonly BYTES: string
 }
 
-/** The data of a tensor, row-major. */
+/** The data of a tensor, in row-major order. */
 interface Data {
-  /** 0 or 1. */
+  /** Each element is 0 or 1. */
   readonly BOOL: Uint8Array
   readonly UINT8: Uint8Array
   readonly UINT16: Uint16Array
@@ -43,7 +43,7 @@ interface Data {
   readonly INT16: Int16Array
   readonly INT32: Int32Array
   readonly INT64: BigInt64Array
-  /** Bit patterns. */
+  /** Each element is the bit pattern of a number. */
   readonly FP16: Uint16Array
   readonly FP32: Float32Array
   readonly FP64: Float64Array
@@ -60,7 +60,7 @@ type Tuple<
 
 /**
  * Nested arrays, one level per dimension. A fixed dimension up to 16 is a tuple, so that the
- * compiler counts its elements; the server counts those of all others.
+ * compiler checks the number of its elements; the server checks the number in all other dimensions.
  */
 export type Nested<Element, Shape extends readonly number[]> = number extends Shape['length']
   ? NestedAny<Element>
@@ -74,9 +74,9 @@ export type Nested<Element, Shape extends readonly number[]> = number extends Sh
 type NestedAny<Element> = Element | readonly NestedAny<Element>[]
 
 /**
- * A tensor that the author makes: nested arrays, from which the server reads the shape, or a shape
- * with flat data. A typed array of the datatype is copied at once if it has at most 1 MiB. A larger
- * one is used without a copy, and must not be changed afterwards.
+ * A tensor that the author creates: nested arrays, from which the server derives the shape, or a
+ * shape with flat data. A typed array of the datatype is copied at once if it has at most 1 MiB. A
+ * larger typed array is used without a copy, and must not be changed afterwards.
  */
 export type InputTensor<Type extends TensorType> =
   | Nested<Elements[Type['datatype']], Type['shape']>
@@ -123,7 +123,10 @@ export interface ServedModel {
 
 type Write = (message: string, fields?: Readonly<Record<string, unknown>>) => void
 
-/** Writes to the server's log: only what the author passes, never request data. */
+/**
+ * Writes to the server's log. The log contains only the values that the author passes, never
+ * request data.
+ */
 export interface TransformLog {
   readonly info: Write
   readonly warn: Write
@@ -147,7 +150,7 @@ export interface EventAttributes {
 export interface EventReply {
   /** Default: the request's type, with `.request` replaced by `.response`. */
   type?: string
-  /** Further attributes; the server sets specversion, id and source. */
+  /** Further attributes of the reply. The server sets specversion, id and source. */
   readonly attributes: Record<string, string>
 }
 
@@ -163,17 +166,19 @@ export interface Context extends SetupContext {
   readonly signal: AbortSignal
   /** Headers of the HTTP request; names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>
-  /** Content type of the data: the HTTP request's, or the event's datacontenttype. */
+  /**
+   * Content type of the data: the Content-Type of the HTTP request, or the event's datacontenttype.
+   */
   readonly contentType?: string | undefined
-  /** Only for an event. */
+  /** The attributes of the event; undefined for other requests. */
   readonly event?: EventAttributes | undefined
-  /** Only for an event. */
+  /** The settings of the reply event; undefined for other requests. */
   readonly reply?: EventReply | undefined
   /** An object, empty at first, in which preprocess can pass values to postprocess. */
   readonly state: Record<string, unknown>
 }
 
-/** An answer that is not JSON. */
+/** A response that is not JSON. */
 export interface BodyAnswer {
   readonly body: string | Uint8Array
   readonly contentType: string
@@ -184,22 +189,25 @@ export interface BodyAnswer {
  * async.
  */
 export interface Transform<Model extends ModelTypes = ModelTypes, Data = unknown> {
-  /** Schema of callers' data: checked before preprocess; shown in OpenAPI and on the page. */
+  /**
+   * Schema of callers' data. The data is checked before preprocess; the schema is shown in OpenAPI
+   * and on the page.
+   */
   readonly input?: JsonSchema
-  /** Schema of the answer: shown in OpenAPI and on the page. */
+  /** Schema of the response, which is shown in OpenAPI and on the page. */
   readonly output?: JsonSchema
-  /** Called once per thread, before the thread takes work. If it throws, startup fails. */
+  /** Called once per thread, before the thread handles calls. If setup throws, startup fails. */
   readonly setup?: (context: SetupContext) => void | Promise<void>
   /** Called once per thread, before the thread ends. */
   readonly close?: () => void | Promise<void>
   /**
-   * Makes the model's inputs.
-   * @param data parsed JSON, text as a string, anything else as bytes (Uint8Array)
+   * Creates the model's inputs.
+   * @param data parsed JSON, text as a string, or any other data as bytes (Uint8Array)
    */
   readonly preprocess?: (data: Data, context: Context) => Inputs<Model> | Promise<Inputs<Model>>
   /**
-   * Makes the answer: a JSON value, a {@link BodyAnswer}, or undefined for no reply (HTTP 204).
-   * @param outputs exactly the rows that preprocess returned
+   * Creates the response: a JSON value, a {@link BodyAnswer}, or undefined for no reply (HTTP 204).
+   * @param outputs the outputs of exactly the rows that preprocess returned
    */
   readonly postprocess?: (outputs: Outputs<Model>, data: Data, context: Context) => unknown
 }

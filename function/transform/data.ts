@@ -4,9 +4,9 @@ import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import type { Call } from './call.ts'
 
 /**
- * The data of a call as the author's code receives it: parsed JSON, text as a string, anything else
- * as bytes. JSON integers beyond 2^53 are rounded, as JSON.parse does: code that adds numbers would
- * fail on a bigint that only some callers send.
+ * Returns the data of a call as the author's code receives it: parsed JSON, text as a string, or
+ * any other data as bytes. JSON integers beyond 2^53 are rounded, as by JSON.parse: code that adds
+ * numbers would fail on a bigint that only some callers send.
  * @throws {BadRequest} if the data does not match its media type
  */
 export function readData({ data, contentType }: Call): unknown {
@@ -15,15 +15,17 @@ export function readData({ data, contentType }: Call): unknown {
   if (isJsonText === true) return parseJson(bytes, 'the data').value
   const { type, charset } = mediaTypeOf(contentType)
   if (isJson(type)) {
-    if (charset !== 'utf-8') throw new BadRequest(`JSON is in UTF-8, not in ${show(charset)}`)
+    if (charset !== 'utf-8')
+      throw new BadRequest(`the charset of the JSON is ${show(charset)}; JSON must be in UTF-8`)
     return parseJson(bytes, 'the data').value
   }
   return type.startsWith('text/') ? readText(bytes, charset) : ownBytes(bytes)
 }
 
 /**
- * Bytes as the author's code receives them: a plain Uint8Array with its own memory, whatever its
- * size. In Node's shared pool, `new Float32Array(bytes.buffer)` would hold other callers' data.
+ * Returns bytes as the author's code receives them: a plain Uint8Array with its own memory,
+ * whatever its size. In Node's shared pool, `new Float32Array(bytes.buffer)` would expose other
+ * callers' data.
  */
 export function ownBytes(bytes: Uint8Array): Uint8Array {
   const { buffer, byteLength } = bytes

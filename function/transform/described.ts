@@ -2,18 +2,18 @@ import type { Transform } from './contract.ts'
 import type { JsonSchema } from './json-schema.ts'
 
 /**
- * The parts of a transform that documents, pages and check-model show. Plain data, so it can cross
- * threads.
+ * The parts of a transform that documents, pages and check-model show. They are plain data, so that
+ * they can be sent between threads.
  */
 export interface DescribedTransform {
   readonly input?: JsonSchema
   readonly output?: JsonSchema
-  /** Whether each half exists. */
+  /** Whether preprocess exists. */
   readonly preprocess: boolean
   readonly postprocess: boolean
 }
 
-/** @throws {Error} of one line if a schema is not plain JSON */
+/** Describes a transform. @throws {Error} of one line if a schema is not plain JSON */
 export function describeTransform(transform: Transform): DescribedTransform {
   const { input, output, preprocess, postprocess } = transform
   return {
@@ -24,7 +24,7 @@ export function describeTransform(transform: Transform): DescribedTransform {
   }
 }
 
-/** A copy, which later changes to the author's object do not affect. */
+/** Copies a schema, so that later changes to the author's object have no effect. */
 function plain(schema: JsonSchema, name: string): JsonSchema {
   try {
     return JSON.parse(JSON.stringify(schema))

@@ -3,11 +3,11 @@ import { BadRequest } from '../protocol/errors.ts'
 export { BadRequest }
 
 /*
- * Errors that an author throws in a transform. Their code identifies them, not instanceof: a
- * project may have two copies of this package, and the class does not cross threads.
+ * Errors that an author throws in a transform. The server recognises them by their code, not by
+ * instanceof: a project may have two copies of this package, and the class is lost between threads.
  */
 
-/** The author refuses this request with a 4xx status: the caller must change something. */
+/** The author's code refuses this request with a 4xx status: the caller must change the request. */
 export class Refused extends Error {
   readonly code = 'TRANSFORM_REFUSED'
   readonly status: number
@@ -24,7 +24,7 @@ export class Refused extends Error {
 /** A dependency of the transform is down; the same request may succeed later. */
 export class Unavailable extends Error {
   readonly code = 'TRANSFORM_UNAVAILABLE'
-  /** Seconds after which the caller may try again. */
+  /** Seconds after which the caller may retry. */
   readonly retryAfter: number
 
   /** @throws {RangeError} if `retryAfter` is not a whole number of seconds */
@@ -40,14 +40,14 @@ export class Unavailable extends Error {
 }
 
 /**
- * The author's code failed. The cause is for the log only: its text may reveal internal details to
- * callers.
+ * The author's code failed. The cause is written only to the log, because its text could reveal
+ * internal details to callers.
  */
 export class TransformFailed extends Error {
   readonly code = 'TRANSFORM_FAILED'
 
   constructor(cause: unknown) {
-    super('the transform failed on this request; the log says why', { cause })
+    super('the transform failed on this request; see the log for the reason', { cause })
   }
 }
 
@@ -64,7 +64,7 @@ type Thrown = {
 }
 
 /**
- * Converts a value that a transform threw to an error of the table of errors. Only the author's own
+ * Converts a value that a transform threw to an error of the error table. Only the author's own
  * errors keep their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. The
  * result is always one of our errors, whose members cross threads and are the same at each read.
  */
@@ -72,7 +72,7 @@ export function transformError(thrown: unknown): Error {
   try {
     return authorsOwn((thrown ?? {}) as Thrown) ?? new TransformFailed(thrown)
   } catch {
-    // Reading its members may run the author's code, too.
+    // Reading members of the thrown value may run the author's code, which may throw.
     return new TransformFailed(undefined)
   }
 }
@@ -86,7 +86,7 @@ function authorsOwn({ code, message, status, retryAfter }: Thrown): Error | unde
   return undefined
 }
 
-/** False for a proxy that hides its prototype. */
+/** Like instanceof, but returns false for a proxy that hides its prototype. */
 export function isA<Type>(
   value: unknown,
   type: abstract new (...given: never) => Type,

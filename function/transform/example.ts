@@ -1,10 +1,11 @@
 import type { JsonSchema, JsonSchemaObject } from './json-schema.ts'
 
 /**
- * A value that a schema accepts, for documents, the page and check-model: the author's `examples`,
- * `default`, `const` or `enum`, and for members and elements without these the smallest value of
- * their type. A `pattern` and the like may refuse such a value; check-model reports that.
- * @returns undefined if there is no such value, or the schema is for bytes
+ * Returns a value that a schema accepts, for documents, the page and check-model: the author's
+ * `examples`, `default`, `const` or `enum`, and for members and elements without these keywords,
+ * the smallest value of their type. Other keywords, such as `pattern`, may reject this value;
+ * check-model then reports it.
+ * @returns undefined if no value is found, or if the schema is for bytes
  */
 export const exampleOf = (schema: JsonSchema): unknown => find(schema, { root: schema, depth: 0 })
 
@@ -13,7 +14,7 @@ interface Place {
   readonly depth: number
 }
 
-/** A schema may refer to itself. */
+/** The deepest nesting that is searched. A schema may refer to itself. */
 const DEEPEST = 12
 
 function find(schema: JsonSchema | undefined, { root, depth }: Place): unknown {
@@ -59,7 +60,10 @@ const OF_TYPE: ByType = {
   object: objectOf,
 }
 
-/** @param step the distance from an exclusive limit */
+/**
+ * Returns the smallest valid number from 0 on, or the nearest one. @param step the distance from an
+ * exclusive limit
+ */
 function numberOf(schema: JsonSchemaObject, step: number): number {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = schema
   const least = minimum ?? (exclusiveMinimum === undefined ? 0 : exclusiveMinimum + step)
@@ -73,7 +77,10 @@ function arrayOf({ prefixItems = [], items, minItems = 0 }: JsonSchemaObject, pl
   return values.includes(undefined) ? undefined : values
 }
 
-/** Every named member that has a value; undefined if a required member has none. */
+/**
+ * Returns an object of all named members that have a value; undefined if a required member has no
+ * value.
+ */
 function objectOf({ properties = {}, required = [] }: JsonSchemaObject, place: Place) {
   const members = Object.entries(properties)
     .map(([name, schema]) => [name, find(schema, place)] as const)
@@ -82,7 +89,7 @@ function objectOf({ properties = {}, required = [] }: JsonSchemaObject, place: P
   return required.every(name => names.has(name)) ? Object.fromEntries(members) : undefined
 }
 
-/** The part of the schema to which `#/…` points. */
+/** Returns the part of the schema to which `#/…` points. */
 function referred(ref: string, root: JsonSchema): JsonSchema | undefined {
   if (!ref.startsWith('#')) return undefined
   let part: unknown = root

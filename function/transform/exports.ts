@@ -1,6 +1,7 @@
 /*
- * The exports that `import … from 'onnx-function'` gives the author's own code within the server,
- * in every thread (load.ts). They exclude the server and its tools, which a thread cannot use.
+ * The exports of `import … from 'onnx-function'` for the author's own code within the server, in
+ * every thread (load.ts). The server and its tools are not exported, because a thread cannot use
+ * them.
  */
 export { defineTransform } from './define.ts'
 export { BadRequest, Refused, Unavailable } from './errors.ts'

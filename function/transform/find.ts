@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 
 const NAMES = ['transform.js', 'transform.mjs', 'transform.ts']
 
-/** The places where the author's own code may lie. */
+/** The paths beside which the author's own code is searched. */
 interface Places {
   /** The .onnx file. */
   readonly file: string
@@ -11,28 +11,31 @@ interface Places {
   readonly modelJson: string
 }
 
-/** The configuration. */
+/** The configuration of the search. */
 interface Settings {
   /** The variable TRANSFORM. */
   readonly transform: string | undefined
-  /** The model comes from a store, and files beside it do not belong to this project. */
+  /**
+   * Whether the model comes from a store, so that files beside the model do not belong to this
+   * project.
+   */
   readonly isModelStored: boolean
 }
 
 export interface FoundTransform {
-  /** Undefined if there is none to load. */
+  /** The file to load; undefined if there is no transform. */
   readonly transform: string | undefined
-  /** A file beside a stored model, which is not loaded. */
+  /** A transform file beside a stored model, which is not loaded. */
   readonly ignored: string | undefined
 }
 
 const NONE: FoundTransform = { transform: undefined, ignored: undefined }
 
 /**
- * Finds the author's own code: the file that TRANSFORM names, else transform.js, transform.mjs or
- * transform.ts beside the model, else beside model.json. Beside a stored model, none is found
- * automatically: a store of models must not supply code.
- * @throws {Error} of one line if TRANSFORM does not name a file, or several files qualify
+ * Finds the author's own code: the file that TRANSFORM names, otherwise transform.js, transform.mjs
+ * or transform.ts beside the model, otherwise beside model.json. A file beside a stored model is
+ * ignored, because a store of models must not supply code.
+ * @throws {Error} of one line if TRANSFORM does not name a file
  */
 export function findTransform(
   { file, modelJson }: Places,
@@ -48,20 +51,28 @@ export function findTransform(
 function namedFile(name: string): string {
   const path = resolve(name)
   if (isFile(path)) return path
-  throw new Error(`TRANSFORM is "${name}", but ${path} is not a file; allowed: a file, or off`)
+  throw new Error(
+    `TRANSFORM is "${name}", but ${path} is not a file; it must be the path of a file, or "off"`,
+  )
 }
 
-/** transform.js is built from transform.ts: if both exist, the built file is the one to run. */
+/**
+ * Finds a transform in a folder. transform.js is built from transform.ts: if both exist, the built
+ * file is used.
+ */
 function fileIn(folder: string): string | undefined {
   return NAMES.map(name => join(folder, name)).find(isFile)
 }
 
 const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 
-/** The TypeScript from which a built transform.js may come, whether or not it exists. */
+/** Returns the path of the TypeScript source of a built transform.js. The source may not exist. */
 export const sourceOf = (file: string): string => file.replace(/\.m?js$/, '.ts')
 
-/** The transform.ts from which a transform.js was built, if it has changed since. */
+/**
+ * Returns the transform.ts from which a transform.js was built, if the source has changed since the
+ * build.
+ */
 export function changedSource(file: string): string | undefined {
   const source = sourceOf(file)
   const written = statSync(source, { throwIfNoEntry: false })

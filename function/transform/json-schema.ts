@@ -1,6 +1,6 @@
 /**
  * A JSON Schema (draft 2020-12), with the keywords that the server's validator supports. `format`
- * is an annotation, as in the draft.
+ * is only an annotation, as in the draft.
  */
 export type JsonSchema = boolean | JsonSchemaObject
 
@@ -107,7 +107,7 @@ type OfMediaType<MediaType> = MediaType extends `text/${string}`
     ? unknown
     : Uint8Array
 
-/** Distributes over the branches: the union. */
+/** The union of the types of all branches. */
 type OfBranch<Branch> = Branch extends unknown ? FromSchema<Branch> : never
 
 type OfKeywords<Schema> = Schema extends { readonly allOf: infer All }
@@ -124,7 +124,7 @@ type OfType<Schema> = Schema extends { readonly type: readonly (infer Name)[] }
     ? OfName<Name, Schema>
     : unknown
 
-/** Distributes over the names in a list of types: the union. */
+/** The union of the types of all names in a list. */
 type OfName<Name, Schema> = Name extends 'number' | 'integer'
   ? number
   : Name extends 'string'
@@ -143,7 +143,9 @@ type OfArray<Schema> = Schema extends { readonly prefixItems: infer Prefix }
   ? readonly [...OfPrefix<Prefix>, ...OfItems<Schema>]
   : OfItems<Schema>
 
-/** The elements are optional: `prefixItems` requires none of them, only `minItems` does. */
+/**
+ * All elements are optional, because `prefixItems` does not require elements; only `minItems` does.
+ */
 type OfPrefix<Prefix> = Prefix extends readonly [infer First, ...infer Rest]
   ? [FromSchema<First>?, ...OfPrefix<Rest>]
   : []
@@ -174,5 +176,5 @@ type RequiredOf<Schema> = Schema extends { readonly required: readonly (infer Na
   ? Name
   : never
 
-/** One object type, which an editor displays as a whole. */
+/** Combines an intersection to one object type, which an editor shows with all members. */
 type Flat<Type> = { [Name in keyof Type]: Type[Name] } & {}

@@ -1,14 +1,14 @@
 import { DATATYPES } from '../protocol/datatypes.ts'
 
-/** Values nested more deeply are most likely circular. */
+/** The deepest nesting of a value. A value that is nested more deeply is most likely circular. */
 const MAX_DEPTH = 100
 
 /**
  * Writes a value as JSON like JSON.stringify, with two differences: a bigint becomes an exact
  * integer, and a typed array becomes an array.
  * @returns undefined for a value that JSON omits, such as a function
- * @throws {Error} for NaN, infinities, and values nested too deeply: null instead would be a wrong
- * answer
+ * @throws {Error} for NaN, infinities, and values nested too deeply; writing null instead would be
+ * a wrong answer
  */
 export const toJson = (value: unknown): string | undefined => write(value, 0)
 
@@ -36,7 +36,7 @@ function writeNumber(value: number): string {
 function writeObject(value: object, depth: number): string | undefined {
   if (depth === MAX_DEPTH)
     throw new Error(
-      `it returned a value of more than ${MAX_DEPTH} levels, or one that holds itself`,
+      `it returned a value that is nested more than ${MAX_DEPTH} levels deep, or that contains itself`,
     )
   if (Array.isArray(value)) return `[${writeAll(value, depth)}]`
   if (ArrayBuffer.isView(value) && !(value instanceof DataView))

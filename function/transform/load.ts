@@ -5,16 +5,16 @@ import type { Transform } from './contract.ts'
 import { type DescribedTransform, describeTransform } from './described.ts'
 import type { CheckInput, Validate } from './schema.ts'
 
-/** The author's own code, ready to call. */
+/** The author's own code after it was loaded. */
 export interface LoadedTransform {
-  /** The object that its file exports. */
+  /** The object that the author's file exports. */
   readonly author: Transform
   readonly described: DescribedTransform
-  /** Checks data against the author's schema. Absent if there is none. */
+  /** Checks data against the author's schema. Absent if there is no schema. */
   readonly checkInput?: CheckInput
 }
 
-/** The exports of the file. */
+/** The exports of the author's file. */
 interface Exports {
   readonly default?: unknown
   /** The validation function for the input's schema, if a build created it. */
@@ -49,15 +49,15 @@ async function importFile(file: string, url: string): Promise<Exports> {
   }
 }
 
-/** Node's error for a file that it cannot run, such as unsupported TypeScript, in one line. */
+/** Describes in one line why Node cannot load a file, such as unsupported TypeScript. */
 function whyNotLoaded(error: unknown): string {
   const { code, message, stack } = (error ?? {}) as NodeJS.ErrnoException
   const line = String(message ?? error)
     .replaceAll(/\s+/g, ' ')
     .trim()
   if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
-    return `${line}. Node runs TypeScript by removing its types; set "erasableSyntaxOnly" in tsconfig.json to see what it cannot remove`
-  // For a file that is not JavaScript, only the stack names it.
+    return `${line}. Node runs TypeScript by removing its types; set "erasableSyntaxOnly" in tsconfig.json to find the syntax that it cannot remove`
+  // If a file is not JavaScript, only the stack of the error names it.
   const place = error instanceof SyntaxError ? stack?.split('\n', 1)[0]?.trim() : undefined
   return place === undefined || line.includes(place) ? line : `${line} (${place})`
 }
@@ -65,17 +65,19 @@ function whyNotLoaded(error: unknown): string {
 const FUNCTIONS = ['setup', 'close', 'preprocess', 'postprocess'] as const
 const MEMBERS: readonly string[] = [...FUNCTIONS, 'input', 'output']
 
-/** @throws {Error} if the value is not a transform */
+/**
+ * Checks the default export of the author's file. @throws {Error} if the value is not a transform
+ */
 function checked(author: unknown, file: string): Transform {
   const wrong = (text: string) => new Error(`the transform ${file} ${text}`)
   if (!isObject(author))
     throw wrong(
-      `has ${author === undefined ? 'no default export' : `the default export ${show(author)}`}; it must be an object with preprocess or postprocess, as defineTransform()({…}) gives`,
+      `has ${author === undefined ? 'no default export' : `the default export ${show(author)}`}; it must be an object with preprocess or postprocess, as returned by defineTransform()({…})`,
     )
   const transform = author as Transform
   for (const name of Object.keys(author))
     if (!MEMBERS.includes(name))
-      throw wrong(`has ${show(name)}; a transform has ${MEMBERS.join(', ')} and nothing else`)
+      throw wrong(`has ${show(name)}; a transform may have only ${MEMBERS.join(', ')}`)
   for (const name of FUNCTIONS) {
     const member = transform[name]
     if (member !== undefined && typeof member !== 'function')
@@ -89,7 +91,7 @@ function checked(author: unknown, file: string): Transform {
 /** The name by which authors import this package. */
 const PACKAGE = 'onnx-function'
 
-/** In the build, it is a file beside the bundle; here it is a TypeScript file. */
+/** The URL of the exports: a file beside the bundle in the build, otherwise a TypeScript file. */
 const EXPORTS = new URL(
   import.meta.url.endsWith('.ts') ? './exports.ts' : './transform.js',
   import.meta.url,
@@ -99,8 +101,8 @@ const EXPORTS = new URL(
 const authors = new Set<string>()
 
 /**
- * An author's `import … from 'onnx-function'` resolves to the exports of this server, wherever the
- * file lies and in each thread. Other modules of the process get Node's own resolution.
+ * Makes an author's `import … from 'onnx-function'` resolve to the exports of this server, wherever
+ * the author's file is, in each thread. Other modules of the process use Node's own resolution.
  */
 function resolveToThisServer(url: string): void {
   const isFirst = authors.size === 0

@@ -6,9 +6,9 @@ import type { BodyAnswer, EventReply } from './contract.ts'
 import { toJson } from './json.ts'
 
 /**
- * Converts the value that postprocess returned to an answer. Bytes are copied at once: the author
- * may reuse the array for the next call.
- * @throws {Error} if it is not an answer: the author's mistake
+ * Converts the value that postprocess returned to the content of a response. Bytes are copied at
+ * once, because the author may reuse the array for the next call.
+ * @throws {Error} if the value cannot be a response, which is the author's mistake
  * @throws {TooLarge}
  */
 export function contentOf(
@@ -19,7 +19,7 @@ export function contentOf(
   const answer = bodyOf(value)
   if (kind === 'instance' && (value === undefined || answer !== undefined))
     throw new Error(
-      `it returned ${value === undefined ? 'undefined' : 'a body'}; a V1 prediction is JSON`,
+      `it returned ${value === undefined ? 'undefined' : 'a body'}; a V1 prediction must be JSON`,
     )
   if (value === undefined) return undefined
   if (answer !== undefined) {
@@ -34,14 +34,14 @@ export function contentOf(
     throw new Error(`it returned a ${typeof value}, which JSON cannot represent`)
   if (json.length > maxJsonBytes)
     throw new TooLarge(
-      `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for less`,
+      `the response as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); request less data`,
     )
   return { json }
 }
 
 /**
- * Reads an object with exactly these two keys. They are read once, because a getter may return
- * another value next time.
+ * Reads an object with exactly the keys `body` and `contentType`. They are read once, because a
+ * getter may return a different value the next time.
  */
 function bodyOf(value: unknown): BodyAnswer | undefined {
   if (typeof value !== 'object' || value === null) return undefined
@@ -53,12 +53,15 @@ function bodyOf(value: unknown): BodyAnswer | undefined {
   return isBody ? { body, contentType } : undefined
 }
 
-/** Attributes set by the server, or by HTTP and the JSON format from the data. */
+/** Attributes that the author cannot set: the server, HTTP or the JSON format determines them. */
 const FIXED = ['specversion', 'id', 'source', 'type', 'data', 'datacontenttype']
 
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-/** Attributes whose format the specification defines. A Broker cannot read an event without it. */
+/**
+ * Attributes whose format the specification defines. A Broker cannot read an event with any other
+ * format.
+ */
 const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: string }>> = {
   time: {
     pattern: /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/,
@@ -68,8 +71,8 @@ const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: st
 }
 
 /**
- * The author's settings for the reply event; undefined if there are none.
- * @throws {Error} if an event cannot have them
+ * Returns the author's settings for the reply event; undefined if there are no settings.
+ * @throws {Error} if an event cannot have these attributes
  */
 export function eventOf(reply: EventReply | undefined): Reply['event'] {
   if (reply === undefined) return undefined

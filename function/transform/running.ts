@@ -1,18 +1,21 @@
 /**
- * A call of the author's code on this thread. It ends at its deadline or when its caller hangs up:
- * no caller needs it any more, whatever the author's code still does.
+ * A call of the author's code on this thread. It ends at its deadline or when its caller hangs up,
+ * even if the author's code is still running.
  */
 export class RunningCall {
   #ended: Error | undefined
   #controller: AbortController | undefined
   #reject: ((error: Error) => void) | undefined
 
-  /** Why no caller needs it any more. */
+  /** The reason why the call ended early; undefined while the call is needed. */
   get ended(): Error | undefined {
     return this.#ended
   }
 
-  /** For the author's code. Created when it is first read, because most calls do not use it. */
+  /**
+   * The signal for the author's code. It is created when it is first read, because most calls do
+   * not use it.
+   */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()

@@ -11,7 +11,7 @@ interface Violation {
   readonly message?: string
 }
 
-/** Ajv's function for a schema, compiled at startup or by `onnx-function build`. */
+/** The function that Ajv compiles for a schema, at startup or in `onnx-function build`. */
 export interface Validate {
   (data: unknown): boolean
   readonly errors?: readonly Violation[] | null
@@ -20,13 +20,14 @@ export interface Validate {
 /**
  * Checks data from a caller.
  * @throws {BadRequest} naming the path, the rule and the value
- * @throws {Refused} with 415 if the media type differs from the schema's
+ * @throws {Refused} with status 415 if the media type differs from the schema's media type
  */
 export type CheckInput = (data: unknown, contentType?: string) => void
 
 /**
- * Ajv's options. `format` is an annotation, as in draft 2020-12. Only own properties count: `{}`
- * has no member "constructor". An unknown keyword is an error, because it is most likely misspelt.
+ * Ajv's options. `format` is only an annotation, as in draft 2020-12. Inherited properties do not
+ * count, so that `{}` has no member "constructor". An unknown keyword is an error, because it is
+ * most likely misspelt.
  */
 export const AJV_OPTIONS = {
   strictSchema: true,
@@ -41,8 +42,10 @@ export const AJV_OPTIONS = {
 } as const
 
 /**
- * @param schema of the transform's input
- * @param validate the schema's function from a build; otherwise Ajv is loaded to compile it
+ * Creates the check of callers' data.
+ * @param schema the schema of the transform's input
+ * @param validate the function that a build compiled; without it, Ajv is loaded to compile the
+ * schema
  * @throws {Error} of one line if the schema cannot be used for checking
  */
 export async function inputCheck(schema: JsonSchema, validate?: Validate): Promise<CheckInput> {
@@ -56,14 +59,17 @@ export async function inputCheck(schema: JsonSchema, validate?: Validate): Promi
   }
 }
 
-/** The media type of data that is not JSON: from a schema with `contentMediaType` and no `type`. */
+/**
+ * Returns the media type of data that is not JSON, which a schema with `contentMediaType` and
+ * without `type` defines.
+ */
 export function mediaTypeOf(schema: JsonSchema | undefined): string | undefined {
   if (typeof schema !== 'object' || schema?.type !== undefined) return undefined
   const mediaType = schema?.contentMediaType?.toLowerCase()
   return mediaType === undefined || /[/+]json$/.test(mediaType) ? undefined : mediaType
 }
 
-/** `image/*` accepts all images. */
+/** Creates a check of the media type. `image/*` accepts all images. */
 function mediaTypeCheck(expected: string): CheckInput {
   const [kind, subtype] = expected.split('/')
   return (_data, contentType) => {
@@ -75,9 +81,9 @@ function mediaTypeCheck(expected: string): CheckInput {
 }
 
 const wrongMediaType = (sent: string | undefined, expected: string) =>
-  new Refused(415, `the content type is ${sent ?? 'absent'}; expected ${expected}`)
+  new Refused(415, `the content type is ${sent ?? 'missing'}; it must be ${expected}`)
 
-/** A recursive schema may overflow the stack on deeply nested data. */
+/** Runs a validation function. A recursive schema may overflow the stack on deeply nested data. */
 function run(validate: Validate, data: unknown): boolean {
   try {
     return validate(data)
@@ -87,10 +93,10 @@ function run(validate: Validate, data: unknown): boolean {
 }
 
 /**
- * Ajv's function for a schema, and the Ajv instance that compiled it. Only {@link schemaMistake}
- * uses the draft's meta-schema, which takes 75 ms of CPU to compile: at startup, Ajv's compiler
- * finds the same mistakes, except values that the types of the keywords allow.
- * @param name of the schema, for errors: input or output
+ * Compiles a schema with Ajv. Returns the validation function and the Ajv instance. Only {@link
+ * schemaMistake} uses the draft's meta-schema, because compiling it takes 75 ms of CPU. At startup,
+ * Ajv's compiler finds the same mistakes, except wrong values of the right type.
+ * @param name the name of the schema in errors: input or output
  * @param code how Ajv writes the function's code
  * @throws {Error} of one line if the schema cannot be used for checking
  */
@@ -100,7 +106,7 @@ export async function compileSchema(schema: JsonSchema, name: string, code: Code
   try {
     refuseOtherDrafts(schema)
     const validate = ajv.compile(schema)
-    // A $ref that leads back to itself overflows the stack on any data.
+    // Validate once: a $ref that leads back to itself overflows the stack on any data.
     for (const value of [null, 0, '', [], {}]) validate(value)
     return { ajv, validate }
   } catch (error) {
@@ -124,8 +130,8 @@ const unusable = (name: string, why: string) =>
   new Error(`the schema "${name}": ${why.replace(/^strict mode: /, '').replaceAll('\n', ' ')}`)
 
 /**
- * The mistake in a schema, by the draft's meta-schema and by Ajv's compiler; undefined if there is
- * none. For check-model and builds, which can afford the time.
+ * Returns the mistake in a schema, found by Ajv's compiler or the draft's meta-schema; undefined if
+ * there is no mistake. Used by check-model and builds, where the time does not matter.
  */
 export async function schemaMistake(schema: JsonSchema, name: string): Promise<string | undefined> {
   try {
@@ -139,7 +145,10 @@ export async function schemaMistake(schema: JsonSchema, name: string): Promise<s
   }
 }
 
-/** The rule that the data violates, and where. For alternatives, the last error summarizes them. */
+/**
+ * Describes the rule that the data violates, and the path of the value. If the schema has
+ * alternatives, the last error summarises them.
+ */
 export function violationText(violations: readonly Violation[], data: unknown): string {
   const last = violations.at(-1)
   if (last === undefined) return 'the data does not fit the schema'
@@ -174,7 +183,7 @@ function ruleText({ keyword, params, message = `must fit ${keyword}` }: Violatio
   return message
 }
 
-/** @param pointer RFC 6901 */
+/** Returns the value at a JSON pointer. @param pointer in the syntax of RFC 6901 */
 function valueAt(data: unknown, pointer: string): unknown {
   let value = data
   for (const part of pointer.split('/').slice(1)) {
@@ -184,7 +193,7 @@ function valueAt(data: unknown, pointer: string): unknown {
   return value
 }
 
-/** A value in a few words, whatever its size. */
+/** Describes a value of any size in a few words. */
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(cut(value, LONGEST_TEXT))
   if (Array.isArray(value)) return `an array of ${value.length}`

@@ -13,10 +13,11 @@ import {
 
 /**
  * Reads the tensors that preprocess returned: nested arrays, or a shape with flat data. A small
- * typed array of the datatype is copied at once: the author may reuse it for the next call before
- * this one runs. A large one is used without a copy.
- * @param maxBytes limit of the tensors
- * @throws {Error} that names the input, the expected value and the actual one: the author's mistake
+ * typed array of the datatype is copied at once, because the author may reuse it for the next call
+ * before this call runs. A large typed array is used without a copy.
+ * @param maxBytes the limit of the tensors' size in memory
+ * @throws {Error} that names the input, the expected value and the actual value; it is the author's
+ * mistake
  * @throws {TooLarge}
  */
 export function tensorsOf(returned: unknown, signature: Signature, maxBytes: number): Tensor[] {
@@ -28,7 +29,7 @@ export function tensorsOf(returned: unknown, signature: Signature, maxBytes: num
   for (const name in returned)
     if (!inputs.some(input => input.name === name))
       throw new Error(
-        `it returned ${show(name)}, which the model does not take; it takes ${namesOf(inputs)}`,
+        `it returned ${show(name)}, which is not an input of the model; the inputs are ${namesOf(inputs)}`,
       )
   const tensors = inputs.map(metadata => tensorOf(returned, metadata))
   asMistake(() => checkSharedDimensions(tensors, signature))
@@ -44,7 +45,7 @@ function checkBytes(tensors: readonly Tensor[], maxBytes: number): void {
     bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
   if (bytes <= maxBytes) return
   throw new TooLarge(
-    `the request's tensors take ${bytes} bytes; at most ${maxBytes} are allowed (MAX_BODY_BYTES)`,
+    `the request's tensors need ${bytes} bytes; at most ${maxBytes} are allowed (MAX_BODY_BYTES)`,
   )
 }
 
@@ -87,7 +88,10 @@ function checkFits(shape: readonly number[], metadata: TensorMetadata): void {
   }
 }
 
-/** Applies the checks for callers' tensors to the author's; the caller is not to blame. */
+/**
+ * Applies a check of callers' tensors to the author's tensors, and reports an error as the author's
+ * mistake.
+ */
 function asMistake(check: () => void): void {
   try {
     check()
@@ -105,7 +109,10 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
   const count = elementCount(shape)
   if (!isList(data)) throw wrong(metadata, `its data is ${showValue(data)}`)
   if (data.length !== count)
-    throw wrong(metadata, `its shape [${shape}] has ${count} elements, and its data ${data.length}`)
+    throw wrong(
+      metadata,
+      `its shape [${shape}] has ${count} elements, but its data has ${data.length}`,
+    )
   const typed = typedData(data, metadata.datatype)
   if (typed !== undefined)
     return typed.byteLength > MOST_COPIED ? typed : copyOf(typed, metadata.datatype)
@@ -114,19 +121,25 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
   return filler.elements
 }
 
-/** Copying this much takes about 0.1 ms. */
+/** The most bytes that are copied, which takes about 0.1 ms. */
 const MOST_COPIED = 2 ** 20
 
 type TypedData = Exclude<TensorData, readonly string[]>
 
-/** Not the array's own slice(): a Buffer's slice shares its memory. */
+/**
+ * Copies an array. The array's own slice() is not used, because a Buffer's slice() shares its
+ * memory.
+ */
 function copyOf(data: TypedData, datatype: Datatype): TypedData {
   const copy = DATATYPES[datatype].allocate(data.length) as Float32Array
   copy.set(data as Float32Array)
   return copy
 }
 
-/** A typed array of the datatype, or one whose memory can be read as that datatype. */
+/**
+ * Returns the data if it is a typed array of the datatype, or if its memory can be read as that
+ * datatype.
+ */
 function typedData(data: List, datatype: Datatype): TypedData | undefined {
   if (Array.isArray(data)) return undefined
   const { buffer, byteOffset, length } = data as Uint8Array
@@ -139,7 +152,7 @@ function typedData(data: List, datatype: Datatype): TypedData | undefined {
   return data instanceof (own.constructor as new () => object) ? (data as TypedData) : undefined
 }
 
-/** The shape of nested arrays, from the first elements. */
+/** Reads the shape of nested arrays from their first elements. */
 function nestedShape(value: unknown, { shape: expected }: TensorMetadata): number[] {
   const shape: number[] = []
   let level = value
@@ -185,7 +198,7 @@ class Filler {
       else
         throw wrong(
           this.#metadata,
-          `it begins as [${this.#shape}], but has ${showValue(value)} at depth ${depth + 1}, not an array of ${length}`,
+          `its first elements have the shape [${this.#shape}], but at depth ${depth + 1} it also has ${showValue(value)}, not an array of ${length}`,
         )
     }
   }
@@ -198,7 +211,10 @@ class Filler {
   }
 }
 
-/** The bits of a number as FP16; undefined if this version of Node cannot do it (before 24). */
+/**
+ * Memory for converting a number to the bits of an FP16. Node before version 24 has no
+ * Float16Array.
+ */
 const bits = new Uint16Array(1)
 const halves = typeof Float16Array === 'undefined' ? undefined : new Float16Array(bits.buffer)
 
@@ -213,7 +229,7 @@ const single = (value: unknown) => {
   return Number.isFinite(Math.fround(value)) || !Number.isFinite(value) ? value : undefined
 }
 
-/** Reads the author's values. NaN and infinities are numbers here, unlike in JSON. */
+/** Reads the author's values. Unlike in JSON, NaN and infinities are numbers here. */
 const READERS: Readonly<Partial<Record<Datatype, (value: unknown) => unknown>>> = {
   ...Object.fromEntries(Object.entries(DATATYPES).map(([name, { fromJson }]) => [name, fromJson])),
   FP16: half,
@@ -225,15 +241,15 @@ const wrong = (metadata: TensorMetadata, got: string) =>
   new Error(`input ${show(metadata.name)}: ${got}; ${fits(metadata)}`)
 
 const fits = ({ anyRank, shape, datatype }: TensorMetadata) =>
-  `the model takes ${datatype} (${TAKES[datatype] ?? DATATYPES[datatype].takes}) of ${anyRank ? 'any shape' : `shape [${shape}]`}`
+  `the model accepts ${datatype} (${TAKES[datatype] ?? DATATYPES[datatype].takes}) of ${anyRank ? 'any shape' : `shape [${shape}]`}`
 
 const TAKES: Readonly<Partial<Record<Datatype, string>>> = {
   FP16: 'numbers, or their bits in a Uint16Array',
-  FP32: 'numbers that an FP32 can hold',
+  FP32: 'numbers in the range of FP32',
   FP64: 'numbers',
 }
 
-/** Never the value itself: the log must not show data. */
+/** Describes a value without showing it, because the log must not contain data. */
 function showValue(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`
   if (value === undefined || value === null) return String(value)

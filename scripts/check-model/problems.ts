@@ -60,7 +60,7 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
   ],
   [/is not a tensor; requests can contain only tensors/, 'Convert the model with tensor inputs'],
   [/features/, 'Name each element of the last dimension once, in its order'],
-  [/sample/, 'Give model.json a sample that the model takes'],
+  [/sample/, 'Give model.json a sample that the model accepts'],
 ]
 
 /** onnx writes its newest versions by default, newer than those of a released ONNX Runtime. */

@@ -7,7 +7,9 @@ import { EVENT, type EventJson, IRIS, MODES, post, replyIn, SEND, STRUCTURED } f
 
 const RUNS = runs(150)
 
-/** Any text that an attribute may hold: no control characters, noncharacters or lone surrogates. */
+/**
+ * Any text that an attribute may contain: no control characters, noncharacters or lone surrogates.
+ */
 const text = fc
   .string({ unit: 'binary', minLength: 1, maxLength: 40 })
   .filter(characters => !/[\p{Cc}\p{Cn}\p{Cs}]/u.test(characters))
@@ -60,7 +62,7 @@ const event: fc.Arbitrary<EventJson> = fc
     data: IRIS,
   }))
 
-/** The header's value of an extension. */
+/** Returns the value of an extension in a reply. Headers carry every value as text. */
 const carried = (event: EventJson, name: string, inHeaders: boolean) =>
   event[name] === undefined ? undefined : inHeaders ? String(event[name]) : event[name]
 
@@ -72,7 +74,7 @@ describe('any valid event', () => {
   after(() => server.stop())
 
   for (const mode of MODES) {
-    test(`in ${mode} mode gets a valid event that says what it answers`, () =>
+    test(`answers any event in ${mode} mode with a valid reply that refers to the event`, () =>
       fc.assert(
         fc.asyncProperty(event, async event => {
           const reply = replyIn(mode, await SEND[mode](server.url, event))
@@ -92,7 +94,7 @@ describe('any valid event', () => {
       ))
   }
 
-  test('gets a reply of the same id in every mode', () =>
+  test('replies to any event with the same id in every mode', () =>
     fc.assert(
       fc.asyncProperty(event, async event => {
         const ids = await Promise.all(
@@ -104,7 +106,7 @@ describe('any valid event', () => {
     ))
 })
 
-describe('any JSON at all', () => {
+describe('any JSON value', () => {
   let server: Server
   before(async () => {
     server = await startServer()
@@ -124,7 +126,7 @@ describe('any JSON at all', () => {
     'ext',
   )
 
-  test('in place of an attribute is refused or answered by a valid event, and never a failure of ours', () =>
+  test('accepts or rejects any JSON value of an attribute without a server error', () =>
     fc.assert(
       fc.asyncProperty(attribute, fc.jsonValue(), async (name, value) => {
         const answer = await post(
@@ -138,7 +140,7 @@ describe('any JSON at all', () => {
       runs(400),
     ))
 
-  test('in place of an event is refused', () =>
+  test('rejects any JSON value that is not an event', () =>
     fc.assert(
       fc.asyncProperty(fc.jsonValue(), async value => {
         const answer = await post(server.url, { 'content-type': STRUCTURED }, JSON.stringify(value))

@@ -17,7 +17,7 @@ import {
 const send = ({ url }: Server, events: readonly unknown[]) =>
   post(url, { 'content-type': BATCHED }, JSON.stringify(events))
 
-/** The replies, as valid as the SDK can tell. */
+/** Returns the replies, after the SDK has validated them. */
 function replies(answer: Answer): readonly EventJson[] {
   assert.equal(answer.status, 200, answer.text)
   const events = JSON.parse(answer.text)
@@ -25,7 +25,7 @@ function replies(answer: Answer): readonly EventJson[] {
   return events
 }
 
-/** Runs and their rows so far. */
+/** Returns the number of runs and of their rows so far. */
 async function runs({ service }: Server): Promise<{ runs: number; rows: number }> {
   const text = await service.metrics.text()
   const read = (name: string) =>
@@ -40,7 +40,9 @@ describe('a batch of events', () => {
   })
   after(() => server.stop())
 
-  /** The model answers 10, 20 and 30 for 0, 1 and 2, and fails on anything else. */
+  /**
+   * Creates an event. The model returns 10, 20 and 30 for 0, 1 and 2, and fails on any other value.
+   */
   const event = (id: string, ...indices: number[]): EventJson => ({
     ...EVENT,
     id,
@@ -54,7 +56,7 @@ describe('a batch of events', () => {
       (data as { outputs: { data: number[] }[] }).outputs[0]?.data,
     ])
 
-  test('is one run, answered in the same order', async () => {
+  test('runs the events of a batch together, and replies in the order of the events', async () => {
     const before = await runs(server)
     const events = Array.from({ length: 50 }, (_, i) => event(`e${i}`, i % 3))
     const got = replies(await send(server, events))
@@ -66,7 +68,7 @@ describe('a batch of events', () => {
     assert.deepEqual([now.runs - before.runs, now.rows - before.rows], [1, 50])
   })
 
-  test('may hold several rows an event, and events as Base64', async () => {
+  test('accepts events with several rows and data in Base64 in a batch', async () => {
     const { data, ...attributes } = event('b', 2, 1, 0)
     const asBase64 = {
       ...attributes,
@@ -80,7 +82,7 @@ describe('a batch of events', () => {
     ])
   })
 
-  test('of events with data of more than 128 KiB answers each with its own', async () => {
+  test('answers each event of a batch with its own result if their data exceeds 128 KiB', async () => {
     const indices = [0, 1, 2].map(index => new Array<number>(70_000).fill(index))
     const got = replies(
       await send(
@@ -94,11 +96,11 @@ describe('a batch of events', () => {
     )
   })
 
-  test('of one is answered by a batch of one', async () => {
+  test('answers a batch of one event with a batch of one reply', async () => {
     assert.deepEqual(answers(replies(await send(server, [event('a', 1)]))), [['a', [20]]])
   })
 
-  test('of the SDK’s events is answered by events the SDK reads', async () => {
+  test('answers a batch from the SDK with events that the SDK can read', async () => {
     const events = [0, 1].map(
       i => new CloudEvent({ type: 'x.request', source: '/s', data: event('', i).data }),
     )
@@ -112,7 +114,11 @@ describe('a batch of events', () => {
 
   const BAD: readonly [what: string, bad: EventJson, says: RegExp][] = [
     ['on which the model fails', event('bad', 99), /./],
-    ['whose data is no inference request', { ...event('bad'), data: { inputs: 5 } }, /inputs is 5/],
+    [
+      'whose data is not an inference request',
+      { ...event('bad'), data: { inputs: 5 } },
+      /inputs is 5/,
+    ],
     ['without data', { ...event('bad'), data: null }, /no data/],
     [
       'with data of another type',
@@ -120,12 +126,12 @@ describe('a batch of events', () => {
       /"text\/plain"/,
     ],
     [
-      'with Base64 of no JSON',
+      'with Base64 that is not JSON',
       { ...event('bad'), data: undefined, data_base64: 'eyI=' },
       /not valid JSON/,
     ],
     [
-      'that asks for binary outputs',
+      'that requests binary outputs',
       {
         ...event('bad'),
         data: { ...(event('', 1).data as object), parameters: { binary_data_output: true } },
@@ -134,7 +140,7 @@ describe('a batch of events', () => {
     ],
   ]
   for (const [what, bad, says] of BAD) {
-    test(`with an event ${what} answers that one with an error event, and every other with its result`, async () => {
+    test(`answers an event ${what} with an error event, and the other events of the batch with results`, async () => {
       const got = replies(await send(server, [event('a', 0), bad, event('c', 2), event('d', 1, 0)]))
       const { id, data, ...attributes } = got[1] as EventJson
       assert.deepEqual(attributes, {
@@ -155,7 +161,7 @@ describe('a batch of events', () => {
     })
   }
 
-  test('in which every event fails is a batch of error events', async () => {
+  test('answers a batch in which every event fails with a batch of error events', async () => {
     const got = replies(await send(server, [event('a', 9), event('b', 9)]))
     assert.deepEqual(
       got.map(({ type, subject }) => [type, subject]),
@@ -166,7 +172,7 @@ describe('a batch of events', () => {
     )
   })
 
-  test('gives an error event another id than the result would have, the same each time, and what it carries on', async () => {
+  test('sends error events with stable ids that differ from those of results, and passes attributes on', async () => {
     const failed = { ...event('a', 9), correlationid: 'c-1', traceparent: 'x' }
     const [first, second, alone] = await Promise.all([
       send(server, [failed]),
@@ -188,12 +194,12 @@ describe('a batch of events', () => {
       /event 1 of the batch: id is missing/,
     ],
     [
-      'an event of another version',
+      'an event of an unsupported version',
       { ...event('b', 1), specversion: '0.3' },
       /event 1 of the batch: specversion/,
     ],
     [
-      'an event with data twice',
+      'an event with both data and data_base64',
       { ...event('b', 1), data_base64: 'eyI=' },
       /event 1 of the batch has both/,
     ],
@@ -204,14 +210,14 @@ describe('a batch of events', () => {
     ],
   ]
   for (const [what, element, says] of INVALID) {
-    test(`with ${what} in it is refused whole, naming which, and nothing is run`, async () => {
+    test(`rejects a batch that contains ${what}, names its position, and runs no event`, async () => {
       const before = await runs(server)
       assert.match(refusal(400, await send(server, [event('a', 0), element, event('c', 0)])), says)
       assert.deepEqual(await runs(server), before)
     })
   }
 
-  test('leaves out our own events', async () => {
+  test('sends no replies to our own events in a batch', async () => {
     const own = { ...event('own', 1), source: '/onnx-function/failing' }
     const logged = { ...event('logged', 1), type: 'org.kubeflow.serving.inference.request' }
     assert.deepEqual(
@@ -223,19 +229,19 @@ describe('a batch of events', () => {
     )
   })
 
-  test('may hold the same event twice, which gets the same reply twice', async () => {
+  test('sends the same reply twice for a batch with the same event twice', async () => {
     const [one, other] = replies(await send(server, [event('a', 0), event('a', 0)]))
     assert.deepEqual(one, other)
   })
 })
 
-describe('a batch that there is no room for', () => {
+describe('a batch that exceeds the queue', () => {
   const slowEvent = {
     ...EVENT,
     data: { inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }] },
   }
 
-  test('is 503 whole with Retry-After while others wait, and nothing of it is run', async () => {
+  test('rejects a batch that exceeds the queue with 503 and Retry-After while other events wait', async () => {
     const server = await startServer({
       MODEL_DIR: testModel('slow'),
       MAX_QUEUE_ROWS: '4',
@@ -259,7 +265,7 @@ describe('a batch that there is no room for', () => {
     }
   })
 
-  test('because it is larger than the whole queue is taken while nobody else waits: it would never be otherwise', async () => {
+  test('accepts a batch that exceeds the queue while no other request waits', async () => {
     const server = await startServer({ MAX_QUEUE_ROWS: '3' })
     try {
       assert.equal(replies(await send(server, Array(10).fill(EVENT))).length, 10)
@@ -274,7 +280,7 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
 }
 
 describe('a batch for a model whose requests cannot be joined', () => {
-  test('is answered all the same, by a run each', async () => {
+  test('answers a batch with one run per event if requests cannot share a run', async () => {
     const server = await startServer({ MODEL_DIR: testModel('rows-dependent') })
     try {
       const { signature, example } = server.service.model.loaded as NonNullable<

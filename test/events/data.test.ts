@@ -39,7 +39,7 @@ describe('an event’s data', () => {
     'text/json',
   ]
   for (const datacontenttype of TYPES) {
-    test(`is JSON as ${datacontenttype}`, async () => {
+    test(`reads data of type ${datacontenttype} as JSON`, async () => {
       replyIn('binary', await SEND.binary(server.url, { ...EVENT, datacontenttype }))
       replyIn('structured', await SEND.structured(server.url, { ...EVENT, datacontenttype }))
       const { data, ...attributes } = EVENT
@@ -54,7 +54,7 @@ describe('an event’s data', () => {
     })
   }
 
-  test('is JSON where no type is given', async () => {
+  test('reads data without a type as JSON', async () => {
     replyIn('binary', await post(server.url, HEADERS, Buffer.from(JSON.stringify(IRIS))))
     replyIn(
       'structured',
@@ -71,7 +71,7 @@ describe('an event’s data', () => {
     'application/jsonl',
     'application/json; charset=utf-16',
   ]) {
-    test(`is refused as ${datacontenttype}`, async () => {
+    test(`rejects data of type ${datacontenttype}`, async () => {
       for (const mode of ['binary', 'structured'] as const) {
         const reason = refusal(400, await SEND[mode](server.url, { ...EVENT, datacontenttype }))
         assert.equal(
@@ -85,42 +85,42 @@ describe('an event’s data', () => {
   const BAD: readonly [what: string, data: EventJson, says: RegExp][] = [
     ['missing', {}, /no data/],
     ['null', { data: null }, /no data/],
-    ['text', { data: JSON.stringify(IRIS) }, /an inference request is a JSON object, not "/],
-    ['a number', { data: 42 }, /an inference request is a JSON object, not 42/],
-    ['false', { data: false }, /an inference request is a JSON object, not false/],
-    ['an array', { data: [IRIS] }, /an inference request is a JSON object, not an array/],
-    ['no inference request', { data: { instances: [[1]] } }, /inputs is missing/],
+    ['text', { data: JSON.stringify(IRIS) }, /an inference request must be a JSON object, not "/],
+    ['a number', { data: 42 }, /an inference request must be a JSON object, not 42/],
+    ['false', { data: false }, /an inference request must be a JSON object, not false/],
+    ['an array', { data: [IRIS] }, /an inference request must be a JSON object, not an array/],
+    ['not an inference request', { data: { instances: [[1]] } }, /inputs is missing/],
     [
-      'of an unknown input',
+      'for an unknown input',
       { data: { inputs: [{ name: 'no', shape: [1], datatype: 'FP32', data: [1] }] } },
       /input "no" is unknown/,
     ],
     [
-      'there twice',
+      'given twice',
       { data: IRIS, data_base64: base64(JSON.stringify(IRIS)) },
       /both data and data_base64/,
     ],
     [
-      'there twice, once null',
+      'given twice, once as null',
       { data: null, data_base64: base64(JSON.stringify(IRIS)) },
       /both data and data_base64/,
     ],
-    ['Base64 of nothing', { data_base64: '' }, /empty/],
-    ['Base64 of no JSON', { data_base64: base64('{') }, /not valid JSON/],
+    ['Base64 of zero bytes', { data_base64: '' }, /empty/],
+    ['Base64 that is not JSON', { data_base64: base64('{') }, /not valid JSON/],
     [
-      'Base64 of no UTF-8',
+      'Base64 that is not UTF-8',
       { data_base64: Buffer.from('"\xff"', 'latin1').toString('base64') },
       /not valid UTF-8/,
     ],
-    ['a number as Base64', { data_base64: 42 }, /data_base64 is not Base64/],
+    ['a number in place of Base64', { data_base64: 42 }, /data_base64 is not Base64/],
     ['not Base64', { data_base64: '!!!!' }, /data_base64 is not Base64/],
     ['Base64 without its padding', { data_base64: 'eyI' }, /data_base64 is not Base64/],
-    ['Base64 cut off', { data_base64: 'eyI6M' }, /data_base64 is not Base64/],
+    ['Base64 that is cut off', { data_base64: 'eyI6M' }, /data_base64 is not Base64/],
     ['Base64 with a line break', { data_base64: 'eyI6\nMX0=' }, /data_base64 is not Base64/],
     ['Base64 for URLs', { data_base64: '-_-_' }, /data_base64 is not Base64/],
   ]
   for (const [what, data, says] of BAD) {
-    test(`that is ${what} is refused`, async () => {
+    test(`rejects data that is ${what}`, async () => {
       assert.match(
         refusal(400, await SEND.structured(server.url, { ...without('data'), ...data })),
         says,
@@ -128,7 +128,7 @@ describe('an event’s data', () => {
     })
   }
 
-  test('that is missing, no JSON or no inference request is refused in binary mode', async () => {
+  test('rejects data in binary mode that is missing, not JSON or not an inference request', async () => {
     assert.match(refusal(400, await post(server.url, HEADERS, '')), /no data/)
     assert.match(
       refusal(400, await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, '{')),
@@ -150,7 +150,7 @@ describe('an event’s data', () => {
     )
   })
 
-  test('may be a megabyte of Base64, and more only in binary mode', async () => {
+  test('accepts events in JSON up to 1 MiB, and larger data only in binary mode', async () => {
     const padded = (length: number) => base64(JSON.stringify(IRIS).padEnd(length))
     replyIn(
       'structured',
@@ -163,7 +163,7 @@ describe('an event’s data', () => {
     ])
       assert.match(
         refusal(413, await send(server.url, more as never)),
-        /larger than the 1048576 bytes allowed.*binary mode/,
+        /exceed the 1048576 bytes allowed.*binary mode/,
       )
     replyIn(
       'binary',
@@ -176,7 +176,7 @@ describe('an event’s data', () => {
   })
 })
 
-describe('INT64 beyond 2^53 is exact', () => {
+describe('INT64 data beyond 2^53', () => {
   let server: Server
   before(async () => {
     server = await startServer({ MODEL_DIR: testModel('identity-int64') })
@@ -197,14 +197,14 @@ describe('INT64 beyond 2^53 is exact', () => {
     ['through data_base64 in a batch', { 'content-type': BATCHED }, `[${WITH_BASE64}]`],
   ]
   for (const [way, headers, body] of WAYS) {
-    test(way, async () => {
+    test(`keeps all digits of INT64 ${way}`, async () => {
       const answer = await post(server.url, headers, body)
       assert.equal(answer.status, 200, answer.text)
       assert.ok(answer.text.includes(`"data":${NUMBERS}`), answer.text)
     })
   }
 
-  test('in a batch, each event with its own', async () => {
+  test('keeps all digits of INT64 in each event of a batch', async () => {
     const events = ['1', NUMBERS.slice(1, -1), '9007199254740995'].map(numbers => {
       const shape = `[${numbers.split(',').length}]`
       return `${ATTRIBUTES},"data":{"inputs":[{"name":"x","datatype":"INT64","shape":${shape},"data":[${numbers}]}]}}`
@@ -263,7 +263,7 @@ describe('binary tensor data', () => {
     assert.deepEqual(answer.bytes.subarray(length), TENSOR)
   }
 
-  test('goes in as the body of an event in binary mode', async () => {
+  test('accepts binary tensor data in an event in binary mode', async () => {
     const { headers, body } = binaryBody()
     const answer = await post(server.url, headers, body)
     assert.equal(answer.headers['content-type'], 'application/json')
@@ -271,12 +271,12 @@ describe('binary tensor data', () => {
     replyIn('binary', answer)
   })
 
-  test('goes in and out', async () => {
+  test('returns binary tensor data in the reply to an event with binary tensor data', async () => {
     const { headers, body } = binaryBody(OUTPUTS)
     assertBinaryReply(await post(server.url, headers, body))
   })
 
-  test('goes in as a raw request, whose header length is 0', async () => {
+  test('accepts a raw binary request, whose header length is 0, in an event', async () => {
     const headers = {
       ...HEADERS,
       'content-type': 'application/octet-stream',
@@ -293,13 +293,13 @@ describe('binary tensor data', () => {
     outputs: OUTPUTS,
   }
 
-  test('goes out for JSON in binary mode', async () => {
+  test('returns binary tensor data in the reply to an event with JSON in binary mode', async () => {
     const answer = await SEND.binary(server.url, { ...EVENT, data: JSON_IN })
     assert.equal(answer.headers['content-type'], 'application/octet-stream')
     sdkEvents(answer)
   })
 
-  test('is refused for the reply to a structured event, which carries JSON', async () => {
+  test('rejects a request for binary tensor data in the reply to a structured event', async () => {
     assert.match(
       refusal(400, await SEND.structured(server.url, { ...EVENT, data: JSON_IN })),
       /binary_data outputs need an event in binary mode/,
@@ -307,7 +307,7 @@ describe('binary tensor data', () => {
   })
 
   for (const length of ['x', '-1', '1.5', '', '99999999999999999999', '100000']) {
-    test(`with the header length ${JSON.stringify(length)} is refused`, async () => {
+    test(`rejects binary tensor data with the header length ${JSON.stringify(length)}`, async () => {
       const { headers, body } = binaryBody()
       refusal(
         400,
@@ -316,7 +316,7 @@ describe('binary tensor data', () => {
     })
   }
 
-  test('without its header length is no JSON', async () => {
+  test('rejects binary tensor data without a header length, because it is not JSON', async () => {
     const { headers, body } = binaryBody()
     const { 'inference-header-content-length': _, ...rest } = headers
     refusal(400, await post(server.url, rest, body))

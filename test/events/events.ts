@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type CloudEvent, HTTP } from 'cloudevents'
 
-/** An event as the JSON event format writes it. Tests may leave out fields or get them wrong. */
+/** An event in the JSON event format. Tests may leave out fields or use wrong values. */
 export type EventJson = Record<string, unknown>
 
 export const IRIS = {
@@ -16,7 +16,7 @@ export const EVENT: EventJson = {
   data: IRIS,
 }
 
-/** @returns the event without that attribute */
+/** Copies an event without one attribute. */
 export function without(name: string, event = EVENT): EventJson {
   const { [name]: _, ...rest } = event
   return rest
@@ -34,7 +34,7 @@ export async function post(
   headers: Record<string, string>,
   body: string | Uint8Array,
 ): Promise<Answer> {
-  // As bytes: fetch would say that a string is text/plain.
+  // Send bytes, because fetch would send a string as text/plain.
   const answer = await fetch(url, { method: 'POST', headers, body: Buffer.from(body) })
   const bytes = Buffer.from(await answer.arrayBuffer())
   return {
@@ -48,7 +48,7 @@ export async function post(
 export const STRUCTURED = 'application/cloudevents+json'
 export const BATCHED = 'application/cloudevents-batch+json'
 
-/** One event to a server, in each of the HTTP binding's content modes. */
+/** Functions that send one event to a server, in each content mode of the HTTP binding. */
 export const SEND = {
   binary(
     url: string,
@@ -72,7 +72,7 @@ export const SEND = {
 export type Mode = keyof typeof SEND
 export const MODES = Object.keys(SEND) as Mode[]
 
-/** The one reply event, read from the bytes alone, after the SDK has agreed that it is valid. */
+/** Returns the only reply event, read without the SDK, after the SDK has validated it. */
 export function replyIn(mode: Mode, answer: Answer): EventJson {
   assert.equal(answer.status, 200, answer.text)
   assert.equal(sdkEvents(answer).length, 1)
@@ -86,7 +86,7 @@ export function replyIn(mode: Mode, answer: Answer): EventJson {
   return { ...Object.fromEntries(attributes), datacontenttype: contentType, data }
 }
 
-/** The answer's events as the SDK reads them. @throws where one is not valid */
+/** Reads the events of a response with the SDK. @throws {Error} if an event is not valid */
 export function sdkEvents({ headers, bytes, text }: Answer): readonly CloudEvent<unknown>[] {
   const body = headers['content-type'] === 'application/octet-stream' ? bytes : text
   const events = [HTTP.toEvent<unknown>({ headers, body })].flat() as CloudEvent<unknown>[]
@@ -94,7 +94,7 @@ export function sdkEvents({ headers, bytes, text }: Answer): readonly CloudEvent
   return events
 }
 
-/** A refusal: that status, and JSON that says why. @returns the reason */
+/** Checks that a response has this error status and a JSON error. @returns the text of the error */
 export function refusal(status: number, answer: Answer): string {
   assert.deepEqual(
     [answer.status, answer.headers['content-type']],
@@ -108,7 +108,10 @@ export function refusal(status: number, answer: Answer): string {
   return error
 }
 
-/** Acknowledged and not classified: nothing that a Broker could take for an event, or for a failure. */
+/**
+ * Checks that an event was acknowledged without a reply: the response contains nothing that a
+ * Broker could interpret as an event or a failure.
+ */
 export function assertAcknowledged(answer: Answer): void {
   assert.deepEqual(
     [answer.status, answer.text, answer.headers['content-type'], eventHeaders(answer)],

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type Server, startServer } from '../server.ts'
 import { type Answer, EVENT, IRIS, MODES, post, refusal, replyIn, SEND } from './events.ts'
 
-/** CloudEvents HTTP binding, section 3.1.3.2. */
+/** Tests of the CloudEvents HTTP binding, section 3.1.3.2. */
 describe('header values in binary mode', () => {
   let server: Server
   before(async () => {
@@ -52,30 +52,34 @@ describe('header values in binary mode', () => {
   const READ: readonly [how: string, header: string, id: string][] = [
     ['lower-case digits', 'Euro%20%e2%82%ac', 'Euro €'],
     ['characters that need no encoding', '%41%62c', 'Abc'],
-    ['one round of encoding', '%2541', '%41'],
-    ['a percent sign that encodes nothing', '100%', '100%'],
-    ['a percent sign before what are no digits', '%zz%4', '%zz%4'],
+    ['a value that is encoded once', '%2541', '%41'],
+    ['a percent sign without digits', '100%', '100%'],
+    ['a percent sign before other characters than digits', '%zz%4', '%zz%4'],
     ['a quoted string', '"a b"', 'a b'],
     ['a quoted string with escapes', '"a \\"b\\" \\\\"', 'a "b" \\'],
-    ['a quoted string with encoding within', '"50%25 \\%41"', '50% A'],
+    ['a quoted string with encoded characters', '"50%25 \\%41"', '50% A'],
     ['two quoted strings', '"a" "b"', '"a" "b"'],
     ['a quote in the middle', 'a"b', 'a"b'],
-    ['a quote that does not end', '"a', '"a'],
-    ['UTF-8 as it is', Buffer.from('é€').toString('latin1'), 'é€'],
+    ['a quoted string without its closing quote', '"a', '"a'],
+    ['unencoded UTF-8', Buffer.from('é€').toString('latin1'), 'é€'],
   ]
   for (const [how, header, id] of READ) {
-    test(`${how} is understood: ${header} is ${id}`, async () => {
+    test(`${how} is decoded: ${header} is ${id}`, async () => {
       assert.equal(replyIn('binary', await send({ 'ce-id': header })).subject, id)
     })
   }
 
   const REFUSED: readonly [what: string, header: string, says: RegExp][] = [
     ['an overlong encoding', '%C0%A0', /ce-id is not percent-encoded UTF-8/],
-    ['a byte that starts no character', '%FF', /ce-id is not percent-encoded UTF-8/],
-    ['half a character', '%E2%82', /ce-id is not percent-encoded UTF-8/],
+    ['a byte that cannot start a character', '%FF', /ce-id is not percent-encoded UTF-8/],
+    ['an incomplete character', '%E2%82', /ce-id is not percent-encoded UTF-8/],
     ['an encoded surrogate', '%ED%A0%80', /ce-id is not percent-encoded UTF-8/],
     ['Latin-1', 'caf\xe9', /ce-id is not percent-encoded UTF-8/],
-    ['a line break that would start a header', '1%0D%0ASet-Cookie:%20a=b', /control characters/],
+    [
+      'a line break that would begin a new header',
+      '1%0D%0ASet-Cookie:%20a=b',
+      /control characters/,
+    ],
     ['a line feed', '1%0A', /control characters/],
     ['a NUL', '%00', /control characters/],
     ['DEL', '%7F', /control characters/],
@@ -83,12 +87,12 @@ describe('header values in binary mode', () => {
     ['a noncharacter', '%EF%BF%BF', /noncharacters/],
   ]
   for (const [what, header, says] of REFUSED) {
-    test(`${what} in an attribute is refused: ${header}`, async () => {
+    test(`${what} in an attribute is rejected: ${header}`, async () => {
       assert.match(refusal(400, await send({ 'ce-id': header })), says)
     })
   }
 
-  test('the data’s type is the Content-Type, whatever ce-datacontenttype says', async () => {
+  test('the type of the data is the Content-Type, and ce-datacontenttype is ignored', async () => {
     assert.equal(
       replyIn(
         'binary',
@@ -102,12 +106,12 @@ describe('header values in binary mode', () => {
     ['a line break', '1\r\nSet-Cookie: a=b'],
     ['a NUL', '\u0000'],
     ['a C1 control character', '\u0085'],
-    ['half a surrogate pair', '\ud800'],
+    ['a lone surrogate', '\ud800'],
     ['a noncharacter', '\ufffe'],
-    ['a noncharacter beyond the first plane', '\u{1ffff}'],
+    ['a noncharacter outside the first plane', '\u{1ffff}'],
   ]
   for (const [what, id] of REFUSED_IN_JSON) {
-    test(`${what} in an attribute is refused in JSON too`, async () => {
+    test(`${what} in an attribute is also rejected in JSON`, async () => {
       assert.match(
         refusal(400, await SEND.structured(server.url, { ...EVENT, id })),
         /id is .* must not contain control characters/,
@@ -117,7 +121,7 @@ describe('header values in binary mode', () => {
     })
   }
 
-  test('an id of 1 MB comes back whole', async () => {
+  test('an id of 1 MB is returned unchanged', async () => {
     const id = 'é'.repeat(500_000)
     for (const mode of MODES.filter(mode => mode !== 'binary')) {
       const { subject, causationid } = replyIn(mode, await SEND[mode](server.url, { ...EVENT, id }))

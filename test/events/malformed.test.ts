@@ -16,7 +16,7 @@ import {
 
 const REQUIRED = ['specversion', 'id', 'source', 'type']
 
-describe('a malformed event is refused with 400, which dead-letters it', () => {
+describe('a malformed event gets 400, so that a Broker sends it to the dead letter sink', () => {
   let server: Server
   before(async () => {
     server = await startServer()
@@ -25,7 +25,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
 
   for (const name of REQUIRED) {
     for (const mode of MODES) {
-      test(`${name} missing or empty in ${mode} mode`, async () => {
+      test(`rejects an event whose ${name} is missing or empty in ${mode} mode`, async () => {
         assert.match(
           refusal(400, await SEND[mode](server.url, without(name))),
           new RegExp(`${name} is missing`),
@@ -37,7 +37,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
       })
     }
     for (const value of [1, true, null, ['1.0'], { a: 1 }]) {
-      test(`${name} being ${JSON.stringify(value)}`, async () => {
+      test(`rejects the ${name} ${JSON.stringify(value)}`, async () => {
         assert.match(
           refusal(400, await SEND.structured(server.url, { ...EVENT, [name]: value })),
           new RegExp(`${name} is `),
@@ -49,7 +49,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
 
   for (const specversion of ['0.3', '2.0', '1', '1.0.2', 'one']) {
     for (const mode of MODES) {
-      test(`specversion ${specversion} in ${mode} mode`, async () => {
+      test(`rejects the specversion ${specversion} in ${mode} mode`, async () => {
         assert.match(
           refusal(400, await SEND[mode](server.url, { ...EVENT, specversion })),
           /it must be "1.0"/,
@@ -75,7 +75,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
     ['datacontenttype', 'a b/c'],
   ]
   for (const [name, value] of OPTIONAL) {
-    test(`${name} ${JSON.stringify(value)}, in any mode`, async () => {
+    test(`rejects the ${name} ${JSON.stringify(value)} in every mode`, async () => {
       for (const mode of MODES)
         assert.match(
           refusal(400, await SEND[mode](server.url, { ...EVENT, [name]: value })),
@@ -85,7 +85,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
   }
 
   for (const name of ['time', 'dataschema', 'subject', 'datacontenttype']) {
-    test(`${name} that is no string`, async () => {
+    test(`rejects a ${name} that is not a string`, async () => {
       for (const value of [5, true, [], {}])
         refusal(400, await SEND.structured(server.url, { ...EVENT, [name]: value }))
     })
@@ -101,7 +101,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
     'Data',
     '__proto__',
   ]) {
-    test(`an attribute called ${JSON.stringify(name)}`, async () => {
+    test(`rejects an attribute called ${JSON.stringify(name)}`, async () => {
       const event = JSON.stringify(EVENT).replace('{', `{${JSON.stringify(name)}:"x",`)
       assert.match(
         refusal(400, await post(server.url, { 'content-type': STRUCTURED }, event)),
@@ -119,7 +119,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
     'ce-data',
     'ce-__proto__',
   ]) {
-    test(`the header ${header}`, async () => {
+    test(`rejects the header ${header}`, async () => {
       const headers = {
         'ce-id': '1',
         'ce-source': '/s',
@@ -135,7 +135,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
   }
 
   for (const value of [1.5, 1e300, 2 ** 31, -(2 ** 31) - 1, [], {}, 'a\tb']) {
-    test(`an extension whose value is ${JSON.stringify(value)}`, async () => {
+    test(`rejects an extension with the value ${JSON.stringify(value)}`, async () => {
       assert.match(
         refusal(400, await SEND.structured(server.url, { ...EVENT, myextension: value })),
         /myextension is /,
@@ -148,27 +148,27 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
     ['null', STRUCTURED, 'null'],
     ['a number', STRUCTURED, '42'],
     ['an array', STRUCTURED, JSON.stringify([EVENT])],
-    ['half an event', STRUCTURED, JSON.stringify(EVENT).slice(0, -2)],
-    ['an event and more', STRUCTURED, `${JSON.stringify(EVENT)}{}`],
-    ['an id twice', STRUCTURED, JSON.stringify(EVENT).replace('{', '{"id":"other",')],
+    ['an incomplete event', STRUCTURED, JSON.stringify(EVENT).slice(0, -2)],
+    ['an event followed by more text', STRUCTURED, `${JSON.stringify(EVENT)}{}`],
+    ['an event with two ids', STRUCTURED, JSON.stringify(EVENT).replace('{', '{"id":"other",')],
     [
-      'bytes that are no UTF-8',
+      'bytes that are not UTF-8',
       STRUCTURED,
       Buffer.from(JSON.stringify({ ...EVENT, id: 'é' }), 'latin1'),
     ],
-    ['no batch', BATCHED, ''],
+    ['an empty body', BATCHED, ''],
     ['an event in place of a batch', BATCHED, JSON.stringify(EVENT)],
     ['a batch of null', BATCHED, '[null]'],
     ['a batch of batches', BATCHED, JSON.stringify([[EVENT]])],
-    ['half a batch', BATCHED, JSON.stringify([EVENT]).slice(0, -1)],
+    ['an incomplete batch', BATCHED, JSON.stringify([EVENT]).slice(0, -1)],
   ]
   for (const [what, contentType, body] of BODIES) {
-    test(`${what} as ${contentType}`, async () => {
+    test(`rejects ${what} as ${contentType}`, async () => {
       refusal(400, await post(server.url, { 'content-type': contentType }, body))
     })
   }
 
-  test('the reason is short, whatever is in the event', async () => {
+  test('the text of the error is short, even if the event contains long values', async () => {
     const answers = [
       await SEND.structured(server.url, { ...EVENT, source: `${'x'.repeat(100_000)} y` }),
       await SEND.structured(server.url, { ...EVENT, ['É'.repeat(100_000)]: 'x' }),
@@ -185,7 +185,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
   })
 })
 
-describe('an event may have', () => {
+describe('a valid event', () => {
   let server: Server
   before(async () => {
     server = await startServer()
@@ -194,7 +194,7 @@ describe('an event may have', () => {
 
   const FINE: readonly [what: string, event: EventJson][] = [
     [
-      'attributes that are null, which stands for none',
+      'attributes that are null, which count as absent',
       { ...EVENT, subject: null, time: null, dataschema: null, datacontenttype: null, mine: null },
     ],
     [
@@ -211,27 +211,27 @@ describe('an event may have', () => {
       },
     ],
     [
-      'names of any length, and such as objects have by themselves',
+      'extension names of any length, or with the names of JavaScript’s own properties',
       { ...EVENT, constructor: 'x', tostring: 'x', ['x'.repeat(300)]: 'x' },
     ],
     [
       'a time with fractions and an offset',
       { ...EVENT, time: '2030-01-01T00:00:00.123456789+05:30' },
     ],
-    ['a time in small letters', { ...EVENT, time: '2030-01-01t00:00:00z' }],
+    ['a time in lower case', { ...EVENT, time: '2030-01-01t00:00:00z' }],
     ['a leap second', { ...EVENT, time: '2016-12-31T23:59:60Z' }],
     [
       'a schema and a subject',
       { ...EVENT, dataschema: 'https://example.com/schema', subject: 'a subject' },
     ],
     [
-      'a source that is no path',
+      'a source that is not a path',
       { ...EVENT, source: 'urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66' },
     ],
     ['a source of one word', { ...EVENT, source: '1-555-123-4567' }],
   ]
   for (const [what, event] of FINE) {
-    test(what, async () => {
+    test(`accepts an event with ${what}`, async () => {
       replyIn('structured', await SEND.structured(server.url, event))
       replyIn('batched', await SEND.batched(server.url, event))
       const attributes = Object.fromEntries(
@@ -241,7 +241,7 @@ describe('an event may have', () => {
     })
   }
 
-  test('a byte order mark before it', async () => {
+  test('accepts an event that begins with a byte order mark', async () => {
     replyIn(
       'structured',
       await post(server.url, { 'content-type': STRUCTURED }, `\ufeff${JSON.stringify(EVENT)}`),

@@ -60,7 +60,7 @@ describe('the three content modes', () => {
   after(() => server.stop())
 
   for (const mode of MODES) {
-    test(`an event in ${mode} mode is answered by an event in ${mode} mode`, async () => {
+    test(`answers an event in ${mode} mode with an event in ${mode} mode`, async () => {
       const answer = await SEND[mode](server.url, EVENT)
       assert.equal(answer.headers['content-type'], REPLY_TYPE[mode])
       assert.equal(eventHeaders(answer).length > 0, mode === 'binary')
@@ -74,7 +74,7 @@ describe('the three content modes', () => {
     })
   }
 
-  test('an event of the SDK is answered by one that the SDK reads, in binary and structured mode', async () => {
+  test('answers an event from the SDK with an event that the SDK can read, in binary and structured mode', async () => {
     const event = new CloudEvent({
       type: 'com.example.iris.request',
       source: '/garden',
@@ -96,7 +96,7 @@ describe('the three content modes', () => {
     }
   })
 
-  test('the SDK’s binary data goes as data_base64', async () => {
+  test('accepts binary data from the SDK, which sends it as data_base64', async () => {
     const event = new CloudEvent({
       type: 'x.request',
       source: '/garden',
@@ -112,7 +112,7 @@ describe('the three content modes', () => {
   })
 
   for (const [mode, contentType] of SPELLINGS) {
-    test(`${contentType} is ${mode} mode`, async () => {
+    test(`reads ${contentType} as ${mode} mode`, async () => {
       replyIn(
         mode,
         await post(
@@ -125,7 +125,7 @@ describe('the three content modes', () => {
   }
 
   for (const contentType of UNSUPPORTED) {
-    test(`${contentType} is an event format that is not supported`, async () => {
+    test(`rejects the unsupported event format ${contentType}`, async () => {
       const reason = refusal(
         415,
         await post(server.url, { 'content-type': contentType }, JSON_EVENT),
@@ -134,11 +134,11 @@ describe('the three content modes', () => {
     })
   }
 
-  test('the mode is told before anything is parsed: a format that is not supported is named, whatever the body', async () => {
+  test('reports an unsupported format before it parses the body', async () => {
     refusal(415, await post(server.url, { 'content-type': 'application/cloudevents+avro' }, '{'))
   })
 
-  test('the content type goes before ce- headers', async () => {
+  test('prefers the content type to ce- headers', async () => {
     const answer = await post(
       server.url,
       { 'content-type': STRUCTURED, 'ce-id': 'other', 'ce-specversion': '0.3' },
@@ -147,7 +147,7 @@ describe('the three content modes', () => {
     assert.equal(replyIn('structured', answer).subject, 'flower-1')
   })
 
-  test('the names of ce- headers are read in any case', async () => {
+  test('reads the names of ce- headers in any case', async () => {
     const headers = {
       'CE-ID': '1',
       'Ce-Source': '/garden',
@@ -162,11 +162,11 @@ describe('the three content modes', () => {
 
   const NO_EVENTS: readonly [what: string, path: string, headers: Record<string, string>][] = [
     ['a request to / without event headers', '/', {}],
-    ['a request to / with an extension header alone', '/', { 'ce-traceparent': '00-1-2-01' }],
-    ['a request to the infer path with an extension header alone', 'infer', { 'ce-priority': '1' }],
+    ['a request to / with only an extension header', '/', { 'ce-traceparent': '00-1-2-01' }],
+    ['a request to the infer path with only an extension header', 'infer', { 'ce-priority': '1' }],
   ]
   for (const [what, path, headers] of NO_EVENTS) {
-    test(`${what} is a plain inference request`, async () => {
+    test(`treats ${what} as a plain inference request`, async () => {
       const url = path === 'infer' ? infer : server.url
       const answer = await post(
         url,
@@ -182,7 +182,7 @@ describe('the three content modes', () => {
   }
 
   for (const mode of MODES) {
-    test(`the infer paths answer an event in ${mode} mode as / does`, async () => {
+    test(`answers an event in ${mode} mode at the infer paths as at /`, async () => {
       const expected = await SEND[mode](server.url, EVENT)
       for (const path of [infer, infer.replace('/infer', '/versions/v1.0.0/infer')]) {
         const answer = await SEND[mode](path, EVENT)
@@ -191,25 +191,25 @@ describe('the three content modes', () => {
     })
   }
 
-  test('a broken event at an infer path is refused as an event', async () => {
+  test('rejects a malformed event at an infer path as an event', async () => {
     const headers = { 'content-type': 'application/json', 'ce-id': '', 'ce-specversion': '7' }
     assert.match(refusal(400, await post(infer, headers, JSON.stringify(IRIS))), /^the event: /)
   })
 
-  test('GET / with ce- headers is no event', async () => {
+  test('does not treat GET / with ce- headers as an event', async () => {
     const answer = await fetch(server.url, {
       headers: { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' },
     })
     assert.equal(((await answer.json()) as { name: string }).name, 'onnx-function')
   })
 
-  test('an event that comes compressed is read', async () => {
+  test('reads a compressed event', async () => {
     const { gzipSync } = await import('node:zlib')
     const headers = { 'content-type': STRUCTURED, 'content-encoding': 'gzip' }
     replyIn('structured', await post(server.url, headers, gzipSync(JSON_EVENT)))
   })
 
-  test('a redelivered event gets byte for byte the same answer', async () => {
+  test('answers a redelivered event with exactly the same bytes', async () => {
     for (const mode of MODES) {
       const timeless = ({ headers: { date, ...headers }, text }: Answer) => ({ headers, text })
       assert.deepEqual(

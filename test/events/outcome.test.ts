@@ -18,7 +18,7 @@ const index = (...indices: number[]) => ({
   inputs: [{ name: 'index', datatype: 'INT64', shape: [indices.length], data: indices }],
 })
 
-describe('an event that the model itself fails on', () => {
+describe('an event on which the model fails', () => {
   let server: Server
   before(async () => {
     server = await startServer({ MODEL_DIR: testModel('failing') })
@@ -26,7 +26,7 @@ describe('an event that the model itself fails on', () => {
   after(() => server.stop())
 
   for (const mode of ['binary', 'structured'] as const) {
-    test(`is 422 in ${mode} mode, which dead-letters it; over HTTP the same is 500`, async () => {
+    test(`answers a failed run with 422 in ${mode} mode, so that a Broker does not retry, and with 500 over HTTP`, async () => {
       refusal(422, await SEND[mode](server.url, { ...EVENT, data: index(99) }))
       refusal(
         500,
@@ -36,7 +36,7 @@ describe('an event that the model itself fails on', () => {
     })
   }
 
-  test('is counted as an error of the protocol cloudevent', async () => {
+  test('counts a failed event as an error of the protocol cloudevent', async () => {
     const count = async () =>
       Number(
         /inference_requests_total\{.*protocol="cloudevent",status="error"\} (\d+)/.exec(
@@ -49,8 +49,8 @@ describe('an event that the model itself fails on', () => {
   })
 })
 
-describe('while no run is possible, an event is to be delivered again', () => {
-  test('with 504 when the model was not loaded within the deadline', async () => {
+describe('an event gets a status for which a Broker retries while no run is possible', () => {
+  test('answers events with 504 if the model was not loaded within the deadline', async () => {
     const server = await startServer({ REQUEST_TIMEOUT_MS: '1000' }, { load: false })
     try {
       const answers = await Promise.all(MODES.map(mode => SEND[mode](server.url, EVENT)))
@@ -60,7 +60,7 @@ describe('while no run is possible, an event is to be delivered again', () => {
     }
   })
 
-  test('with 503 and Retry-After when the model could not be loaded; a malformed event is still 400', async () => {
+  test('answers events with 503 and Retry-After if the model could not be loaded, and malformed events with 400', async () => {
     const server = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
     try {
       await assert.rejects(server.service.model.load())
@@ -75,7 +75,7 @@ describe('while no run is possible, an event is to be delivered again', () => {
     }
   })
 
-  test('with 503 and Retry-After when too many wait; those that wait are answered in the end', async () => {
+  test('answers events with 503 and Retry-After if too many events wait, and answers the waiting events later', async () => {
     const server = await startServer({ MAX_QUEUE_ROWS: '3' }, { load: false })
     try {
       const waiting = MODES.map(mode => SEND[mode](server.url, EVENT))
@@ -94,17 +94,20 @@ describe('while no run is possible, an event is to be delivered again', () => {
   })
 })
 
-describe('an event that must not go round again', () => {
+describe('an event that would loop if it were answered', () => {
   const SOURCE = '/onnx-function/iris-classifier'
   const OURS: readonly [what: string, event: EventJson][] = [
-    ['of this function itself', { ...EVENT, source: SOURCE }],
+    ['a reply of this function', { ...EVENT, source: SOURCE }],
     [
-      'of this function itself, come back with any type and data',
+      'a reply of this function with any type and data',
       { ...EVENT, source: SOURCE, type: 'a.response', data: { outputs: [] } },
     ],
-    ['of KServe’s log of requests', { ...EVENT, type: 'org.kubeflow.serving.inference.request' }],
     [
-      'of KServe’s log of responses',
+      'an event from KServe’s log of requests',
+      { ...EVENT, type: 'org.kubeflow.serving.inference.request' },
+    ],
+    [
+      'an event from KServe’s log of responses',
       { ...EVENT, type: 'org.kubeflow.serving.inference.response', data: 'anything' },
     ],
   ]
@@ -116,13 +119,13 @@ describe('an event that must not go round again', () => {
 
   for (const [what, event] of OURS) {
     for (const mode of MODES) {
-      test(`${what} is acknowledged in ${mode} mode, even before the model is loaded`, async () => {
+      test(`acknowledges ${what} in ${mode} mode, even before the model is loaded`, async () => {
         assertAcknowledged(await SEND[mode](server.url, event))
       })
     }
   }
 
-  test('is known by the configured source', async () => {
+  test('recognises its own replies by the configured source', async () => {
     const named = await startServer({ CE_SOURCE: 'urn:iris' })
     try {
       assertAcknowledged(await SEND.binary(named.url, { ...EVENT, source: 'urn:iris' }))
@@ -133,7 +136,7 @@ describe('an event that must not go round again', () => {
     }
   })
 
-  test('an empty batch is acknowledged, and so is one of such events only', async () => {
+  test('acknowledges an empty batch and a batch of only such events', async () => {
     assertAcknowledged(await post(server.url, { 'content-type': BATCHED }, '[]'))
     assertAcknowledged(
       await post(

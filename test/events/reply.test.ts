@@ -28,7 +28,7 @@ describe('the reply’s id', () => {
     ['type', { ...EVENT, type: 'com.example.rose.request' }],
   ]
 
-  test('is the same for a redelivery in any mode, and another for another id, source or type', () =>
+  test('gives replies to a redelivered event the same id, and replies to other events different ids', () =>
     withServer({}, async server => {
       const { id } = await replyTo(server)
       for (const mode of MODES) assert.equal((await replyTo(server, EVENT, mode)).id, id)
@@ -36,14 +36,14 @@ describe('the reply’s id', () => {
         assert.notEqual((await replyTo(server, event)).id, id, what)
     }))
 
-  test('does not run source and id together', () =>
+  test('gives replies different ids if sources and ids are equal only when concatenated', () =>
     withServer({}, async server => {
       const one = await replyTo(server, { ...EVENT, source: '/a', id: 'b/c' })
       const other = await replyTo(server, { ...EVENT, source: '/a/b', id: '/c' })
       assert.notEqual(one.id, other.id)
     }))
 
-  test('depends on nothing but what identifies the event and the model: neither on data nor extensions', () =>
+  test('ignores other attributes of the event in the id of the reply', () =>
     withServer({}, async server => {
       const { id } = await replyTo(server)
       assert.equal(
@@ -59,7 +59,7 @@ describe('the reply’s id', () => {
       )
     }))
 
-  test('is the same from another process, and another from another version or model', async () => {
+  test('gives replies the same id in another process, but not for another version or model', async () => {
     const { id } = await withServer({}, server => replyTo(server))
     const process = await startProcess()
     const fromProcess = await replyTo(process).finally(() => process.process.kill())
@@ -69,7 +69,7 @@ describe('the reply’s id', () => {
     assert.notEqual((await withServer({ MODEL_NAME: 'other' }, server => replyTo(server))).id, id)
   })
 
-  test('is there for a model without a version', () =>
+  test('gives replies an id if the model has no version', () =>
     withServer({ MODEL_DIR: testModel('identity-fp32') }, async server => {
       const data = { inputs: [{ name: 'x', shape: [1], datatype: 'FP32', data: [1] }] }
       assert.match(String((await replyTo(server, { ...EVENT, data })).id), /^[0-9a-f]{32}$/)
@@ -90,7 +90,7 @@ describe('the reply’s source', () => {
     [{ CE_SOURCE: 'urn:example:iris' }, 'urn:example:iris'],
   ]
   for (const [env, source] of SOURCES) {
-    test(`is ${source} with ${JSON.stringify(env)}`, () =>
+    test(`sends replies from ${source} with ${JSON.stringify(env)}`, () =>
       withServer(env, async server => {
         for (const mode of MODES) assert.equal((await replyTo(server, EVENT, mode)).source, source)
       }))
@@ -110,7 +110,7 @@ describe('the reply’s attributes', () => {
     ['a.Request', 'a.Request.response'],
     ['a.response', 'a.response.response'],
   ]
-  test('have the type of the request with .request replaced by .response, else with .response appended', () =>
+  test('replaces .request by .response in the type of the reply, or appends .response', () =>
     withServer({}, async server => {
       for (const [request, reply] of TYPES)
         assert.equal((await replyTo(server, { ...EVENT, type: request })).type, reply)
@@ -122,21 +122,21 @@ describe('the reply’s attributes', () => {
   }
   const CARRIED: readonly [what: string, request: EventJson, reply: EventJson][] = [
     [
-      'nothing but what is contracted',
+      'no other attributes',
       { subject: 'bed 7', time: '2030-01-01T00:00:00Z', dataschema: 'urn:x', myextension: 'x' },
       {},
     ],
     ['the correlation id as the reply id', { correlationid: 'c-1' }, { replyid: 'c-1' }],
     ['the trace of the event’s origin', TRACE, TRACE],
     [
-      'the parent of the trace alone',
+      'only the traceparent',
       { traceparent: TRACE.traceparent },
       { traceparent: TRACE.traceparent },
     ],
   ]
   for (const [what, request, carried] of CARRIED) {
     for (const mode of MODES) {
-      test(`carry on ${what} in ${mode} mode, beside what identifies the reply; there is no time`, () =>
+      test(`sends the usual attributes of a reply and ${what} in ${mode} mode`, () =>
         withServer({}, async server => {
           const { id, data, ...attributes } = await replyTo(server, { ...EVENT, ...request }, mode)
           assert.match(String(id), /^[0-9a-f]{32}$/)
@@ -153,7 +153,7 @@ describe('the reply’s attributes', () => {
     }
   }
 
-  test('do not take the trace of the HTTP hop for that of the event', () =>
+  test('does not pass the trace of the HTTP request on to the reply', () =>
     withServer({}, async server => {
       const headers = {
         traceparent: TRACE.traceparent,
@@ -170,14 +170,14 @@ describe('the reply’s attributes', () => {
       assert.deepEqual([answer.status, answer.headers.get('ce-traceparent')], [200, null])
     }))
 
-  test('keep the type of a correlation id in JSON', () =>
+  test('keeps the type of a correlation id in JSON', () =>
     withServer({}, async server =>
       assert.equal((await replyTo(server, { ...EVENT, correlationid: 7 })).replyid, 7),
     ))
 })
 
 describe('the inference request’s id', () => {
-  test('is echoed in the data, apart from the event’s', () =>
+  test('returns the id of the inference request in the data, independently of the event’s id', () =>
     withServer({}, async server => {
       const { subject, data } = await replyTo(server, {
         ...EVENT,

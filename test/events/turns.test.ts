@@ -9,14 +9,16 @@ import { Trace } from '../../function/telemetry/trace.ts'
 import { BATCHED, EVENT } from './events.ts'
 
 /*
- * No batch keeps others from their turn. The test counts how many events are asked in one turn of
+ * A batch must not block other requests. The test counts the events that are started in one turn of
  * the event loop.
  */
 
 const caller = (trace?: Trace): Caller => ({ arrived: 0, deadline: 1e9, gone: false, trace })
 const replier = { source: '/replies', modelName: 'm', modelVersion: undefined }
 
-/** Sends a batch to a data plane of its own. @returns how many events each turn asked it */
+/**
+ * Sends a batch to a new data plane. @returns the number of events that were started in each turn
+ */
 async function askedByTurn(events: readonly unknown[], infer: DataPlane['infer'], trace?: Trace) {
   const asked: number[] = []
   let now = 0
@@ -49,30 +51,30 @@ const fail = async () => {
 }
 
 describe('a batch of events', () => {
-  test('that all fail at once is asked some events a turn', async () => {
+  test('starts at most 256 events of a batch per turn, even if all events fail at once', async () => {
     const events = Array.from({ length: 1_000 }, (_, i) => ({ ...EVENT, data: 1, id: `${i}` }))
     assert.deepEqual(await askedByTurn(events, fail), [256, 256, 256, 232])
   })
 
-  test('of large events is asked fewer of them a turn', async () => {
+  test('starts fewer events per turn if the events are large', async () => {
     const events = Array.from({ length: 8 }, () => ({ ...EVENT, data: 'x'.repeat(60_000) }))
     assert.deepEqual(await askedByTurn(events, fail), [2, 2, 2, 2])
   })
 
-  test('is parsed event by event, so that reading it may pause', () => {
+  test('parses a batch event by event, so that other requests can run in between', () => {
     const batch = readBatch(Buffer.from(`[${JSON.stringify(EVENT)},{}]`))
     assert.equal(batch.next().value?.event.attributes.id, EVENT.id)
     assert.throws(() => batch.next(), /^Error: event 1 of the batch: specversion is missing/)
   })
 
-  test('that is no array is refused with the place of the mistake', () => {
+  test('rejects a batch that is not a valid array, and reports the position of the mistake', () => {
     const event = JSON.stringify(EVENT)
     const refused: readonly [text: string, message: RegExp][] = [
       [`[${event},]`, /a value is missing at byte/],
       [`[,${event}]`, /a value is missing at byte 1$/],
       [`[${event} ${event}]`, /expected a comma or \] at byte/],
       [`[${event}`, /expected a comma or \] at byte/],
-      [`[${event}] 1`, /the array ends at byte/],
+      [`[${event}] 1`, /text follows the end of the array at byte/],
       ['[', /a value is missing at byte 1$/],
       [event, /the batch is an object; it must be an array/],
       ['', /the batch is empty/],
@@ -82,14 +84,14 @@ describe('a batch of events', () => {
     assert.deepEqual([...readBatch(Buffer.from(' [ ] '))], [])
   })
 
-  test('has spans of its first 512 events', async () => {
+  test('records spans for only the first 512 events of a batch', async () => {
     const trace = new Trace(0)
     await askedByTurn(new Array(1_000).fill({ ...EVENT, data: 1 }), fail, trace)
     assert.equal(trace.events.length, 512)
     assert.equal(trace.parts.length, 0)
   })
 
-  test('may name schemas by hosts of any length: they are not resolved', async () => {
+  test('accepts a dataschema with a long host name without resolving it', async () => {
     const dataschema = `http://${'漢'.repeat(5_200)}/`
     const [event] = readBatch(Buffer.from(JSON.stringify([{ ...EVENT, dataschema }])))
     assert.equal(event?.event.attributes.dataschema, dataschema)

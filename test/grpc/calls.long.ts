@@ -19,13 +19,13 @@ const flowers = (rows: number) =>
   })
 const FRAME = frame(encode('ModelInfer', request()))
 
-/** One run at a time, on a thread of its own. */
+/** Settings for a worker thread that executes one run at a time. */
 const ONE_SLOW_WORKER = {
   MODEL_DIR: testModel('slow'),
   EXECUTION: 'worker',
   ORT_THREADS: '64',
 }
-/** For test/models/slow. */
+/** A request for the model in test/models/slow. */
 const SLOW = rawRequest('slow', [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }])
 
 const opened: (() => Promise<void>)[] = []
@@ -33,7 +33,7 @@ after(async () => {
   for (const close of opened) await close()
 })
 
-/** A server and a connection to it, until the tests are over. */
+/** Starts a server and connects a client. Both are closed after the tests. */
 async function open(env: Record<string, string> = {}, load = true) {
   const server = await startServer(env, { load })
   const client = connectGrpc(server.port)
@@ -56,7 +56,7 @@ suite('a call', () => {
     ;({ server, client } = await open({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) }))
   })
 
-  test('is answered by a message and by a status after it', async () => {
+  test('answers a call with a message, followed by a status', async () => {
     const { headers, trailers } = await client.call('ModelInfer', request())
     assert.deepEqual(
       [headers[':status'], headers['content-type'], headers['grpc-encoding']],
@@ -66,20 +66,20 @@ suite('a call', () => {
     assert.equal(trailers['grpc-status'], '0')
   })
 
-  test('may come byte by byte', async () => {
+  test('reads a call that arrives byte by byte', async () => {
     const call = client.open('ModelInfer')
     for (const byte of FRAME) call.stream.write(Buffer.from([byte]))
     call.stream.end()
     assert.equal((await call.answered).status, 0)
   })
 
-  test('is answered when its message is there, before the client ends it', async () => {
+  test('answers a call as soon as its message has arrived, before the client ends the call', async () => {
     const call = client.open('ModelInfer')
     call.stream.write(FRAME)
     assert.equal((await call.answered).status, 0)
   })
 
-  test('gets its request id back, in an answer and in a refusal', async () => {
+  test('returns the request id in a response and in an error', async () => {
     for (const model_name of [MODEL, 'x']) {
       const metadata = { 'x-request-id': 'seven' }
       const { headers } = await client.call('ModelInfer', request({ model_name }), metadata)
@@ -91,7 +91,7 @@ suite('a call', () => {
     ['gzip', gzipSync],
     ['deflate', deflateSync],
   ] as const) {
-    test(`may be compressed by ${encoding}, and is answered by what is worth it`, async () => {
+    test(`reads messages that are compressed with ${encoding}, and compresses only large responses`, async () => {
       const metadata = { 'grpc-encoding': encoding }
       const send = (message: Message) =>
         client.send('ModelInfer', frame(compress(encode('ModelInfer', message)), 1), metadata)
@@ -108,7 +108,7 @@ suite('a call', () => {
     })
   }
 
-  test('that names an encoding may have messages that are not compressed', async () => {
+  test('accepts uncompressed messages in a call that names an encoding', async () => {
     const { status } = await client.send('ModelInfer', FRAME, { 'grpc-encoding': 'gzip' })
     assert.equal(status, 0)
   })
@@ -120,8 +120,13 @@ suite('a call', () => {
     return prefix
   }
   for (const [what, frames, status, message, metadata = {}] of [
-    ['no message', '', 13, 'the call has no message'],
-    ['two messages', Buffer.concat([FRAME, FRAME]), 13, 'the call has more than one message'],
+    ['no message', '', 13, 'the call has no message; send exactly one'],
+    [
+      'two messages',
+      Buffer.concat([FRAME, FRAME]),
+      13,
+      'the call has more than one message; send exactly one',
+    ],
     ['a message that is cut off', FRAME.subarray(0, -1), 13, 'the call ends within a message'],
     ['a prefix that is cut off', FRAME.subarray(0, 3), 13, 'the call ends within a message'],
     [
@@ -131,55 +136,55 @@ suite('a call', () => {
       'a message begins with the byte 2; it must be 0 or 1',
     ],
     [
-      'a compressed message of no encoding',
+      'a compressed message but no encoding',
       frame(Buffer.alloc(1), 1),
       13,
       'a message is compressed, but grpc-encoding names no encoding',
     ],
     [
-      'an encoding that is unknown',
+      'an unknown encoding',
       FRAME,
       12,
       'grpc-encoding "snappy" is not supported; send identity, gzip or deflate',
       { 'grpc-encoding': 'snappy' },
     ],
     [
-      'bytes that are not what the encoding says',
+      'bytes that are not in the named encoding',
       frame(Buffer.from('no gzip'), 1),
       3,
       'the message is not valid gzip data: incorrect header check',
       { 'grpc-encoding': 'gzip' },
     ],
     [
-      'a message of more fields than are read, also of unknown ones',
+      'a message with too many fields, including unknown fields',
       frame(Buffer.alloc(2 * 65_537, Buffer.of(15 * 8, 0))),
       8,
-      'the message has more than 65536 fields beside tensor data',
+      'the message has more than 65536 fields outside tensor data',
     ],
     [
-      'a message that is too large, by its declared length',
+      'a declared length that is too large',
       length(MAX_BODY_BYTES + 1),
       8,
       'the message is larger than the 1000000 bytes allowed (MAX_BODY_BYTES)',
     ],
     [
-      'a message that is too large when it is inflated',
+      'a message that is too large after decompression',
       bomb,
       8,
       'the message is larger than the 1000000 bytes allowed (MAX_BODY_BYTES)',
       { 'grpc-encoding': 'gzip' },
     ],
     [
-      'a message that is no protobuf',
+      'a message that is not protobuf',
       frame(Buffer.from([0x0a])),
       3,
       'the message is not valid protobuf: the number at byte 1 has no end',
     ],
     [
-      'an invalid time',
+      'an invalid timeout',
       FRAME,
       3,
-      'grpc-timeout is "1x"; it must be up to eight digits and one of H, M, S, m, u, n',
+      'grpc-timeout is "1x"; it must be one to eight digits and a unit: H, M, S, m, u or n',
       { 'grpc-timeout': '1x' },
     ],
     [
@@ -190,20 +195,20 @@ suite('a call', () => {
       { 'content-type': 'application/grpc+json' },
     ],
   ] as readonly (readonly [string, string | Buffer, number, string, Record<string, string>?])[]) {
-    test(`with ${what} is refused, and the connection goes on`, async () => {
+    test(`rejects a call with ${what}, and keeps the connection open`, async () => {
       const answer = await client.send('ModelInfer', Buffer.from(frames), metadata)
       assert.deepEqual([answer.status, answer.message], [status, message])
       assert.equal((await client.call('ServerLive', {})).status, 0)
     })
   }
 
-  test('that is too large is refused before its bytes come', async () => {
+  test('rejects a message that is too large before its bytes arrive', async () => {
     const call = client.open('ModelInfer')
     call.stream.write(length(MAX_BODY_BYTES + 1))
     assert.equal((await call.answered).status, 8)
   })
 
-  test('of a method that this server has not says what this server is', async () => {
+  test('explains why this server does not have a method', async () => {
     for (const [method, why] of [
       [
         'RepositoryModelLoad',
@@ -219,7 +224,7 @@ suite('a call', () => {
       ],
       ['TraceSetting', 'traces are configured at startup (OTEL_...)'],
       ['LogSettings', 'the log is configured at startup (LOG_LEVEL)'],
-      ['Other', 'reflection lists what this server has'],
+      ['Other', 'use reflection to list the methods of this server'],
     ] as const) {
       const path = `/inference.GRPCInferenceService/${method}`
       const { status, message } = await client.send('ModelInfer', FRAME, { ':path': path })
@@ -227,17 +232,17 @@ suite('a call', () => {
     }
   })
 
-  test('by another method than POST is refused', async () => {
+  test('rejects a call with an HTTP method other than POST', async () => {
     const call = client.open('ModelInfer', { ':method': 'GET' })
     assert.deepEqual([(await call.answered).status], [12])
   })
 
-  test('says in ASCII what is wrong, whatever it is', async () => {
+  test('encodes non-ASCII characters in the message of an error', async () => {
     const { message } = await client.call('ModelInfer', request({ model_name: 'nöpe € 100%' }))
     assert.equal(message, 'model "nöpe € 100%" is unknown; this server has "iris-classifier"')
   })
 
-  test('of any name and any bytes is answered', async () => {
+  test('answers a call whose message contains any bytes', async () => {
     for (let i = 0; i < 50; i++) {
       const bytes = Buffer.from(Array.from({ length: 40 }, (_, at) => (i * 31 + at * at * 7) % 256))
       const { status } = await client.send('ModelInfer', frame(bytes))
@@ -248,7 +253,7 @@ suite('a call', () => {
 })
 
 suite('a deadline', () => {
-  test('ends the call when it passes, and nothing is run for it', async () => {
+  test('ends a call at its deadline, and does not run the request', async () => {
     const { server, client } = await open(ONE_SLOW_WORKER)
     const ask = (metadata = {}) => client.call('ModelInfer', SLOW, metadata)
     const running = ask()
@@ -260,13 +265,13 @@ suite('a deadline', () => {
     assert.equal(await counts(server, 'inference_batch_rows_count'), 1)
   })
 
-  test('that is long is not a timeout', async () => {
+  test('accepts a deadline that is later than the longest timer', async () => {
     const { client } = await open()
     const { status } = await client.call('ModelInfer', request(), { 'grpc-timeout': '99999999H' })
     assert.equal(status, 0)
   })
 
-  test('holds for a message that does not come', async () => {
+  test('ends a call whose message does not arrive in time', async () => {
     const { client } = await open({ REQUEST_TIMEOUT_MS: '100' })
     for (const bytes of [Buffer.alloc(0), FRAME.subarray(0, 20)]) {
       const call = client.open('ModelInfer')
@@ -276,7 +281,7 @@ suite('a deadline', () => {
     }
   })
 
-  test('while the model loads is NOT READY’s or its own', async () => {
+  test('ends a call at its deadline while the model loads', async () => {
     const { client } = await open({}, false)
     const { status } = await client.call('ModelInfer', request(), { 'grpc-timeout': '50m' })
     assert.equal(status, 4)
@@ -285,7 +290,7 @@ suite('a deadline', () => {
   })
 })
 
-test('a call that is cancelled while it waits is not run', async () => {
+test('does not run a call that is cancelled while it waits', async () => {
   const { server, client } = await open(ONE_SLOW_WORKER)
   const running = client.call('ModelInfer', SLOW)
   const waiting = client.open('ModelInfer')
@@ -298,8 +303,8 @@ test('a call that is cancelled while it waits is not run', async () => {
   assert.equal(await counts(server, 'inference_batch_rows_count'), 1)
 })
 
-suite('memory', () => {
-  test('of messages that are on their way is bounded, and freed when their clients hang up', async () => {
+suite('the memory', () => {
+  test('limits the memory of arriving messages, and frees it when their clients hang up', async () => {
     const { client } = await open({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
     const prefix = Buffer.alloc(5)
     prefix.writeUInt32BE(950_000, 1)
@@ -317,10 +322,10 @@ suite('memory', () => {
     assert.equal(refused.trailers['grpc-retry-pushback-ms'], '1000')
     for (const { stream } of calls) stream.close(constants.NGHTTP2_CANCEL)
     const whole = () => client.call('ModelInfer', flowers(20_000))
-    await until('there is room again', async () => (await whole()).status !== 14)
+    await until('memory is available again', async () => (await whole()).status !== 14)
   })
 
-  test('of an answer that its client does not read is given back', async () => {
+  test('closes the stream of a response that the client does not read', async () => {
     const { server } = await open({ REQUEST_TIMEOUT_MS: '200' })
     const session = connect(server.url, { settings: { initialWindowSize: 0 } })
     opened.push(async () => session.destroy())
@@ -340,7 +345,7 @@ suite('memory', () => {
 
 suite('authentication', () => {
   const secret = 'a-secret-of-enough-characters'
-  test('is as over HTTP: health needs none', async () => {
+  test('requires authentication for all methods except health, as over HTTP', async () => {
     const { client } = await open({ AUTH_SECRET: secret })
     const allowed = { authorization: `Bearer ${secret}` }
     for (const [method, asked, without] of [
@@ -361,7 +366,7 @@ suite('authentication', () => {
 })
 
 suite('a stream', () => {
-  test('answers requests in their order, those that fail by their error, and goes on', async () => {
+  test('answers requests in order, reports the error of a failed request, and continues', async () => {
     const { client } = await open()
     const { status, messages } = await client.call('ModelStreamInfer', [
       request({ id: '1' }),
@@ -375,20 +380,20 @@ suite('a stream', () => {
       [
         ['1', ''],
         ['2', 'model "x" is unknown; this server has "iris-classifier"'],
-        ['3', 'input "input": shape [1,4] of FP32 takes 16 bytes of binary data, but there are 3'],
+        ['3', 'input "input": shape [1,4] of FP32 needs 16 bytes of binary data; got 3'],
         ['4', ''],
       ],
     )
   })
 
-  test('joins requests that come together in one run', async () => {
+  test('joins requests that arrive together in one run', async () => {
     const { server, client } = await open()
     const { messages } = await client.call('ModelStreamInfer', Array(10).fill(request()))
     assert.equal(messages.length, 10)
     assert.ok((await counts(server, 'inference_batch_rows_count')) < 10)
   })
 
-  test('says that a response is the last one, where a request asks for that', async () => {
+  test('marks a response as final if the request asks for this mark', async () => {
     const { client } = await open()
     const parameters = new Map([['triton_enable_empty_final_response', { bool_param: true }]])
     const { messages } = await client.call('ModelStreamInfer', [request({ parameters }), request()])
@@ -400,7 +405,7 @@ suite('a stream', () => {
     )
   })
 
-  test('answers each request before the next one comes', async () => {
+  test('answers each request before the next request arrives', async () => {
     const { client } = await open()
     const call = client.open('ModelStreamInfer')
     for (let i = 0; i < 3; i++) {
@@ -411,7 +416,7 @@ suite('a stream', () => {
     assert.equal((await call.answered).status, 0)
   })
 
-  test('with an invalid frame ends, after the answers to those before', async () => {
+  test('ends at an invalid frame, after the responses to earlier requests', async () => {
     const { client } = await open()
     const call = client.open('ModelStreamInfer')
     call.write(request())
@@ -420,28 +425,31 @@ suite('a stream', () => {
     assert.equal((await call.answered).status, 13)
   })
 
-  test('of many requests is answered, whatever waits', async () => {
+  test('answers 1,000 requests that are sent at once', async () => {
     const { client } = await open()
     const { status, messages } = await client.call('ModelStreamInfer', Array(1_000).fill(request()))
     assert.deepEqual([status, messages.length], [0, 1_000])
   })
 
-  test('that is idle ends with the connection when the process drains', async () => {
+  test('ends with the connection when the process shuts down and the stream is idle', async () => {
     const { server, client } = await open()
     const call = client.open('ModelStreamInfer')
     call.write(request())
     assert.ok(await call.next())
     assert.equal(await server.close(10_000), true)
     const { status, message } = await call.answered
-    assert.deepEqual([status, message], [14, 'the connection is ending; call again'])
+    assert.deepEqual(
+      [status, message],
+      [14, 'the connection is closing; retry the call on a new connection'],
+    )
   })
 })
 
-suite('health', () => {
+suite('the health service', () => {
   const check = (client: Client, service: string) =>
     client.call('grpc.health.v1.Health/Check', { service })
 
-  test('is of the server, of each service and of the model', async () => {
+  test('reports the server, each service and the model', async () => {
     const { client } = await open()
     for (const service of ['', MODEL, 'inference.GRPCInferenceService', 'grpc.health.v1.Health'])
       assert.equal((await check(client, service)).messages[0]?.status, 1, service)
@@ -449,7 +457,7 @@ suite('health', () => {
     assert.deepEqual([status, message], [5, 'service "x" is unknown'])
   })
 
-  test('is watched: it tells each change, and ends when the process drains', async () => {
+  test('sends each change to a watch, and ends the watch when the process shuts down', async () => {
     const { server, client } = await open({}, false)
     const watch = client.open('grpc.health.v1.Health/Watch')
     watch.write({ service: '' })
@@ -463,7 +471,7 @@ suite('health', () => {
     assert.equal((await watch.answered).status, 14)
   })
 
-  test('is watched: the end is told before the watch ends, however soon it comes', async () => {
+  test('reports NOT_SERVING to a watch before the watch ends, even if the process shuts down at once', async () => {
     const { server, client } = await open()
     const watches = Array.from({ length: 20 }, () => client.open('grpc.health.v1.Health/Watch'))
     for (const watch of watches) {
@@ -479,7 +487,7 @@ suite('health', () => {
     assert.equal(await closed, true)
   })
 
-  test('of a service that is unknown is watched, too', async () => {
+  test('reports SERVICE_UNKNOWN to a watch of an unknown service', async () => {
     const { client } = await open()
     const watch = client.open('grpc.health.v1.Health/Watch')
     watch.write({ service: 'x' })
@@ -487,7 +495,7 @@ suite('health', () => {
     watch.stream.close(constants.NGHTTP2_CANCEL)
   })
 
-  test('is watched without keeping the memory of the message that asks', async () => {
+  test('frees the memory of a watch’s request message', async () => {
     const { client } = await open({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
     const service = 'x'.repeat(MAX_BODY_BYTES - 100)
     for (let i = 0; i < 3; i++) {

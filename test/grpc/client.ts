@@ -6,10 +6,12 @@ import { decodeMessage, type Message } from '../../function/protocol/protobuf-de
 import { encodeMessage } from '../../function/protocol/protobuf-encode.ts'
 import { parseProto } from '../../function/protocol/protobuf-schema.ts'
 
-/** As the server has it, but with typed contents read like any other message. */
+/**
+ * The server's .proto file. Unlike in the server, typed contents are read like any other message.
+ */
 const INFERENCE = parseProto('grpc_service.proto', INFERENCE_PROTO)
 
-/** The answer to a call. */
+/** The complete response to a call. */
 export interface Answered {
   readonly status: number
   readonly message: string
@@ -20,26 +22,26 @@ export interface Answered {
 
 export type Metadata = Readonly<Record<string, string | string[]>>
 
-/** A connection that makes calls, message by message. */
+/** A connection for gRPC calls. */
 export interface Client {
   readonly session: ClientHttp2Session
-  /** One message, or several, and all answers. */
+  /** Sends one message or several messages, and returns all responses. */
   call(
     method: string,
     request: Message | readonly Message[],
     metadata?: Metadata,
   ): Promise<Answered>
-  /** The same with frames as they are. */
+  /** Sends frames unchanged, and returns all responses. */
   send(method: string, frames: Uint8Array, metadata?: Metadata): Promise<Answered>
   open(method: string, metadata?: Metadata): OpenCall
   close(): Promise<void>
 }
 
-/** A call that goes on. */
+/** A call that is still open. */
 export interface OpenCall {
   readonly stream: ClientHttp2Stream
   write(request: Message): void
-  /** The next answer; undefined where there are no more. */
+  /** Returns the next response message; undefined after the last message. */
   next(): Promise<Message | undefined>
   readonly answered: Promise<Answered>
 }
@@ -130,7 +132,7 @@ function openCall(session: ClientHttp2Session, method: string, metadata: Metadat
   }
 }
 
-/** A message with the prefix that it has on the wire. */
+/** Adds to a message the prefix that it has on the wire. */
 export function frame(message: Uint8Array, flag = 0): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = flag
@@ -141,7 +143,9 @@ export function frame(message: Uint8Array, flag = 0): Buffer {
 export const encode = (method: string, request: Message): Buffer =>
   Buffer.concat(encodeMessage(typesOf(method).input, request).parts)
 
-/** Of Triton's service, unless it is told of another. */
+/**
+ * Returns the path of a method. Without a service in its name, it is a method of Triton's service.
+ */
 export const pathOf = (method: string) =>
   method.includes('/') ? `/${method}` : `/inference.GRPCInferenceService/${method}`
 
@@ -150,6 +154,6 @@ function typesOf(method: string) {
   const found = [INFERENCE, HEALTH, REFLECTION]
     .flatMap(({ services }) => services.flatMap(({ methods }) => methods))
     .find(method => method.name === name)
-  if (found === undefined) throw new Error(`${method} is not known to this client`)
+  if (found === undefined) throw new Error(`${method} is unknown to this test client`)
   return found
 }

@@ -41,16 +41,16 @@ function openReader(encoding?: string) {
   return { stream, reader }
 }
 
-/** In pieces of so many bytes. */
+/** Cuts bytes into pieces of `size` bytes. */
 const cut = (bytes: Buffer, size: number) =>
   Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
     bytes.subarray(i * size, (i + 1) * size),
   )
 
 describe('a message', () => {
-  // Raw contents begin wherever the fields before them end.
+  // Ids of different lengths move the start of the raw contents.
   for (let length = 0; length < 8; length++) {
-    test(`with an id of ${length} letters is copied once: its tensor is read where the bytes lie`, async () => {
+    test(`copies a message with an id of ${length} letters only once, so that its tensor is a view of the message`, async () => {
       for (const size of [1_000_000, 1_021]) {
         const reader = readerOf(...cut(frame(request('x'.repeat(length))), size))
         const { message } = (await reader.next()) ?? assert.fail('no message')
@@ -62,7 +62,7 @@ describe('a message', () => {
     })
   }
 
-  test('is read, and those after it, however they are cut into pieces', async () => {
+  test('reads messages from pieces of any size', async () => {
     const frames = Buffer.concat(['a', '', 'bc'].map(text => frame(Buffer.from(text))))
     for (const size of [1, 2, 3, 5, 7, 100]) {
       const reader = readerOf(...cut(frames, size))
@@ -72,18 +72,18 @@ describe('a message', () => {
     }
   })
 
-  test('that is being inflated counts as work: its call is not idle', async () => {
+  test('does not treat a call as idle while its message is decompressed', async () => {
     const { stream, reader } = openReader('gzip')
     stream.write(frame(gzipSync(Buffer.alloc(500_000)), 1))
     await setImmediate()
-    assert.equal(reader.isIdle, false, 'it has not been read')
+    assert.equal(reader.isIdle, false, 'the message has not been read')
     const next = reader.next()
-    assert.equal(reader.isIdle, false, 'it is being inflated')
+    assert.equal(reader.isIdle, false, 'the message is being decompressed')
     assert.equal((await next)?.message.length, 500_000)
     assert.equal(reader.isIdle, true)
   })
 
-  test('takes memory for what has come, not for what its prefix announces', async () => {
+  test('allocates memory only for the bytes that have arrived, not for the length in the prefix', async () => {
     const prefix = Buffer.alloc(5)
     prefix.writeUInt32BE(2 ** 20, 1)
     const before = process.memoryUsage().arrayBuffers

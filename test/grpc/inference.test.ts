@@ -36,14 +36,14 @@ suite('inference.GRPCInferenceService', () => {
     return [status, message]
   }
 
-  test('says that the server lives, is ready, and which one it is', async () => {
+  test('reports that the server is live and ready, and its metadata', async () => {
     assert.equal((await answerTo('ServerLive', {})).live, true)
     assert.equal((await answerTo('ServerReady', {})).ready, true)
     const { name, version, extensions } = await answerTo('ServerMetadata', {})
     assert.deepEqual({ name, version, extensions }, server.service.dataPlane.server)
   })
 
-  test('says of the model what HTTP says, with its version or without', async () => {
+  test('returns the same model metadata as HTTP, with or without a version', async () => {
     for (const version of ['', 'v1.0.0']) {
       const asked = { name: MODEL, version }
       assert.equal((await answerTo('ModelReady', asked)).ready, true)
@@ -57,7 +57,7 @@ suite('inference.GRPCInferenceService', () => {
     }
   })
 
-  test('counts requests in its statistics, with a name or without', async () => {
+  test('counts requests in the statistics, with or without a name', async () => {
     const { model_stats: before } = await answerTo('ModelStatistics', { name: MODEL })
     await answerTo('ModelInfer', raw())
     const { model_stats: after } = await answerTo('ModelStatistics', {})
@@ -65,7 +65,7 @@ suite('inference.GRPCInferenceService', () => {
     assert.equal(count(after), count(before) + 1)
   })
 
-  test('lists its one model, and none of a repository', async () => {
+  test('lists its one model, and rejects a repository name', async () => {
     const { models } = await answerTo('RepositoryIndex', { ready: true })
     assert.deepEqual(
       models.map(({ ...model }) => model),
@@ -74,7 +74,7 @@ suite('inference.GRPCInferenceService', () => {
     assert.equal((await refusalOf('RepositoryIndex', { repository_name: 'x' }))[0], 5)
   })
 
-  test('answers raw contents by raw ones, and typed contents by typed ones', async () => {
+  test('answers raw contents with raw contents, and typed contents with typed contents', async () => {
     for (const request of [raw({ id: 'seven' }), typed({ id: 'seven' })]) {
       const response = await answerTo('ModelInfer', request)
       const [probabilities, label] = outputsOf(response)
@@ -90,7 +90,7 @@ suite('inference.GRPCInferenceService', () => {
     }
   })
 
-  test('gives the outputs that are asked for, in that order, and no id where there was none', async () => {
+  test('returns the requested outputs in the requested order, and no id if the request had none', async () => {
     const outputs = [{ name: 'predicted_class' }, { name: 'probabilities' }]
     const response = await answerTo('ModelInfer', raw({ outputs }))
     assert.deepEqual(
@@ -99,7 +99,7 @@ suite('inference.GRPCInferenceService', () => {
     )
   })
 
-  test('gives an output as its highest classes', async () => {
+  test('returns the highest classes of an output', async () => {
     const parameters = new Map([['classification', { int64_param: 2 }]])
     for (const request of [raw, typed]) {
       const outputs = [{ name: 'probabilities', parameters }]
@@ -109,7 +109,7 @@ suite('inference.GRPCInferenceService', () => {
     }
   })
 
-  test('takes parameters of every type, and HTTP’s own for nothing', async () => {
+  test('accepts parameters of every type, and ignores parameters of HTTP', async () => {
     const parameters = new Map<string, Message>([
       ['priority', { uint64_param: 1 }],
       ['binary_data_output', { bool_param: false }],
@@ -141,12 +141,17 @@ suite('inference.GRPCInferenceService', () => {
       5,
       'version of model "iris-classifier" "2" is unknown; this server has "v1.0.0"',
     ],
-    ['an unknown input', input({ name: 'x' }), 3, 'input "x" is unknown; the model takes "input"'],
+    [
+      'an unknown input',
+      input({ name: 'x' }),
+      3,
+      'input "x" is unknown; the model accepts "input"',
+    ],
     [
       'another datatype',
       input({ datatype: 'FP64' }),
       3,
-      'input "input": datatype is FP64, but the model takes FP32',
+      'input "input": datatype is FP64, but the model accepts FP32',
     ],
     [
       'no datatype',
@@ -158,71 +163,71 @@ suite('inference.GRPCInferenceService', () => {
       'a shape that does not fit',
       input({ shape: [1, 3] }),
       3,
-      'input "input": shape [1,3] does not fit; the model takes [-1,4]',
+      'input "input": shape [1,3] does not fit; the model accepts [-1,4]',
     ],
     [
       'a shape beyond 2^53',
       input({ shape: [2n ** 62n, 4] }),
       3,
-      'input "input": shape [4611686018427387904,4] is too large; the model takes [-1,4]',
+      'input "input": shape [4611686018427387904,4] is too large; the model accepts [-1,4]',
     ],
     [
       'a negative dimension',
       input({ shape: [-1, 4] }),
       3,
-      'input "input": shape has -1; a dimension is an integer of 0 or more',
+      'input "input": shape has the dimension -1; it must be an integer of 0 or more',
     ],
     [
       'too few elements',
       input({ contents: { fp32_contents: [1, 2, 3] } }),
       3,
-      'input "input": shape [1,4] holds 4 elements, fp32_contents holds 3',
+      'input "input": shape [1,4] has 4 elements, but fp32_contents has 3',
     ],
     [
       'contents of another datatype',
       input({ contents: { fp64_contents: SETOSA } }),
       3,
-      'input "input": fp64_contents is given; the data of FP32 goes in fp32_contents',
+      'input "input": fp64_contents is given; send FP32 data in fp32_contents',
     ],
     [
       'no contents',
       input({ contents: {} }),
       3,
-      'input "input": shape [1,4] holds 4 elements, fp32_contents holds 0',
+      'input "input": shape [1,4] has 4 elements, but fp32_contents has 0',
     ],
     [
       'both kinds of contents',
       typed({ raw_input_contents: [Buffer.alloc(16)] }),
       3,
-      'input "input": both contents and raw_input_contents are given; only one may be',
+      'input "input": both contents and raw_input_contents are given; send only one of them',
     ],
     [
       'more raw contents than inputs',
       raw({ raw_input_contents: [Buffer.alloc(16), Buffer.alloc(16)] }),
       3,
-      'raw_input_contents has 2 entries, but there are 1 inputs; each input needs one',
+      'the number of entries in raw_input_contents is 2; it must be the number of inputs, 1',
     ],
     [
       'too many raw bytes',
       raw({ raw_input_contents: [Buffer.alloc(17)] }),
       3,
-      'input "input": shape [1,4] of FP32 takes 16 bytes of binary data, but there are 17',
+      'input "input": shape [1,4] of FP32 needs 16 bytes of binary data; got 17',
     ],
     [
-      'an input twice',
+      'the same input twice',
       typed({ inputs: [typed().inputs[0], typed().inputs[0]] }),
       3,
       'input "input" is given twice',
     ],
-    ['no inputs', typed({ inputs: [] }), 3, 'input "input" is missing; the model takes "input"'],
+    ['no inputs', typed({ inputs: [] }), 3, 'input "input" is missing; the model accepts "input"'],
     [
       'an unknown output',
       raw({ outputs: [{ name: 'x' }] }),
       3,
-      'output "x" is unknown; the model gives "probabilities", "predicted_class"',
+      'output "x" is unknown; the model returns "probabilities", "predicted_class"',
     ],
     [
-      'an output twice',
+      'the same output twice',
       raw({ outputs: [{ name: 'predicted_class' }, { name: 'predicted_class' }] }),
       3,
       'output "predicted_class" is requested twice',
@@ -234,18 +239,18 @@ suite('inference.GRPCInferenceService', () => {
       'parameters.timeout is -1; it must be a number of microseconds',
     ],
   ] as readonly (readonly [string, Message, number, string])[]) {
-    test(`refuses a request with ${what}, by the text that HTTP has`, async () =>
+    test(`rejects a request with ${what}, with the same text as HTTP`, async () =>
       assert.deepEqual(await refusalOf('ModelInfer', request), [status, message]))
   }
 
   for (const method of ['ModelReady', 'ModelMetadata', 'ModelConfig', 'ModelStatistics']) {
-    test(`${method} of another model is NOT_FOUND`, async () => {
+    test(`${method} returns NOT_FOUND for another model`, async () => {
       assert.equal((await refusalOf(method, { name: 'x' }))[0], 5)
       assert.equal((await refusalOf(method, { name: MODEL, version: '9' }))[0], 5)
     })
   }
 
-  test('counts its requests by their protocol', async () => {
+  test('counts requests under the protocol grpc', async () => {
     const metrics = async () => (await fetch(`${server.url}/metrics`)).text()
     const counted = async (status: string) =>
       Number(
@@ -260,23 +265,23 @@ suite('inference.GRPCInferenceService', () => {
       [await counted('success'), await counted('error')],
       before.map(count => count + 1),
     )
-    // One that is no ModelInferRequest.
+    // Bytes that are not a ModelInferRequest are counted as an error, too.
     const { status } = await client.send('ModelInfer', frame(Buffer.from([0xff])))
     assert.deepEqual([status, await counted('error')], [3, (before[1] as number) + 2])
   })
 })
 
-suite('integers over gRPC', () => {
+suite('integers in typed contents', () => {
   for (const [datatype, element, text] of [
-    ['INT8', 128, 'int_contents[0] is 128; INT8 takes integers from -128 to 127'],
-    ['UINT16', 65536, 'uint_contents[0] is 65536; UINT16 takes integers from 0 to 65535'],
+    ['INT8', 128, 'int_contents[0] is 128; INT8 accepts integers from -128 to 127'],
+    ['UINT16', 65536, 'uint_contents[0] is 65536; UINT16 accepts integers from 0 to 65535'],
     [
       'INT32',
       2 ** 31,
-      'int_contents[0] is 2147483648; INT32 takes integers from -2147483648 to 2147483647',
+      'int_contents[0] is 2147483648; INT32 accepts integers from -2147483648 to 2147483647',
     ],
   ] as const) {
-    test(`that ${datatype} cannot hold are refused, not cut`, async t => {
+    test(`rejects integers in typed contents that ${datatype} cannot represent`, async t => {
       const server = await startServer({
         MODEL_DIR: testModel(`identity-${datatype.toLowerCase()}`),
       })
@@ -295,7 +300,7 @@ suite('integers over gRPC', () => {
 })
 
 for (const execution of ['inline', 'worker']) {
-  test(`EXECUTION=${execution}: a large request is answered as JSON is, raw and typed`, async t => {
+  test(`answers large requests with raw and with typed contents (EXECUTION=${execution})`, async t => {
     const server = await startServer({ EXECUTION: execution, MAX_BODY_BYTES: '4000000' })
     const client = connectGrpc(server.port)
     t.after(async () => {

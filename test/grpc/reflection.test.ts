@@ -36,7 +36,7 @@ const describe = ([response]: readonly Message[]): Message => {
 }
 
 for (const version of ['v1', 'v1alpha']) {
-  test(`reflection ${version} lists the services, and answers several requests of a stream`, async () => {
+  test(`reflection ${version} lists the services and answers several requests of one stream`, async () => {
     const asked = { host: 'here', list_services: '' }
     const [one, other] = await reflect([asked, asked], version)
     assert.deepEqual(
@@ -47,7 +47,7 @@ for (const version of ['v1', 'v1alpha']) {
   })
 }
 
-test('a file is described by its name, and by whatever it holds', async () => {
+test('describes a file by its name, or by the name of any symbol in it', async () => {
   for (const asked of [
     { file_by_filename: 'grpc_service.proto' },
     { file_containing_symbol: 'inference.GRPCInferenceService' },
@@ -61,7 +61,7 @@ test('a file is described by its name, and by whatever it holds', async () => {
     assert.ok(describe(await reflect([{ file_containing_symbol: name }])).service.length === 1)
 })
 
-test('a file says of its messages what descriptor.proto has', async () => {
+test('describes messages, fields, methods and enums as descriptor.proto defines them', async () => {
   const file = describe(await reflect([{ file_by_filename: 'grpc_service.proto' }]))
   const find = (of: Message[], name: string) => of.find(one => one.name === name) as Message
   const request = find(file.message_type, 'ModelInferRequest')
@@ -96,7 +96,7 @@ test('a file says of its messages what descriptor.proto has', async () => {
   )
 })
 
-test('an unknown name is NOT_FOUND, in the stream', async () => {
+test('answers a request for an unknown name with NOT_FOUND in the stream', async () => {
   const answers = await reflect([
     { file_by_filename: 'x.proto' },
     { file_containing_symbol: 'x.Y' },

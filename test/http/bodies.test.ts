@@ -40,7 +40,7 @@ test('more than 4 MiB of JSON beside the tensor data gets 413, not 500, also as 
       assert.equal(status, 413)
       assert.match(
         json.error,
-        /^the body holds more than the 4194304 bytes of JSON that are allowed beside tensor data$/,
+        /^the body contains more than the 4194304 bytes of JSON allowed outside tensor data$/,
       )
     }
   } finally {

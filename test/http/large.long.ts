@@ -187,7 +187,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.equal(answer.status, 400)
       assert.match(
         jsonOf(answer).error,
-        new RegExp(`^input "input": data\\[${4 * ROWS - 1}\\] is "x"; FP32 takes`),
+        new RegExp(`^input "input": data\\[${4 * ROWS - 1}\\] is "x"; FP32 accepts`),
       )
     })
 
@@ -204,7 +204,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
         assert.equal(answer.status, 413)
         assert.match(
           jsonOf(answer).error,
-          /^17000000 bytes of JSON are larger than the 16777216 bytes allowed \(MAX_JSON_BYTES\); send .* binary tensor data/,
+          /^17000000 bytes of JSON exceed the 16777216 bytes allowed \(MAX_JSON_BYTES\); send .* binary tensor data/,
         )
       } finally {
         await large.stop()
@@ -216,7 +216,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.equal(answer.status, 413)
       assert.match(
         jsonOf(answer).error,
-        /^the answer is larger than the 8388608 bytes allowed \(MAX_BODY_BYTES\); send fewer rows, or/,
+        /^the response is larger than the 8388608 bytes allowed \(MAX_BODY_BYTES\); send fewer rows, or/,
       )
     })
 

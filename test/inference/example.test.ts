@@ -79,7 +79,7 @@ suite('inputs of a sample', () => {
     [
       'if the shape does not match the model',
       { shape: [1, 4], fill: 1 },
-      /shape \[1,4\] has 2 dimensions; the model/,
+      /shape \[1,4\] has the wrong number of dimensions; the model/,
     ],
     [
       'if the shape has too many elements',
@@ -92,6 +92,6 @@ suite('inputs of a sample', () => {
   test('a sample input is rejected if the file does not have the size of the shape', () => {
     writeFileSync(join(folder, 'short.bin'), Buffer.alloc(4))
     const input = { shape: [1, 3, 224, 224], file: 'short.bin' }
-    assert.throws(() => inputOf(input), /takes 602112 bytes of binary data, but there are 4/)
+    assert.throws(() => inputOf(input), /needs 602112 bytes of binary data; got 4/)
   })
 })

@@ -75,7 +75,7 @@ suite('of the iris classifier', () => {
   test('an event whose data is no V1 request is refused', async () => {
     const event = { ...EVENT, data: { rows: [SETOSA] } }
     const answer = await SEND.binary(`${iris.url}/v1/models/iris-classifier:predict`, event)
-    assert.equal(refusal(400, answer), 'neither instances nor inputs is given; one must be')
+    assert.equal(refusal(400, answer), 'neither instances nor inputs is given; send one of them')
   })
 
   test('the input as a column, with its name or without, gets each output as a column', async () => {
@@ -148,22 +148,22 @@ suite('of the iris classifier', () => {
     {
       mistake: 'that is an array',
       body: [SETOSA],
-      says: /^a predict request is a JSON object, not an array of 1$/,
+      says: /^a predict request must be a JSON object, not an array of 1$/,
     },
     {
       mistake: 'with neither instances nor inputs',
       body: {},
-      says: /^neither instances nor inputs is given; one must be$/,
+      says: /^neither instances nor inputs is given; send one of them$/,
     },
     {
       mistake: 'with nothing but null',
       body: { instances: null, inputs: null },
-      says: /^neither instances nor inputs is given; one must be$/,
+      says: /^neither instances nor inputs is given; send one of them$/,
     },
     {
       mistake: 'with both',
       body: { instances: [SETOSA], inputs: [SETOSA] },
-      says: /^both instances and inputs are given; only one may be$/,
+      says: /^both instances and inputs are given; send only one of them$/,
     },
     {
       mistake: 'whose instances are no array',
@@ -173,7 +173,7 @@ suite('of the iris classifier', () => {
     {
       mistake: 'whose row is too short',
       body: { instances: [[1, 2, 3]] },
-      says: /^input "input": shape \[1,3\] does not fit; the model takes \[-1,4\]$/,
+      says: /^input "input": shape \[1,3\] does not fit; the model accepts \[-1,4\]$/,
     },
     {
       mistake: 'whose rows differ',
@@ -183,23 +183,23 @@ suite('of the iris classifier', () => {
     {
       mistake: 'that forgot the rows',
       body: { instances: SETOSA },
-      says: /^input "input": shape \[4\] has 1 dimensions; the model takes \[-1,4\]$/,
+      says: /^input "input": shape \[4\] has the wrong number of dimensions; the model accepts \[-1,4\]$/,
     },
     {
       mistake: 'nested too deep',
       body: { instances: [[SETOSA]] },
-      says: /^input "input": shape \[1,1,4\] has 3 dimensions/,
+      says: /^input "input": shape \[1,1,4\] has the wrong number of dimensions/,
     },
     {
       mistake: 'with text for a number',
       body: { instances: [['5.1', 3.5, 1.4, 0.2]] },
-      says: /^input "input": data\[0\] is "5.1"; FP32 takes numbers/,
+      says: /^input "input": data\[0\] is "5.1"; FP32 accepts numbers/,
     },
     { mistake: 'with null', body: { instances: [null] }, says: /^input "input": / },
     {
       mistake: 'of another input',
       body: { instances: [{ petal: SETOSA }] },
-      says: /^instances\[0\] has "petal"; the model takes "input"$/,
+      says: /^instances\[0\] has "petal"; the model accepts "input"$/,
     },
     {
       mistake: 'with rows of both kinds',
@@ -209,7 +209,7 @@ suite('of the iris classifier', () => {
     {
       mistake: 'with a column of another input',
       body: { inputs: { petal: [SETOSA] } },
-      says: /^input "petal" is unknown; the model takes "input"$/,
+      says: /^input "petal" is unknown; the model accepts "input"$/,
     },
     {
       mistake: 'of another signature',
@@ -469,11 +469,11 @@ test('a large body is answered as a small one, up to MAX_JSON_BYTES, which the r
   assert.equal(tooLarge.status, 413)
   assert.match(
     tooLarge.json.error as string,
-    /^1000016 bytes of JSON are larger than the 1000000 bytes allowed \(MAX_JSON_BYTES\)/,
+    /^1000016 bytes of JSON exceed the 1000000 bytes allowed \(MAX_JSON_BYTES\)/,
   )
   const answer = await ask({ inputs: new Array(30_000).fill([1, 2, 3, 4]) })
   assert.equal(answer.status, 413, answer.json.error as string)
-  assert.match(answer.json.error as string, /^the answer as JSON is larger .*MAX_JSON_BYTES/)
+  assert.match(answer.json.error as string, /^the response as JSON is larger .*MAX_JSON_BYTES/)
 })
 
 test('a model that fails on a request that fits it is 500', async t => {

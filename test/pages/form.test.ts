@@ -276,16 +276,19 @@ describe('the answer on GET /', () => {
 
 test('an error of the server is shown at the input and element it names, else above the answer', () => {
   const inputs = [{ shown: '"a"' }, { shown: '"a: b"' }]
-  assert.deepEqual(placeOfError('input "a": data[2] is "x"; FP32 takes numbers', inputs), {
+  assert.deepEqual(placeOfError('input "a": data[2] is "x"; FP32 accepts numbers', inputs), {
     input: 0,
     element: 2,
-    text: 'data[2] is "x"; FP32 takes numbers',
+    text: 'data[2] is "x"; FP32 accepts numbers',
   })
-  assert.deepEqual(placeOfError('input "a: b": shape [1] has 1 dimensions', inputs), {
-    input: 1,
-    element: undefined,
-    text: 'shape [1] has 1 dimensions',
-  })
+  assert.deepEqual(
+    placeOfError('input "a: b": shape [1] has the wrong number of dimensions', inputs),
+    {
+      input: 1,
+      element: undefined,
+      text: 'shape [1] has the wrong number of dimensions',
+    },
+  )
   assert.deepEqual(placeOfError('input "other" is unknown', inputs).input, undefined)
 })
 

@@ -173,7 +173,7 @@ describe('the OpenAPI document', () => {
       },
       data: {
         description:
-          'Elements in row-major order, flat or nested to match the shape: numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity".',
+          'Elements in row-major order, flat or nested to match the shape: numbers in the range of FP32, or "NaN", "Infinity", "-Infinity".',
         anyOf: [FLAT, { type: 'array', items: FLAT }],
       },
     })

@@ -15,8 +15,8 @@ const fp32 = (shape: readonly number[], ...values: readonly number[]): Tensor =>
 const OPTIONS = { count: 2, batched: true, labels: [] as readonly string[] }
 const LABELS = ['apple', 'pear', 'pickle', 'plum']
 
-suite('an output as classes', () => {
-  test('is the highest values of each row, the highest first, with their indices', () =>
+suite('classification of an output', () => {
+  test('returns the highest values of each row with their indices, in descending order', () =>
     assert.deepEqual(classify(fp32([2, 4], 1.1, 3.3, 0.5, 2.4, 4, 3, 2, 1), OPTIONS), {
       name: 'y',
       datatype: 'BYTES',
@@ -24,7 +24,7 @@ suite('an output as classes', () => {
       data: ['3.3:1', '2.4:3', '4:0', '3:1'],
     }))
 
-  test('has labels where there is one for each value of a row', () => {
+  test('adds labels if the model has one label for each value of a row', () => {
     const row = fp32([1, 4], 1, 5, 10, 4)
     const data = ['10:2:pickle', '5:1:pear']
     assert.deepEqual(classify(row, { ...OPTIONS, labels: LABELS }).data, data)
@@ -32,16 +32,26 @@ suite('an output as classes', () => {
   })
 
   for (const [what, tensor, batched, shape] of [
-    ['a vector of a batched model has a row a value', fp32([3], 1, 2, 3), true, [3, 1]],
-    ['a vector of another model is one row', fp32([3], 1, 2, 3), false, [2]],
-    ['a scalar is one value', fp32([], 7), false, [1]],
-    ['further dimensions are one row', fp32([1, 2, 2], 1, 2, 3, 4), true, [1, 2]],
-    ['no more classes are given than there are', fp32([1, 1], 1), true, [1, 1]],
-    ['no rows are no classes', fp32([0, 3]), true, [0, 2]],
+    [
+      'treats each value of a vector as a row if the model is batched',
+      fp32([3], 1, 2, 3),
+      true,
+      [3, 1],
+    ],
+    ['treats a vector as one row if the model is not batched', fp32([3], 1, 2, 3), false, [2]],
+    ['returns one class for a scalar', fp32([], 7), false, [1]],
+    [
+      'combines all dimensions after the first into one row',
+      fp32([1, 2, 2], 1, 2, 3, 4),
+      true,
+      [1, 2],
+    ],
+    ['returns at most as many classes as a row has values', fp32([1, 1], 1), true, [1, 1]],
+    ['returns no classes for an output without rows', fp32([0, 3]), true, [0, 2]],
   ] as const)
     test(what, () => assert.deepEqual(classify(tensor, { ...OPTIONS, batched }).shape, shape))
 
-  test('keeps the digits of 64 bits, and takes NaN for the lowest', () => {
+  test('keeps all digits of 64-bit integers and ranks NaN lowest', () => {
     const big = { name: 'y', datatype: 'INT64', shape: [1, 2] } as const
     const data = BigInt64Array.from([2n ** 53n, 2n ** 53n + 1n])
     assert.deepEqual(classify({ ...big, data }, OPTIONS).data, [
@@ -57,7 +67,7 @@ suite('an output as classes', () => {
     ])
   })
 
-  test('is the order of a stable sort, for few classes and for many', () =>
+  test('orders few classes and many classes like a stable sort', () =>
     fc.assert(
       fc.property(fc.array(fc.integer({ min: -20, max: 20 }), { maxLength: 80 }), values => {
         const order = values

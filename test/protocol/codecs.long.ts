@@ -19,7 +19,10 @@ import {
 } from '../../function/protocol/tensor.ts'
 import { runs } from '../seed.ts'
 
-/** Prints a counterexample of fast-check with its seed, which runs it again. */
+/**
+ * Declares a property test. If it fails, fast-check prints the counterexample and the seed that
+ * reproduces it.
+ */
 const property = <T>(name: string, arbitrary: Arbitrary<T>, holds: (value: T) => void, all = 300) =>
   test(name, () => fc.assert(fc.property(arbitrary, holds), runs(all)))
 
@@ -31,12 +34,12 @@ const integer = (bits: number, signed: boolean) => {
 const bigInteger = (min: bigint, max: bigint) =>
   fc.oneof(fc.constantFrom(min, max, 2n ** 53n, 2n ** 53n + 1n), fc.bigInt({ min, max }))
 
-/** Any text that ONNX Runtime for Node takes: well-formed, without NUL. */
+/** Any text that ONNX Runtime for Node accepts, which must be well-formed and without NUL. */
 const text = fc
   .oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }))
   .map(string => string.toWellFormed().replaceAll('\0', ''))
 
-/** An element as the session holds it. */
+/** The elements of each datatype, as they are in a tensor's data. */
 const ELEMENTS: Record<Datatype, Arbitrary<number | bigint | string>> = {
   BOOL: fc.constantFrom(0, 1),
   UINT8: integer(8, false),
@@ -76,13 +79,13 @@ const variableShape = ({ name, datatype, shape }: Tensor): TensorMetadata => ({
   anyRank: false,
 })
 
-/** A model that takes it. */
+/** The signature of a model that accepts the tensor. */
 const taking = (tensor: Tensor): Signature => ({ inputs: [variableShape(tensor)], outputs: [] })
 
 const encode = (tensor: Tensor, binary: boolean) =>
   encodeResponse({ modelName: 'identity', outputs: [tensor] }, [{ name: 'x', binary }])
 
-/** A response's output as a request's input; the JSON keeps its length. */
+/** Converts a response's output to a request's input, without changing the length of the JSON. */
 function asRequest(tensor: Tensor, binary: boolean): Buffer {
   const { json, binary: data } = encode(tensor, binary)
   return Buffer.concat([
@@ -92,14 +95,22 @@ function asRequest(tensor: Tensor, binary: boolean): Buffer {
 }
 
 for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
-  property(`${datatype} encoded as binary decodes to the same`, tensorOf(datatype), tensor => {
-    const body = asRequest(tensor, true)
-    const { inputs } = decodeRequest(body, encode(tensor, true).binary?.jsonLength, taking(tensor))
-    assert.deepEqual(inputs, [tensor])
-  })
+  property(
+    `decodes ${datatype} in binary form to the tensor that was encoded`,
+    tensorOf(datatype),
+    tensor => {
+      const body = asRequest(tensor, true)
+      const { inputs } = decodeRequest(
+        body,
+        encode(tensor, true).binary?.jsonLength,
+        taking(tensor),
+      )
+      assert.deepEqual(inputs, [tensor])
+    },
+  )
 
   property(
-    `binary ${datatype} is read wherever its bytes begin`,
+    `reads binary ${datatype} at any offset in a buffer`,
     fc.tuple(tensorOf(datatype), fc.nat({ max: 8 })),
     ([tensor, offset]) => {
       const bytes = Buffer.concat([Buffer.alloc(offset), writeBinaryTensor(tensor)]).subarray(
@@ -111,7 +122,7 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
   )
 
   property(
-    `any other number of bytes for ${datatype} is refused`,
+    `rejects binary ${datatype} with too few or too many bytes`,
     fc.tuple(tensorOf(datatype), fc.nat(), fc.boolean()),
     ([tensor, cut, longer]) => {
       const bytes = Buffer.from(writeBinaryTensor(tensor))
@@ -128,23 +139,23 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
 
   if (datatype === 'FP16') continue
 
-  property(`${datatype} encoded as JSON decodes to the same`, tensorOf(datatype), tensor => {
-    const { inputs } = decodeRequest(asRequest(tensor, false), undefined, taking(tensor))
-    assert.deepEqual(inputs, [tensor])
-  })
-
   property(
-    `${datatype} nested as its shape says is the same as flat`,
+    `decodes ${datatype} in JSON to the tensor that was encoded`,
     tensorOf(datatype),
     tensor => {
-      const nested = nest(encodeElements(tensor), tensor.shape)
-      const body = `{"inputs":[{"name":"x","datatype":"${datatype}","shape":[${tensor.shape}],"data":${nested}}]}`
-      if (tensor.shape.length === 0) return
-      assert.deepEqual(decodeRequest(Buffer.from(body), undefined, taking(tensor)).inputs, [tensor])
+      const { inputs } = decodeRequest(asRequest(tensor, false), undefined, taking(tensor))
+      assert.deepEqual(inputs, [tensor])
     },
   )
 
-  property(`${datatype} encoded as JSON is JSON for any parser`, tensorOf(datatype), tensor => {
+  property(`reads ${datatype} in nested JSON arrays like flat data`, tensorOf(datatype), tensor => {
+    const nested = nest(encodeElements(tensor), tensor.shape)
+    const body = `{"inputs":[{"name":"x","datatype":"${datatype}","shape":[${tensor.shape}],"data":${nested}}]}`
+    if (tensor.shape.length === 0) return
+    assert.deepEqual(decodeRequest(Buffer.from(body), undefined, taking(tensor)).inputs, [tensor])
+  })
+
+  property(`encodes ${datatype} as JSON that JSON.parse accepts`, tensorOf(datatype), tensor => {
     assert.equal(
       JSON.parse(encode(tensor, false).json).outputs[0].data.length,
       elementCount(tensor.shape),
@@ -152,7 +163,7 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
   })
 }
 
-/** Each element's JSON. */
+/** Returns the JSON of each element. */
 const encodeElements = (tensor: Tensor): string[] =>
   Array.from({ length: tensor.data.length }, (_, i) =>
     encodeData({ ...tensor, data: tensor.data.slice(i, i + 1) as Tensor['data'] }).slice(1, -1),
@@ -164,7 +175,7 @@ function nest(elements: readonly string[], [length = 0, ...rest]: readonly numbe
   return `[${Array.from({ length }, (_, i) => nest(elements.slice(i * size, (i + 1) * size), rest))}]`
 }
 
-/** A JSON text, written in many ways; its value; and whether a key is in one object twice. */
+/** A JSON text in one of many spellings, and whether one of its objects has a duplicate key. */
 interface Written {
   readonly json: string
   readonly duplicate: boolean
@@ -172,7 +183,7 @@ interface Written {
 
 const gap = fc.stringMatching(/^[ \t\r\n]{0,2}$/)
 
-/** Texts in which a parser that only looks for quotes and colons would lose its way. */
+/** Texts that would confuse a parser that only searches for quotes and colons. */
 const trickyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 5 }),
   fc
@@ -201,7 +212,7 @@ const trickyText = fc.oneof(
     .map(parts => parts.join('')),
 )
 
-/** A string as JSON, each character escaped or not. */
+/** Writes a string as JSON, with some of its characters escaped. */
 const stringJson = (string: string) =>
   fc.array(fc.boolean(), { minLength: string.length, maxLength: string.length }).map(escaped => {
     const units = Array.from({ length: string.length }, (_, i) =>
@@ -212,7 +223,10 @@ const stringJson = (string: string) =>
     return `"${units.join('')}"`
   })
 
-/** Without backslashes: once JSON.parse has seen such a key, it misreads others that are written with escapes (nodejs/node#63785). */
+/**
+ * Keys without backslashes: after JSON.parse has read a key with a backslash, it misreads other
+ * keys that are written with escapes (nodejs/node#63785).
+ */
 const key = fc
   .oneof(
     fc.constantFrom('a', 'b', '"', ':', '', '__proto__', 'constructor', 'toString', '1', '01'),
@@ -261,7 +275,7 @@ const written = fc.letrec<{ value: Written; leaf: Written; array: Written; objec
 const bytes = (json: string) => Buffer.from(json)
 
 property(
-  'JSON is refused exactly when an object has a key twice, and else read as JSON.parse reads it',
+  'rejects JSON with a duplicate key, and reads any other JSON like JSON.parse',
   written,
   ({ json, duplicate }) => {
     if (duplicate) assert.throws(() => parseJson(bytes(json), 'the text'), /the same key twice/)
@@ -271,12 +285,12 @@ property(
 )
 
 property(
-  'a text that JSON.parse refuses is refused, never failed on',
+  'rejects a text that JSON.parse rejects, with a BadRequest',
   fc.tuple(written, fc.nat(), fc.constantFrom('', '"', '\\', ':', '{', ',', '\0')),
   ([{ json }, at, spoil]) => {
     const cut = at % (json.length + 1)
     const changed = json.slice(0, cut) + spoil + json.slice(cut + 1)
-    // Half a surrogate pair has no bytes in UTF-8.
+    // A lone surrogate cannot be encoded in UTF-8.
     fc.pre(changed.isWellFormed())
     let valid = true
     try {
@@ -290,7 +304,7 @@ property(
 )
 
 property(
-  'any bytes are read or refused, never failed on',
+  'reads any bytes or rejects them with a BadRequest',
   fc.uint8Array({ maxLength: 64 }),
   input => {
     try {
@@ -302,7 +316,7 @@ property(
 )
 
 property(
-  'integers of 64 bits are exact wherever they stand',
+  'reads 64-bit integers exactly anywhere in an array',
   fc.array(fc.tuple(gap, fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n }))),
   integers => {
     const json = `{"a":[${integers.map(([space, value]) => `${space}${value}${space}`)}]}`
@@ -315,7 +329,7 @@ property(
 )
 
 property(
-  'only integers become bigints',
+  'converts only integers to bigints',
   fc.array(fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.string())),
   values => {
     const { exact } = parseJson(bytes(JSON.stringify({ values })), 'the text')
@@ -327,33 +341,33 @@ property(
   },
 )
 
-test('fewer BYTES elements than the shape holds are refused, with their number', () => {
+test('rejects fewer BYTES elements than the shape has, and reports their number', () => {
   const one = Buffer.from('\x08\0\0\0abcdefgh')
   const tensor: Tensor = { name: 'x', datatype: 'BYTES', shape: [1], data: [''] }
   assert.throws(() => readBinaryTensor(one, [2], variableShape(tensor)), {
-    message: 'input "x": shape [2] holds 2 elements, the binary data 1',
+    message: 'input "x": shape [2] has 2 elements, but the binary data has 1',
   })
 })
 
-test('an integer of more digits than 64 bits hold costs no time, and fits no tensor', () => {
+test('rejects an integer of two million digits within 0.2 s of CPU time', () => {
   const tensor: Tensor = { name: 'x', datatype: 'INT64', shape: [1], data: new BigInt64Array(1) }
   const body = `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${'9'.repeat(2_000_000)}]}]}`
   const before = process.threadCpuUsage()
   assert.throws(() => decodeRequest(bytes(body), undefined, taking(tensor)), BadRequest)
-  // CPU time: other load on the machine must not count.
+  // Measure CPU time, so that other load on the machine does not count.
   const { user, system } = process.threadCpuUsage(before)
   assert.ok(user + system < 200_000)
 })
 
-/** An input of two variable dimensions, which no test model has. */
+/** An input with two variable dimensions, which no test model has. */
 const matrix: Tensor = { name: 'x', datatype: 'UINT8', shape: [0, 0], data: new Uint8Array(0) }
 
 for (const { mistake, shape, data } of [
   { mistake: 'negative dimensions whose product is right', shape: [-2, -2], data: [1, 2, 3, 4] },
-  { mistake: 'a huge dimension beside one of 0', shape: [0, 2 ** 62], data: [] },
+  { mistake: 'a huge dimension and a dimension of 0', shape: [0, 2 ** 62], data: [] },
   { mistake: 'huge dimensions whose product wraps to 0', shape: [2 ** 32, 2 ** 32], data: [] },
   {
-    mistake: 'rows of another length than the shape says',
+    mistake: 'rows that do not have the length in the shape',
     shape: [2, 3],
     data: [
       [1, 2],
@@ -361,7 +375,7 @@ for (const { mistake, shape, data } of [
     ],
   },
 ])
-  test(`a shape with ${mistake} is refused, in JSON and binary`, () => {
+  test(`rejects a shape with ${mistake}, in JSON and in binary form`, () => {
     const input = { name: 'x', datatype: 'UINT8', shape }
     const json = JSON.stringify({ inputs: [{ ...input, data }] })
     assert.throws(() => decodeRequest(bytes(json), undefined, taking(matrix)), BadRequest)

@@ -28,7 +28,7 @@ const refuses = (value: unknown, says: RegExp) =>
     (error: Error) => error instanceof BadRequest && says.test(error.message),
   )
 
-suite('null for an optional member is as if it were absent:', () => {
+suite('null for an optional member', () => {
   const absent = decode({ inputs: [X] })
   for (const [what, request] of [
     ['id', { id: null, inputs: [X] }],
@@ -45,16 +45,16 @@ suite('null for an optional member is as if it were absent:', () => {
       { inputs: [X], outputs: [{ name: 'y', parameters: { binary_data: null } }] },
     ],
   ] as const)
-    test(what, () => assert.deepEqual(decode(request), absent))
+    test(`treats null as absent for ${what}`, () => assert.deepEqual(decode(request), absent))
 
-  test('data, where the input is binary', () => {
+  test('treats null as absent for data if the input is binary', () => {
     const input = { ...X, data: null, parameters: { binary_data_size: 4 } }
     const { inputs } = decode({ inputs: [input] }, MODEL, Buffer.from([0, 0, 0x80, 0x3f]))
     assert.deepEqual([...(inputs[0]?.data ?? [])], [1])
   })
 })
 
-suite('null for a required member is refused:', () => {
+suite('null for a required member', () => {
   for (const [what, request, says] of [
     ['inputs', { inputs: null }, /^inputs is null; it must be an array/],
     ['an input', { inputs: [null] }, /^inputs\[0\] is null/],
@@ -62,29 +62,30 @@ suite('null for a required member is refused:', () => {
     ['a shape', { inputs: [{ ...X, shape: null }] }, /shape is null/],
     ['a datatype', { inputs: [{ ...X, datatype: null }] }, /datatype is null/],
     ['data', { inputs: [{ ...X, data: null }] }, /neither data nor/],
-    ['an element', { inputs: [{ ...X, data: [null] }] }, /data\[0\] is null; FP32 takes .*"NaN"/],
+    ['an element', { inputs: [{ ...X, data: [null] }] }, /data\[0\] is null; FP32 accepts .*"NaN"/],
     ['an output', { inputs: [X], outputs: [null] }, /^outputs\[0\] is null/],
   ] as const)
-    test(what, () => refuses(request, says))
+    test(`rejects null for ${what}`, () => refuses(request, says))
 })
 
-suite('a number that JSON has no word for, written bare, is refused with what to write:', () => {
+suite('a bare NaN or infinity in JSON', () => {
   const written = (data: string) =>
     `{"inputs":[{"name":"x","datatype":"FP32","shape":[2],"data":${data}}]}`
-  const WRITE = /not valid JSON.*write "NaN", "Infinity" or "-Infinity", as strings$/
+  const WRITE = /not valid JSON.*send the strings "NaN", "Infinity" or "-Infinity"$/
   for (const number of ['NaN', 'Infinity', '-Infinity']) {
-    test(number, () => refuses(written(`[1, ${number}]`), WRITE))
-    test(`${number} in a large body`, () =>
+    test(`rejects a bare ${number} with an explanation`, () =>
+      refuses(written(`[1, ${number}]`), WRITE))
+    test(`rejects a bare ${number} in a large body with an explanation`, () =>
       refuses(written(`[1, ${number}]${' '.repeat(200_000)}`), WRITE))
   }
-  test('another word is only no JSON', () =>
+  test('rejects any other bare word without this explanation', () =>
     assert.throws(
       () => decode(written('[1, None]')),
-      ({ message }: Error) => /not valid JSON/.test(message) && !/as strings/.test(message),
+      ({ message }: Error) => /not valid JSON/.test(message) && !/send the strings/.test(message),
     ))
 })
 
-suite('a request that would be misread silently is refused with the remedy:', () => {
+suite('a request that this server would misread', () => {
   const region = { shared_memory_region: 'r', shared_memory_byte_size: 4 }
   for (const [what, request, says] of [
     ['an input in shared memory', { inputs: [{ ...X, parameters: region }] }, /binary tensor data/],
@@ -94,18 +95,18 @@ suite('a request that would be misread silently is refused with the remedy:', ()
       /^output "y": parameters\.shared_memory_region: this server does not share memory/,
     ],
     [
-      'base64 of another server’s codec',
+      'data in base64, as some other servers accept it',
       { inputs: [{ ...X, parameters: { content_type: 'base64' } }] },
-      /^input "x": parameters\.content_type is "base64", which .*; send and ask for binary/,
+      /^input "x": parameters\.content_type is "base64", which .*; send and request binary/,
     ],
     [
-      'base64 asked for',
+      'an output requested in base64',
       { inputs: [X], outputs: [{ name: 'y', parameters: { content_type: 'base64' } }] },
       /^output "y": parameters\.content_type is "base64"/,
     ],
   ] as const)
-    test(what, () => refuses(request, says))
-  test('another content type says nothing that matters', () =>
+    test(`rejects ${what} and names the alternative`, () => refuses(request, says))
+  test('accepts any other content_type parameter', () =>
     assert.equal(
       decode({ inputs: [{ ...X, parameters: { content_type: 'np' } }] }).inputs.length,
       1,
@@ -122,13 +123,13 @@ suite('dimensions', () => {
     return () => decode({ inputs }, signature)
   }
   for (const name of ['?', '', ' ', '\t'])
-    test(`that are both called ${JSON.stringify(name)} may differ`, () =>
+    test(`accepts dimensions of different sizes that are both called ${JSON.stringify(name)}`, () =>
       assert.equal(both(name, name)().inputs.length, 2))
-  test('of one input, both called "?", may differ', () => {
+  test('accepts dimensions of different sizes in one input that are both called "?"', () => {
     const signature = { inputs: [tensor('x', ['?', '?'])], outputs: [] }
     decode({ inputs: [{ ...X, shape: [1, 2], data: [1, 2] }] }, signature)
   })
   for (const name of ['n', '?n', 'unk__1'])
-    test(`that are both called ${JSON.stringify(name)} must be equal`, () =>
+    test(`rejects dimensions of different sizes that are both called ${JSON.stringify(name)}`, () =>
       assert.throws(both(name, name), /must be equal/))
 })

@@ -3,7 +3,10 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { float32sToJson } from '../../function/protocol/float32-json.ts'
 
-/** The fewest digits that identify an FP32, found in another way: by trying both neighbours. */
+/**
+ * Returns the fewest digits that identify an FP32. Unlike the tested code, it compares the value
+ * with both of its neighbours.
+ */
 function fewestDigits(value: number): string {
   for (let digits = 1; digits < 9; digits++) {
     const nearest = value.toPrecision(digits)
@@ -46,8 +49,8 @@ function check(values: readonly number[]): void {
   )
 }
 
-suite('FP32 as JSON', () => {
-  test('has the fewest digits that identify the value', () => {
+suite('the JSON of an FP32', () => {
+  test('writes the fewest digits that identify an FP32', () => {
     const values = Float32Array.of(
       0.1,
       5.1,
@@ -76,7 +79,7 @@ suite('FP32 as JSON', () => {
     assert.equal(float32sToJson(values), '0,-0,"NaN","Infinity","-Infinity"')
   })
 
-  test('is exact for every exponent: powers of two, their neighbours, subnormals, the largest', () => {
+  test('writes exact values for every exponent, powers of two, subnormals and the largest FP32', () => {
     const mantissas = [0, 1, 2, 3, 0x2aaaaa, 0x3fffff, 0x400000, 0x555555, 0x7ffffe, 0x7fffff]
     for (let exponent = 0; exponent < 255; exponent++)
       check(
@@ -87,7 +90,7 @@ suite('FP32 as JSON', () => {
       )
   })
 
-  test('is exact next to every power of ten, and next to every tie of seven digits there', () => {
+  test('writes exact values next to every power of ten and every tie of seven digits near it', () => {
     for (let power = -45; power <= 38; power++)
       for (const start of [1, 1.0000005, 4.9999995, 9.999999, 9.9999995, 2 ** 23 / 1e7]) {
         bits[0] = 0
@@ -99,25 +102,25 @@ suite('FP32 as JSON', () => {
       }
   })
 
-  test('has no zeros at the end: decimals of up to five digits, of every exponent', () => {
+  test('writes decimals of up to five digits without trailing zeros', () => {
     for (let power = -49; power <= 33; power++)
       check(
         Array.from({ length: 100 }, (_, i) =>
           Math.fround(Number(`${7 + 991 * i}e${power}`)),
         ).filter(Number.isFinite),
       )
-    // Where the steps of FP32 are wider than those of seven digits: each of five digits.
+    // In these ranges, FP32 has wider steps than seven digits. Try every number of five digits.
     check(Array.from({ length: 2_000 }, (_, i) => Math.fround(Number(`${98_000 + i}e-8`))))
   })
 
-  test('is exact for any value', () => {
+  test('writes any FP32 exactly', () => {
     const anyFloat = fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(ofBits)
     fc.assert(fc.property(fc.array(anyFloat, { minLength: 1, maxLength: 40 }), check), {
       numRuns: 500,
     })
   })
 
-  test('is the same in pieces as at once: more elements than the buffer holds', () => {
+  test('writes more elements than its buffer has room for', () => {
     const values = Float32Array.from({ length: 5_000 }, (_, i) =>
       Math.fround(Math.sin(i) / (i + 1)),
     )

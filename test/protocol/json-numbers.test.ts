@@ -20,13 +20,13 @@ function signatureOf(datatypes: Record<string, Datatype>): Signature {
   return { inputs, outputs: [] }
 }
 
-/** Long enough that the numbers are read from the bytes. */
+/** Spaces that make a body long enough for its numbers to be read from the bytes. */
 const PADDING = ' '.repeat(1024)
 
 const bodyOf = (data: string, shape: string, datatype: Datatype) =>
   `${PADDING}{"inputs":[{"name":"x","shape":${shape},"datatype":"${datatype}","data":${data}}]}`
 
-/** The decoded request, or the error. */
+/** Returns the decoded request, or the error as text. */
 function outcome(decode: () => unknown): unknown {
   try {
     return decode()
@@ -36,7 +36,7 @@ function outcome(decode: () => unknown): unknown {
   }
 }
 
-/** Compares with JSON.parse and a conversion of its values. */
+/** Checks that a body gives the same result as JSON.parse and a conversion of its values. */
 function check(body: string | Uint8Array, signature: Signature): void {
   const bytes = Buffer.from(body as string)
   assert.deepStrictEqual(
@@ -46,7 +46,7 @@ function check(body: string | Uint8Array, signature: Signature): void {
   )
 }
 
-/** The numbers read from the bytes; undefined if they are left to JSON.parse. */
+/** Returns the numbers that were read from the bytes; undefined if they were left to JSON.parse. */
 function readNumbers(data: string): JsonNumbers | undefined {
   const parsed = parseAroundNumbers(Buffer.from(`{"inputs":[{"data":${data}}]}`), 'the body', 1)
   if (parsed === undefined) return undefined
@@ -55,10 +55,10 @@ function readNumbers(data: string): JsonNumbers | undefined {
   return numbers
 }
 
-/** So many numbers of any kind are read from the bytes. */
+/** The count of numbers up to which all numbers, even long numbers, are read from the bytes. */
 const AT_ONCE = 16
 
-/** Checks that these numbers are read from the bytes, as JSON.parse reads them. */
+/** Checks that these numbers are read from the bytes and have the values of JSON.parse. */
 function checkNumbers(texts: readonly string[]): void {
   for (let from = 0; from < texts.length; from += AT_ONCE) {
     const some = texts.slice(from, from + AT_ONCE)
@@ -69,7 +69,7 @@ function checkNumbers(texts: readonly string[]): void {
   }
 }
 
-/** All digits of a finite double. */
+/** Returns all digits of a finite double. */
 function everyDigit(value: number): string {
   let whole = BigInt(Math.trunc(value))
   let rest = value - Math.trunc(value)
@@ -94,8 +94,8 @@ function ofBits(pattern: number): number {
   return float[0] as number
 }
 
-suite('numbers read from the bytes of JSON', () => {
-  test('are those of JSON.parse for every exponent and count of digits', () => {
+suite('numbers that are read from the bytes of JSON', () => {
+  test('reads the same numbers as JSON.parse for every exponent and count of digits', () => {
     const mantissas = ['1', '9', '4.9406564584124654', '2.2250738585072011', '1.79769313486231570']
     const digits = '98765432109876543210'
     for (let exponent = -400; exponent <= 400; exponent++)
@@ -111,7 +111,7 @@ suite('numbers read from the bytes of JSON', () => {
     }
   })
 
-  test('are those of JSON.parse at and beside the middle of two FP32, and of two FP64', () => {
+  test('reads the same numbers as JSON.parse at and next to the midpoint of two FP32 or FP64 values', () => {
     for (let exponent = 90; exponent < 190; exponent++) {
       const low = ofBits(exponent * 2 ** 23 + 0x2aaaaa)
       const middle = (low + ofBits(exponent * 2 ** 23 + 0x2aaaab)) / 2
@@ -123,34 +123,34 @@ suite('numbers read from the bytes of JSON', () => {
     checkNumbers([...ties, '0.50000000000000005551115123125782702118158340454101562', '8.5e-46'])
   })
 
-  test('keep the sign of zero, white space aside', () => {
+  test('keeps the sign of zero and skips white space', () => {
     checkNumbers(['0', '-0', '-0.0', '0.000', '-0e7', '0E-400', '-1e-400'])
     const spaced = readNumbers(' [\t-0 ,\r\n 1.5\n, 2 ] '.trim())
     assert.deepStrictEqual([...(spaced?.values ?? [])], [-0, 1.5, 2])
   })
 
-  test('are as long and as nested as their arrays', () => {
+  test('reports the lengths of nested arrays', () => {
     const lengths = (data: string) => [...(readNumbers(data)?.lengths ?? [])]
     assert.deepEqual(lengths('[1,2,3]'), [3])
     assert.deepEqual(lengths('[ [1 , 2 ] ,\n[3,4],[5,6]]'), [3, 2])
     assert.deepEqual(lengths('[[[1],[2]],[[3],[4]]]'), [2, 2, 1])
   })
 
-  test('are left to JSON.parse if most of them are long', () => {
+  test('leaves numbers to JSON.parse if most of them are long', () => {
     const long = Array.from({ length: 100 }, (_, i) => Math.sqrt(i + 2))
     assert.equal(readNumbers(JSON.stringify(long)), undefined)
     const numbers = JSON.stringify([...long.keys(), ...long.slice(0, 20)])
     assert.equal(readNumbers(numbers)?.values.length, 120)
   })
 
-  test('are left to JSON.parse if more inputs have data than the model has inputs', () => {
+  test('leaves numbers to JSON.parse if more inputs have data than the model has inputs', () => {
     const body = Buffer.from('{"inputs":[{"data":[1]},{"data":[2]}]}')
     assert.equal(parseAroundNumbers(body, 'the body', 1), undefined)
     assert.ok(parseAroundNumbers(body, 'the body', 2))
   })
 })
 
-/** Arrays of which many are wrong. */
+/** Arrays of tensor data. Many of them are invalid. */
 const DATA = [
   ...['01', '-', '-a', '1.', '.5', '+1', '1e', '1e+', '1.e5', '--1', '1 2', '1,,2', '1,', ',1'],
   ...['NaN', '-Infinity', '"NaN"', '"Infinity"', '"1"', 'true', 'null', '{}', '{"a":1}', '', ' '],
@@ -202,13 +202,13 @@ const SHAPES = [
 const DATATYPES: readonly Datatype[] = ['FP32', 'FP64', 'INT64', 'UINT64', 'UINT8', 'INT32', 'FP16']
 
 suite('a request whose numbers are read from the bytes', () => {
-  test('has the values and errors of JSON.parse, for any data, shape and datatype', () => {
+  test('returns the values and errors of JSON.parse for any data, shape and datatype', () => {
     for (const datatype of [...DATATYPES, 'BOOL', 'BYTES'] as const)
       for (const shape of SHAPES)
         for (const data of DATA) check(bodyOf(data, shape, datatype), signatureOf({ x: datatype }))
   })
 
-  test('has the errors of JSON.parse for nesting, at and beyond the limits', () => {
+  test('returns the errors of JSON.parse for nesting at and beyond the limits', () => {
     for (const depth of [15, 16, 17, 18, 96, 97, 98, 200]) {
       const data = `${'['.repeat(depth)}1${']'.repeat(depth)}`
       check(bodyOf(data, `[${Array(depth).fill(1)}]`, 'FP32'), signatureOf({ x: 'FP32' }))
@@ -246,7 +246,7 @@ suite('a request whose numbers are read from the bytes', () => {
   ]
   const signature = signatureOf({ x: 'FP32', y: 'INT64' })
 
-  test('has the values and errors of JSON.parse, whatever stands around the data', () => {
+  test('returns the values and errors of JSON.parse for any text around the data', () => {
     for (const body of bodies) {
       for (const known of [signature, signatureOf({ x: 'FP32' })]) {
         check(PADDING + body, known)
@@ -255,7 +255,7 @@ suite('a request whose numbers are read from the bytes', () => {
     }
   })
 
-  test('has the same error wherever it is cut off, and for each byte that is not UTF-8', () => {
+  test('returns the errors of JSON.parse for a truncated request and for each byte that is not UTF-8', () => {
     const bytes = Buffer.from(PADDING + bodies[1])
     for (let at = PADDING.length; at < bytes.length; at++) {
       check(bytes.subarray(0, at), signature)
@@ -265,7 +265,7 @@ suite('a request whose numbers are read from the bytes', () => {
     }
   })
 
-  test('has the values and errors of JSON.parse after any small change', () => {
+  test('returns the values and errors of JSON.parse after any small change of a request', () => {
     const number = fc.oneof(
       fc.double({ noNaN: true, noDefaultInfinity: true }).map(value => JSON.stringify(value)),
       fc.integer().map(String),

@@ -5,7 +5,7 @@ import { BadRequest } from '../../function/protocol/errors.ts'
 import { parseJson } from '../../function/protocol/json.ts'
 import { runs } from '../seed.ts'
 
-/** JSON, and whether an object in it has a key twice. */
+/** A JSON text, and whether one of its objects has a duplicate key. */
 interface Written {
   readonly text: string
   readonly isDouble: boolean
@@ -27,7 +27,10 @@ const texts = fc
   )
   .map(text => JSON.stringify(text))
 
-/** Without escapes: V8 13.6's JSON.parse may take "\\u0061" for another key of one character. */
+/**
+ * Keys without escapes: the JSON.parse of V8 13.6 may confuse "\\u0061" with another key of one
+ * character.
+ */
 const key = fc.oneof(
   { weight: 3, arbitrary: texts.filter(text => !text.includes('\\')) },
   { weight: 1, arbitrary: fc.constantFrom('"a"', '"__proto__"', '":"') },
@@ -52,7 +55,7 @@ const { value } = fc.letrec<{ value: Written }>(tie => ({
   ),
 }))
 
-test('JSON is what JSON.parse makes of it, but for objects with a key twice', () => {
+test('reads JSON like JSON.parse, but rejects duplicate keys', () => {
   fc.assert(
     fc.property(value, ({ text, isDouble }) => {
       const parse = () => parseJson(Buffer.from(text), 'the body').value
@@ -63,7 +66,7 @@ test('JSON is what JSON.parse makes of it, but for objects with a key twice', ()
   )
 })
 
-test('a key twice is found wherever it is, behind however many numbers', () => {
+test('finds a duplicate key anywhere, even after many numbers', () => {
   for (const text of [
     '{"a":1,"a":2}',
     '[[1,2],[3,{"a":1,"\\u0061":2}]]',
@@ -72,7 +75,7 @@ test('a key twice is found wherever it is, behind however many numbers', () => {
     assert.throws(() => parseJson(Buffer.from(text), 'the body'), /the same key twice/)
 })
 
-test('JSON may be nested 100 levels deep', () => {
+test('accepts JSON that is nested 100 levels deep, but not 101', () => {
   const nested = (depth: number) => Buffer.from('['.repeat(depth) + ']'.repeat(depth))
   assert.ok(parseJson(nested(100), 'the body'))
   assert.throws(() => parseJson(nested(101), 'the body'), /nested more than 100 levels deep$/)

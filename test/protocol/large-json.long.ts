@@ -11,8 +11,8 @@ import type { Signature, TensorMetadata } from '../../function/protocol/tensor.t
 import { runs } from '../seed.ts'
 
 /*
- * Tensor data of large bodies is read from the bytes, piece by piece. Whatever the bytes are, that must come to the same as JSON.parse
- * of the whole, which small bodies go through.
+ * Tensor data of large bodies is read from the bytes, piece by piece. For any bytes, the result
+ * must be the same as with JSON.parse, which reads small bodies at once.
  */
 
 const DATATYPES = ['FP32', 'FP64', 'INT8', 'INT64', 'UINT64', 'BOOL', 'BYTES'] as const
@@ -69,7 +69,7 @@ const element = fc.oneof(
     'tru',
   ),
 )
-/** All of one kind, most of the time, so that there is something right among them. */
+/** Most of these arrays contain elements of one kind, so that some of them are valid. */
 const elements = fc.oneof(
   fc.array(fc.integer({ min: -100, max: 100 }).map(String)),
   fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }).map(String)),
@@ -95,7 +95,7 @@ const nest = (parts: readonly string[], shape: readonly number[], gap: string): 
   return `[${gap}${rows.join(`${gap},${gap}`)}${gap}]`
 }
 
-/** An array in JSON, and a shape that it has, or nearly. */
+/** An array in JSON, and a shape that fits the array, or almost fits it. */
 const arrays = fc
   .tuple(elements, fc.integer({ min: 0, max: 4 }), space, fc.nat(2))
   .map(([parts, columns, gap, kind]) => {
@@ -133,7 +133,7 @@ const same = (
 }
 
 for (const datatype of DATATYPES) {
-  test(`${datatype}: data read in pieces is what JSON.parse makes of the whole, or refused like it`, () => {
+  test(`reads ${datatype} in pieces with the same values and errors as with JSON.parse`, () => {
     fc.assert(
       fc.property(
         arrays,
@@ -176,7 +176,7 @@ for (const datatype of DATATYPES) {
   })
 }
 
-test('a comma before the first value is refused, however much space is before it', () => {
+test('rejects a comma before the first value, even after white space', () => {
   const bytes = Buffer.from('[   ,1]')
   const data = new JsonData(bytes, 0, bytes.length, 'the body')
   assert.throws(() => readJsonData(data, [1], metadata('FP64', 1), 2), /a value is missing/)
@@ -187,7 +187,7 @@ const SIGNATURE: Signature = {
   outputs: [{ ...metadata('FP32', 2), name: 'y' }],
 }
 
-test('a whole request read around its data is what it is when parsed, wherever a byte is changed', () => {
+test('reads a request around its data like the parsed request, after changes of any bytes', () => {
   const requests = [
     '{"id":"a","inputs":[{"name":"x","datatype":"FP32","shape":[2,2],"data":[1,2,3.5,-4e-7]},{"data":["a","b\\"],["],"name":"words","shape":[2],"datatype":"BYTES"}]}',
     ' {"inputs" : [ {"shape":[1,2], "data" : [ [ 1 , 2 ] ],"name":"x","datatype":"FP32"} , {"name":"words","datatype":"BYTES","shape":[0],"data":[]} ] , "outputs":[{"name":"y"}]} ',
@@ -227,7 +227,7 @@ const large = (data: string, shape: string, more = '') =>
     `{"inputs":[{"name":"x","datatype":"FP32","shape":${shape},"data":${data}},{"name":"words","datatype":"BYTES","shape":[0],"data":[]}]${more}}`,
   )
 
-test('a body of megabytes is read with its mistakes named as in a small one', () => {
+test('reads a large body, and reports mistakes in it as in a small body', () => {
   const rows = 100_000
   const { inputs } = decodeRequest(large(numbers(rows), `[${rows},2]`), undefined, SIGNATURE)
   assert.deepEqual(
@@ -246,7 +246,7 @@ test('a body of megabytes is read with its mistakes named as in a small one', ()
   )
   refuses(
     large(numbers(rows).replace('[70000,', '["seven",'), `[${rows},2]`),
-    /data\[140000\] is "seven"; FP32 takes/,
+    /data\[140000\] is "seven"; FP32 accepts/,
   )
   refuses(
     large(numbers(rows).replace('[70000,', '[70000,,'), `[${rows},2]`),
@@ -254,15 +254,15 @@ test('a body of megabytes is read with its mistakes named as in a small one', ()
   )
   refuses(
     large(`[${new Array(rows).fill(1)}]`, `[${rows},2]`),
-    /shape \[100000,2\] holds 200000 elements, data holds 100000$/,
+    /shape \[100000,2\] has 200000 elements, but data has 100000$/,
   )
   refuses(
     large(`[${'9,'.repeat(rows)}{"a":"${'b'.repeat(200_000)}"}]`, `[${rows},2]`),
-    /data\[100000\] is an object; FP32 takes/,
+    /data\[100000\] is an object; FP32 accepts/,
   )
 })
 
-test('megabytes that are no JSON object are refused unread', () => {
+test('rejects a large body that is not a JSON object without parsing it', () => {
   const refuses = (text: string, message: RegExp) =>
     assert.throws(
       () => decodeRequest(Buffer.from(text), undefined, SIGNATURE),
@@ -273,11 +273,11 @@ test('megabytes that are no JSON object are refused unread', () => {
   refuses(' '.repeat(300_000), /^the body is empty/)
 })
 
-test('inputs beyond the model’s are refused while they are looked for', () => {
+test('rejects more inputs than the model has while it locates their data', () => {
   for (const inputs of ['{"data":[]},'.repeat(100_000), `{"a":1${',"data":[]'.repeat(100_000)}},`])
     assert.throws(
       () => parseAroundData(Buffer.from(`{"inputs":[${inputs}{}]}`), 'the body', 2),
-      /^Error: more than 2 inputs have data; the model takes 2$/,
+      /^Error: more than 2 inputs have data; the model has 2$/,
     )
 })
 
@@ -318,7 +318,7 @@ const tree = fc.letrec<{ value: string }>(tie => ({
   ),
 })).value
 
-test('integers beyond 2^53 are those that a reviver sees, in valid and invalid JSON', () => {
+test('reads integers beyond 2^53 like a reviver, in valid and invalid JSON', () => {
   const attempt = (parse: (text: string) => unknown, text: string) => {
     try {
       return { value: parse(text) }
@@ -335,17 +335,17 @@ test('integers beyond 2^53 are those that a reviver sees, in valid and invalid J
   )
 })
 
-test('megabytes of JSON beside tensor data are too large', () => {
+test('rejects more than 4 MiB of JSON outside tensor data', () => {
   const body = large('[1,2]', '[1,2]', `,"more":"${'a'.repeat(4 * 2 ** 20)}"`)
   assert.throws(
     () => decodeRequest(body, undefined, SIGNATURE),
     (error: Error) =>
       error instanceof TooLarge &&
-      /more than the 4194304 bytes of JSON that are allowed beside tensor data/.test(error.message),
+      /more than the 4194304 bytes of JSON allowed outside tensor data/.test(error.message),
   )
 })
 
-test('many values beside tensor data are too many; one long one is not', () => {
+test('rejects too many values outside tensor data, but accepts one long value', () => {
   const decode = (more: string) =>
     decodeRequest(large('[1,2]', '[1,2]', more), undefined, SIGNATURE)
   const padding = `,"padding":"${'[,'.repeat(100_000)}"`

@@ -11,8 +11,8 @@ import type { Signature, Tensor, TensorMetadata } from '../../function/protocol/
 import { runs } from '../seed.ts'
 
 /*
- * A large V1 request is read piece by piece. Whatever the bytes are, that must come to the same as
- * JSON.parse of the whole, which small bodies go through.
+ * A large V1 request is read piece by piece. For any bytes, the result must be the same as with
+ * JSON.parse, which reads small bodies at once.
  */
 
 const metadata = (name: string, datatype: Datatype, rank: number): TensorMetadata => ({
@@ -42,7 +42,7 @@ const LEAVES: Readonly<Record<string, readonly string[]>> = {
   BYTES: ['"x"', '"a,b]"', '"\\"é"'],
 }
 
-/** A value of a shape, as JSON with some space in it. */
+/** Writes a value of a shape as JSON with some white space. */
 function valueText(shape: readonly number[], datatype: Datatype): fc.Arbitrary<string> {
   const [length, ...inner] = shape
   if (length === undefined) return fc.constantFrom(...(LEAVES[datatype] ?? []))
@@ -51,7 +51,7 @@ function valueText(shape: readonly number[], datatype: Datatype): fc.Arbitrary<s
     .map(values => `[${values.join(', ')}]`)
 }
 
-/** Requests that fit the model, most of the time. */
+/** Requests, most of which fit the model. */
 const requestOf = ({ inputs }: Signature) =>
   fc
     .record({
@@ -95,7 +95,7 @@ function decodeLarge(body: Uint8Array, signature: Signature, pieceBytes: number)
   return request
 }
 
-test('a request read piece by piece is what it is when parsed, wherever a byte is changed', () => {
+test('reads a request piece by piece like the parsed request, after changes of any bytes', () => {
   const example = fc
     .constantFrom(...SIGNATURES)
     .chain(signature => requestOf(signature).map(text => ({ signature, text })))
@@ -121,11 +121,11 @@ test('a request read piece by piece is what it is when parsed, wherever a byte i
   )
 })
 
-test('rows nobody could send take no memory', () => {
+test('allocates no memory for more rows than the body can contain', () => {
   const body = Buffer.from(`{"instances":[{"a":[${'1,'.repeat(50)}1]}${',{}'.repeat(100_000)}]}`)
   assert.throws(
     () => decodeLarge(body, SIGNATURES[0] as Signature, 100),
-    /the first instance has the shape \[51\], but not all 100001 can have it/,
+    /the first instance has the shape \[51\], but the body is too short for 100001 instances of this shape/,
   )
 })
 
@@ -146,7 +146,7 @@ function write(instances: number | undefined, runs: readonly (readonly Tensor[])
   return { text: textOf(writer.finish()), steps }
 }
 
-/** A tensor's elements, nested as its shape says. */
+/** Nests a tensor's elements according to its shape. */
 function nest({ shape, data }: Tensor): unknown {
   const [length, ...inner] = shape
   if (length === undefined) return data[0]
@@ -165,7 +165,7 @@ for (const shape of [
   [3, 2, 2, 9_000],
   [3, 40_000, 1],
 ]) {
-  test(`outputs of shape [${shape}] are nested so, in one run or in several`, () => {
+  test(`writes nested outputs of shape [${shape}], after one run or several runs`, () => {
     const y = tensor('y', shape)
     const size = y.data.length / 3
     const two = {
@@ -179,7 +179,7 @@ for (const shape of [
     const expected = JSON.stringify({ predictions: rows })
     const { text, steps } = write(3, [[y]])
     assert.equal(text, expected)
-    // A step has 64 KiB of text, and at most 16,384 elements more.
+    // A step writes 64 KiB of text and at most 16,384 further elements.
     assert.ok(steps >= Math.floor(text.length / (64 * 1024 + 16_384 * 8)), `${steps} steps`)
     assert.equal(write(3, [[two], [one]]).text, expected)
     assert.equal(write(undefined, [[two], [one]]).text, JSON.stringify({ outputs: rows }))
@@ -191,13 +191,13 @@ for (const shape of [
   })
 }
 
-test('a scalar output is a column without brackets, and no row', () => {
+test('writes a scalar output without brackets by columns, and rejects it by rows', () => {
   const y = tensor('y', [])
   assert.equal(write(undefined, [[y]]).text, '{"outputs":0}')
   assert.throws(() => write(1, [[y]]), /not one row for each of the 1 instances/)
 })
 
-test('an answer beyond a limit is refused while it is written, with the variable', () => {
+test('stops writing a response that exceeds a limit, and names the variable of the limit', () => {
   const y = tensor('y', [3, 100_000])
   for (const [limits, says] of [
     [{ maxBytes: 1e9, maxJsonBytes: 1e6 }, /than the 1000000 bytes allowed \(MAX_JSON_BYTES\)/],

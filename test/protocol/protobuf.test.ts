@@ -46,14 +46,17 @@ const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const encode = (message: Message) => Buffer.concat(encodeMessage(ALL, message).parts)
 const decode = (text: string) => decodeMessage(ALL, hex(text))
 
-describe('a message', () => {
-  /** As protoc writes them: protobuf's own page on the encoding, and by hand from it. */
+describe('a protobuf message', () => {
+  /**
+   * Messages with the bytes that protoc writes, from protobuf's page on the encoding or derived
+   * from it by hand.
+   */
   const KNOWN: readonly (readonly [string, Message, string])[] = [
     ['nothing', {}, ''],
-    ['a number of two bytes', { small: 150 }, '10 96 01'],
+    ['a number that needs two bytes', { small: 150 }, '10 96 01'],
     ['a negative number, of ten bytes', { small: -2 }, '10 fe ff ff ff ff ff ff ff ff 01'],
-    ['the least 64 bits', { large: -(2n ** 63n) }, '18 80 80 80 80 80 80 80 80 80 01'],
-    ['the most 64 bits', { huge: 2n ** 64n - 1n }, '28 ff ff ff ff ff ff ff ff ff 01'],
+    ['the least 64-bit integer', { large: -(2n ** 63n) }, '18 80 80 80 80 80 80 80 80 80 01'],
+    ['the greatest 64-bit integer', { huge: 2n ** 64n - 1n }, '28 ff ff ff ff ff ff ff ff ff 01'],
     ['a number beyond 32 bits', { large: 2 ** 40 }, '18 80 80 80 80 80 20'],
     ['a text', { text: 'testing' }, '42 07 74 65 73 74 69 6e 67'],
     [
@@ -62,14 +65,14 @@ describe('a message', () => {
       '35 00 00 c0 3f 39 00 00 00 00 00 00 d0 bf',
     ],
     ['packed numbers', { numbers: [3, 270, 86942] }, '52 06 03 8e 02 9e a7 05'],
-    ['texts, an empty one among them', { texts: ['a', ''] }, '5a 01 61 5a 00'],
-    ['a message in it', { inner: { value: 150 } }, '6a 03 08 96 01'],
-    ['an empty message in it', { inner: {} }, '6a 00'],
-    ['a choice that is false', { yes: false }, '70 00'],
+    ['texts, one of which is empty', { texts: ['a', ''] }, '5a 01 61 5a 00'],
+    ['a nested message', { inner: { value: 150 } }, '6a 03 08 96 01'],
+    ['an empty nested message', { inner: {} }, '6a 00'],
+    ['a oneof whose value is false', { yes: false }, '70 00'],
     ['a field with a large number', { reals: [1] }, '82 7d 08 00 00 00 00 00 00 f0 3f'],
   ]
   for (const [what, message, bytes] of KNOWN) {
-    test(`of ${what} is written as protobuf says, and read again`, () => {
+    test(`writes and reads a message with ${what}`, () => {
       assert.equal(encode(message).toString('hex'), bytes.replaceAll(' ', ''))
       const { choice, ...read } = decode(bytes)
       assert.deepEqual({ ...read }, withNulls(message))
@@ -77,7 +80,7 @@ describe('a message', () => {
     })
   }
 
-  test('has defaults for what it does not say', () => {
+  test('reads absent fields as their default values', () => {
     const { flag, small, text, data, numbers, inner, kind, yes } = decode('')
     assert.deepEqual(
       [flag, small, text, data.byteLength, numbers, inner, kind, yes],
@@ -85,7 +88,7 @@ describe('a message', () => {
     )
   })
 
-  test('keeps a map by its keys, the last of equal ones', () => {
+  test('reads the last of several equal map keys', () => {
     const { inners } = decode('62 07 0a 01 61 12 02 08 01 62 07 0a 01 61 12 02 08 02')
     assert.deepEqual(
       [...inners].map(([key, { value }]) => [key, value]),
@@ -96,23 +99,23 @@ describe('a message', () => {
     assert.equal(again.inners.get('__proto__').value, 7)
   })
 
-  test('is read with numbers packed, one by one, or in several pieces', () => {
+  test('reads repeated numbers that are packed, single, or in several pieces', () => {
     assert.deepEqual(decode('50 03 50 8e 02 52 01 04').numbers, [3, 270, 4])
     assert.deepEqual(decode('81 7d 00 00 00 00 00 00 f0 3f').reals, [1])
   })
 
-  test('may have fields that are unknown, of every wire type', () => {
+  test('skips unknown fields of every wire type', () => {
     const unknown =
       'f8 06 01 f9 06 0000000000000000 fa 06 01 00 fd 06 00000000 fb 06 08 01 0b 0c fc 06'
     assert.deepEqual({ ...decode(`${unknown} 10 05`) }, { small: 5 })
   })
 
-  test('may have a field by another wire type, which is an unknown one', () => {
+  test('skips fields that have the wrong wire type', () => {
     assert.deepEqual({ ...decode('12 01 05 10 05') }, { small: 5 })
   })
 
   for (const [what, bytes, message] of [
-    ['cut off within a number', '10 96', /the number at byte 1 has no end/],
+    ['a number that is cut off', '10 96', /the number at byte 1 has no end/],
     [
       'a length beyond the end',
       '42 07 74',
@@ -122,42 +125,45 @@ describe('a message', () => {
     ['the wire type 6', '16 00', /wire type 6/],
     ['the field number 0', '00 00', /has the number 0/],
     ['a group that does not end', 'fb 06 08 01', /the group 111 has no end/],
-    ['a group that ends another', 'fb 06 0c', /has no end/],
-    ['the end of no group', '0c', /no start/],
-    ['a text that is no UTF-8', '42 01 ff', /text is not UTF-8/],
-    ['a message twice', '6a 00 6a 00', /inner appears twice/],
+    ['a group that ends with another number', 'fb 06 0c', /has no end/],
+    ['the end of a group that did not begin', '0c', /no start/],
+    ['a text that is not UTF-8', '42 01 ff', /text is not UTF-8/],
+    ['the same message field twice', '6a 00 6a 00', /inner appears twice/],
     ['an element that is cut off', '82 7d 04 00 00 00 00', /reals ends within an element/],
-    ['a message that is cut off within another', '6a 02 08 96', /has no end/],
-    ['a length of 64 bits', '42 ff ff ff ff ff ff ff ff ff 01', /too large/],
+    ['a nested message that is cut off', '6a 02 08 96', /has no end/],
+    ['a length of 64 bits', '42 ff ff ff ff ff ff ff ff ff 01', /exceeds 32 bits/],
   ] as const) {
-    test(`with ${what} is refused`, () =>
+    test(`rejects a message with ${what}`, () =>
       assert.throws(() => decode(bytes), { code: 'BAD_REQUEST', message }))
   }
 
-  test('with deep groups is refused before they fill the memory', () =>
-    assert.throws(() => decodeMessage(ALL, Buffer.alloc(10_000, hex('fb06'))), /nested too deep/))
+  test('rejects deeply nested groups before they fill the memory', () =>
+    assert.throws(
+      () => decodeMessage(ALL, Buffer.alloc(10_000, hex('fb06'))),
+      /nested more than 100 levels deep/,
+    ))
 
-  test('with a long group is refused before all of it is passed over', () =>
+  test('rejects a long group before it has skipped the complete group', () =>
     assert.throws(
       () =>
         decodeMessage(
           ALL,
           Buffer.concat([hex('7b'), Buffer.alloc(140_000, hex('7801')), hex('7c')]),
         ),
-      /the group 15 has too many fields/,
+      /the group 15 has more than 65536 fields/,
     ))
 
-  test('with more fields than a request needs is refused before they become objects', () => {
+  test('rejects too many fields before they become objects', () => {
     assert.throws(() => decodeMessage(ALL, Buffer.alloc(140_000, hex('5a00'))), {
       code: 'TOO_LARGE',
     })
     assert.throws(() => decode(`52 80 80 04 ${'01'.repeat(65_536)}`), { code: 'TOO_LARGE' })
   })
 
-  test('with the character U+FFFD is no mistake', () =>
+  test('accepts the character U+FFFD in a text', () =>
     assert.equal(decodeMessage(ALL, encode({ text: '\ufffd' })).text, '\ufffd'))
 
-  test('has large bytes as they are: they are not copied', () => {
+  test('writes a message without copying large byte arrays', () => {
     const data = new Uint8Array(5_000).fill(7)
     const { parts } = encodeMessage(ALL, { text: 'before', data, kind: 'SOME' })
     assert.ok(parts.includes(data))
@@ -165,7 +171,7 @@ describe('a message', () => {
     assert.deepEqual([read.text, read.data.byteLength, read.kind], ['before', 5_000, 2])
   })
 
-  test('takes pieces for bytes, and for a message that is written already', () => {
+  test('writes byte arrays and nested messages that are given in pieces', () => {
     const data = new Parts([Buffer.from('ab'), new Uint8Array(2_000), Buffer.from('c')])
     const inner = encodeMessage(ALL.byNumber[13]?.type as never, { value: 9 })
     const read = decodeMessage(ALL, encode({ data, inner }))
@@ -173,10 +179,10 @@ describe('a message', () => {
   })
 })
 
-/** As it is read: without the fields that its writer left out. */
+/** Returns a copy of the message, as it is read without absent fields. */
 const withNulls = (message: Message) => structuredClone(message)
 
-test('every message is read as it was written', () =>
+test('reads every message as it was written', () =>
   fc.assert(
     fc.property(
       fc.record(
@@ -204,7 +210,7 @@ test('every message is read as it was written', () =>
     runs(200),
   ))
 
-test('bytes that are no message never do worse than to be refused', () =>
+test('rejects bytes that are not a message with BAD_REQUEST', () =>
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), bytes => {
       try {
@@ -216,9 +222,9 @@ test('bytes that are no message never do worse than to be refused', () =>
     runs(500),
   ))
 
-test('a .proto file that this reader does not know is an error that names the place', () => {
+test('reports the unexpected word in a .proto file that it cannot parse', () => {
   const parse = (text: string) => () => parseProto('x.proto', text)
-  assert.throws(parse('syntax = "proto2";'), /"proto2" is where "proto3" should be/)
-  assert.throws(parse('syntax = "proto3"; package a; message B { C c = 1; }'), /C is not known/)
-  assert.throws(parse('syntax = "proto3"; package a; message B {'), /ends too early/)
+  assert.throws(parse('syntax = "proto2";'), /expected "proto3", found "proto2"/)
+  assert.throws(parse('syntax = "proto3"; package a; message B { C c = 1; }'), /C is not defined/)
+  assert.throws(parse('syntax = "proto3"; package a; message B {'), /ends unexpectedly/)
 })

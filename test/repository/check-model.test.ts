@@ -424,7 +424,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': '{"sample": {"x": [[1, 2, 3]]}}' },
       [
-        'error: model.json: the sample does not match the model: input "x": shape [1,3] does not fit; the model takes [-1,2]. Give model.json a sample that the model takes',
+        'error: model.json: the sample does not match the model: input "x": shape [1,3] does not fit; the model accepts [-1,2]. Give model.json a sample that the model accepts',
       ],
     ],
     [

@@ -62,7 +62,7 @@ const WRONG: readonly (readonly [what: string, code: string, problem: RegExp])[]
   [
     'makes a wrong shape',
     both('preprocess: () => ({ input: [[1]] })'),
-    /^error: .*input "input": it has the shape \[1,1\]; the model takes FP32/,
+    /^error: .*input "input": it has the shape \[1,1\]; the model accepts FP32/,
   ],
   [
     'gives what is no JSON',

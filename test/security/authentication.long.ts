@@ -79,14 +79,14 @@ function assertRefused(answer: RawAnswer, status: 401 | 403, says: RegExp): void
   assert.match(answer.headers['www-authenticate'] ?? '', /^Bearer realm="onnx-function"/)
 }
 
-suite('with a secret', () => {
+suite('a server with a secret', () => {
   let server: Server
   before(async () => {
     server = await startServer({ AUTH_SECRET: SECRET })
   })
   after(() => server.stop())
 
-  test('a caller that sends it is answered, on every route', async () => {
+  test('answers a caller that sends the secret, on every route', async () => {
     assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
     assert.equal(
       (await infer(server.port, { ...bearer(SECRET), ...EVENT }, '/')).headers['ce-type'],
@@ -102,7 +102,7 @@ suite('with a secret', () => {
   })
 
   for (const target of HEALTH) {
-    test(`${target} is answered to everybody`, async () => {
+    test(`answers ${target} without credentials`, async () => {
       assert.equal((await exchange(server.port, request('GET', target))).status, 200)
       assert.equal(
         (await exchange(server.port, request('GET', target, bearer('a-secret-that-is-none'))))
@@ -113,7 +113,7 @@ suite('with a secret', () => {
   }
 
   for (const target of PROTECTED) {
-    test(`GET ${target} is 401 without credentials, whether or not the path exists`, async () => {
+    test(`answers ${target} with 401 without credentials, whether or not the path exists`, async () => {
       for (const method of ['GET', 'POST', 'OPTIONS', 'DELETE']) {
         const answer = await exchange(server.port, request(method, target))
         assertRefused(answer, 401, /^a bearer token is needed/)
@@ -125,31 +125,31 @@ suite('with a secret', () => {
 
   const WRONG: readonly (readonly [what: string, authorization: string])[] = [
     ['another secret', 'Bearer incorrect-horse-battery-staple'],
-    ['its beginning', `Bearer ${SECRET.slice(0, -1)}`],
-    ['more than it', `Bearer ${SECRET}s`],
-    ['it in capitals', `Bearer ${SECRET.toUpperCase()}`],
-    ['two of it', `Bearer ${SECRET} ${SECRET}`],
-    ['two of it, with a comma', `Bearer ${SECRET},Bearer ${SECRET}`],
-    ['it as Basic', `Basic ${Buffer.from(`:${SECRET}`).toString('base64')}`],
-    ['it with no scheme', SECRET],
+    ['the beginning of the secret', `Bearer ${SECRET.slice(0, -1)}`],
+    ['the secret with one more letter', `Bearer ${SECRET}s`],
+    ['the secret in capitals', `Bearer ${SECRET.toUpperCase()}`],
+    ['the secret twice', `Bearer ${SECRET} ${SECRET}`],
+    ['the secret twice, with a comma', `Bearer ${SECRET},Bearer ${SECRET}`],
+    ['the secret with the scheme Basic', `Basic ${Buffer.from(`:${SECRET}`).toString('base64')}`],
+    ['the secret without a scheme', SECRET],
     ['nothing after the scheme', 'Bearer '],
-    ['quotes around it', `Bearer "${SECRET}"`],
+    ['the secret in quotes', `Bearer "${SECRET}"`],
     [
       'a token without a signature',
       `Bearer ${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`,
     ],
   ]
   for (const [what, authorization] of WRONG) {
-    test(`${what} is 401`, async () => {
+    test(`rejects ${what} with 401`, async () => {
       assertRefused(await infer(server.port, { authorization }), 401, /bearer token/)
     })
   }
 
-  test('the scheme may be written in any case', async () => {
+  test('accepts the scheme in any case', async () => {
     assert.equal((await infer(server.port, { authorization: `bEARER ${SECRET}` })).status, 200)
   })
 
-  test('two Authorization headers are refused, whichever is right', async () => {
+  test('rejects two Authorization headers, even if one of them is valid', async () => {
     for (const [first, second] of [
       [SECRET, 'wrong-wrong-wrong-wrong'],
       ['wrong-wrong-wrong-wrong', SECRET],
@@ -164,7 +164,7 @@ suite('with a secret', () => {
     }
   })
 
-  test('the secret counts in no other place', async () => {
+  test('accepts the secret only in the Authorization header', async () => {
     for (const target of [
       `/v2?access_token=${SECRET}`,
       `/v2?authorization=Bearer%20${SECRET}`,
@@ -207,9 +207,9 @@ suite('with a secret', () => {
     '/v1/models/iris-classifier%3Apredict',
   ]
   for (const target of TRICKS) {
-    test(`${target} is no way round`, async () => {
+    test(`requires credentials for the target ${target}`, async () => {
       for (const method of ['GET', 'POST']) {
-        // 400 where it is no target at all.
+        // Node answers a target that is not valid with 400.
         assert.ok(
           [400, 401].includes((await exchange(server.port, request(method, target))).status),
         )
@@ -217,7 +217,7 @@ suite('with a secret', () => {
     })
   }
 
-  test('headers that make another request of it elsewhere make none here', async () => {
+  test('ignores headers with which other servers change the target of a request', async () => {
     for (const name of [
       'x-original-url',
       'x-rewrite-url',
@@ -233,7 +233,7 @@ suite('with a secret', () => {
     }
   })
 
-  test('the body of a refused caller is neither requested nor read to its end', async () => {
+  test('neither requests nor reads the complete body of a refused caller', async () => {
     const waiting = await exchange(
       server.port,
       request('POST', IRIS, { expect: '100-continue', 'content-length': '5' }),
@@ -248,7 +248,7 @@ suite('with a secret', () => {
     await connection.closed
   })
 
-  test('a connection on which one was refused takes the next, who is not', async () => {
+  test('answers a valid request on a connection after a refused request', async () => {
     const connection = await connect(server.port)
     connection.send(
       request('GET', '/v2') + request('GET', '/v2', bearer(SECRET)) + request('GET', '/v2'),
@@ -264,7 +264,7 @@ suite('with a secret', () => {
     connection.socket.destroy()
   })
 
-  test('refusals are counted', async () => {
+  test('counts refused requests', async () => {
     const metrics = async () =>
       readMetrics(
         (await exchange(server.port, request('GET', '/metrics', bearer(SECRET)))).body,
@@ -275,12 +275,13 @@ suite('with a secret', () => {
   })
 })
 
-suite('with a file of secrets', () => {
+suite('a server with a file of secrets', () => {
   const first = 'first-first-first-first'
   const second = 'second-second-second'
 
-  test('each line is taken; a file that is replaced counts at once, and one that is no good does not', async () => {
-    // As Kubernetes mounts a Secret: the file is a link through a folder that is a link, which is replaced.
+  test('accepts each line of the file, and reads a replaced file', async () => {
+    // Mount the file as Kubernetes mounts a Secret: it is a link through a folder that is itself a
+    // link, and this link is replaced.
     const mount = mkdtempSync(join(temporary, 'mount-'))
     const secrets = (version: string, text: string) => {
       const folder = mkdtempSync(join(mount, `..${version}-`))
@@ -295,16 +296,16 @@ suite('with a file of secrets', () => {
     assert.deepEqual([await status(first), await status(second)], [200, 401])
 
     secrets('2', `${second}\r\n\n${first}`)
-    await until('the second secret is taken', async () => (await status(second)) === 200)
+    await until('the second secret is accepted', async () => (await status(second)) === 200)
     assert.equal(await status(first), 200)
 
     secrets('3', `${second}\n`)
-    await until('the first is not taken any more', async () => (await status(first)) === 401)
+    await until('the first secret is no longer accepted', async () => (await status(first)) === 401)
 
     await server.stop()
   })
 
-  test('a file of no valid secret changes nothing; a removed one admits no caller, and the log says so', async () => {
+  test('ignores a file without a valid secret, and rejects all its callers after the file was removed', async () => {
     const path = join(temporary, 'secrets')
     writeFileSync(path, first)
     const server = await startProcess({ AUTH_SECRET: SECRET, AUTH_SECRET_FILE: path })
@@ -312,10 +313,12 @@ suite('with a file of secrets', () => {
     const status = async (secret: string) => (await infer(port, bearer(secret))).status
     const logged = (says: RegExp) => server.log.some(line => says.test(line))
     writeFileSync(path, 'hunter2')
-    await until('the log says so', () => logged(/stay in use: secret 1 is not valid .*; it must/))
+    await until('the error has been logged', () =>
+      logged(/stay in use: secret 1 is not valid .*; it must/),
+    )
     assert.deepEqual([await status(first), await status('hunter2')], [200, 401])
     rmSync(path)
-    await until('no caller is admitted', () =>
+    await until('the removed file has been logged', () =>
       logged(/no longer used: .* cannot be read \(ENOENT\)/),
     )
     const answer = await infer(port, bearer(first))
@@ -324,7 +327,7 @@ suite('with a file of secrets', () => {
     assert.equal(await status(SECRET), 200)
     assert.equal((await exchange(port, request('GET', '/v2/health/ready'))).status, 200)
     writeFileSync(path, second)
-    await until('the file counts again', async () => (await status(second)) === 200)
+    await until('the file is in use again', async () => (await status(second)) === 200)
     assert.equal(await status(first), 401)
     assert.ok(!logged(/hunter2|first-first/))
     server.process.kill('SIGTERM')
@@ -333,7 +336,7 @@ suite('with a file of secrets', () => {
 })
 
 suite('a watched file', () => {
-  /** A file that is watched; looks are taken one by one. */
+  /** Watches a file. The test triggers each check of the file. */
   async function watched(t: TestContext, name: string) {
     const path = join(temporary, name)
     writeFileSync(path, 'before')
@@ -359,7 +362,7 @@ suite('a watched file', () => {
     return { path, happened, next }
   }
 
-  test('that is empty or missing at two looks is lost, and counts again once it holds something', async t => {
+  test('reports a file as lost if it is empty or missing at two checks, and uses it again later', async t => {
     const { path, happened, next } = await watched(t, 'lost')
     const gone = next()
     rmSync(path)
@@ -378,7 +381,7 @@ suite('a watched file', () => {
     assert.equal(happened.at(-1), 'after')
   })
 
-  test('that is rewritten in place, or gone for a moment, is not lost', async t => {
+  test('does not report a file as lost if it is missing only for a moment', async t => {
     const { path, happened, next } = await watched(t, 'rewritten')
     const gone = next()
     rmSync(path)
@@ -391,7 +394,7 @@ suite('a watched file', () => {
   })
 })
 
-suite('with tokens', () => {
+suite('a server with tokens', () => {
   let server: Server
   let key: Key
   let other: Key
@@ -410,7 +413,7 @@ suite('with tokens', () => {
   })
   after(() => server.stop())
 
-  test('one that is the issuer’s, for us, and not expired is taken', async () => {
+  test('accepts an unexpired token of the issuer for the right audience', async () => {
     assert.equal((await infer(server.port, bearer(await sign(key)))).status, 200)
     assert.equal(
       (await infer(server.port, bearer(await sign(key, claims({ aud: ['others', AUDIENCE] })))))
@@ -419,7 +422,7 @@ suite('with tokens', () => {
     )
   })
 
-  test('the clocks may be half a minute apart', async () => {
+  test('accepts tokens if the clocks differ by less than half a minute', async () => {
     assert.equal(
       (await infer(server.port, bearer(await sign(key, claims({ exp: inSeconds(-15) }))))).status,
       200,
@@ -433,25 +436,25 @@ suite('with tokens', () => {
   const WRONG: readonly (readonly [what: string, claims: () => object, says: RegExp])[] = [
     ['expired', () => ({ exp: inSeconds(-60) }), /has expired/],
     ['not valid yet', () => ({ nbf: inSeconds(120) }), /not valid yet/],
-    ['for somebody else', () => ({ aud: 'others' }), /for another audience/],
-    ['for nobody', () => ({ aud: undefined }), /for another audience/],
+    ['for another audience', () => ({ aud: 'others' }), /for another audience/],
+    ['without an audience', () => ({ aud: undefined }), /for another audience/],
     [
-      'for somebody whose name begins like ours',
+      'for an audience whose name begins like ours',
       () => ({ aud: `${AUDIENCE}-2` }),
       /for another audience/,
     ],
     ['from another issuer', () => ({ iss: 'https://other.example' }), /another issuer/],
-    ['from nobody', () => ({ iss: undefined }), /another issuer/],
+    ['without an issuer', () => ({ iss: undefined }), /another issuer/],
     [
       'from an issuer whose name begins like ours',
       () => ({ iss: `${ISSUER}.other.example` }),
       /another issuer/,
     ],
-    ['never going to expire', () => ({ exp: undefined }), /no valid expiry/],
-    ['going to expire at no number', () => ({ exp: 'never' }), /no valid expiry/],
+    ['without an expiry', () => ({ exp: undefined }), /no valid expiry/],
+    ['with an expiry that is not a number', () => ({ exp: 'never' }), /no valid expiry/],
   ]
   for (const [what, wrong, says] of WRONG) {
-    test(`one that is ${what} is 401`, async () => {
+    test(`rejects a token that is ${what} with 401`, async () => {
       const answer = await infer(server.port, bearer(await sign(key, { ...claims(), ...wrong() })))
       assertRefused(answer, 401, says)
       assert.match(
@@ -464,12 +467,12 @@ suite('with tokens', () => {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const FORGED: readonly (readonly [what: string, forge: () => Promise<string>, says: RegExp])[] = [
     [
-      'signed by nobody (alg none)',
+      'unsigned (alg none)',
       async () => `${part({ alg: 'none' })}.${part(claims())}.`,
       /not signed with RS256|not a JWT/,
     ],
     [
-      'signed by nobody, in capitals',
+      'unsigned (alg NONE in capitals)',
       async () => `${part({ alg: 'NONE', kid: 'one' })}.${part(claims())}.`,
       /not signed with RS256|not a JWT/,
     ],
@@ -492,28 +495,28 @@ suite('with tokens', () => {
       /not signed with RS256/,
     ],
     [
-      'signed by another key under the name of ours',
+      'signed with another key under the id of our key',
       () => sign({ privateKey: other.privateKey, kid: 'one' }),
       /signature does not match/,
     ],
-    ['signed by another key under its own name', () => sign(other), /not among its issuer's keys/],
+    ['signed with another key under its own id', () => sign(other), /not among its issuer's keys/],
     [
-      'signed by a key that it brings with it',
+      'signed with a key that the token itself contains',
       () => sign(other, claims(), 'RS256', { jwk: other.jwk }),
       /not among its issuer's keys/,
     ],
     [
-      'naming where its keys are',
+      'naming a URL of its keys',
       () => sign(other, claims(), 'RS256', { jku: 'http://127.0.0.1:1/keys' }),
       /not among its issuer's keys/,
     ],
     [
-      'naming a key by a path',
+      'naming a file path as its key',
       () => sign(other, claims(), 'RS256', { kid: '../../../../dev/null' }),
       /not among its issuer's keys/,
     ],
     [
-      'changed afterwards',
+      'changed after signing',
       async () => {
         const [head, , signature] = (await sign(key)).split('.')
         return `${head}.${part(claims({ sub: 'system:serviceaccount:iris:trigger' }))}.${signature}`
@@ -526,7 +529,7 @@ suite('with tokens', () => {
       /not signed with RS256/,
     ],
     [
-      'asking for an extension that must be understood',
+      'requiring an unknown extension',
       async () => {
         const { createSign } = await import('node:crypto')
         const { exportPKCS8 } = await import('jose')
@@ -537,18 +540,18 @@ suite('with tokens', () => {
       },
       /not supported/,
     ],
-    ['no token', async () => 'abcdefghijklmnopqrstuvwxyz', /not a JWT/],
-    ['of two parts', async () => 'abc.def', /not a JWT/],
-    ['of five parts, encrypted', async () => 'a.b.c.d.e', /not a JWT/],
-    ['of no JSON', async () => 'e30.e30.e30', /not a JWT|not signed/],
+    ['made of one part', async () => 'abcdefghijklmnopqrstuvwxyz', /not a JWT/],
+    ['made of two parts', async () => 'abc.def', /not a JWT/],
+    ['encrypted, with five parts', async () => 'a.b.c.d.e', /not a JWT/],
+    ['not made of JSON objects', async () => 'e30.e30.e30', /not a JWT|not signed/],
   ]
   for (const [what, forge, says] of FORGED) {
-    test(`one that is ${what} is 401`, async () => {
+    test(`rejects a token that is ${what} with 401`, async () => {
       assertRefused(await infer(server.port, bearer(await forge())), 401, says)
     })
   }
 
-  test('an event needs one for events, and a request one for requests; the other is 403', async () => {
+  test('requires a token for events or for other requests, and answers the wrong kind with 403', async () => {
     const [forRequests, forEvents] = [
       await sign(key),
       await sign(key, claims({ aud: EVENTS_AUDIENCE })),
@@ -574,7 +577,7 @@ suite('with tokens', () => {
     )
   })
 
-  test('a token for events does not admit a request dressed up as an event', async () => {
+  test('rejects a request that has only a token for events, even with event headers', async () => {
     const forEvents = bearer(await sign(key, claims({ aud: EVENTS_AUDIENCE })))
     assertRefused(
       await infer(server.port, forEvents, IRIS),
@@ -593,7 +596,7 @@ suite('with tokens', () => {
     )
   })
 
-  test('a batch and a structured event are events, too', async () => {
+  test('requires a token for events for a batch and a structured event, too', async () => {
     const event = {
       specversion: '1.0',
       id: '1',
@@ -620,7 +623,7 @@ suite('with tokens', () => {
     }
   })
 
-  test('one of a subject that is not allowed is 403', async () => {
+  test('answers a token of a subject that is not allowed with 403', async () => {
     for (const sub of [
       'system:serviceaccount:garden:rabbit',
       'system:serviceaccount:garden:gardener2',
@@ -635,7 +638,7 @@ suite('with tokens', () => {
     }
   })
 
-  test('the answer to a forged token holds nothing of the token', async () => {
+  test('does not repeat any content of a forged token in the response', async () => {
     const answer = await infer(
       server.port,
       bearer(await sign(key, claims({ iss: 'https://evil.example"\u00e9' }))),
@@ -643,7 +646,7 @@ suite('with tokens', () => {
     assert.doesNotMatch(answer.body + JSON.stringify(answer.headers), /evil/)
   })
 
-  test('a client that hangs up while it is found out who asks leaves nothing behind', async () => {
+  test('frees all resources of a client that hangs up during authentication', async () => {
     const token = await sign(key)
     for (let i = 0; i < 20; i++) {
       const connection = await connect(server.port)
@@ -651,15 +654,15 @@ suite('with tokens', () => {
       connection.socket.destroy()
       await connection.closed
     }
-    await until('nothing is in flight', async () => {
+    await until('no request is in flight', async () => {
       const { body } = await exchange(server.port, request('GET', '/metrics', bearer(token)))
       return readMetrics(body).get('inference_requests_in_flight') === 0
     })
   })
 })
 
-suite('with a secret and tokens', () => {
-  test('either is taken', async () => {
+suite('a server with a secret and tokens', () => {
+  test('accepts the secret and tokens', async () => {
     const key = await createKey('one', 'ES256')
     const file = join(temporary, 'either.json')
     writeFileSync(file, keySet(key))
@@ -672,7 +675,7 @@ suite('with a secret and tokens', () => {
     })
     assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
     assert.equal((await infer(server.port, bearer(await sign(key, claims(), 'ES256')))).status, 200)
-    // Without an audience of their own, events take the same tokens.
+    // Without a separate audience for events, the same tokens are valid for events.
     assert.equal(
       (await infer(server.port, { ...bearer(await sign(key, claims(), 'ES256')), ...EVENT }, '/'))
         .status,
@@ -684,7 +687,7 @@ suite('with a secret and tokens', () => {
 })
 
 suite('the keys of tokens', () => {
-  test('from a file are read again when it changes, and stay what they were when it becomes none', async () => {
+  test('reads the keys again when their file changes, and keeps them if the file becomes invalid', async () => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const file = join(temporary, 'rotated.json')
     writeFileSync(file, keySet(one))
@@ -697,14 +700,14 @@ suite('the keys of tokens', () => {
     assert.deepEqual([await status(one), await status(two)], [200, 401])
     writeFileSync(file, '{"keys": 1}')
     writeFileSync(file, keySet(one, two))
-    await until('the new key is taken', async () => (await status(two)) === 200)
+    await until('the new key is accepted', async () => (await status(two)) === 200)
     assert.equal(await status(one), 200)
     writeFileSync(file, keySet(two))
-    await until('the old key is not taken any more', async () => (await status(one)) === 401)
+    await until('the old key is no longer accepted', async () => (await status(one)) === 401)
     await server.stop()
   })
 
-  test('that fit a token equally are 401, with a header of ASCII alone as RFC 6750 wants it', async t => {
+  test('answers a token that fits several keys with 401 and an ASCII header, as RFC 6750 requires', async t => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const file = join(temporary, 'two.json')
     writeFileSync(file, keySet(one, two))
@@ -720,7 +723,7 @@ suite('the keys of tokens', () => {
     assert.match(answer.headers['www-authenticate'] ?? '', /^[\x20-\x7e]+$/)
   })
 
-  test('from a URL are asked for again by a token of a new key, and else after ten minutes', async t => {
+  test('fetches keys from their URL again for a token of a new key, and otherwise after ten minutes', async t => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const issuer = await startIssuer(keySet(one))
     const server = await startServer({
@@ -733,7 +736,7 @@ suite('the keys of tokens', () => {
     assert.equal(issuer.asked, 0)
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     assert.equal(await status(one), 200)
-    // Invented key names do not cause a request each time.
+    // Tokens with made-up key ids do not cause a request each time.
     for (let i = 0; i < 5; i++) assert.equal(await status(two), 401)
     assert.equal(issuer.asked, 1)
     issuer.give(200, keySet(two))
@@ -742,20 +745,20 @@ suite('the keys of tokens', () => {
 
     issuer.give(200, keySet(one))
     t.mock.timers.tick(601_000)
-    // Without a token of a new key: the old one is trusted no longer than ten minutes.
+    // Even without a token of a new key, the old key is trusted for only ten minutes.
     assert.deepEqual([await status(two), issuer.asked], [401, 3])
     issuer.stop()
     await server.stop()
   })
 
   const FAILURES: readonly (readonly [what: string, status: number, body: string])[] = [
-    ['does not answer well', 500, '{}'],
-    ['answers with another page', 200, '<html>'],
-    ['answers with no keys', 200, '{"hello":1}'],
-    ['sends elsewhere', 302, ''],
+    ['returns an error', 500, '{}'],
+    ['returns another page', 200, '<html>'],
+    ['returns no keys', 200, '{"hello":1}'],
+    ['redirects', 302, ''],
   ]
   for (const [what, code, body] of FAILURES) {
-    test(`from a URL that ${what} let nobody in by a token: 503, to be tried again`, async t => {
+    test(`answers tokens with 503 and Retry-After while the URL of the keys ${what}`, async t => {
       t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
       const key = await createKey('one')
       const issuer = await startIssuer(keySet(key))
@@ -779,7 +782,7 @@ suite('the keys of tokens', () => {
     })
   }
 
-  test('from a URL that fails are fetched once a cooldown, whoever makes up key ids', async t => {
+  test('fetches keys from a failing URL only once per cooldown, even for made-up key ids', async t => {
     const [known, unknown] = [await createKey('one'), await createKey('two')]
     const issuer = await startIssuer(keySet(known))
     t.after(issuer.stop)
@@ -814,7 +817,7 @@ suite('the keys of tokens', () => {
       )
       for (const token of bad) {
         assert.equal(await codeOf(token), 'KEYS_UNAVAILABLE')
-        // Keys that were fetched before are trusted for ten minutes.
+        // Keys that were fetched earlier are trusted for ten minutes.
         assert.equal(await codeOf(good), undefined)
       }
       assert.equal(issuer.asked, 2 + outage)
@@ -826,7 +829,7 @@ suite('the keys of tokens', () => {
     assert.deepEqual(lines.slice(1), ['the AUTH_JWKS keys are available again'])
   })
 
-  test('from a URL where nobody listens let nobody in by a token', async () => {
+  test('answers tokens with 503 if no server listens at the URL of the keys', async () => {
     const issuer = await startIssuer('')
     issuer.stop()
     const server = await startServer({
@@ -839,7 +842,7 @@ suite('the keys of tokens', () => {
   })
 })
 
-suite('a start', () => {
+suite('startup', () => {
   const file = (name: string, text: string) => {
     const path = join(temporary, name)
     writeFileSync(path, text)
@@ -860,12 +863,12 @@ suite('a start', () => {
         ] as const,
     ),
     [
-      'a file of secrets that is not there',
+      'a missing file of secrets',
       () => ({ AUTH_SECRET_FILE: '/nowhere' }),
       /AUTH_SECRET_FILE \/nowhere cannot be read \(ENOENT\)/,
     ],
     [
-      'a file of secrets that is empty',
+      'an empty file of secrets',
       () => ({ AUTH_SECRET_FILE: file('empty', '') }),
       /AUTH_SECRET_FILE: AUTH_SECRET_FILE \S+ is empty/,
     ],
@@ -880,13 +883,13 @@ suite('a start', () => {
       /AUTH_JWKS: not a JSON Web Key Set/,
     ],
     [
-      'a file of no keys',
+      'a file without keys',
       () => ({ ...jwt, AUTH_JWKS: file('other', '{"a":1}') }),
       /AUTH_JWKS: not a JSON Web Key Set/,
     ],
   ]
   for (const [what, env, says] of FAILING) {
-    test(`with ${what} fails in one line`, async () => {
+    test(`fails with a one-line error for ${what}`, async () => {
       const child = spawnFunction(env())
       const [output = ''] = await Promise.all([child.stdout?.setEncoding('utf8').toArray()])
       const lines = [output].flat().join('').trimEnd().split('\n')

@@ -17,7 +17,7 @@ const ask = (port: number, headers: Record<string, string> = {}, target = IRIS) 
       : request('GET', target, headers),
   )
 
-/** A browser's preflight of a request that a form could not send. */
+/** Sends the preflight of a browser for a request that a form could not send. */
 const preflight = (port: number, origin: string, target = IRIS) =>
   exchange(
     port,
@@ -28,14 +28,14 @@ const preflight = (port: number, origin: string, target = IRIS) =>
     }),
   )
 
-suite('without CORS_ORIGINS', () => {
+suite('a server without CORS_ORIGINS', () => {
   let server: Server
   before(async () => {
     server = await startServer()
   })
   after(() => server.stop())
 
-  test('no page of another origin may read anything', async () => {
+  test('lets no page of another origin read responses', async () => {
     for (const target of [IRIS, '/v2', '/docs', '/metrics', '/nowhere']) {
       assert.deepEqual(
         corsOf((await ask(server.port, { origin: PAGE }, target)).headers),
@@ -47,7 +47,7 @@ suite('without CORS_ORIGINS', () => {
     assert.deepEqual([status, headers.allow, corsOf(headers)], [204, 'POST, OPTIONS', []])
   })
 
-  test('no answer is taken for anything but what it says it is', async () => {
+  test('forbids browsers to guess the type of any response', async () => {
     for (const target of [
       IRIS,
       '/v2',
@@ -71,7 +71,7 @@ suite('without CORS_ORIGINS', () => {
     )
   })
 
-  test('data of a caller is never answered as a page', async () => {
+  test('never returns a caller’s data as HTML', async () => {
     const script = '<script>alert(1)</script>'
     const sent = [
       request('GET', `/${encodeURIComponent(script)}`),
@@ -90,7 +90,7 @@ suite('without CORS_ORIGINS', () => {
     }
   })
 
-  test('a page shows what it was asked by as text', async () => {
+  test('shows values from the request only as text on a page', async () => {
     const answer = await exchange(
       server.port,
       request('GET', '/', { accept: 'text/html', host: '"><script>alert(1)</script>' }),
@@ -102,7 +102,7 @@ suite('without CORS_ORIGINS', () => {
     )
   })
 
-  test('pages are in no frame, and share no process with other origins’ pages', async () => {
+  test('sends pages with headers that isolate them from pages of other origins', async () => {
     for (const [target, headers] of [
       ['/docs', {}],
       ['/', { accept: 'text/html' }],
@@ -120,7 +120,7 @@ suite('without CORS_ORIGINS', () => {
   })
 })
 
-suite('with CORS_ORIGINS', () => {
+suite('a server with CORS_ORIGINS', () => {
   let server: Server
   before(async () => {
     server = await startServer({ CORS_ORIGINS: `${PAGE}, http://localhost:3000` })
@@ -128,7 +128,7 @@ suite('with CORS_ORIGINS', () => {
   after(() => server.stop())
 
   for (const origin of [PAGE, 'http://localhost:3000']) {
-    test(`a page of ${origin} may read answers, refusals, pages and metrics`, async () => {
+    test(`lets a page of ${origin} read responses, errors, pages and metrics`, async () => {
       for (const target of [IRIS, '/v2', '/docs', '/openapi.json', '/metrics', '/nowhere']) {
         const { headers } = await ask(server.port, { origin }, target)
         assert.equal(headers['access-control-allow-origin'], origin, target)
@@ -137,7 +137,7 @@ suite('with CORS_ORIGINS', () => {
       }
     })
 
-    test(`a page of ${origin} is told before that it may`, async () => {
+    test(`allows the preflight of a page of ${origin}`, async () => {
       for (const target of [IRIS, '/', '/nowhere']) {
         const { status, headers } = await preflight(server.port, origin, target)
         assert.equal(status, 204)
@@ -157,14 +157,14 @@ suite('with CORS_ORIGINS', () => {
     '*',
   ]
   for (const origin of [...OTHERS, PAGE.toUpperCase()]) {
-    test(`a page of ${origin} may not`, async () => {
+    test(`does not let a page of ${origin} read responses`, async () => {
       const { headers } = await ask(server.port, { origin })
       assert.deepEqual([corsOf(headers), headers.vary], [[], 'origin'])
       assert.deepEqual(corsOf((await preflight(server.port, origin)).headers), [])
     })
   }
 
-  test('other clients are answered as ever, and Vary says that the answer depends on Origin', async () => {
+  test('answers other clients as usual, and states in Vary that the response depends on Origin', async () => {
     const { status, headers } = await ask(server.port)
     assert.deepEqual([status, corsOf(headers), headers.vary], [200, [], 'origin'])
     const large = await ask(server.port, { 'accept-encoding': 'gzip' }, '/metrics')
@@ -178,7 +178,7 @@ suite('with CORS_ORIGINS', () => {
     )
   })
 
-  test('cookies are never let through', async () => {
+  test('never allows cookies', async () => {
     assert.equal(
       (await preflight(server.port, PAGE)).headers['access-control-allow-credentials'],
       undefined,
@@ -186,14 +186,14 @@ suite('with CORS_ORIGINS', () => {
   })
 })
 
-suite('with CORS_ORIGINS=* and a secret', () => {
+suite('a server with CORS_ORIGINS=* and a secret', () => {
   let server: Server
   before(async () => {
     server = await startServer({ CORS_ORIGINS: '*', AUTH_SECRET: SECRET })
   })
   after(() => server.stop())
 
-  test('every page may ask, because a browser sends no secret by itself', async () => {
+  test('allows requests from every page, because a browser does not send the secret by itself', async () => {
     const { status, headers } = await preflight(server.port, PAGE)
     assert.deepEqual([status, headers['access-control-allow-origin']], [204, '*'])
     const answer = await ask(server.port, { origin: PAGE, authorization: `Bearer ${SECRET}` })
@@ -203,12 +203,12 @@ suite('with CORS_ORIGINS=* and a secret', () => {
     )
   })
 
-  test('a page reads why it is refused', async () => {
+  test('lets a page read the reason for a refusal', async () => {
     const { status, headers } = await ask(server.port, { origin: PAGE })
     assert.deepEqual([status, headers['access-control-allow-origin']], [401, '*'])
   })
 
-  test('a preflight does not reveal which paths exist', async () => {
+  test('does not reveal in a preflight which paths exist', async () => {
     const [there, nowhere] = [
       await preflight(server.port, PAGE, IRIS),
       await preflight(server.port, PAGE, '/nowhere'),
@@ -216,7 +216,7 @@ suite('with CORS_ORIGINS=* and a secret', () => {
     const { date: _, ...first } = there.headers
     const { date: __, ...second } = nowhere.headers
     assert.deepEqual([there.status, first], [nowhere.status, second])
-    // Without an origin it is a question as any other.
+    // Without an origin, an OPTIONS request is not a preflight and needs the secret.
     assert.equal(
       (
         await exchange(

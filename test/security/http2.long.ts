@@ -17,12 +17,12 @@ import { ask, openSession } from '../http/http2-client.ts'
 import { type Server, startServer } from '../server.ts'
 
 /*
- * Attacks by frames of HTTP/2. Each ends its own stream or connection, and another client is
- * answered meanwhile.
+ * Attacks with HTTP/2 frames. Each attack ends only its own stream or connection, and other clients
+ * are answered meanwhile.
  */
 
 let server: Server
-/** Takes a second for a request and no more. */
+/** A server that allows one second for a request. */
 let impatient: Server
 before(async () => {
   server = await startServer()
@@ -42,7 +42,7 @@ const resets = (frames: readonly Frame[], code: number) =>
 const answers = (frames: readonly Frame[]) =>
   frames.filter(({ type }) => type === TYPES.headers).length
 
-/** Another client is answered, on a connection of its own. */
+/** Checks that the server answers another client on a separate connection. */
 async function isServing(): Promise<void> {
   const session = await openSession(server.url)
   const answer = await ask(session, IRIS, { method: 'POST', body: irisBody() })
@@ -53,18 +53,18 @@ async function isServing(): Promise<void> {
 const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
   Array.from({ length: count }, (_, i) => make(i))
 
-suite('the connection is ended that sends', () => {
+suite('an attack on a connection', () => {
   const FLOODS: Readonly<Record<string, (session: RawSession) => void>> = {
-    'settings whose acknowledgements it does not read': session => {
+    'settings without reading their acknowledgements': session => {
       session.socket.pause()
       for (let i = 0; i < 20; i++) session.send(...times(10_000, () => settings({ 3: 100 })))
     },
-    'pings whose answers it does not read': session => {
+    'pings without reading their responses': session => {
       session.socket.pause()
       const ping = frame('ping', Buffer.alloc(8))
       for (let i = 0; i < 50; i++) session.send(...times(10_000, () => ping))
     },
-    'streams that it cancels at once': session =>
+    'streams that are cancelled at once': session =>
       session.send(
         ...times(3_000, i =>
           Buffer.concat([
@@ -73,27 +73,27 @@ suite('the connection is ended that sends', () => {
           ]),
         ),
       ),
-    'a head that goes on without bytes': session => {
+    'a head with endless empty frames': session => {
       session.send(frame('headers', GET, { stream: 1 }))
       session.send(...times(10_000, () => frame('continuation', Buffer.alloc(0), { stream: 1 })))
     },
-    'a head that goes on for 16 MB': session => {
+    'a head of 16 MB': session => {
       session.send(frame('headers', GET, { stream: 1 }))
       const more = header('x', 'a'.repeat(16_000))
       session.send(...times(1_000, () => frame('continuation', more, { stream: 1 })))
     },
-    'empty frames for a body': session => {
+    'a body of empty frames': session => {
       session.send(head(1, POST, false))
       const empty = frame('data', Buffer.alloc(0), { stream: 1 })
       for (let i = 0; i < 10; i++) session.send(...times(10_000, () => empty))
     },
   }
   for (const [what, flood] of Object.entries(FLOODS)) {
-    test(what, async () => {
+    test(`closes a connection that sends ${what}`, async () => {
       const session = await RawSession.open(server.port)
       flood(session)
       await isServing()
-      // A client that reads nothing cannot read that its connection is closed.
+      // Resume reading, because only then does the client notice that its connection is closed.
       session.socket.resume()
       await session.closed
       await isServing()
@@ -101,7 +101,7 @@ suite('the connection is ended that sends', () => {
   }
 })
 
-test('streams beyond 128 at a time are refused, and those before them are not', async () => {
+test('refuses concurrent streams beyond 128, and answers the first 128', async () => {
   const session = await RawSession.open(server.port)
   session.send(...times(200, i => head(2 * i + 1, POST, false)))
   await until('72 are refused', () => resets(session.frames, REFUSED_STREAM) === 72)
@@ -111,9 +111,9 @@ test('streams beyond 128 at a time are refused, and those before them are not', 
   session.socket.destroy()
 })
 
-test('a head larger than 16 KiB, or of more than 128 fields, loses its stream alone', async () => {
+test('resets only the stream for a head larger than 16 KiB or with more than 128 fields', async () => {
   const session = await RawSession.open(server.port)
-  // Until its client acknowledges it, a limit does not hold (RFC 9113 section 6.5.3).
+  // A limit applies only after the client has acknowledged it (RFC 9113 section 6.5.3).
   await session.frame('settings')
   session.send(frame('settings', undefined, { flags: ACK }))
   const large = Buffer.concat([GET, header('x', 'a'.repeat(16_000)), header('y', 'a'.repeat(500))])
@@ -123,13 +123,13 @@ test('a head larger than 16 KiB, or of more than 128 fields, loses its stream al
     head(3, Buffer.concat([GET, ...times(200, i => header(`x-${i}`, 'a'))])),
     head(5, GET),
   )
-  await until('both are reset', () => resets(session.frames, ENHANCE_YOUR_CALM) === 2)
+  await until('both streams have been reset', () => resets(session.frames, ENHANCE_YOUR_CALM) === 2)
   await session.frame('headers', ({ stream }) => stream === 5)
   assert.equal(answers(session.frames), 1)
   session.socket.destroy()
 })
 
-test('a client that opens no window for its answers loses them in REQUEST_TIMEOUT_MS', async () => {
+test('cuts off responses after REQUEST_TIMEOUT_MS if the client opens no window for them', async () => {
   const session = await RawSession.open(impatient.port, { 4: 0 })
   session.send(...times(100, i => head(2 * i + 1, block('GET', '/openapi.json'))))
   await until('all are answered', () => answers(session.frames) === 100)
@@ -138,7 +138,7 @@ test('a client that opens no window for its answers loses them in REQUEST_TIMEOU
   session.socket.destroy()
 })
 
-test('answers that no client reads take 17 MiB and what large bodies may leave: beyond, the oldest are cut off', async t => {
+test('cuts off the oldest unread responses if unread responses need too much memory', async t => {
   const server = await startServer({ MAX_BODY_BYTES: String(2 ** 20) })
   t.after(server.stop)
   const metrics = block('GET', '/openapi.json')
@@ -151,7 +151,7 @@ test('answers that no client reads take 17 MiB and what large bodies may leave: 
   for (const { socket } of sessions) socket.destroy()
 })
 
-test('a body that does not arrive in REQUEST_TIMEOUT_MS is 408, as over HTTP/1.1', async () => {
+test('answers with 408 if a body does not arrive within REQUEST_TIMEOUT_MS, as over HTTP/1.1', async () => {
   const session = await RawSession.open(impatient.port)
   session.send(head(1, POST, false), frame('data', Buffer.from('{'), { stream: 1 }))
   const { payload } = await session.frame('data')
@@ -160,7 +160,7 @@ test('a body that does not arrive in REQUEST_TIMEOUT_MS is 408, as over HTTP/1.1
   session.socket.destroy()
 })
 
-test('a connection that sends the preface and then nothing is closed as one that sends no head', async () => {
+test('closes a connection that sends only the preface, like a connection that sends no head', async () => {
   const session = await RawSession.open(impatient.port)
   const silent = await RawSession.openSilent(impatient.port)
   await silent.closed
@@ -168,7 +168,7 @@ test('a connection that sends the preface and then nothing is closed as one that
   session.socket.destroy()
 })
 
-test('where callers are authenticated, a stream has a window of 64 KiB until its body is read', async t => {
+test('gives a stream a window of only 64 KiB before its body is read if callers are authenticated', async t => {
   for (const [env, bytes] of [
     [{}, 256 * 1024],
     [{ AUTH_SECRET: 'sixteen-and-more' }, 65_535],
@@ -176,7 +176,10 @@ test('where callers are authenticated, a stream has a window of 64 KiB until its
     const own = await startServer(env)
     t.after(own.stop)
     const session = await openSession(own.url)
-    await until('its settings came', () => session.remoteSettings.initialWindowSize === bytes)
+    await until(
+      'its settings have arrived',
+      () => session.remoteSettings.initialWindowSize === bytes,
+    )
     session.destroy()
   }
 })

@@ -18,7 +18,7 @@ const EVENT = {
 const ask = (method: string, target: string, headers: Record<string, string> = {}, body = '') =>
   exchange(server.port, request(method, target, headers, body))
 
-/** That nothing a caller sent became a header. */
+/** Checks that no data from the caller became a header. */
 function assertOwn({ headers }: RawAnswer): void {
   const known =
     /^(?:ce-[a-z0-9]+|content-(?:type|length|encoding)|date|connection|keep-alive|x-request-id|x-content-type-options|retry-after|allow|vary)$/
@@ -38,15 +38,15 @@ const LINES = [
   'a\0b',
 ]
 
-suite('a header of an answer', () => {
+suite('a response header', () => {
   for (const line of LINES) {
-    test(`is not made of the id ${JSON.stringify(line)}, which JSON gives back as it is`, async () => {
+    test(`creates no header from the id ${JSON.stringify(line)}, and returns it unchanged in JSON`, async () => {
       const answer = await ask('POST', IRIS, {}, irisBody(line))
       assert.deepEqual([answer.status, answer.json.id], [200, line])
       assertOwn(answer)
     })
 
-    test(`is not made of attributes of an event that are ${JSON.stringify(line)}`, async () => {
+    test(`creates no header from event attributes with the value ${JSON.stringify(line)}`, async () => {
       const encoded = encodeURIComponent(line)
       for (const name of [
         'id',
@@ -60,7 +60,7 @@ suite('a header of an answer', () => {
       ]) {
         for (const value of [encoded, `"${encoded}"`]) {
           const answer = await ask('POST', '/', { ...EVENT, [`ce-${name}`]: value }, irisBody())
-          // A line separator is a character as any other; control characters are refused.
+          // A line separator is accepted like other characters; control characters are rejected.
           assert.equal(
             answer.status,
             line.includes('\u2028') && name !== 'source' ? 200 : 400,
@@ -87,7 +87,7 @@ suite('a header of an answer', () => {
       }
     })
 
-    test(`is not made of the path, the model, the version or the content type ${JSON.stringify(line)}`, async () => {
+    test(`creates no header from the text ${JSON.stringify(line)} in the path or in headers`, async () => {
       const encoded = encodeURIComponent(line)
       for (const target of [
         `/${encoded}`,
@@ -111,7 +111,7 @@ suite('a header of an answer', () => {
     })
   }
 
-  test('gives an id back that is not ASCII without it becoming anything else', async () => {
+  test('returns a request id that is not ASCII unchanged', async () => {
     const answer = await exchange(
       server.port,
       Buffer.from(request('GET', '/v2', { 'x-request-id': '\xe9\xff\x80' }), 'latin1'),
@@ -120,7 +120,7 @@ suite('a header of an answer', () => {
     assertOwn(answer)
   })
 
-  test('is not made of an attribute whose name says another header', async () => {
+  test('creates no header from an event attribute with the name of a header', async () => {
     for (const name of ['ce-content-length', 'ce-set-cookie', 'ce-transfer-encoding', 'ce-']) {
       const answer = await ask('POST', '/', { ...EVENT, [name]: '5' }, irisBody())
       assert.equal(answer.status, 400)
@@ -145,7 +145,7 @@ suite('a header of an answer', () => {
   })
 })
 
-suite('a path', () => {
+suite('a path in a request', () => {
   const CLIMBING = [
     '/../../../../etc/passwd',
     '/..%2f..%2f..%2fetc%2fpasswd',
@@ -179,7 +179,7 @@ suite('a path', () => {
     '/v2/models/iris-classifier;a=b/infer',
   ]
   for (const target of CLIMBING) {
-    test(`${target} leads to no file and no other model`, async () => {
+    test(`does not lead to a file or another model: ${target}`, async () => {
       for (const method of ['GET', 'POST']) {
         const answer = await ask(method, target, {}, method === 'POST' ? irisBody() : '')
         assert.ok([400, 404].includes(answer.status), `${method}: ${answer.status}`)
@@ -190,7 +190,7 @@ suite('a path', () => {
   }
 })
 
-suite('a prototype', () => {
+suite('the prototype of objects', () => {
   const polluted = () => Object.keys(Object.prototype).concat(Object.keys(Array.prototype))
   const [head, tail] = [
     '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]',
@@ -212,7 +212,7 @@ suite('a prototype', () => {
     '{"inputs":[{"name":"input","shape":{"__proto__":[1,4],"length":2},"datatype":"FP32","data":[1,2,3,4]}]}',
   ]
   for (const body of BODIES) {
-    test(`stays as it was after ${body.length > 90 ? `…${body.slice(-90)}` : body}`, async () => {
+    test(`leaves prototypes unchanged after ${body.length > 90 ? `…${body.slice(-90)}` : body}`, async () => {
       for (const answer of [
         await ask('POST', IRIS, {}, body),
         await ask('POST', '/', EVENT, body),
@@ -232,7 +232,7 @@ suite('a prototype', () => {
     })
   }
 
-  test('stays as it was after events and headers with its name', async () => {
+  test('leaves prototypes unchanged after events and headers that name them', async () => {
     const event = {
       specversion: '1.0',
       id: '1',
@@ -269,8 +269,8 @@ suite('a prototype', () => {
   })
 })
 
-suite('a line of the log', () => {
-  test('is one JSON object, whatever was asked, and shows no secret', async () => {
+suite('a log line', () => {
+  test('logs one JSON object per line for any request, without secrets', async () => {
     const secret = 'correct-horse-battery-staple'
     const own = await startProcess({ LOG_LEVEL: 'debug', AUTH_SECRET: secret })
     const port = Number(new URL(own.url).port)
@@ -288,14 +288,14 @@ suite('a line of the log', () => {
       await exchange(port, bytes)
     }
     await until(
-      'all of them are logged',
+      'all requests have been logged',
       () => own.log.filter(line => line.includes('"path"')).length === 7,
     )
     for (const line of own.log) {
       const { level, msg } = JSON.parse(line)
       assert.ok(level < 60, line)
       assert.doesNotMatch(msg, /burns/)
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: none may be there
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the line must not contain them
       assert.doesNotMatch(line, /[\x00-\x1f\x7f]/)
       assert.doesNotMatch(line, new RegExp(secret))
     }
@@ -304,7 +304,7 @@ suite('a line of the log', () => {
   })
 })
 
-suite('a model named to do harm', () => {
+suite('a model with a malicious name', () => {
   for (const name of [
     '..',
     '.',
@@ -317,7 +317,7 @@ suite('a model named to do harm', () => {
     '$(x)`x`',
     'é 日本',
   ]) {
-    test(`${JSON.stringify(name)} is served under that name, and nothing more comes of it`, async t => {
+    test(`serves a model called ${JSON.stringify(name)} without side effects of the name`, async t => {
       const own = await startServer({ MODEL_NAME: name })
       t.after(() => own.stop())
       const target = `/v2/models/${encodeURIComponent(name)}`

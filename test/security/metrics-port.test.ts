@@ -14,7 +14,7 @@ suite('with METRICS_PORT', () => {
   const onMetricsPort = (method: string, target: string) =>
     exchange(server.metricsPort as number, request(method, target))
 
-  test('metrics need no secret, and count the requests of the other port', async () => {
+  test('serves metrics without a secret, including the requests of the other port', async () => {
     await exchange(
       server.port,
       request('POST', IRIS, { authorization: `Bearer ${SECRET}` }, irisBody()),
@@ -29,7 +29,7 @@ suite('with METRICS_PORT', () => {
     )
   })
 
-  test('metrics are nowhere else', async () => {
+  test('serves no metrics on the other port', async () => {
     for (const target of ['/metrics', '/metrics/', 'http://a/metrics', '/metrics?a']) {
       assert.equal(
         (await exchange(server.port, request('GET', target, { authorization: `Bearer ${SECRET}` })))
@@ -40,7 +40,7 @@ suite('with METRICS_PORT', () => {
     }
   })
 
-  test('health is on both', async () => {
+  test('serves health on both ports', async () => {
     for (const target of [
       '/health/liveness',
       '/health/readiness',
@@ -54,7 +54,7 @@ suite('with METRICS_PORT', () => {
     }
   })
 
-  test('nothing else is on that port', async () => {
+  test('serves nothing else on the metrics port', async () => {
     for (const target of [
       '/',
       '/v2',
@@ -80,7 +80,7 @@ suite('with METRICS_PORT', () => {
 })
 
 suite('a process with METRICS_PORT', () => {
-  test('says where, and ends as it would without', async () => {
+  test('logs the port, and stops like a process without METRICS_PORT', async () => {
     const server = await startProcess({ METRICS_PORT: '0' })
     const { metricsPort } = JSON.parse(server.log.find(line => line.includes('"url"')) as string)
     assert.equal((await exchange(metricsPort, request('GET', '/metrics'))).status, 200)
@@ -88,7 +88,7 @@ suite('a process with METRICS_PORT', () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('fails in one line where that port is taken', async () => {
+  test('fails with a one-line error if the port is already in use', async () => {
     const server = await startServer()
     const child = spawnFunction({ METRICS_PORT: String(server.port) })
     const output = (await child.stdout?.setEncoding('utf8').toArray()) as string[]

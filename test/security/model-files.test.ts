@@ -24,7 +24,9 @@ after(() => rmSync(temporary, { recursive: true }))
 
 const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
-/** A folder with the shipped model, or the one whose weights lie beside it. */
+/**
+ * Creates a folder with the shipped model, or with the model whose weights are in a separate file.
+ */
 function folderWith(
   sha256: (folder: string) => unknown,
   from: 'iris' | 'external-data' = 'iris',
@@ -53,7 +55,7 @@ const both = (folder: string) => ({
 })
 
 suite('sha256 in model.json', () => {
-  test('of the file as it is lets the model be served, in either place', async () => {
+  test('loads a model that matches its digest, in either mode of execution', async () => {
     for (const EXECUTION of ['inline', 'worker']) await load(folderWith(own), { EXECUTION })
     await load(folderWith(folder => own(folder).toUpperCase()))
     const server = await startServer({ MODEL_DIR: folderWith(own) })
@@ -61,19 +63,19 @@ suite('sha256 in model.json', () => {
     await server.stop()
   })
 
-  test('covers weights beside the graph', async () => {
+  test('loads a model whose weights and graph match their digests', async () => {
     await load(folderWith(both, 'external-data'))
   })
 
   const WRONG: readonly (readonly [what: string, spoil: (folder: string) => void, says: RegExp])[] =
     [
       [
-        'one bit of the graph is another',
+        'one bit of the graph has changed',
         f => flip(join(f, 'model.onnx')),
         /^the model does not match sha256 in model\.json: "model\.onnx" has the digest [0-9a-f]{64}$/,
       ],
       [
-        'one bit of the weights is another',
+        'one bit of the weights has changed',
         f => flip(join(f, 'weights.bin')),
         /"weights\.bin" has the digest [0-9a-f]{64}$/,
       ],
@@ -82,43 +84,47 @@ suite('sha256 in model.json', () => {
         f => truncateSync(join(f, 'model.onnx'), 100),
         /"model\.onnx" has the digest/,
       ],
-      ['the weights are gone', f => rmSync(join(f, 'weights.bin')), /"weights\.bin" is missing$/],
+      [
+        'the weights are missing',
+        f => rmSync(join(f, 'weights.bin')),
+        /"weights\.bin" is missing$/,
+      ],
       [
         'the graph is another model',
         f => cpSync('models/iris/v2.0.0/model.onnx', join(f, 'model.onnx')),
         /"model\.onnx" has the digest/,
       ],
       [
-        'there are more weights',
+        'there is another weights file',
         f => writeFileSync(join(f, 'more.bin'), ''),
         /"more\.bin" has no digest/,
       ],
       [
-        'there are more weights in a folder below',
+        'there is another weights file in a subfolder',
         f => add(f, 'sub/more.bin'),
         /"sub\/more\.bin" has no digest/,
       ],
       [
-        'a file is there whose name an object has anyway',
+        'a file has the name of an inherited JavaScript property',
         f => writeFileSync(join(f, 'constructor'), ''),
         /"constructor" has no digest/,
       ],
     ]
   for (const [what, spoil, says] of WRONG) {
-    test(`stops the start where ${what}`, async () => {
+    test(`prevents startup if ${what}`, async () => {
       const folder = folderWith(both, 'external-data')
       spoil(folder)
       await assert.rejects(load(folder), { message: says })
     })
   }
 
-  test('is checked before anything of the file is read', async () => {
+  test('checks the digest before the model is parsed', async () => {
     const folder = folderWith(() => '0'.repeat(64))
-    writeFileSync(join(folder, 'model.onnx'), 'this is no model')
+    writeFileSync(join(folder, 'model.onnx'), 'this is not a model')
     await assert.rejects(load(folder), /the model does not match sha256 in model\.json/)
   })
 
-  test('holds for a folder that Kubernetes mounts, where each file is a link', async () => {
+  test('checks the digests in a folder that Kubernetes mounts, in which each file is a link', async () => {
     const folder = folderWith(both, 'external-data')
     mkdirSync(join(folder, '..version'))
     for (const file of ['model.onnx', 'weights.bin', 'model.json']) {
@@ -132,7 +138,7 @@ suite('sha256 in model.json', () => {
   })
 
   for (const bad of ['', 'abc', 'g'.repeat(64), 5, ['a'], { 'model.onnx': 'abc' }, null]) {
-    test(`must be a digest: ${JSON.stringify(bad).slice(0, 30)} is refused`, async () => {
+    test(`rejects ${JSON.stringify(bad).slice(0, 30)} as sha256 in model.json`, async () => {
       await assert.rejects(
         load(folderWith(() => bad)),
         /model\.json: sha256 must be 64 hexadecimal digits, or an object that maps file names to such digests$/,
@@ -145,7 +151,7 @@ suite('a graph that names its weights', () => {
   const graph = readFileSync(join(testModel('external-data'), 'model.onnx'))
   const weights = join(testModel('external-data'), 'weights.bin')
 
-  /** The same graph, whose weights are said to be there. */
+  /** Writes the same graph with another location of its weights. */
   function graphOf(location: string, folder: string): string {
     const at = graph.indexOf('weights.bin')
     assert.equal(Buffer.byteLength(location), 'weights.bin'.length)
@@ -156,7 +162,7 @@ suite('a graph that names its weights', () => {
     return file
   }
 
-  test('below its folder is loaded', async () => {
+  test('loads a graph whose weights are in its folder', async () => {
     const folder = mkdtempSync(join(temporary, 'below-'))
     mkdirSync(join(folder, 'sub'))
     cpSync(weights, join(folder, 'sub/weights'))
@@ -170,7 +176,7 @@ suite('a graph that names its weights', () => {
   ])[] = [
     ['beside its folder', '../weights1', parent => cpSync(weights, join(parent, 'weights1'))],
     ['at an absolute path', '/etc/passwd', () => {}],
-    ['of another process', '/proc/1/mem', () => {}],
+    ['in the memory of another process', '/proc/1/mem', () => {}],
     [
       'behind a link out of its folder',
       'weights.bin',
@@ -178,7 +184,7 @@ suite('a graph that names its weights', () => {
     ],
   ]
   for (const [where, location, put] of OUTSIDE) {
-    test(`${where} is refused: no file elsewhere becomes part of a model`, async () => {
+    test(`rejects a graph whose weights are ${where}`, async () => {
       const parent = mkdtempSync(join(temporary, 'outside-'))
       const folder = join(parent, 'model')
       mkdirSync(folder)

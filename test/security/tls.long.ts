@@ -59,8 +59,8 @@ const secureConnect = (port: number) =>
     socket.once('error', reject)
   })
 
-suite('with a certificate', () => {
-  test('requests, events, pages and errors are answered by HTTPS', async () => {
+suite('a server with a certificate', () => {
+  test('answers requests, pages and errors over HTTPS', async () => {
     const server = await startServer(FIRST)
     assert.match((await ask(server.port, 'POST', IRIS, irisBody())).body, /"setosa"/)
     assert.equal((await ask(server.port, 'GET', '/docs')).status, 200)
@@ -68,7 +68,7 @@ suite('with a certificate', () => {
     await server.stop()
   })
 
-  test('data within it that is not HTTP gets 400, as it does without TLS', async () => {
+  test('answers data that is not HTTP with 400, as without TLS', async () => {
     const server = await startServer(FIRST)
     const socket = await secureConnect(server.port)
     socket.end('rubbish\r\n\r\n')
@@ -79,7 +79,7 @@ suite('with a certificate', () => {
     await server.stop()
   })
 
-  test('plain HTTP is not answered, and keeps nobody else out', async () => {
+  test('does not answer plain HTTP, and still answers other clients', async () => {
     const server = await startServer(FIRST)
     const socket = connectPlain(server.port, '127.0.0.1')
     socket.on('error', () => {})
@@ -91,7 +91,7 @@ suite('with a certificate', () => {
   })
 
   for (const version of ['TLSv1', 'TLSv1.1'] as const) {
-    test(`${version} is refused`, async () => {
+    test(`rejects ${version}`, async () => {
       const server = await startServer(FIRST)
       const socket = connectTls({
         host: '127.0.0.1',
@@ -111,7 +111,7 @@ suite('with a certificate', () => {
     })
   }
 
-  test('requests follow each other on one connection, and those in flight are answered when the process ends', async () => {
+  test('answers several requests on one connection, and requests in flight during shutdown', async () => {
     const server = await startServer({ ...FIRST, MODEL_DIR: testModel('slow') })
     const [idle, busy] = [await secureConnect(server.port), await secureConnect(server.port)]
     const body = JSON.stringify({
@@ -122,7 +122,7 @@ suite('with a certificate', () => {
     const answers = () => received.join('').split('HTTP/1.1 200').length - 1
     for (let i = 1; i <= 3; i++) {
       busy.write(request('GET', '/v2'))
-      await until(`answer ${i} came`, () => answers() === i)
+      await until(`response ${i} has arrived`, () => answers() === i)
     }
     busy.write(request('POST', '/v2/models/slow/infer', {}, body))
     await new Promise(setImmediate)
@@ -136,12 +136,12 @@ suite('with a certificate', () => {
     await server.stop()
   })
 
-  test('a client that never ends its handshake does not hold the end of the process up', async () => {
+  test('shuts down although a client never finishes its handshake', async () => {
     const server = await startServer(FIRST)
     const socket = connectPlain(server.port, '127.0.0.1')
     socket.on('error', () => {})
     const closed = new Promise(resolve => socket.once('close', resolve))
-    // The head of a message that goes on; nothing follows.
+    // Send the beginning of a message, but not the remaining bytes.
     await new Promise<void>(resolve =>
       socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), () => resolve()),
     )
@@ -151,18 +151,18 @@ suite('with a certificate', () => {
     await server.stop()
   })
 
-  test('a client in its handshake is a client: a process without any other does not end', async t => {
+  test('does not shut down as unused while a client is in its handshake', async t => {
     const server = await startServer(FIRST)
     t.after(() => server.stop())
     const socket = connectPlain(server.port, '127.0.0.1')
-    // Connections are accepted in their order.
+    // Connections are accepted in order, so the socket has also been accepted after this response.
     await ask(server.port)
     let closed = false
     const closing = server.closeWhenUnused(20).then(() => {
       closed = true
     })
     const began = performance.now()
-    await until('it is longer than that', () => performance.now() > began + 100)
+    await until('100 ms have passed', () => performance.now() > began + 100)
     assert.equal(closed, false)
     const secure = connectTls({ socket, ca, host: '127.0.0.1', ALPNProtocols: ['http/1.1'] })
     secure.end(request('GET', '/v2', { connection: 'close' }))
@@ -170,7 +170,7 @@ suite('with a certificate', () => {
     await closing
   })
 
-  test('a process ends though a handshake failed', async t => {
+  test('shuts down as unused after a handshake failed', async t => {
     const server = await startServer(FIRST)
     t.after(() => server.stop())
     const socket = connectPlain(server.port, '127.0.0.1')
@@ -181,7 +181,7 @@ suite('with a certificate', () => {
     await closing
   })
 
-  test('health is answered without a secret, and nothing else', async () => {
+  test('answers only health without a secret', async () => {
     const server = await startServer({ ...FIRST, AUTH_SECRET: 'correct-horse-battery-staple' })
     assert.equal((await ask(server.port, 'GET', '/health/liveness')).status, 200)
     assert.equal((await ask(server.port, 'GET', '/v2')).status, 401)
@@ -190,7 +190,10 @@ suite('with a certificate', () => {
 })
 
 suite('a certificate that is replaced', () => {
-  /** As Kubernetes mounts a Secret: the files are links through one link, which is replaced. */
+  /**
+   * Mounts files as Kubernetes mounts a Secret: the files are links through one link, which is
+   * replaced.
+   */
   function mount(name: string) {
     const folder = mkdtempSync(join(temporary, `${name}-`))
     const put = (cert: string, key: string) => {
@@ -208,7 +211,7 @@ suite('a certificate that is replaced', () => {
     }
   }
 
-  test('as Kubernetes replaces it is used for new connections, without a request lost on open ones', async () => {
+  test('uses a replaced certificate for new connections, without losing requests on open connections', async () => {
     const { put, env } = mount('swap')
     const server = await startServer(env)
     const open = await secureConnect(server.port)
@@ -217,7 +220,10 @@ suite('a certificate that is replaced', () => {
     open.on('data', text => received.push(text))
     assert.equal((await ask(server.port)).name, 'first')
     put('second.crt', 'second.key')
-    await until('the second is used', async () => (await ask(server.port)).name === 'second')
+    await until(
+      'the second certificate is used',
+      async () => (await ask(server.port)).name === 'second',
+    )
     open.write(request('GET', '/v2'))
     await until('the open connection was answered', () =>
       received.join('').startsWith('HTTP/1.1 200'),
@@ -226,13 +232,13 @@ suite('a certificate that is replaced', () => {
     await server.stop()
   })
 
-  test('by one that does not fit its key, or by rubbish, is not used, and the log says so', async () => {
+  test('keeps the old certificate if the new certificate is invalid or does not fit its key', async () => {
     const { put, env } = mount('bad')
     const server = await startProcess(env)
     const port = Number(new URL(server.url).port)
     assert.match(server.url, /^https:/)
     put('second.crt', 'first.key')
-    await until('the log says so', () =>
+    await until('the error has been logged', () =>
       server.log.some(line =>
         /TLS_CERT_FILE, TLS_KEY_FILE: the previous contents stay in use/.test(line),
       ),
@@ -240,18 +246,18 @@ suite('a certificate that is replaced', () => {
     assert.equal((await ask(port)).name, 'first')
     put('first.key', 'second.key')
     await until(
-      'the log says so again',
+      'the error has been logged again',
       () => server.log.filter(line => /stay in use/.test(line)).length >= 2,
     )
     assert.equal((await ask(port)).name, 'first')
     put('second.crt', 'second.key')
-    await until('the good one is used', async () => (await ask(port)).name === 'second')
+    await until('the valid certificate is used', async () => (await ask(port)).name === 'second')
     assert.ok(!server.log.some(line => /PRIVATE/.test(line)))
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('file by file is used once both are there', async () => {
+  test('uses a new certificate as soon as both of its files have been replaced', async () => {
     const [cert, key] = [join(temporary, 'own.crt'), join(temporary, 'own.key')]
     writeFileSync(cert, pem('first.crt'))
     writeFileSync(key, pem('first.key'))
@@ -259,31 +265,34 @@ suite('a certificate that is replaced', () => {
     writeFileSync(cert, pem('second.crt'))
     assert.equal((await ask(server.port)).name, 'first')
     writeFileSync(key, pem('second.key'))
-    await until('the second is used', async () => (await ask(server.port)).name === 'second')
+    await until(
+      'the second certificate is used',
+      async () => (await ask(server.port)).name === 'second',
+    )
     await server.stop()
   })
 })
 
-suite('a start', () => {
+suite('startup', () => {
   const FAILING: readonly (readonly [what: string, env: Record<string, string>, says: RegExp])[] = [
     [
-      'a certificate that is not there',
+      'a missing certificate',
       { ...FIRST, TLS_CERT_FILE: '/nowhere' },
       /TLS_CERT_FILE \/nowhere cannot be read \(ENOENT\)/,
     ],
     [
-      'a key of another certificate',
+      'the key of another certificate',
       { ...FIRST, TLS_KEY_FILE: join(CERTIFICATES, 'second.key') },
       /TLS_CERT_FILE, TLS_KEY_FILE: .*mismatch/,
     ],
     [
-      'a certificate for its key',
+      'a certificate in place of its key',
       { ...FIRST, TLS_KEY_FILE: FIRST.TLS_CERT_FILE },
       /TLS_CERT_FILE, TLS_KEY_FILE: /,
     ],
   ]
   for (const [what, env, says] of FAILING) {
-    test(`with ${what} fails in one line`, async () => {
+    test(`fails with a one-line error for ${what}`, async () => {
       const child = spawnFunction(env)
       const output = (await child.stdout?.setEncoding('utf8').toArray()) as string[]
       const lines = output.join('').trimEnd().split('\n')

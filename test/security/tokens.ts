@@ -13,7 +13,7 @@ export const ISSUER = 'https://issuer.example'
 export const AUDIENCE = 'iris-classifier'
 export const EVENTS_AUDIENCE = 'iris-events'
 
-/** A key pair of the issuer's. */
+/** A key pair of the issuer. */
 export interface Key {
   readonly kid: string
   readonly privateKey: CryptoKey
@@ -31,7 +31,7 @@ export const keySet = (...keys: readonly Key[]) =>
 
 const now = () => Math.floor(Date.now() / 1000)
 
-/** A token that is taken for requests, and what is to be wrong with it. */
+/** Returns the claims of a valid token for requests, with changes. */
 export const claims = (more: Readonly<Record<string, unknown>> = {}): JWTPayload => ({
   iss: ISSUER,
   aud: AUDIENCE,
@@ -50,10 +50,10 @@ export const sign = (
   header: object = {},
 ) => new SignJWT(payload).setProtectedHeader({ alg, kid, ...header }).sign(privateKey)
 
-/** An issuer that gives its keys by HTTP. */
+/** An issuer that serves its keys over HTTP. */
 export interface Issuer {
   readonly url: string
-  /** The keys that it serves from now on. */
+  /** Sets the response that the issuer sends from now on. */
   give(status: number, body: string): void
   readonly asked: number
   stop(): void

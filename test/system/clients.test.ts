@@ -118,7 +118,7 @@ describe('the CloudEvents Go SDK', () => {
       acknowledged: false,
       undelivered: false,
       status: 400,
-      error: '400: {"error":"input \\"input\\" is missing; the model takes \\"input\\""}',
+      error: '400: {"error":"input \\"input\\" is missing; the model accepts \\"input\\""}',
     })
   })
   test('batched: a reply for each event', () => {
@@ -149,7 +149,7 @@ describe('the CloudEvents Python SDK', () => {
   test('an event that is not a request gets 400 with the reason', () => {
     assert.deepEqual(seen.malformed, {
       status: 400,
-      body: { error: 'input "input" is missing; the model takes "input"' },
+      body: { error: 'input "input" is missing; the model accepts "input"' },
     })
   })
 })

@@ -37,7 +37,7 @@ function sees(program: string, expected: Readonly<Record<string, unknown>>): voi
 }
 
 const OTHER = 'model "other" is unknown; this server has "iris-classifier"'
-const SHAPE = 'input "input": shape [1,3] does not fit; the model takes [-1,4]'
+const SHAPE = 'input "input": shape [1,3] does not fit; the model accepts [-1,4]'
 const LARGEST = ['9223372036854775807', '-9223372036854775808', '9007199254740993']
 
 describe('tritonclient[grpc]', () => {

@@ -103,7 +103,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       const field = page.getByLabel(PETAL_LENGTH, { exact: true })
       await field.fill('long')
       await field.press('Enter')
-      const said = page.getByText('data[2] is "long"; FP32 takes numbers')
+      const said = page.getByText('data[2] is "long"; FP32 accepts numbers')
       await said.last().waitFor()
       assert.equal(await field.getAttribute('aria-invalid'), 'true')
       assert.equal(

@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url'
 const MODULE = fileURLToPath(new URL('../../function/telemetry/before-node.ts', import.meta.url))
 const PRINT = `import('${MODULE}').then(({ secondsBeforeNode }) => process.stdout.write(String(secondsBeforeNode())))`
 
-test('the time before a process became Node belongs to its start', {
-  skip: process.platform !== 'linux' && 'only Linux tells',
+test('returns the time between the start of the process and of Node', {
+  skip: process.platform !== 'linux' && 'only Linux provides this time',
 }, () => {
-  // exec keeps the process, so that its beginning is the shell's.
+  // exec replaces the shell in the same process, so that the process starts with the shell.
   const { stdout } = spawnSync(
     'sh',
     ['-c', 'sleep 0.3; exec "$0" --eval "$1"', process.execPath, PRINT],

@@ -5,7 +5,10 @@ import { suite, test } from 'node:test'
 import { until } from '../http/client.ts'
 import { projectFolder, startProcess } from '../server.ts'
 
-/** @param error as code @returns the log's field for it */
+/**
+ * Logs an error in another process. @param error the error as code @returns the log's field for the
+ * error
+ */
 function logged(error: string) {
   const script = `import { createLog } from './function/telemetry/log.ts'
     createLog('info').error({ err: ${error} }, 'it failed')`
@@ -17,20 +20,20 @@ function logged(error: string) {
 }
 
 suite('an error in the log', () => {
-  test('has its type, message and stack', () => {
+  test('logs the type, message and stack of an error', () => {
     const { type, message, stack, ...rest } = logged(`new TypeError('no')`)
     assert.deepEqual([type, message], ['TypeError', 'no'])
     assert.match(stack, /^TypeError: no\n +at /)
     assert.deepEqual(rest, {})
   })
 
-  test('keeps its code, its cause, and the cause of that', () => {
+  test('logs the code of an error, its cause, and the cause of its cause', () => {
     const { cause } = logged(`new Error('a', { cause: Object.assign(
       new Error('b', { cause: 'the disk' }), { code: 'EIO' }) })`)
     assert.deepEqual([cause.message, cause.code, cause.cause], ['b', 'EIO', 'the disk'])
   })
 
-  test('keeps each of several errors', () => {
+  test('logs all errors of an AggregateError', () => {
     const { errors } = logged(`new AggregateError([new Error('a'), new Error('b')])`)
     assert.deepEqual(
       errors.map(({ message }: Error) => message),
@@ -38,13 +41,13 @@ suite('an error in the log', () => {
     )
   })
 
-  test('may be its own cause', () => {
+  test('logs an error that is its own cause', () => {
     const err = logged(`(error => Object.assign(error, { cause: error }))(new Error('a'))`)
     assert.equal(err.cause.cause.message, 'a')
   })
 })
 
-test('a reader that stops makes lines be dropped and counted, not kept', async () => {
+test('drops and counts lines while the reader of standard output is stopped', async () => {
   const script = `import { createLog } from './function/telemetry/log.ts'
     const log = createLog('debug')
     for (let i = 0; i < 50; i++) {
@@ -57,7 +60,7 @@ test('a reader that stops makes lines be dropped and counted, not kept', async (
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   })
   const [waiting] = await once(child, 'message')
-  assert.ok(waiting < 1.5 * 2 ** 20, `${waiting} bytes of 4.8 million wait`)
+  assert.ok(waiting < 1.5 * 2 ** 20, `${waiting} of 4.8 million bytes are waiting`)
   child.disconnect()
   const text = ((await child.stdout?.setEncoding('utf8').toArray()) ?? []).join('')
   const lines = text
@@ -69,9 +72,9 @@ test('a reader that stops makes lines be dropped and counted, not kept', async (
   assert.equal(lines.filter(({ msg }) => msg === 'written').length + last.dropped, 10_000)
 })
 
-test('keys of AUTH_JWKS that cannot be fetched are logged with the reason', async () => {
+test('logs the reason why the keys of AUTH_JWKS cannot be fetched', async () => {
   const server = await startProcess({
-    // No test is given a port of root's: another server never listens there meanwhile.
+    // Use a privileged port, on which no other test's server can listen in the meantime.
     AUTH_JWKS: 'http://127.0.0.1:2/keys',
     AUTH_ISSUER: 'issuer',
     AUTH_AUDIENCE: 'iris',
@@ -82,7 +85,7 @@ test('keys of AUTH_JWKS that cannot be fetched are logged with the reason', asyn
   assert.equal(answer.status, 503)
   const errors = () =>
     server.log.map(line => JSON.parse(line)).filter(({ err }) => err !== undefined)
-  await until('the reason is logged', () => errors().length > 0)
+  await until('the reason has been logged', () => errors().length > 0)
   assert.equal(errors()[0].err.cause.code, 'ECONNREFUSED')
   server.process.kill('SIGTERM')
   assert.deepEqual(await server.exited, [0, null])

@@ -1,5 +1,6 @@
 /*
- * OTLP's protobuf messages, read by the field numbers of opentelemetry-proto 1 (trace/v1, metrics/v1, resource/v1, common/v1).
+ * Reads OTLP's protobuf messages by the field numbers of opentelemetry-proto 1 (trace/v1,
+ * metrics/v1, resource/v1, common/v1).
  */
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>
@@ -9,7 +10,7 @@ export interface Span {
   readonly kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer'
   readonly traceId: string
   readonly spanId: string
-  /** Empty where it has none. */
+  /** The id of the parent span; empty if there is no parent. */
   readonly parentSpanId: string
   readonly traceState: string
   /** Nanoseconds since 1970. */
@@ -22,7 +23,7 @@ export interface Span {
   readonly resource: Attributes
 }
 
-/** One series as it stood at one time. */
+/** The values of one series at one time. */
 export interface Point {
   readonly name: string
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -31,7 +32,7 @@ export interface Point {
   /** Nanoseconds since 1970. */
   readonly began: bigint
   readonly at: bigint
-  /** Of a histogram the count. */
+  /** The value; for a histogram, its count. */
   readonly value: number
   readonly histogram:
     | {
@@ -43,7 +44,7 @@ export interface Point {
   readonly resource: Attributes
 }
 
-/** An ExportTraceServiceRequest's. */
+/** Reads the spans of an ExportTraceServiceRequest. */
 export const readSpans = (body: Uint8Array): Span[] =>
   messages(fields(body), 1).flatMap(resourceSpans => {
     const resource = readAttributes(messages(resourceSpans, 1).flatMap(owner => messages(owner, 1)))
@@ -73,7 +74,10 @@ function readSpan(span: Fields, resource: Attributes): Span {
   }
 }
 
-/** An ExportMetricsServiceRequest's. @throws {Error} for counts that are not cumulative, and counters that are not monotonic */
+/**
+ * Reads the metrics of an ExportMetricsServiceRequest. @throws {Error} for counts that are not
+ * cumulative and counters that are not monotonic
+ */
 export const readPoints = (body: Uint8Array): Point[] =>
   messages(fields(body), 1).flatMap(resourceMetrics => {
     const resource = readAttributes(
@@ -131,7 +135,10 @@ function readValue(value: Fields): string | number | boolean {
   return value.has(3) ? Number(integer(value, 3)) : double(value, 4)
 }
 
-/** A message's values by field number: integers, and everything else as its bytes. */
+/**
+ * Reads a message's values by field number. Returns varints as integers and all other values as
+ * bytes.
+ */
 type Fields = ReadonlyMap<number, readonly (bigint | Uint8Array)[]>
 
 function fields(bytes: Uint8Array): Fields {
@@ -165,7 +172,7 @@ const text = (message: Fields, field: number) => Buffer.concat(all(message, fiel
 const hex = (message: Fields, field: number) => Buffer.concat(all(message, field)).toString('hex')
 const integer = (message: Fields, field: number) => (message.get(field)?.[0] ?? 0n) as bigint
 
-/** Numbers of eight bytes, packed or not. */
+/** Reads numbers of eight bytes, packed or not. */
 function eights(message: Fields, field: number): DataView[] {
   const bytes = Buffer.concat(all(message, field))
   return Array.from(

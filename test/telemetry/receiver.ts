@@ -5,8 +5,8 @@ import { gunzipSync } from 'node:zlib'
 import { type Point, readPoints, readSpans, type Span } from './otlp.ts'
 
 /*
- * A stand-in for an OpenTelemetry Collector, which takes what is pushed by OTLP over HTTP, so that `npm test` needs only Node. The
- * system tests push to a real one.
+ * A substitute for an OpenTelemetry Collector that receives OTLP over HTTP, so that `npm test`
+ * needs only Node. The system tests push to a real Collector.
  */
 export interface Receiver {
   readonly url: string
@@ -18,7 +18,7 @@ export interface Receiver {
   close(): Promise<void>
 }
 
-/** @param answer instead of taking what is pushed */
+/** Starts a receiver. @param answer answers pushes instead of accepting them */
 export async function startReceiver(
   answer?: (response: ServerResponse) => void,
 ): Promise<Receiver> {

@@ -17,7 +17,7 @@ const file = (name: string, seconds?: number) => {
   return path
 }
 
-test('a built transform.js is out of date where transform.ts has been changed since', () => {
+test('reports a built transform.js that is older than transform.ts', () => {
   const built = file('transform.js', 2_000)
   assert.equal(changedSource(built), undefined)
   const source = file('transform.ts', 1_000)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { describeTransform } from '../../function/transform/described.ts'
 
-test('a transform is described by its schemas and its halves, as plain data', () => {
+test('describes the schemas and functions of a transform as plain data', () => {
   const input = { type: 'object', examples: [new Date(0)] } as const
   const described = describeTransform({ input, output: true, postprocess: () => 1 })
   assert.deepEqual(structuredClone(described), {
@@ -14,7 +14,7 @@ test('a transform is described by its schemas and its halves, as plain data', ()
   assert.deepEqual(describeTransform({}), { preprocess: false, postprocess: false })
 })
 
-test('a schema that is no JSON is refused in one line', () => {
+test('rejects a schema that is not JSON with a one-line error', () => {
   const loop: { properties?: object } = {}
   loop.properties = { loop }
   assert.throws(() => describeTransform({ input: loop as object }), {

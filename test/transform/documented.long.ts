@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { projectFolder, startServer } from '../server.ts'
 
-test('the first example of docs/transform.md answers what the page says', async t => {
+test('the first example of docs/transform.md returns the response on that page', async t => {
   const page = readFileSync(join(projectFolder, 'docs/transform.md'), 'utf8')
   const [, example = ''] = /```ts\n([\s\S]*?)```/.exec(page) ?? []
   const [, body = '', answer = ''] = /-d '([^']*)'\n# (.*)…/.exec(page) ?? []

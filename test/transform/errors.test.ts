@@ -9,7 +9,7 @@ import {
   Unavailable,
 } from '../../function/transform/errors.ts'
 
-const FAILED = '{"error":"the transform failed on this request; the log says why"}'
+const FAILED = '{"error":"the transform failed on this request; see the log for the reason"}'
 
 const ERRORS = [
   { thrown: new BadRequest('no word'), http: 400, event: 400, body: '{"error":"no word"}' },
@@ -29,7 +29,7 @@ const ERRORS = [
 ]
 
 for (const { thrown, http, event, body, after } of ERRORS)
-  test(`a transform that throws ${thrown} is answered ${http}, and an event ${event}`, () => {
+  test(`a transform that throws ${thrown} causes status ${http}, and status ${event} for an event`, () => {
     const error = transformError(thrown)
     const answers = [errorAnswer(error), errorAnswer(error, 'event')]
     assert.deepEqual(
@@ -38,13 +38,13 @@ for (const { thrown, http, event, body, after } of ERRORS)
     )
   })
 
-test('an error of another copy of the package means the same', () => {
+test('an error from another copy of the package has the same effect', () => {
   const refused = Object.assign(new Error('gone'), { code: 'TRANSFORM_REFUSED', status: 410 })
   const { status, body } = errorAnswer(transformError(refused))
   assert.deepEqual([status, body], [410, '{"error":"gone"}'])
 })
 
-test('codes that are not of a transform do not choose the status', () => {
+test('codes of other errors do not select the status', () => {
   const thrown = [
     Object.assign(new Error('no such row'), { code: 'NOT_FOUND' }),
     Object.assign(new Error('busy'), { code: 'OVERLOADED' }),
@@ -60,7 +60,7 @@ test('codes that are not of a transform do not choose the status', () => {
   }
 })
 
-test('a status that is not an error and invalid seconds are refused where they are written', () => {
+test('the constructors reject an invalid status and invalid seconds', () => {
   assert.throws(() => new Refused(500, 'x'), /the status is 500; it must be from 400 to 499/)
   assert.throws(() => new Refused(404.5, 'x'), RangeError)
   assert.throws(() => new Unavailable('x', { retryAfter: -1 }), /retryAfter is -1/)

@@ -54,7 +54,7 @@ const EXAMPLES: readonly (readonly [schema: JsonSchema, example: unknown])[] = [
 ]
 
 for (const [schema, example] of EXAMPLES)
-  test(`the example of ${JSON.stringify(schema)} is ${JSON.stringify(example)}, which fits`, async () => {
+  test(`finds the valid example ${JSON.stringify(example)} for ${JSON.stringify(schema)}`, async () => {
     const found = exampleOf(schema)
     assert.deepEqual(found, example)
     const check = await inputCheck(schema)
@@ -82,6 +82,6 @@ const WITHOUT: readonly JsonSchema[] = [
 ]
 
 for (const schema of WITHOUT)
-  test(`${JSON.stringify(schema)} has no example`, () => {
+  test(`finds no example for ${JSON.stringify(schema)}`, () => {
     assert.equal(exampleOf(schema), undefined)
   })

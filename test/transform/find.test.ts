@@ -14,7 +14,7 @@ after(() => rmSync(folder, { recursive: true }))
 
 let count = 0
 
-/** A new folder with these files; `model.onnx` is a small model. */
+/** Creates a folder with these files. `model.onnx` is a small model. */
 function folderOf(files: Readonly<Record<string, string>>): string {
   const path = join(folder, String(count++))
   for (const [name, text] of Object.entries(files)) {
@@ -34,23 +34,23 @@ const found = (files: Readonly<Record<string, string>>, env: Record<string, stri
 }
 
 for (const name of ['transform.ts', 'transform.js', 'transform.mjs'])
-  test(`${name} is found beside the model`, () => {
+  test(`finds ${name} beside the model`, () => {
     assert.deepEqual(found({ 'model.onnx': '', [name]: '' }), [name, undefined])
   })
 
-test('built code is taken before its source', () => {
+test('prefers built code to its source', () => {
   const files = { 'model.onnx': '', 'transform.ts': '', 'transform.js': '' }
   assert.deepEqual(found(files), ['transform.js', undefined])
 })
 
-test('beside model.json, where the model is in a folder of its version', () => {
+test('finds a transform beside model.json if the model is in a version folder', () => {
   const files = { '3/model.onnx': '', 'model.json': '{}', 'transform.ts': '' }
   assert.deepEqual(found(files), ['transform.ts', undefined])
   const both = { ...files, '3/transform.js': '' }
   assert.deepEqual(found(both), ['3/transform.js', undefined])
 })
 
-test('there is none without a file, and TRANSFORM=off takes none', () => {
+test('finds no transform without a file, or with TRANSFORM=off', () => {
   assert.deepEqual(found({ 'model.onnx': '' }), [undefined, undefined])
   const files = { 'model.onnx': '', 'transform.ts': '' }
   assert.deepEqual(found(files, { TRANSFORM: 'off' }), [undefined, undefined])
@@ -60,7 +60,7 @@ test('there is none without a file, and TRANSFORM=off takes none', () => {
   assert.equal(transform, undefined)
 })
 
-test('TRANSFORM names a file', () => {
+test('loads the file that TRANSFORM names', () => {
   const path = join(folderOf({ 'mine.ts': '' }), 'mine.ts')
   const MODEL_DIR = folderOf({ 'model.onnx': '', 'transform.ts': '' })
   const config = readConfig({ MODEL_DIR, TRANSFORM: path })
@@ -68,11 +68,11 @@ test('TRANSFORM names a file', () => {
   const missing = readConfig({ MODEL_DIR, TRANSFORM: './nothing.ts' })
   assert.throws(
     () => readModelFolder(missing),
-    /^Error: TRANSFORM is "\.\/nothing\.ts", but \/.*nothing\.ts is not a file; allowed: a file, or off$/,
+    /^Error: TRANSFORM is "\.\/nothing\.ts", but \/.*nothing\.ts is not a file; it must be the path of a file, or "off"$/,
   )
 })
 
-test('a store of models does not become code', () => {
+test('ignores a transform in a store of models', () => {
   const MODEL_DIR = folderOf({ 'model.onnx': '', 'transform.ts': '' })
   const { env, givenAs } = readArguments(['--model_dir', MODEL_DIR], {})
   const { transform, ignoredTransform } = readModelFolder(readConfig(env, givenAs))
@@ -84,7 +84,7 @@ test('a store of models does not become code', () => {
   assert.equal(readModelFolder(readConfig(named, givenAs)).transform, named.TRANSFORM)
 })
 
-test('digests that do not cover what was found end the start', () => {
+test('startup fails if the digests do not cover the transform', () => {
   const sha256 = JSON.stringify({ sha256: 'a'.repeat(64) })
   const files = { '1/model.onnx': '', 'model.json': sha256, 'transform.ts': '' }
   assert.throws(
@@ -108,7 +108,7 @@ const LOADS = [
 ]
 
 for (const { name, text } of LOADS)
-  test(`${name} is loaded`, async () => {
+  test(`loads ${name}`, async () => {
     const lib =
       "import { BadRequest } from 'onnx-function'\nexport const post = () => { throw new BadRequest('x') }"
     const path = join(folderOf({ [name]: text, 'lib/post.ts': lib }), name)
@@ -123,7 +123,10 @@ const REFUSED = [
   },
   { text: 'export default 5', why: /has the default export 5; it must be/ },
   { text: 'export default {}', why: /has neither preprocess nor postprocess/ },
-  { text: 'export default { preProcess() {} }', why: /has "preProcess"; a transform has setup/ },
+  {
+    text: 'export default { preProcess() {} }',
+    why: /has "preProcess"; a transform may have only setup/,
+  },
   { text: 'export default { preprocess: 5 }', why: /preprocess is 5; it must be a function/ },
   { text: 'enum A { B }\nexport default {}', why: /erasableSyntaxOnly/ },
   { text: 'export default {', why: /cannot be loaded: .*transform\.ts/ },
@@ -137,7 +140,7 @@ const REFUSED = [
 ]
 
 for (const { text, why } of REFUSED)
-  test(`the start ends with one line for ${JSON.stringify(text)}`, async () => {
+  test(`rejects ${JSON.stringify(text)} with a one-line error`, async () => {
     const path = join(folderOf({ 'transform.ts': text }), 'transform.ts')
     await assert.rejects(loadTransform(path), ({ message }: Error) => {
       assert.match(message, why)

@@ -6,7 +6,8 @@ import { type Server, startServer } from '../server.ts'
 import { author } from './table.ts'
 
 /*
- * Callers whose rows share runs get what they would get alone, however many rows the author's code makes of each call.
+ * Callers whose rows share runs must get the same results as alone, whatever the number of rows
+ * that the author's code creates for each call.
  */
 
 const measure = fc.double({ min: 0.1, max: 8, noNaN: true })
@@ -22,21 +23,21 @@ const send = ({ url }: Server, data: unknown) =>
 const ask = async (server: Server, data: unknown) =>
   (await (await send(server, data)).json()) as readonly number[]
 
-/** Those asked for together, so that they share runs. */
+/** Calls that are sent together, so that they share runs. */
 const MANY = Array.from({ length: 32 }, (_, i) => i)
 
 const runsOf = async ({ service }: Server) =>
   service.model.statistics.read('iris', '1').execution_count
 
 export function testJoined(execution: 'inline' | 'worker'): void {
-  describe(`joined calls, EXECUTION=${execution}`, () => {
+  describe(`joined calls (EXECUTION=${execution})`, () => {
     let server: Server
     before(async () => {
       server = await startServer({ TRANSFORM: author('any.ts'), EXECUTION: execution })
     })
     after(() => server.stop())
 
-    test('answers are those that each call gets alone', async () => {
+    test('get the same answers as each call alone', async () => {
       let calls = 0
       const before = await runsOf(server)
       const asked = fc.array(fc.record({ rows, waits: fc.option(fc.nat(2), { nil: undefined }) }), {
@@ -55,10 +56,10 @@ export function testJoined(execution: 'inline' | 'worker'): void {
         }),
         runs(100),
       )
-      assert.ok((await runsOf(server)) - before < calls, 'no call shared a run')
+      assert.ok((await runsOf(server)) - before < calls, 'no calls shared a run')
     })
 
-    test('the author may fill the same array of inputs for each call', async () => {
+    test('get their own results if the author reuses one array for inputs', async () => {
       const data = MANY.map(i => ({ give: 'probabilities', fills: [7 - i / 8, 3, 1 + i / 8, 1] }))
       const alone: (readonly number[])[] = []
       for (const each of data) alone.push(await ask(server, each))
@@ -66,7 +67,7 @@ export function testJoined(execution: 'inline' | 'worker'): void {
       for (const [i, answer] of together.entries())
         assertClose(answer, alone[i] as readonly number[])
     })
-    test('and the same bytes of answers', async () => {
+    test('get their own results if the author reuses one array for response bodies', async () => {
       const answers = MANY.map(async value => {
         const answer = await send(server, { give: 'body', value })
         return [...new Uint8Array(await answer.arrayBuffer())]
@@ -76,7 +77,7 @@ export function testJoined(execution: 'inline' | 'worker'): void {
         MANY.map(value => new Array(8).fill(value)),
       )
     })
-    test('the memory of outputs holds no rows of other callers', async () => {
+    test('get outputs whose memory contains no rows of other callers', async () => {
       const answers = await Promise.all(MANY.map(() => ask(server, { give: 'memory' })))
       assert.deepEqual(new Set(answers), new Set([true]))
     })
@@ -86,5 +87,8 @@ export function testJoined(execution: 'inline' | 'worker'): void {
 function assertClose(actual: readonly number[], expected: readonly number[]): void {
   assert.equal(actual.length, expected.length)
   for (const [i, value] of actual.entries())
-    assert.ok(Math.abs(value - (expected[i] as number)) < 1e-5, `${value} is not ${expected[i]}`)
+    assert.ok(
+      Math.abs(value - (expected[i] as number)) < 1e-5,
+      `got ${value}, expected ${expected[i]}`,
+    )
 }

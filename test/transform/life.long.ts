@@ -13,7 +13,7 @@ const folder = mkdtempSync(join(tmpdir(), 'life-'))
 after(() => rmSync(folder, { recursive: true }))
 
 for (const EXECUTION of ['inline', 'worker']) {
-  test(`setup() runs before the first call, close() at the end (${EXECUTION})`, async () => {
+  test(`setup() runs before the first call, and close() runs at the end (${EXECUTION})`, async () => {
     const file = join(folder, EXECUTION)
     writeFileSync(file, '')
     process.env.LIFE_FILE = file
@@ -24,12 +24,12 @@ for (const EXECUTION of ['inline', 'worker']) {
     assert.equal(readFileSync(file, 'utf8'), 'setup of iris-classifier\ncall\nclose\n')
   })
 
-  test(`the start ends with one line where setup() fails (${EXECUTION})`, async () => {
+  test(`startup fails with a one-line error if setup() fails (${EXECUTION})`, async () => {
     process.env.LIFE_FAILS = '1'
     try {
       const env = { TRANSFORM: author('life.ts'), EXECUTION, LOG_LEVEL: 'silent' }
       await assert.rejects(createService(readConfig(env)).model.load(), {
-        message: `setup() of the transform ${author('life.ts')} failed: there is no vocabulary`,
+        message: `setup() of the transform ${author('life.ts')} failed: the vocabulary is missing`,
       })
     } finally {
       delete process.env.LIFE_FAILS

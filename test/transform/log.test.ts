@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Log } from '../../function/telemetry/log.ts'
 import { authorsLog, logThrown } from '../../function/transform/context.ts'
 
-/** Writes as the server's log does, which throws where JSON cannot say a field. */
+/** Writes like the server's log, which throws if JSON cannot represent a field. */
 function logTo(lines: string[]): Log {
   const write = (...happened: [string] | [object, string]) => {
     const [fields, message] = happened.length === 1 ? [{}, happened[0]] : happened
@@ -15,13 +15,13 @@ function logTo(lines: string[]): Log {
 const circle: Record<string, unknown> = {}
 circle.circle = circle
 
-test('the author’s log adds the ids of the trace', () => {
+test('the author’s log adds the ids of the trace to each line', () => {
   const lines: string[] = []
   authorsLog(logTo(lines), () => ({ trace_id: 'a' })).info('asked', { words: 3 })
   assert.deepEqual(lines, ['{"words":3,"trace_id":"a","msg":"asked"}'])
 })
 
-test('fields that no log can write fail no call', () => {
+test('fields that cannot be logged do not fail the call', () => {
   const lines: string[] = []
   const log = authorsLog(logTo(lines), () => ({}))
   log.warn('a circle', circle)
@@ -38,7 +38,7 @@ test('fields that no log can write fail no call', () => {
   assert.equal(lines[2], '{"msg":"Symbol(no text)"}')
 })
 
-test('whatever the author throws can be logged, and data that is no error is not', () => {
+test('any value that the author throws can be logged, but only errors are logged with their members', () => {
   const lines: string[] = []
   const odd = Object.defineProperty(new Error('x'), 'message', {
     get() {

@@ -6,7 +6,7 @@ import { modelTypes, modelTypesFile } from '../../function/transform/model-types
 
 const fileOf = (path: string) => new URL(path, import.meta.url)
 
-test('the types of a model are the same bytes each time', async () => {
+test('always writes the same bytes for the types of a model', async () => {
   const model = fileOf('../../models/iris/v2.0.0/model.onnx').pathname
   const written = readFileSync(fileOf('types/iris.d.onnx.ts'), 'utf8')
   for (let time = 0; time < 2; time++) {
@@ -16,12 +16,12 @@ test('the types of a model are the same bytes each time', async () => {
   }
 })
 
-test('the file has the name that TypeScript looks for', () => {
+test('the file has the name that TypeScript expects', () => {
   assert.equal(modelTypesFile('model.onnx'), 'model.d.onnx.ts')
   assert.equal(modelTypesFile('a.onnx.b.onnx'), 'a.onnx.b.d.onnx.ts')
 })
 
-test('a name that is no identifier is quoted, and a dimension keeps a name that can be a label', () => {
+test('quotes a name that is not an identifier, and labels a dimension if its name can be a label', () => {
   const input = { datatype: 'INT64', anyRank: false } as const
   const inputs = [
     { ...input, name: "it's", shape: [-1, 3, -1], dimensionNames: ['batch', '', 'a b'] },

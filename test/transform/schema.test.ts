@@ -104,24 +104,24 @@ const built = async (schema: JsonSchema): Promise<Validate> => {
 }
 
 const MADE: Readonly<Record<string, (schema: JsonSchema) => Promise<CheckInput>>> = {
-  'at the start': schema => inputCheck(schema),
+  'at startup': schema => inputCheck(schema),
   'by a build': async schema => inputCheck(schema, await built(schema)),
 }
 
 for (const [when, make] of Object.entries(MADE))
-  suite(`a check made ${when}`, () => {
-    test('takes what fits', async () => {
+  suite(`a check compiled ${when}`, () => {
+    test('accepts data that fits the schema', async () => {
       const check = await make(FLOWER)
       for (const data of RIGHT) check(data)
     })
 
-    test('refuses what does not, naming the path, the rule and the value', async () => {
+    test('rejects other data, and names the path, the rule and the value', async () => {
       const check = await make(FLOWER)
       for (const [data, message] of WRONG)
         assert.throws(() => check(data), { code: 'BAD_REQUEST', message })
     })
 
-    test('knows own properties only', async () => {
+    test('ignores inherited properties', async () => {
       const check = await make({
         type: 'object',
         required: ['constructor'],
@@ -132,7 +132,7 @@ for (const [when, make] of Object.entries(MADE))
     })
   })
 
-test('the code of a build imports nothing', async () => {
+test('the code that a build generates imports nothing', async () => {
   const code = await standaloneValidate(FLOWER)
   assert.doesNotMatch(code.replaceAll('not require', ''), /require\(|\bimport\b/)
 })
@@ -165,13 +165,13 @@ const UNUSABLE: readonly (readonly [schema: unknown, what: string])[] = [
 ]
 
 for (const [schema, what] of UNUSABLE)
-  test(`the schema ${JSON.stringify(schema)} is refused at the start, in one line`, async () => {
+  test(`rejects the schema ${JSON.stringify(schema)} at startup with a one-line error`, async () => {
     const message = `the schema "input": ${what}`
     await assert.rejects(inputCheck(schema as JsonSchema), { message })
     assert.equal(await schemaMistake(schema as JsonSchema, 'input'), message)
   })
 
-test('check-model finds what the start does not look for', async () => {
+test('check-model finds mistakes that startup does not detect', async () => {
   const odd: JsonSchema = { type: 'string', minLength: -1 }
   await inputCheck(odd)
   assert.equal(
@@ -185,7 +185,7 @@ test('check-model finds what the start does not look for', async () => {
   )
 })
 
-test('a limit stands before a rule that is slow on long data', async () => {
+test('a limit is checked before a rule that is slow on long data', async () => {
   const slow = await inputCheck({ type: 'string', maxLength: 64, pattern: '^(a|a)*$' })
   assert.throws(() => slow(`${'a'.repeat(100)}b`), /maxLength/)
   const many = await inputCheck({
@@ -197,7 +197,7 @@ test('a limit stands before a rule that is slow on long data', async () => {
   assert.throws(() => many(Array.from({ length: 1_000_000 }, () => ({}))), /maxItems/)
 })
 
-test('data as deep as a request may be does not end the stack', async () => {
+test('data of the deepest allowed nesting does not overflow the stack', async () => {
   const check = await inputCheck({
     $ref: '#/$defs/tree',
     $defs: { tree: { type: 'array', items: { $ref: '#/$defs/tree' } } },
@@ -205,7 +205,7 @@ test('data as deep as a request may be does not end the stack', async () => {
   check(JSON.parse('['.repeat(100) + ']'.repeat(100)))
 })
 
-test('a schema that ends the stack on some data is the author’s mistake', async () => {
+test('a schema that overflows the stack on some data is the author’s mistake', async () => {
   const check = await inputCheck({
     properties: { a: { $ref: '#/$defs/loop' } },
     $defs: { loop: { allOf: [{ $ref: '#/$defs/loop' }] } },
@@ -233,14 +233,14 @@ const MEDIA: readonly (readonly [
 ]
 
 for (const [schema, sent, isTaken] of MEDIA)
-  test(`bytes of ${sent} are ${isTaken ? 'taken' : 'refused'} by ${JSON.stringify(schema)}`, async () => {
+  test(`${isTaken ? 'accepts' : 'rejects'} bytes of type ${sent} for the schema ${JSON.stringify(schema)}`, async () => {
     const check = await inputCheck(schema)
     if (isTaken) check(new Uint8Array(3), sent)
     else
       assert.throws(() => check(new Uint8Array(3), sent), {
         code: 'TRANSFORM_REFUSED',
         status: 415,
-        message: /^the content type is .*; expected (application|image)\//,
+        message: /^the content type is .*; it must be (application|image)\//,
       })
   })
 

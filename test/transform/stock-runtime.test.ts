@@ -4,7 +4,10 @@ import * as stock from '../../function/index.ts'
 import { EVENT } from '../events/events.ts'
 import { author } from './table.ts'
 
-/* The author's code under Knative's stock runtime, as that runtime calls the function. */
+/*
+ * Tests of the author's code under Knative's stock runtime. They call the function as that runtime
+ * does.
+ */
 
 before(async () => {
   Object.assign(process.env, {
@@ -28,20 +31,20 @@ const event = Object.fromEntries(
     .map(([name, value]) => [`ce-${name}`, String(value)]),
 )
 
-test('parsed JSON', async () => {
+test('accepts JSON that the runtime has parsed', async () => {
   assert.deepEqual(await call(JSON_TYPE, { give: 'class' }), [200, 'setosa'])
   assert.deepEqual(await call(JSON_TYPE, { give: 'nothing' }), [204, ''])
   const [status, { error }] = await call(JSON_TYPE, { throws: 'refused' })
   assert.deepEqual([status, error], [409, 'this flower was classified before'])
 })
 
-test('text, and bytes', async () => {
+test('accepts text and bytes', async () => {
   assert.deepEqual(await call({ 'content-type': 'text/plain' }, 'a'), [200, { text: 'a' }])
   const bytes = await call({ 'content-type': 'image/png' }, Buffer.from([0, 255]))
   assert.deepEqual(bytes, [200, { bytes: [0, 255] }])
 })
 
-test('an event in binary mode, and one in structured mode', async () => {
+test('answers an event in binary mode and an event in structured mode', async () => {
   assert.deepEqual(await call({ ...JSON_TYPE, ...event }, {}), [200, 'setosa'])
   assert.deepEqual(await call({ ...JSON_TYPE, ...event }, { give: 'nothing' }), [204, ''])
   const structured = { 'content-type': 'application/cloudevents+json' }

@@ -10,7 +10,7 @@ import type { Signature, TensorMetadata } from '../../function/protocol/tensor.t
 import { modelTypes, modelTypesFile } from '../../function/transform/model-types.ts'
 import { testModel } from '../server.ts'
 
-/* TypeScript's compiler reads all files of types/ and the types of every test model, in one run. */
+/* One run of TypeScript's compiler checks all files of types/ and the types of every test model. */
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const TYPES = fileURLToPath(new URL('types', import.meta.url))
@@ -28,7 +28,7 @@ const tensor = (name: string, dimensions: readonly (string | number)[]): TensorM
   anyRank: false,
 })
 
-/** Names that graphs may have. */
+/** A signature with unusual names that a graph may contain. */
 const ODD: Signature = {
   inputs: [
     ["it's", ['N', 'N']],
@@ -46,7 +46,7 @@ const ODD: Signature = {
   outputs: [],
 }
 
-/** The compiler's errors, each with the lines that go on with it. */
+/** The compiler's errors, each with its continuation lines. */
 let errors: readonly string[]
 
 before(async () => {
@@ -78,7 +78,7 @@ async function signatureOf(model: string): Promise<Signature> {
   return session.signature
 }
 
-/** The model's types, and a transform that names every tensor. */
+/** Writes the model's types, and a transform that names every tensor. */
 function write(folder: string, model: string, signature: Signature): void {
   const { inputs, outputs } = signature
   const names = (tensors: readonly TensorMetadata[]) => JSON.stringify(tensors.map(t => t.name))
@@ -97,7 +97,7 @@ export const transform: Transform<Model> = {}
   )
 }
 
-/** The first example of docs/transform.md, and the types that the page shows. */
+/** Writes the first example of docs/transform.md, and the types that the page shows. */
 function writeDocumented(folder: string): void {
   const page = readFileSync(join(ROOT, 'docs/transform.md'), 'utf8')
   const [example = '', , types = ''] = Array.from(
@@ -109,7 +109,7 @@ function writeDocumented(folder: string): void {
   writeFileSync(join(folder, 'documented.ts'), example.replace('./model.onnx', './documented.onnx'))
 }
 
-test('right transforms compile, schemas have the types they should, and so do all models', () => {
+test('correct transforms compile, and schemas and models have the expected types', () => {
   assert.ok(MODELS.length > 20)
   assert.deepEqual(
     errors.filter(error => !error.includes('wrong.ts')),
@@ -117,11 +117,11 @@ test('right transforms compile, schemas have the types they should, and so do al
   )
 })
 
-test('every mistake fails the compiler where it is, and nothing else does', () => {
+test('the compiler reports every mistake on its line, and no other errors', () => {
   const lines = readFileSync(join(TYPES, 'wrong.ts'), 'utf8').split('\n')
   const mistakes = lines.flatMap((line, i) => {
     const [, words] = /\/\/ wrong: (.*)/.exec(line) ?? []
-    // The line after the comment, and lines count from 1.
+    // The mistake is on the line after the comment, and line numbers begin at 1.
     return words === undefined ? [] : [{ line: i + 2, words }]
   })
   assert.ok(mistakes.length > 15)

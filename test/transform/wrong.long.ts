@@ -10,7 +10,7 @@ import { projectFolder, type Server, startServer } from '../server.ts'
 import { author } from './table.ts'
 
 /*
- * Faults of the author's code, and what their callers, the others and probes get.
+ * Faults of the author's code, and their effects on their callers, on other callers and on probes.
  */
 
 const RUN_TIMEOUT_MS = 1_000
@@ -45,7 +45,7 @@ async function probeMs({ url }: Server): Promise<number> {
   return performance.now() - began
 }
 
-describe('in a worker', { timeout: 60_000 }, () => {
+describe('a fault of a transform in a worker', { timeout: 60_000 }, () => {
   let server: Server
   before(async () => {
     const env = {
@@ -59,7 +59,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
   after(() => server.stop())
 
   for (const fault of ['loop', 'asyncloop', 'postloop']) {
-    test(`${fault}: its thread is ended and replaced`, async () => {
+    test(`${fault}: the thread is terminated and replaced`, async () => {
       assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
       const looping = result(ask(server, { do: fault }))
       await wait(200)
@@ -75,7 +75,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
     })
   }
 
-  test('a pattern that takes for ever is its caller’s fault, not that of the others', async () => {
+  test('a pattern that runs forever is reported as a fault only to its caller', async () => {
     const slow = result(ask(server, { name: `${'a'.repeat(40)}!` }))
     await wait(200)
     const other = result(ask(server, {}))
@@ -85,7 +85,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
   })
 
   for (const fault of ['never', 'postnever'])
-    test(`${fault}: 504 at its deadline, and its place is free`, async () => {
+    test(`${fault}: the call gets 504 at its deadline, and no longer counts`, async () => {
       const waiting = result(ask(server, { do: fault }))
       assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
       assert.deepEqual(await waiting, [504, LATE])
@@ -93,13 +93,13 @@ describe('in a worker', { timeout: 60_000 }, () => {
     })
 
   for (const fault of ['leak', 'timer'])
-    test(`${fault}: the call and its thread are unharmed`, async () => {
+    test(`${fault}: the call and its thread continue`, async () => {
       assert.deepEqual(await result(ask(server, { do: fault })), [200, 'setosa'])
       await wait(20)
       assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
     })
 
-  test('process.exit() ends its thread: 503, and the next call is answered', async () => {
+  test('process.exit() terminates only its thread: the call gets 503, and the next call is answered', async () => {
     assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
     assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
   })
@@ -111,7 +111,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
     for (const answer of blocking) assert.deepEqual(await answer, [200, 'setosa'])
   })
 
-  test('many calls that block shortly are no loop, however long they take together', async () => {
+  test('many calls that block briefly are not treated as a loop, whatever their total time', async () => {
     const blocking = Array.from({ length: 8 }, () => result(ask(server, { do: 'block', ms: 250 })))
     for (const answer of blocking) assert.deepEqual(await answer, [200, 'setosa'])
   })
@@ -128,7 +128,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
     assert.equal(hungUp, (before as { hungUp: number }).hungUp + 1)
   })
 
-  test('a caller that hangs up at once keeps no place', async () => {
+  test('a call whose caller hangs up at once no longer counts', async () => {
     const body = JSON.stringify({ do: 'never' })
     const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`
     for (let i = 0; i < 100; i++)
@@ -145,7 +145,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
     assert.ok(performance.now() - began < REQUEST_TIMEOUT_MS / 2)
   })
 
-  test('calls that their caller no longer waits for do not begin', async () => {
+  test('calls whose caller no longer waits do not begin', async () => {
     const { counted } = (await (await ask(server, { do: 'count' })).json()) as { counted: number }
     const events = [{ do: 'block', ms: 400 }, { do: 'count' }, { do: 'count' }]
     const controller = new AbortController()
@@ -162,7 +162,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
     assert.equal(after.counted, counted + 1)
   })
 
-  test('tensors are served by the same threads', async () => {
+  test('the same threads also answer requests with tensors', async () => {
     const body = {
       inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5, 3, 1, 0] }],
     }
@@ -176,7 +176,7 @@ describe('in a worker', { timeout: 60_000 }, () => {
   })
 })
 
-test('files of the project may change, and a thread is replaced all the same', async () => {
+test('a thread is replaced even if other files of the project have changed', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'transform-'))
   cpSync(join(projectFolder, 'models/iris/v1.0.0'), folder, { recursive: true })
   cpSync(author('wrong.ts'), join(folder, 'transform.ts'))
@@ -186,7 +186,7 @@ test('files of the project may change, and a thread is replaced all the same', a
     writeFileSync(join(folder, 'author.log'), 'a line')
     assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
     assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
-    // Another transform must not take the place of the first one.
+    // A changed transform must not replace the first transform.
     appendFileSync(join(folder, 'transform.ts'), '\n')
     assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
     assert.equal((await result(ask(server, {})))[0], 503)
@@ -197,7 +197,7 @@ test('files of the project may change, and a thread is replaced all the same', a
 })
 
 for (const EXECUTION of ['inline', 'worker'])
-  describe(`with room for few calls, EXECUTION=${EXECUTION}`, { timeout: 60_000 }, () => {
+  describe(`with limits for few calls (EXECUTION=${EXECUTION})`, { timeout: 60_000 }, () => {
     let server: Server
     before(async () => {
       const env = {
@@ -210,7 +210,7 @@ for (const EXECUTION of ['inline', 'worker'])
     })
     after(() => server.stop())
 
-    test('more calls at a time are refused at once', async () => {
+    test('further concurrent calls are rejected immediately', async () => {
       const waiting = [1, 2, 3, 4].map(() => result(ask(server, { do: 'wait', ms: 300 })))
       while (server.service.model.transformer?.count !== 4) await wait(1)
       const [status, error] = await result(ask(server, {}))
@@ -221,25 +221,25 @@ for (const EXECUTION of ['inline', 'worker'])
       )
       for (const answer of waiting) assert.deepEqual(await answer, [200, 'setosa'])
     })
-    test('a batch of more events is answered, where no other caller is there', async () => {
+    test('a batch with more events than the limit is answered if there are no other callers', async () => {
       const events = Array.from({ length: 9 }, (_, i) => ({ ...EVENT, id: `${i}`, data: {} }))
       const type = { 'content-type': 'application/cloudevents-batch+json' }
       const answer = await post(server.url, type, JSON.stringify(events))
       assert.equal(JSON.parse(answer.text).length, 9)
     })
-    test('JSON is bounded by MAX_JSON_BYTES', async () => {
+    test('MAX_JSON_BYTES limits JSON', async () => {
       const [status, error] = await result(ask(server, { more: 'x'.repeat(40_000) }))
       assert.equal(status, 413)
-      assert.match(String(error), /^40\d\d\d bytes of JSON are larger than the 32768 bytes allowed/)
+      assert.match(String(error), /^40\d\d\d bytes of JSON exceed the 32768 bytes allowed/)
     })
-    test('rows that preprocess makes are bounded by MAX_BODY_BYTES', async () => {
+    test('MAX_BODY_BYTES limits the rows that preprocess creates', async () => {
       assert.equal((await result(ask(server, { rows: 512 })))[0], 200)
       const [status, error] = await result(ask(server, { rows: 5_000 }))
       assert.equal(status, 413)
-      assert.match(String(error), /tensors take 80000 bytes; at most 65536 are allowed/)
+      assert.match(String(error), /tensors need 80000 bytes; at most 65536 are allowed/)
     })
     if (EXECUTION === 'worker')
-      test('code that takes all memory ends its thread: 503, and the next call is answered', async () => {
+      test('code that uses all memory terminates its thread: the call gets 503, and the next call is answered', async () => {
         assert.deepEqual(await result(ask(server, { do: 'memory' })), [503, ENDED])
         assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
       })

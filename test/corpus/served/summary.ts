@@ -19,7 +19,7 @@ export interface Result {
 const LEAST = { both: 1840, 'binary only': 47 }
 
 /** Why JSON cannot ask: a datatype that it cannot say, or too many bytes. */
-const NO_JSON = /FP16 has no JSON form|bytes of JSON are larger than/
+const NO_JSON = /FP16 has no JSON form|bytes of JSON exceed/
 
 /** The line of the table that a result is counted in. */
 export function verdict({ notAsked, notServed, json = {}, binary = {} }: Result): string {

@@ -4,7 +4,7 @@ import { serverMetadata } from '../../../function/inference/metadata.ts'
 import { runPython, type Seen } from './run.ts'
 
 const NO_SHARED_MEMORY =
-  'this server does not share memory with its callers; send and ask for binary tensor data (parameters.binary_data_size, binary_data)'
+  'this server does not share memory with its callers; send and request binary tensor data (parameters.binary_data_size, binary_data)'
 
 /** Results by action. */
 export type Expected = Readonly<Record<string, unknown>>
@@ -87,11 +87,11 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       ),
       'error: a wrong shape': refused(
         400,
-        'input "input": shape [1,3] does not fit; the model takes [-1,4]',
+        'input "input": shape [1,3] does not fit; the model accepts [-1,4]',
       ),
       'error: an unknown output': refused(
         400,
-        'output "other" is unknown; the model gives "probabilities", "predicted_class"',
+        'output "other" is unknown; the model returns "probabilities", "predicted_class"',
       ),
       'error: metadata of another model': refused(
         404,
@@ -152,7 +152,7 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       ),
       'error: a wrong shape': refused(
         '400 Bad Request',
-        'input "input": shape [1,3] does not fit; the model takes [-1,4]',
+        'input "input": shape [1,3] does not fit; the model accepts [-1,4]',
       ),
       'v1: predict': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:predict')),
       'v1: explain': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:explain')),

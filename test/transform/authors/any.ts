@@ -4,12 +4,13 @@ import { BadRequest, defineTransform, Refused, Unavailable } from 'onnx-function
 import type { Context, Outputs } from '../../../function/transform/contract.ts'
 
 /*
- * A transform of the iris model that does what a call asks for, as table.ts has it. Tests load it by TRANSFORM.
+ * A transform of the iris model. The data of each call selects its behaviour, as listed in
+ * table.ts. Tests load the transform with TRANSFORM.
  */
 
 const ROW = [5.1, 3.5, 1.4, 0.2]
 
-/** Filled again for each call. */
+/** Memory that each call fills again. */
 const filled = new Float32Array(ROW.length)
 const written = new Uint8Array(8)
 
@@ -19,7 +20,7 @@ interface Asked {
   /** A value that preprocess returns in place of rows. */
   readonly wrong?: string
   readonly rows?: number[][]
-  /** A row that preprocess gives in the same array as that of other calls. */
+  /** A row that preprocess returns in an array that all calls share. */
   readonly fills?: number[]
   /** Milliseconds that preprocess waits. */
   readonly waits?: number
@@ -135,7 +136,7 @@ const GIVE: Record<string, Give> = {
   function: () => () => 1,
   date: () => ({ at: new Date(0), none: undefined, empty: [undefined] }),
   throws: () => {
-    throw new BadRequest('nothing to say of this flower')
+    throw new BadRequest('no result for this flower')
   },
   header: () => ({ body: 'x', contentType: 'text/plain\r\nx-evil: 1' }),
   asked: (_, asked) => asked,

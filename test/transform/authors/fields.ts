@@ -1,6 +1,6 @@
 import type { ModelTypes, Transform } from '../../../function/transform/contract.ts'
 
-/** Iris by named fields, with schemas. */
+/** A transform of the iris model with named fields and schemas. */
 interface Flower {
   readonly sepalLength: number
   readonly sepalWidth: number

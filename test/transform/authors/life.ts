@@ -2,14 +2,14 @@ import { appendFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { defineTransform } from 'onnx-function'
 
-/* Writes what becomes of it to LIFE_FILE, as life.long.ts reads it. */
+/* A transform that records its calls in LIFE_FILE, which life.long.ts reads. */
 
 const tell = (what: string) => appendFileSync(process.env.LIFE_FILE as string, `${what}\n`)
 
 export default defineTransform()({
   async setup({ model }) {
     await wait(20)
-    if (process.env.LIFE_FAILS !== undefined) throw new Error('there is no vocabulary')
+    if (process.env.LIFE_FAILS !== undefined) throw new Error('the vocabulary is missing')
     tell(`setup of ${model.name}`)
   },
   postprocess() {

@@ -1,7 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { defineTransform } from 'onnx-function'
 
-/* A transform of the iris model with the faults that wrong.ts tests; its module state is its thread's own. */
+/*
+ * A transform of the iris model with the faults that wrong.long.ts tests. Each thread has its own
+ * module state.
+ */
 
 let hungUp = 0
 let counted = 0
@@ -39,11 +42,11 @@ const FAULTS: Record<string, (asked: Asked, signal: AbortSignal) => unknown> = {
   },
   block: ({ ms = 0 }) => block(ms),
   leak: () => {
-    Promise.reject(new Error('nobody awaits this'))
+    Promise.reject(new Error('this rejection is not awaited'))
   },
   timer: () => {
     setTimeout(() => {
-      throw new Error('nobody catches this')
+      throw new Error('this error is not caught')
     }, 1)
   },
   exit: () => process.exit(3),

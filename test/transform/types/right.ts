@@ -4,7 +4,9 @@ import type { Model } from './iris.onnx'
 
 const LABELS = ['setosa', 'versicolor', 'virginica']
 
-/** Data typed by the schema, tensors by the model. */
+/**
+ * A transform whose data has the type of the schema, and whose tensors have the types of the model.
+ */
 export default defineTransform<Model>()({
   input: {
     type: 'object',
@@ -29,7 +31,7 @@ export default defineTransform<Model>()({
   }),
 })
 
-/** Any number of rows; methods; data that no schema describes. */
+/** A transform with methods, any number of rows, and data that no schema describes. */
 export const rows = defineTransform<Model>()({
   preprocess(data) {
     const flowers = data as readonly { length: number; width: number }[]
@@ -37,7 +39,7 @@ export const rows = defineTransform<Model>()({
   },
 })
 
-/** Flat data, async, with everything a transform may have. */
+/** An async transform with flat data and all optional members. */
 export const flat = defineTransform<Model>()({
   input: { type: 'array', items: { type: 'number' } },
   async setup({ model, log }) {
@@ -54,24 +56,24 @@ export const flat = defineTransform<Model>()({
     state.count === 0 ? undefined : { body: probabilities.data.join(), contentType: 'text/csv' },
 })
 
-/** Without defineTransform, and data whose type the author writes. */
+/** A transform without defineTransform, for which the author declares the type of the data. */
 export const plain = {
   preprocess: ({ length }) => ({ input: [[length, length, length, length]] }),
   postprocess: ({ predicted_class }) => predicted_class.data[0],
 } satisfies Transform<Model, { length: number }>
 
-/** Without a model's types. */
+/** A transform without a model's types. */
 export const untyped = defineTransform()({
   preprocess: data => ({ input: [[1, 2, 3, Number(data)]] }),
   postprocess: outputs => outputs.predicted_class?.data.length,
 })
 
-/** After the answer alone: the input is an inference request. */
+/** A transform with only postprocess, whose input is an inference request. */
 export const after = defineTransform<Model>()({
   postprocess: ({ predicted_class }) => LABELS[Number(predicted_class.data[0])],
 })
 
-/** Bytes and text of a media type. */
+/** A transform of bytes or text with a media type. */
 export const png = defineTransform<Model>()({
   input: { contentMediaType: 'image/png' },
   preprocess: data => ({ input: { shape: [data.byteLength / 4, 4], data: Array.from(data) } }),
@@ -81,12 +83,13 @@ export const text = defineTransform<Model>()({
   preprocess: data => ({ input: [[data.length, data.trim().length, 0, 0]] }),
 })
 
-/** A picture, which no schema describes. */
+/** A transform of a picture, which no schema describes. */
 export const picture = defineTransform<Model>()({
   preprocess: data => {
     if (!(data instanceof Uint8Array)) throw new TypeError('no picture')
     const [height, width] = [data[0], data[1]]
-    if (width !== 4 || height === undefined) throw new RangeError('not 4 pixels wide')
+    if (width !== 4 || height === undefined)
+      throw new RangeError('the picture is not 4 pixels wide')
     return { input: { shape: [height, width], data: Array.from(data) } }
   },
 })

@@ -1,6 +1,6 @@
 import type { FromSchema, JsonSchema } from '../../../function/transform/json-schema.ts'
 
-/* The type of each schema's values. A line that is not so fails the compiler. */
+/* Checks the type of each schema's values. The compiler reports an error for a wrong type. */
 
 const typed =
   <const Schema extends JsonSchema>(_schema: Schema) =>

@@ -2,7 +2,10 @@ import type { Transform } from '../../../function/transform/contract.ts'
 import { defineTransform } from '../../../function/transform/define.ts'
 import type { Model } from './iris.onnx'
 
-/* Each line below a comment "wrong" is an error, with the words of that comment; all others are right. */
+/*
+ * Each line below a comment "wrong" causes an error that contains the text of this comment. All
+ * other lines are correct.
+ */
 
 export const outputs = defineTransform<Model>()({
   // wrong: Property 'probabilites' does not exist
