@@ -47,7 +47,7 @@ export class TransformFailed extends Error {
   readonly code = 'TRANSFORM_FAILED'
 
   constructor(cause: unknown) {
-    super('the transform failed on this request; see the log for the reason', { cause })
+    super('the transform failed on this request; see the server log', { cause })
   }
 }
 

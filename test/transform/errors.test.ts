@@ -9,7 +9,7 @@ import {
   Unavailable,
 } from '../../function/transform/errors.ts'
 
-const FAILED = '{"error":"the transform failed on this request; see the log for the reason"}'
+const FAILED = '{"error":"the transform failed on this request; see the server log"}'
 
 const ERRORS = [
   { thrown: new BadRequest('no word'), http: 400, event: 400, body: '{"error":"no word"}' },

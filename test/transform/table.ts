@@ -22,7 +22,7 @@ import { predictor, type Server, startServer } from '../server.ts'
 /** Returns the path of a transform in test/transform/authors. */
 export const author = (name: string) => fileURLToPath(new URL(`./authors/${name}`, import.meta.url))
 
-const FAILED = 'the transform failed on this request; see the log for the reason'
+const FAILED = 'the transform failed on this request; see the server log'
 
 interface Row {
   readonly says: string
