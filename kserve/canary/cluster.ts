@@ -12,9 +12,9 @@ import {
 } from '@kubernetes/client-node'
 import { FIELD_MANAGER, type Find, type KubernetesObject, type Resource } from './rollout/state.ts'
 
-/** The API server does not answer, or refuses a request. */
+/** Thrown when the API server does not respond or rejects a request. */
 export class ClusterError extends Error {
-  /** The response's status; undefined without a response. */
+  /** The HTTP status of the response; undefined without a response. */
   readonly status: number | undefined
   constructor(message: string, status?: number) {
     super(message)
@@ -23,15 +23,15 @@ export class ClusterError extends Error {
 }
 
 const TIMEOUT_MS = 10_000
-/** Between the end of one watch and the next. */
+/** The pause between the end of one watch and the start of the next. */
 const PAUSE_MS = 1_000
-/** The client's default when it finds no configuration. */
+/** The client's default address when it finds no configuration. */
 const NO_CLUSTER = 'http://localhost:8080'
 const MERGE_PATCH = 'application/merge-patch+json'
-/** The API server refuses a longer one. */
+/** The API server rejects an Event with a longer note, in characters. */
 const LONGEST_NOTE = 1024
 
-/** Options of one request, with a timeout. */
+/** Returns the options of one request: its content type and a timeout. */
 function request(contentType = 'application/json'): ConfigurationOptions {
   const header = setHeaderMiddleware('Content-Type', contentType)
   return {
@@ -63,7 +63,7 @@ export interface EventOf {
 }
 
 /**
- * Reads $KUBECONFIG or ~/.kube/config; without either, the pod's service account.
+ * Reads $KUBECONFIG or ~/.kube/config. Without either file, uses the pod's service account.
  * @throws {ClusterError} when no cluster is configured
  */
 export function connect({ resource, name, namespace, context }: Target): Cluster {
@@ -71,14 +71,14 @@ export function connect({ resource, name, namespace, context }: Target): Cluster
   config.loadFromDefault()
   if (context !== undefined) config.setCurrentContext(context)
   if (config.getCurrentCluster()?.server === NO_CLUSTER)
-    throw new ClusterError('there is no kubeconfig, and no account of a pod: set KUBECONFIG')
+    throw new ClusterError('found neither a kubeconfig nor a service account: set KUBECONFIG')
   const current = config.getContextObject(config.currentContext)
   if (current === null)
     throw new ClusterError(`the kubeconfig has no context "${config.currentContext}"`)
   return new Cluster(config, resource, name, namespace ?? current.namespace ?? 'default')
 }
 
-/** The API server, for one object of one kind. */
+/** A client of the API server for one object. */
 export class Cluster {
   /** The object's kind, namespace and name. */
   readonly what: string
@@ -100,7 +100,7 @@ export class Cluster {
     this.#name = name
   }
 
-  /** @throws {ClusterError} */
+  /** Reads the object. @throws {ClusterError} */
   read(): Promise<KubernetesObject> {
     return this.#config
       .makeApiClient(CustomObjectsApi)
@@ -122,12 +122,12 @@ export class Cluster {
   }
 
   /**
-   * Changes the object as it was read.
-   * @returns false when somebody has changed it since: nothing was written then
+   * Applies a merge patch to the object, unless the object has changed since it was read.
+   * @returns false when the object has changed: nothing was written then
    * @throws {ClusterError}
    */
   patch(read: KubernetesObject, change: object): Promise<boolean> {
-    // With this version the API server refuses to overwrite a later change.
+    // Because of this version, the API server rejects the patch if the object has changed.
     const body = { ...change, metadata: { resourceVersion: read.metadata.resourceVersion } }
     return this.#config
       .makeApiClient(CustomObjectsApi)
@@ -171,10 +171,10 @@ export class Cluster {
     await this.#config
       .makeApiClient(EventsV1Api)
       .createNamespacedEvent({ namespace, body }, request())
-      .catch(failed(`an event about ${this.what}`))
+      .catch(failed(`creating an Event about ${this.what}`))
   }
 
-  /** Resolves once the object differs from the one that was read, or at `deadline`. */
+  /** Resolves when the object differs from `read`, or at `deadline`. */
   async untilChanged(read: KubernetesObject, deadline: Date): Promise<void> {
     const over = new AbortController()
     const timer = setTimeout(() => over.abort(), Math.max(0, deadline.getTime() - Date.now()))
@@ -189,7 +189,7 @@ export class Cluster {
         const ended = await watch(this.#config, path, since, over.signal)
         if (ended === 'changed') return
         if (ended === 'refused') return await aborted(over.signal)
-        // No change is missed meanwhile: the next watch starts from the version that was read.
+        // The pause misses no change: the next watch starts from the version that was read.
         await wait(PAUSE_MS, undefined, { signal: over.signal }).catch(() => {})
       }
     } finally {
@@ -198,18 +198,18 @@ export class Cluster {
   }
 }
 
-/** A rejection handler that names the failed step. */
+/** Returns a rejection handler whose error names the failed step. */
 const failed = (doing: string) => (error: unknown) => {
   if (!(error instanceof ApiException)) {
     const { message, cause } = error as Error
     throw new ClusterError(
-      `${doing}: the API server does not answer: ${(cause as Error | undefined)?.message || message}`,
+      `${doing}: the API server does not respond: ${(cause as Error | undefined)?.message || message}`,
     )
   }
   throw new ClusterError(`${doing}: ${error.code} ${messageOf(error)}`, error.code)
 }
 
-/** The message of a Status object; the client keeps none of a 401. */
+/** Returns the message of a Status object, or the reason phrase: the client drops a 401's body. */
 function messageOf({ code, body }: ApiException<unknown>): string {
   try {
     return (typeof body === 'string' ? JSON.parse(body) : body).message
@@ -224,12 +224,12 @@ const aborted = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
 
-/** Why a watch ended: read the object again, watch again, or give up watching. */
+/** Why a watch ended. The caller then reads the object, watches again, or stops watching. */
 type WatchEnd = 'changed' | 'closed' | 'refused'
 
 /**
  * Watches until the object changes. A version that is too old (410 Gone) counts as a change.
- * The API server closes every watch after a while. `refused` is an error that would come again.
+ * The API server closes every watch after some time. `refused` is an error that would recur.
  */
 async function watch(
   config: KubeConfig,
@@ -243,7 +243,7 @@ async function watch(
       resolve(type !== 'ERROR' || code === 410 ? 'changed' : 'refused')
     const done = (error: { name?: string; statusCode?: number } | null) => {
       if (error?.statusCode === 410) resolve('changed')
-      // The client's own timeout, after a silence, ends a watch as well.
+      // The client closes a watch itself when the server sends nothing for too long.
       const closed = error === null || ['TimeoutError', 'AbortError'].includes(error.name ?? '')
       resolve(closed ? 'closed' : 'refused')
     }

@@ -8,37 +8,35 @@ import {
   shareOf,
 } from './statistics.ts'
 
-/** One revision's counts since the step began. */
+/** The counts of one revision since the step began. */
 export interface Sample {
   readonly requests: number
   readonly errors: number
   readonly durations: Buckets
   /** Rows by predicted label; undefined for a model without labels, such as a regression. */
   readonly predictions: ReadonlyMap<string, number> | undefined
-  /**
-   * The largest memory of a pod as a share of its limit; the largest p99 of event loop lag in
-   * seconds.
-   */
+  /** The highest memory use of a pod, as a share of its limit. */
   readonly memory: number | undefined
+  /** The highest p99 event loop lag of a pod, in seconds. */
   readonly lag: number | undefined
 }
 
 export type Verdict = 'better' | 'same' | 'worse' | 'too few' | 'no data' | 'not counted'
 
-/** One line of the table. */
+/** The result of one check: one row of the table. */
 export interface Check {
   readonly check: 'errors' | 'latency' | 'predictions' | 'saturation'
   readonly old: string
   readonly new: string
   readonly test: string
-  /** The size of the difference, which must be large enough, in addition to a small p. */
+  /** The size of the difference. A verdict requires a large difference and a small p. */
   readonly effect: string
   readonly p: number | undefined
   readonly verdict: Verdict
 }
 
 export interface Limits {
-  /** No revision is judged before it has answered this many requests. */
+  /** The number of requests that each revision must have handled before it is judged. */
   readonly requests: number
   /** The significance level of each check at this look. */
   readonly alpha: number
@@ -47,8 +45,8 @@ export interface Limits {
 }
 
 /**
- * Differences that matter. The alerts CanaryFails and CanarySlow fire only beyond these limits
- * (monitoring/prometheus/rules/alerts.yml).
+ * The smallest differences that matter. The alerts CanaryFails and CanarySlow fire only above these
+ * limits (monitoring/prometheus/rules/alerts.yml).
  */
 export const MATTERS = {
   errors: 0.01,
@@ -59,7 +57,7 @@ export const MATTERS = {
 
 export const CHECKS_WITH_P = 3
 
-/** All checks of the new revision against the old one. */
+/** Compares the new revision with the old one. @returns the four checks */
 export function compare(old: Sample, fresh: Sample, limits: Limits): Check[] {
   const counts = { old: `${old.requests} requests`, new: `${fresh.requests} requests` }
   const nothing = old.requests === 0 && fresh.requests === 0
@@ -97,18 +95,19 @@ function errors(old: Sample, fresh: Sample, { alpha }: Limits): Check {
   }
 }
 
-/** A request above this is slow: 1.5 times the other revision's 95th percentile and 10 ms more. */
+/** The limit above which a request is slow: 1.5 times the other revision's p95 plus 10 ms. */
 const limitOf = (p95: number) => MATTERS.slower.times * p95 + MATTERS.slower.seconds
 
 /**
- * Compares shares of slow requests: `p` that they are equal, and whether the difference matters.
+ * Compares the shares of slow requests.
+ * @returns p of the hypothesis that the shares are equal, and whether the difference matters
  */
 function isSlower(
   one: Buckets,
   other: Buckets,
 ): { readonly p: number; readonly matters: boolean; readonly bound: number } {
   const limit = limitOf(quantile(0.95, other))
-  // The last bound at or below the limit: a histogram counts only at its bounds.
+  // A histogram counts only at its bounds, so use the last bound at or below the limit.
   const bound = one.findLast(([at]) => at <= limit && other.some(([same]) => same === at))?.[0] ?? 0
   const beyond = (buckets: Buckets): Share => {
     const of = buckets.at(-1)?.[1] ?? 0
@@ -159,7 +158,7 @@ function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Lim
     old: ofOld === 0 ? '–' : shown(before, ofOld),
     new: ofFresh === 0 ? '–' : shown(after, ofFresh),
   }
-  // Rows of one request are not independent: together they weigh as much as one request.
+  // Rows of one request are not independent, so together they count as one request.
   const weigh = (row: readonly number[], { requests, errors }: Sample) =>
     row.map(count => count * Math.min(1, (requests - errors) / Math.max(1, total(row))))
   const [a, b] = [weigh(row(before), old), weigh(row(after), fresh)]
@@ -184,7 +183,10 @@ function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Lim
   }
 }
 
-/** Gauges have no test. Worse: the new revision is beyond an alert's limit, the old one is not. */
+/**
+ * Compares gauges with the limits of the alerts, without a statistical test. The new revision is
+ * worse when it is above a limit and the old revision is not.
+ */
 function saturation(old: Sample, fresh: Sample): Check {
   const shown = ({ memory, lag }: Sample) =>
     [

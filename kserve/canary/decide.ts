@@ -2,14 +2,15 @@ import type { Check } from './compare.ts'
 import { type Canary, FIELD_MANAGER } from './rollout/state.ts'
 
 export interface Plan {
-  /** Percents of traffic at which the new revision is judged; after the last it gets 100. */
+  /** Percentages of traffic at which the new revision is judged. After the last one, it gets 100. */
   readonly steps: readonly number[]
-  /** A step's least duration, and the time between two looks, in seconds. */
+  /** The minimum duration of a step, in seconds. */
   readonly hold: number
+  /** The time between two looks, in seconds. */
   readonly every: number
-  /** After this many seconds, too little data is an error. */
+  /** The number of seconds after which too little data is an error. */
   readonly patience: number
-  /** Whether a new revision at 0 % starts. */
+  /** Whether to start sending traffic to a new revision that is at 0 %. */
   readonly start: boolean
 }
 
@@ -24,12 +25,12 @@ export interface Decision {
     | 'idle'
     | 'unrouted'
     | 'stalled'
-  /** The percent to set; undefined when nothing changes. */
+  /** The percentage to set; undefined when nothing changes. */
   readonly to?: number
   readonly reason: string
 }
 
-/** One interim analysis of a step, at a time fixed when the step began. */
+/** One interim comparison within a step. Its time was fixed when the step began. */
 export interface Look {
   /** Counted from 1; 0 before the first look. */
   readonly number: number
@@ -38,8 +39,8 @@ export interface Look {
 }
 
 /**
- * The latest planned look. It depends on the step's beginning alone: a second run, or a run after a
- * restart, gets the same look and spends no more alpha.
+ * Returns the latest planned look. It depends only on the time when the step began, so a second run,
+ * or a run after a restart, gets the same look and spends no more alpha.
  */
 export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
   const number = Math.max(0, Math.floor((now.getTime() - since.getTime()) / 1000 / every))
@@ -47,41 +48,42 @@ export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
 }
 
 /**
- * The part of alpha that one check spends at one look. Each step and each check gets the same part;
- * of it, the k-th look gets 1/(k(k+1)), which sums to 1 over any number of looks. By Bonferroni's
- * inequality, the whole rollout rolls back an equal version with probability alpha at most.
+ * Returns the part of alpha that one check spends at one look. Each step and each check gets an
+ * equal part, and the k-th look spends 1/(k(k+1)) of that part, which sums to 1 over all looks. By
+ * Bonferroni's inequality, the probability that a rollout rolls back an equal version is at most
+ * alpha.
  */
 export const spend = (alpha: number, { steps }: Plan, checks: number, look: number) =>
   alpha / steps.length / checks / (look * (look + 1))
 
-/** By then, controllers and Gateways have carried out a change, or are blocked. */
+/** The time in which controllers and Gateways apply a change, unless they are blocked. */
 const SETTLED_S = 120
 
-/** Waits until --patience is over. */
+/** Returns "wait" until --patience has passed, then "stalled". */
 function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decision {
   if (seconds < patience) return { action: 'wait', reason }
   return { action: 'stalled', reason: `${reason}, ${seconds} s after the last change` }
 }
 
-/** The decision that needs no comparison; undefined when the revisions must be compared. */
+/** Returns a decision that needs no comparison; undefined when the revisions must be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
-  // --start does not restart it: a restarted command would repeat the rollout that just failed.
+  // --start does not start it again: a restarted command would repeat the rollout that failed.
   if (percent === 0 && setBy === FIELD_MANAGER && untouched) {
     return {
       action: 'rolled back',
       reason: `${fresh.name} was rolled back; ${old.name} has all traffic`,
     }
   }
-  // A person may have set 0 by hand.
+  // Somebody may have set 0 on purpose, so only --start begins the rollout.
   if (percent === 0 && !plan.start)
     return {
       action: 'stand',
-      reason: `${fresh.name} stands at 0 %, set by ${setBy}; --start begins`,
+      reason: `${fresh.name} is at 0 %, set by ${setBy}; use --start to begin the rollout`,
     }
-  // The Gateway answers the new revision's share of requests with errors, which no pod counts.
+  // The Gateway answers the new revision's share of requests with errors that no pod counts.
   if (percent > 0 && canary.isDown && look.seconds >= SETTLED_S)
-    return { action: 'roll back', to: 0, reason: `${notReady}, and it has traffic` }
+    return { action: 'roll back', to: 0, reason: `${notReady}, but it has traffic` }
   if (notReady !== undefined) return patiently(notReady, plan, look)
   if (percent > 0 && canary.unrouted !== undefined) {
     const { unrouted: reason } = canary
@@ -94,7 +96,7 @@ export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision 
   return undefined
 }
 
-/** The decision that follows from the checks. */
+/** Returns the decision that follows from the checks. */
 export function decide(
   { percent, new: fresh }: Canary,
   checks: readonly Check[],
@@ -112,40 +114,45 @@ export function decide(
     }
   const unknown = are('too few', 'no data')
   if (are('no data').includes('errors')) {
-    const reason = 'Prometheus has nothing of either revision since the step began'
+    const reason = 'Prometheus has no requests of either revision since the step began'
     return explained(patiently(reason, plan, look), NO_DATA)
   }
   if (unknown.length > 0)
-    return explained(patiently(`too little is known of ${unknown.join(', ')}`, plan, look), TOO_FEW)
-  // Callers get no worse answers yet; more traffic could change that.
+    return explained(
+      patiently(`too few requests to judge ${unknown.join(', ')}`, plan, look),
+      TOO_FEW,
+    )
+  // Responses are not worse yet, but more traffic could make them worse.
   if (are('worse').length > 0)
     return {
       action: 'wait',
-      reason: `${fresh.name} is saturated, which more traffic would make worse`,
+      reason: `${fresh.name} is saturated, and more traffic would make it worse`,
     }
   if (look.seconds < plan.hold)
-    return { action: 'wait', reason: `nothing is worse; the step lasts ${plan.hold} s` }
+    return { action: 'wait', reason: `no check is worse; the step lasts ${plan.hold} s` }
   return {
     action: 'promote',
     to: nextStep(percent, plan),
-    reason: `nothing is worse at ${percent} %`,
+    reason: `no check is worse at ${percent} %`,
   }
 }
 
 const NO_DATA =
-  'likely nobody asks, callers reach the pods past the route, or Prometheus scrapes neither revision under these labels (docs/metrics.md)'
+  'likely there are no requests, callers bypass the route, or Prometheus does not scrape the revisions with these labels (docs/metrics.md)'
 const TOO_FEW =
-  'likely there is too little traffic for --requests and --patience, or callers reach the pods past the route'
+  'likely the traffic is too low for --requests and --patience, or callers bypass the route'
 
-/** Adds likely reasons when waiting has become an error. */
+/** Adds likely reasons to a "stalled" decision. */
 const explained = (decision: Decision, reasons: string): Decision =>
   decision.action === 'stalled'
     ? { ...decision, reason: `${decision.reason}: ${reasons}` }
     : decision
 
 /**
- * Whether a revision got less than a tenth of its percentage of all requests, when there are enough
- * to judge by. Chance does this with a probability below 1e-15, or 1e-100 for 500 requests.
+ * Detects a revision that got less than a tenth of its percentage of all requests, when that
+ * percentage would be enough to judge. The probability that chance causes this is below 1e-15, or
+ * below 1e-100 for 500 requests.
+ * @returns undefined when each revision got its requests
  */
 export function misrouted(
   { percent, old, new: fresh }: Canary,
@@ -161,7 +168,7 @@ export function misrouted(
     if (expected < enough || counted >= enough || counted >= expected / 10) continue
     return {
       action: 'unrouted',
-      reason: `${name} got ${counted} of ${all} requests, not ${share} %: likely the route does not carry the percent, callers reach the pods past it, or Prometheus does not scrape ${name} under these labels (docs/metrics.md)`,
+      reason: `${name} got ${counted} of ${all} requests, not ${share} %: likely the route does not apply the percentage, callers bypass the route, or Prometheus does not scrape ${name} with these labels (docs/metrics.md)`,
     }
   }
   return undefined

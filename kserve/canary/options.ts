@@ -4,33 +4,33 @@ import { RESOURCES, type Resource } from './rollout/state.ts'
 
 export const HELP = `npm start --prefix kserve/canary -- NAME [options]
 
-  NAME                  an InferenceService; with --kind service, a Knative Service; with
-                        --kind httproute, an HTTPRoute, of whose two backendRefs the last is the new
-  -n, --namespace NAME  its namespace (the kubeconfig's, or the pod's own)
-  --context NAME        a context of the kubeconfig
-  --prometheus URL      (PROMETHEUS_URL, or http://prometheus.monitoring.svc:9090)
+  NAME                  name of an InferenceService; with --kind service, of a Knative Service;
+                        with --kind httproute, of an HTTPRoute with two backendRefs, old then new
+  -n, --namespace NAME  namespace of the object (default: the kubeconfig's, or the pod's own)
+  --context NAME        context of the kubeconfig (default: the current context)
+  --prometheus URL      (default: PROMETHEUS_URL, or http://prometheus.monitoring.svc:9090)
 
-  --apply               change the object; without it, a dry run
-  --watch               go on until all traffic has moved, or moved back
-  --start               start a new revision that stands at 0 %
+  --apply               change the object; without this option, the command is a dry run
+  --watch               continue until the new revision has all traffic or is rolled back
+  --start               start to send traffic to a new revision that is at 0 %
   --json                print each look as a line of JSON
 
-  --steps 10,25,50      percents at which it is judged before it gets all traffic
-  --hold 10m            least duration of a step
+  --steps 10,25,50      percentages at which the new revision is judged before it gets all traffic
+  --hold 10m            minimum duration of a step
   --every 1m            time between two looks
-  --patience 2h         too little to judge by is an error after this long
-  --requests 500        requests that each revision must have answered since the step began
-  --alpha 0.01          largest probability of rolling back a version that is no different
+  --patience 2h         time after which too little data is an error
+  --requests 500        requests that each revision must have handled since the step began
+  --alpha 0.01          maximum probability of rolling back an equal version
   --drift 0.1           share of predictions that may move to another label
 
-exit code  0 promoted, waiting, or nothing to do  5 a person has to decide
+exit code  0 promoted, waiting, or nothing to do  5 a person must decide
            2 wrong arguments                      6 rolled back
-           3 Prometheus does not answer           7 the route does not carry the percent
-           4 the API server does not answer,      8 too little to judge by for --patience
-             or refuses
+           3 Prometheus does not respond          7 the route does not apply the percentage
+           4 the API server does not respond,     8 too little data for longer than --patience
+             or rejects a request
 `
 
-/** The command's arguments are wrong. */
+/** Thrown when the command's arguments are wrong. */
 export class UsageError extends Error {}
 
 export interface Options extends Plan {
@@ -79,22 +79,25 @@ const parse = (args: readonly string[]) => {
 }
 
 /**
+ * Parses the command's arguments.
  * @returns undefined for --help
- * @throws {UsageError} naming the option, its value and what is allowed
+ * @throws {UsageError} with the option, its value and the allowed values
  */
 export function readOptions(args: readonly string[]): Options | undefined {
   const { values, positionals } = parse(args)
   if (values.help) return undefined
   const [name, ...more] = positionals
   if (name === undefined || more.length > 0)
-    throw new UsageError(`one name is wanted, not ${positionals.length}; see --help`)
+    throw new UsageError(
+      `${positionals.length} names are given; exactly one is required; see --help`,
+    )
   const resource = RESOURCES[values.kind as keyof typeof RESOURCES]
   if (resource === undefined)
     throw new UsageError(
-      `--kind is "${values.kind}"; it is one of ${Object.keys(RESOURCES).join(', ')}`,
+      `--kind is "${values.kind}"; it must be one of ${Object.keys(RESOURCES).join(', ')}`,
     )
   if (!/^https?:$/.test(URL.parse(values.prometheus)?.protocol ?? ''))
-    throw new UsageError(`--prometheus is "${values.prometheus}"; it is a URL`)
+    throw new UsageError(`--prometheus is "${values.prometheus}"; it must be an http or https URL`)
   const steps = percents(values.steps)
   return {
     resource,
@@ -110,7 +113,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     hold: seconds(values.hold, '--hold', 0),
     every: seconds(values.every, '--every', 1),
     patience: seconds(values.patience, '--patience', 1),
-    // With fewer requests no test has the power to find a difference.
+    // With fewer than 50 requests, no test has the power to find a difference.
     requests: number('requests', values.requests, [50, 1e9]),
     alpha: number('alpha', values.alpha, [1e-9, 0.5]),
     drift: number('drift', values.drift, [0, 1]),
@@ -120,14 +123,14 @@ export function readOptions(args: readonly string[]): Options | undefined {
 function percents(text: string): number[] {
   const steps = text.split(',').map(Number)
   if (!steps.every((step, i) => Number.isInteger(step) && step > (steps[i - 1] ?? 0) && step < 100))
-    throw new UsageError(`--steps is "${text}"; it is whole percents that rise, from 1 to 99`)
+    throw new UsageError(`--steps is "${text}"; it must be ascending integers from 1 to 99`)
   return steps
 }
 
 function number(flag: string, text: string, [least, most]: readonly [number, number]): number {
   const value = Number(text)
   if (!(value >= least && value <= most))
-    throw new UsageError(`--${flag} is "${text}"; it is a number from ${least} to ${most}`)
+    throw new UsageError(`--${flag} is "${text}"; it must be a number from ${least} to ${most}`)
   return value
 }
 
@@ -136,7 +139,7 @@ function seconds(text: string, flag: string, least: number): number {
   const value = Number(count) * ({ s: 1, m: 60, h: 3600 }[unit] ?? Number.NaN)
   if (!(value >= least))
     throw new UsageError(
-      `${flag} is "${text}"; it is seconds, minutes or hours, at least ${least}s, such as 90s or 10m`,
+      `${flag} is "${text}"; it must be a duration of at least ${least}s in s, m or h, such as 90s or 10m`,
     )
   return value
 }

@@ -1,7 +1,7 @@
 import type { Sample } from './compare.ts'
 import type { Look } from './decide.ts'
 
-/** Prometheus does not answer, or refuses a query. */
+/** Thrown when Prometheus does not respond or rejects a query. */
 export class PrometheusError extends Error {}
 
 const TIMEOUT_MS = 10_000
@@ -20,7 +20,7 @@ async function query(url: string, expression: string, at: Date): Promise<Series[
   const answer = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
     (error: Error) => {
       throw new PrometheusError(
-        `Prometheus at ${url} does not answer: ${(error.cause as Error | undefined)?.message ?? error.message}`,
+        `Prometheus at ${url} does not respond: ${(error.cause as Error | undefined)?.message ?? error.message}`,
       )
     },
   )
@@ -29,21 +29,22 @@ async function query(url: string, expression: string, at: Date): Promise<Series[
     | undefined
   if (!answer.ok || body?.data === undefined) {
     throw new PrometheusError(
-      `Prometheus at ${url} answers ${answer.status}: ${body?.error ?? 'no JSON of its API'}`,
+      `Prometheus at ${url} responded with status ${answer.status}: ${body?.error ?? 'the body is not a Prometheus API response'}`,
     )
   }
   return body.data.result
 }
 
 /**
- * A revision's counts from the step's beginning until the look.
- * @param series PromQL matchers
+ * Reads the counts of one revision from the start of the step until the look.
+ * @param series PromQL matchers of the revision
  * @throws {PrometheusError}
  */
 export async function sample(url: string, series: string, { at, seconds }: Look): Promise<Sample> {
   const ask = (expression: string) => query(url, expression, at)
-  // Differences of scraped counters, pod by pod. increase() extrapolates to the window's ends, but
-  // a statistical test needs real requests. A restarted counter counts only its larger part.
+  // Uses the difference of scraped counters of each pod. increase() would extrapolate to the ends of
+  // the window, but a statistical test needs real counts. If a counter was reset within the window,
+  // max - min counts only part of its requests.
   const counted = async (metric: string, by: string) => {
     const range = `${metric}{${series}}[${seconds}s]`
     const found = await ask(`sum by (${by}) (max_over_time(${range}) - min_over_time(${range}))`)

@@ -9,11 +9,11 @@ import type { KubernetesObject, State } from './rollout/state.ts'
 import { note, progress, type Report, table } from './table.ts'
 
 /*
- * `npm start -- NAME`: compares both revisions of an InferenceService, a Knative Service or an
- * HTTPRoute, and gives the new one more traffic, none, or leaves it as it is. README.md has the rules.
+ * `npm start -- NAME` compares both revisions of an InferenceService, a Knative Service or an
+ * HTTPRoute. It then promotes the new revision, rolls it back, or waits. README.md has the rules.
  */
 
-/** 1 is Node's own exit code for an uncaught error. */
+/** Exit codes. 1 is missing because Node exits with it after an uncaught error. */
 const EXIT = {
   fine: 0,
   usage: 2,
@@ -28,7 +28,7 @@ const EXIT = {
 const print = (text: string) => process.stdout.write(`${text}\n`)
 const printError = (text: string) => process.stderr.write(`${text}\n`)
 
-/** The exit code of a decision; undefined while the rollout continues. */
+/** Returns the exit code of a decision; undefined while the rollout continues. */
 function exitOf({ decision: { action, to }, applied }: Report): number | undefined {
   switch (action) {
     case 'idle':
@@ -45,14 +45,14 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
     case 'wait':
       return undefined
     default:
-      // A dry run ends at the first change it would make: the next steps depend on that change.
+      // A dry run exits at the first change that it would make: later steps depend on that change.
       return applied && to !== 100 ? undefined : EXIT.fine
   }
 }
 
 /**
- * Reads the object, compares its revisions and applies the decision. Starts again when somebody has
- * changed the object meanwhile.
+ * Reads the object, compares its revisions and applies the decision. Repeats all of this if the
+ * object changed in the meantime.
  * @throws {ClusterError | PrometheusError}
  */
 async function look(
@@ -64,7 +64,7 @@ async function look(
     const mode = modeOf(object)
     if (mode === undefined)
       throw new UsageError(
-        `${cluster.what} does not say its mode: serving.kserve.io/deploymentMode, Knative or Standard`,
+        `${cluster.what} has no known mode: set its annotation serving.kserve.io/deploymentMode to Knative or Standard`,
       )
     const report: Report = {
       object: cluster.what,
@@ -79,7 +79,7 @@ async function look(
       await writeEvent(cluster, object, applied)
       return { object, report: applied }
     }
-    printError('somebody has changed the object meanwhile: nothing was written, it is read again')
+    printError(`${cluster.what} changed in the meantime: nothing was written; reading it again`)
   }
 }
 
@@ -110,7 +110,7 @@ const REASONS = {
   'roll back': 'CanaryRolledBack',
 } as const
 
-/** An Event for a change. The change remains when the Event cannot be written. */
+/** Writes an Event for a change. If the Event cannot be written, the change remains. */
 async function writeEvent(
   cluster: Cluster,
   object: KubernetesObject,
@@ -120,7 +120,7 @@ async function writeEvent(
   const type = action === 'roll back' ? 'Warning' : 'Normal'
   await cluster
     .writeEvent(object, { type, reason: REASONS[action], note: note(report) })
-    .catch((error: ClusterError) => printError(`${error.message}; the step itself was made`))
+    .catch((error: ClusterError) => printError(`${error.message}; the change itself was applied`))
 }
 
 /** Repeats {@link look} until the rollout ends. @returns the exit code */
@@ -132,7 +132,7 @@ async function watch(cluster: Cluster, options: Options): Promise<number> {
       const { object, report } = await look(cluster, options)
       const exit = exitOf(report)
       const text = textOf(report, options)
-      // Controllers also write to the object; the same text is printed once.
+      // Controllers also write to the object, so the same text is printed only once.
       if (text !== printed)
         print(isProgress(report, options) ? `${clock(new Date())}  ${text}` : text)
       printed = text
@@ -141,14 +141,14 @@ async function watch(cluster: Cluster, options: Options): Promise<number> {
     } catch (error) {
       if (!isTransient(error)) throw error
       printError(
-        `${(error as Error).message}; nothing is done without it, it is tried again at ${clock(again)}`,
+        `${(error as Error).message}; nothing was changed; next attempt at ${clock(again)}`,
       )
       await wait(Math.max(0, again.getTime() - Date.now()))
     }
   }
 }
 
-/** While it waits, a watch prints a line instead of the table. */
+/** While `--watch` waits, it prints one line instead of the table. */
 const isProgress = (report: Report, { json }: Options) =>
   !json && !report.applied && exitOf(report) === undefined
 
@@ -164,7 +164,7 @@ const nextLook = ({ canary, look }: Report, { every }: Options) =>
 
 const clock = (at: Date) => at.toISOString().slice(11, 19)
 
-/** Whether a later attempt may succeed: there was no answer, or its status is a temporary error. */
+/** Whether a later attempt may succeed: there was no response, or its status is temporary. */
 const isTransient = (error: unknown) =>
   error instanceof PrometheusError ||
   (error instanceof ClusterError &&

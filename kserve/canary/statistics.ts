@@ -1,9 +1,9 @@
 /*
- * The statistical tests behind the decision. README.md has their assumptions;
+ * The statistical tests behind the decision. README.md lists their assumptions, and
  * test/statistics.test.ts compares them with SciPy.
  */
 
-/** `count` of `of`. */
+/** A share as two numbers: `count` out of `of`. */
 export interface Share {
   readonly count: number
   readonly of: number
@@ -12,9 +12,8 @@ export interface Share {
 export const shareOf = ({ count, of }: Share) => count / of
 
 /**
- * Fisher's exact test, one-sided: the probability of at least `fresh.count` when both shares are
- * equal. It is exact for any counts: the first error in ten thousand requests needs no
- * approximation.
+ * Fisher's exact test, one-sided: returns the probability of at least `fresh.count` if both shares
+ * are equal. It needs no approximation, so it is exact even for one error in ten thousand requests.
  */
 export function fisher(old: Share, fresh: Share): number {
   const [all, kind, drawn] = [old.of + fresh.of, old.count + fresh.count, fresh.of]
@@ -23,7 +22,7 @@ export function fisher(old: Share, fresh: Share): number {
   if (least === most) return 1
   const start = (x: number) =>
     Math.exp(lnChoose(kind, x) + lnChoose(all - kind, drawn - x) - lnChoose(all, drawn))
-  // Sums away from the mean: the first term is the largest, so no digits are lost.
+  // Sums away from the mean, so the first term is the largest and no digits are lost.
   if (fresh.count > (drawn * kind) / all) {
     let [term, sum] = [start(fresh.count), 0]
     for (let x = fresh.count; x <= most && term > sum * 1e-17; x++) {
@@ -41,13 +40,13 @@ export function fisher(old: Share, fresh: Share): number {
   return Math.max(0, 1 - sum)
 }
 
-/** Cochran's rule: the least expected count of a cell. */
+/** The minimum expected count of a cell, by Cochran's rule. */
 const LEAST_EXPECTED = 5
 
 /**
- * Pearson's chi-squared test of homogeneity: whether two rows of counts have one distribution.
- * Columns that expect fewer than five in a row are merged.
- * @returns undefined when merging leaves one column, which is no evidence
+ * Pearson's chi-squared test of homogeneity: tests whether two rows of counts have the same
+ * distribution. Columns with an expected count below five are merged.
+ * @returns undefined when merging leaves one column, which cannot be tested
  */
 export function pearson(
   old: readonly number[],
@@ -81,7 +80,8 @@ type Column = readonly [old: number, fresh: number]
 const sumOf = ([old, fresh]: Column) => old + fresh
 
 /**
- * Total variation distance: the share of predictions with another label, however traffic is split.
+ * Returns the total variation distance: the share of predictions that moved to another label. It
+ * does not depend on the traffic split.
  */
 export function distance(old: readonly number[], fresh: readonly number[]): number {
   const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
@@ -92,13 +92,14 @@ export function distance(old: readonly number[], fresh: readonly number[]): numb
 }
 
 /**
- * P(X > x) of a chi-squared variable: the regularised incomplete gamma function Q(degrees/2, x/2).
+ * Returns P(X > x) of a chi-squared variable, which is the regularised incomplete gamma function
+ * Q(degrees/2, x/2).
  */
 export function chiSquaredTail(x: number, degrees: number): number {
   const [a, z] = [degrees / 2, x / 2]
   if (z === 0) return 1
   const scale = Math.exp(a * Math.log(z) - z - lnGamma(a))
-  // The series converges below a + 1, Lentz's continued fraction above (Numerical Recipes, 6.2).
+  // Below a + 1 the series converges; above, Lentz's continued fraction (Numerical Recipes, 6.2).
   if (z < a + 1) {
     let [term, sum] = [1 / a, 1 / a]
     for (let n = a + 1; term > sum * 1e-17; n++) {
@@ -122,7 +123,7 @@ export function chiSquaredTail(x: number, degrees: number): number {
 
 const lnChoose = (n: number, k: number) => lnGamma(n + 1) - lnGamma(k + 1) - lnGamma(n - k + 1)
 
-/** ln Γ(x), x > 0, by Stirling's series (Abramowitz & Stegun 6.1.41), exact from 10 on. */
+/** Returns ln Γ(x) for x > 0, by Stirling's series (Abramowitz & Stegun 6.1.41) from 10 upwards. */
 function lnGamma(x: number): number {
   if (x < 10) return lnGamma(x + 1) - Math.log(x)
   const s = 1 / (x * x)
@@ -130,11 +131,12 @@ function lnGamma(x: number): number {
   return (x - 0.5) * Math.log(x) - x + Math.log(2 * Math.PI) / 2 + series
 }
 
-/** A Prometheus histogram: cumulative counts by upper bound in seconds, ascending, +Inf last. */
+/** A Prometheus histogram: cumulative counts by upper bound in seconds, ascending, with +Inf last. */
 export type Buckets = readonly (readonly [bound: number, count: number])[]
 
 /**
- * Like histogram_quantile: interpolates within a bucket; beyond the last bound, returns that bound.
+ * Returns a quantile as histogram_quantile does: interpolated within its bucket, or the last finite
+ * bound if the quantile is above it.
  */
 export function quantile(q: number, buckets: Buckets): number {
   const all = buckets.at(-1)?.[1] ?? 0

@@ -12,7 +12,7 @@ export interface Report {
   readonly alpha?: number
   readonly checks: readonly Check[]
   readonly decision: Decision
-  /** Whether the decision was carried out; a dry run changes nothing. */
+  /** Whether the decision was applied. A dry run changes nothing. */
   readonly applied: boolean
 }
 
@@ -24,13 +24,13 @@ export function showP(p: number | undefined): string {
   return p >= 0.001 ? p.toFixed(3) : p.toExponential(0)
 }
 
-/** The decision as text. */
+/** Formats the decision as text. */
 export function said({ decision: { action, to, reason }, canary, applied }: Report): string {
   const words = to === undefined ? action : `${action}, ${canary?.percent} % → ${to} %`
   return `${words}: ${reason}${to === undefined || applied ? '' : ' (dry run: nothing was changed)'}`
 }
 
-/** For a terminal. */
+/** Formats a report as a table for a terminal. */
 export function table(report: Report): string {
   const { object, mode, canary, look, alpha, checks } = report
   const head = [`${object} (${mode})`]
@@ -40,7 +40,7 @@ export function table(report: Report): string {
     )
     if (look !== undefined && alpha !== undefined)
       head.push(
-        `look ${look.number}, ${look.seconds} s into the step; p below ${alpha.toExponential(1)} is no chance`,
+        `look ${look.number}, ${look.seconds} s into the step; p below ${alpha.toExponential(1)} is significant`,
       )
   }
   const rows = [
@@ -59,7 +59,7 @@ export function table(report: Report): string {
   return [...head, ...(checks.length === 0 ? [] : ['', ...lines]), '', said(report), ''].join('\n')
 }
 
-/** The same for an Event, whose note has a length limit. */
+/** Formats a report briefly for an Event, whose note has a length limit. */
 export const note = (report: Report) =>
   [
     said(report),
@@ -69,7 +69,7 @@ export const note = (report: Report) =>
     ),
   ].join('\n')
 
-/** The same on one line, for `--watch`. */
+/** Formats a report on one line, for `--watch`. */
 export function progress({ canary, look, checks, decision: { action, reason } }: Report): string {
   const at =
     canary === undefined

@@ -16,7 +16,7 @@ suite("KServe's arguments", () => {
     ['--flag=value', ['--model_name=iris', '--model_dir=/models', '--http_port=9000']],
     ['--flag value', ['--model_name', 'iris', '--model_dir', '/models', '--http_port', '9000']],
   ] as const) {
-    test(`are read as ${how}, and win over the environment`, () => {
+    test(`are accepted as ${how}, and override the environment`, () => {
       const { modelName, modelDir, port } = configOf(args, {
         MODEL_NAME: 'other',
         MODEL_DIR: '/other',
@@ -26,12 +26,12 @@ suite("KServe's arguments", () => {
     })
   }
 
-  test('leave to the environment what they do not say; the last of two counts', () => {
+  test('that are missing come from the environment; the last of two values is used', () => {
     assert.equal(configOf([], { MODEL_NAME: 'iris' }).modelName, 'iris')
     assert.equal(configOf(['--model_name=a', '--model_name', 'b']).modelName, 'b')
   })
 
-  test('that only KServe’s own server has are taken, and said to have no effect', () => {
+  test('that only KServe’s own server implements are accepted, and reported as without effect', () => {
     const { withoutEffect } = readArguments(
       ['--workers=2', '--enable_predictor_health_check', '--grpc_port', '8081'],
       {},
@@ -81,7 +81,7 @@ suite("KServe's arguments", () => {
     ],
   ]
   for (const [args, says] of BAD) {
-    test(`${args.join(' ')} is refused in one line`, () =>
+    test(`${args.join(' ')} is rejected with a one-line error`, () =>
       assert.throws(() => configOf(args), { message: says }))
   }
 })
@@ -89,20 +89,20 @@ suite("KServe's arguments", () => {
 suite('the model folder', () => {
   const mounted = testModel('scalar')
 
-  test('is what KServe mounts, where it mounts a model', () => {
+  test('is KServe’s mount if a model is mounted', () => {
     assert.equal(configOf([], {}, mounted).modelDir, mounted)
   })
 
-  test('is the one named by argument or environment all the same', () => {
+  test('is the folder in the argument or environment, even if a model is mounted', () => {
     assert.equal(configOf(['--model_dir=/models'], {}, mounted).modelDir, '/models')
     assert.equal(configOf([], { MODEL_DIR: '/models' }, mounted).modelDir, '/models')
   })
 
-  test('is the shipped model where nothing is mounted', () => {
+  test('is that of the shipped model if nothing is mounted', () => {
     assert.match(configOf([]).modelDir, /models\/iris\/v1\.0\.0$/)
   })
 
-  test('is the mount even before it is there, where KServe says that it comes later', () => {
+  test('is KServe’s mount before the mount exists, if MODEL_INIT_MODE is async', () => {
     assert.equal(configOf([], { MODEL_INIT_MODE: 'async' }).modelDir, NOWHERE)
   })
 })

@@ -11,7 +11,7 @@ process.env.ON_PREDICTOR = 'yes'
 const { spawnFunction, startProcess, testModel } = await import('../server.ts')
 const { startReceiver } = await import('../telemetry/receiver.ts')
 
-/** The predictor as a process, as KServe starts it. */
+/** Tests the predictor as a process, started as KServe starts it. */
 
 const temporary = mkdtempSync(join(tmpdir(), 'predictor-'))
 after(() => rmSync(temporary, { recursive: true }))
@@ -22,11 +22,11 @@ async function end(server: Awaited<ReturnType<typeof startProcess>>) {
 }
 
 suite('the predictor', { concurrency: 2 }, () => {
-  test('is one plain node command', () => {
+  test('starts with a single node command', () => {
     assert.match(manifest.scripts['start:predictor'], /^node [\w./ =-]+$/)
   })
 
-  test('serves the model that its arguments name, by V1 and V2, and ends with 0', async () => {
+  test('serves the model that its arguments name, by V1 and V2, and exits with 0', async () => {
     const server = await startProcess({ PROTOCOL: 'v2', INFERENCE_SERVICE_NAME: 'other' }, [
       '--model_name=flowers',
       '--model_dir',
@@ -48,7 +48,7 @@ suite('the predictor', { concurrency: 2 }, () => {
     await end(server)
   })
 
-  test('names a model without a name after its InferenceService, in V1, V2 and the source of events', async () => {
+  test('uses the InferenceService’s name for a model without a name, in V1, V2 and ce-source', async () => {
     const server = await startProcess({
       MODEL_DIR: testModel('identity-fp32'),
       INFERENCE_SERVICE_NAME: 'churn',
@@ -69,7 +69,7 @@ suite('the predictor', { concurrency: 2 }, () => {
     await end(server)
   })
 
-  test('sends the spans of V1 and V2 requests alike', async () => {
+  test('sends the same spans for V1 and V2 requests', async () => {
     const receiver = await startReceiver()
     const server = await startProcess({
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
@@ -98,7 +98,7 @@ suite('the predictor', { concurrency: 2 }, () => {
     assert.equal(receiver.spans[0]?.resource['service.name'], 'flowers')
   })
 
-  test('waits for a model that another container links after it has started', async () => {
+  test('waits for a model that another container links after the predictor has started', async () => {
     const folder = join(temporary, 'late')
     const starting = startProcess({ MODEL_INIT_MODE: 'async', MODEL_DIR: folder })
     symlinkSync(testModel('scalar'), folder)
@@ -107,7 +107,7 @@ suite('the predictor', { concurrency: 2 }, () => {
     await end(server)
   })
 
-  test('says of arguments that only KServe’s own server has that they have no effect', async () => {
+  test('logs that arguments of KServe’s own server have no effect', async () => {
     const server = await startProcess({}, ['--workers=4', '--enable_grpc', 'false'])
     const told = server.log
       .map(line => JSON.parse(line).msg)
@@ -127,7 +127,7 @@ suite('the predictor', { concurrency: 2 }, () => {
     ],
     [['--model_dir=/nowhere'], /^no model: MODEL_DIR \/nowhere cannot be read/],
   ] as const) {
-    test(`${args[0]} stops the start with one line and exit code 1`, async () => {
+    test(`${args[0]} stops startup with a one-line error and exit code 1`, async () => {
       const child = spawnFunction({}, args)
       const [stdout, stderr] = [child.stdout, child.stderr].map(stream =>
         stream?.setEncoding('utf8').toArray(),

@@ -10,7 +10,7 @@ process.env.ON_PREDICTOR = 'yes'
 const { startServer, testModel } = await import('../server.ts')
 type Server = Awaited<ReturnType<typeof startServer>>
 
-/** KServe's V1 protocol, as the predictor answers it. */
+/** Tests the predictor's responses in KServe's V1 protocol. */
 
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 const VIRGINICA = [6.7, 3, 5.2, 2.3]
@@ -23,7 +23,7 @@ async function predict(server: Server, model: string, body: unknown) {
   return { status, headers, json: parseExactly(text) as Record<string, unknown> }
 }
 
-suite('of the iris classifier', () => {
+suite('V1 with the iris classifier', () => {
   let iris: Server
   before(async () => {
     iris = await startServer()
@@ -31,7 +31,7 @@ suite('of the iris classifier', () => {
   after(() => iris.stop())
   const ask = (body: unknown) => predict(iris, 'iris-classifier', body)
 
-  test('rows of its one input get a prediction each, with the outputs by name', async () => {
+  test('each row of the only input gets a prediction with the outputs by name', async () => {
     const { status, headers, json } = await ask({ instances: [SETOSA, VIRGINICA] })
     assert.equal(status, 200)
     assert.equal(headers['content-type'], 'application/json')
@@ -49,7 +49,7 @@ suite('of the iris classifier', () => {
     )
   })
 
-  test('rows as objects by input name are the same', async () => {
+  test('rows as objects by input name get the same predictions as rows as arrays', async () => {
     assert.deepEqual(
       (await ask({ instances: [{ input: SETOSA }, { input: VIRGINICA }] })).json,
       (await ask({ instances: [SETOSA, VIRGINICA] })).json,
@@ -57,7 +57,7 @@ suite('of the iris classifier', () => {
   })
 
   for (const mode of MODES) {
-    test(`an event in ${mode} mode is run once and answered by an event: a Broker takes another answer for a failure`, async () => {
+    test(`an event in ${mode} mode is run once, and the response is an event, as a Broker requires`, async () => {
       const url = `${iris.url}/v1/models/iris-classifier:predict`
       const counted = async () =>
         readMetrics(await (await fetch(`${iris.url}/metrics`)).text()).get(
@@ -72,13 +72,13 @@ suite('of the iris classifier', () => {
     })
   }
 
-  test('an event whose data is no V1 request is refused', async () => {
+  test('an event whose data is not a V1 request is rejected', async () => {
     const event = { ...EVENT, data: { rows: [SETOSA] } }
     const answer = await SEND.binary(`${iris.url}/v1/models/iris-classifier:predict`, event)
     assert.equal(refusal(400, answer), 'neither instances nor inputs is given; send one of them')
   })
 
-  test('the input as a column, with its name or without, gets each output as a column', async () => {
+  test('an input as a column, with or without its name, gets each output as a column', async () => {
     const { json } = await ask({ inputs: [SETOSA, VIRGINICA] })
     const { predicted_class, probabilities } = json.outputs as {
       predicted_class: string[]
@@ -92,18 +92,18 @@ suite('of the iris classifier', () => {
     assert.deepEqual((await ask({ inputs: { input: [SETOSA, VIRGINICA] } })).json, json)
   })
 
-  test('no rows get no predictions', async () => {
+  test('a request without rows gets an empty list of predictions', async () => {
     assert.deepEqual((await ask({ instances: [] })).json, { predictions: [] })
   })
 
-  test('the signature of TensorFlow Serving’s clients may be named', async () => {
+  test('the signature_name of TensorFlow Serving’s clients is accepted', async () => {
     assert.equal(
       (await ask({ signature_name: 'serving_default', instances: [SETOSA] })).status,
       200,
     )
   })
 
-  test('members that are null count as absent, in a small request and in a large one', async () => {
+  test('members that are null count as absent, in small and large requests', async () => {
     for (const rows of [1, 20_000]) {
       const instances = new Array(rows).fill(SETOSA)
       for (const body of [
@@ -114,14 +114,14 @@ suite('of the iris classifier', () => {
     }
   })
 
-  test('the models are listed, and this one is ready', async () => {
+  test('the model is listed and ready', async () => {
     const { body, status } = await supertest(iris.url).get('/v1/models')
     assert.deepEqual([status, body], [200, { models: ['iris-classifier'] }])
     const ready = await supertest(iris.url).get('/v1/models/iris-classifier')
     assert.deepEqual([ready.status, ready.body], [200, { name: 'iris-classifier', ready: true }])
   })
 
-  test('GET / says that the server is alive, as KServe’s V1 clients ask it; a browser still gets the page', async () => {
+  test('GET / reports that the server is alive, as KServe’s V1 clients expect; a browser gets the page', async () => {
     const { body } = await supertest(iris.url).get('/')
     assert.deepEqual([body.status, body.name], ['alive', 'onnx-function'])
     assert.match(
@@ -130,7 +130,7 @@ suite('of the iris classifier', () => {
     )
   })
 
-  test('the colon may be percent-encoded, and a slash or a query may follow', async () => {
+  test('the path may have a percent-encoded colon, a trailing slash or a query', async () => {
     for (const path of [
       '/v1/models/iris-classifier%3Apredict',
       '/v1/models/iris-classifier:predict/',
@@ -144,7 +144,7 @@ suite('of the iris classifier', () => {
   })
 
   const MISTAKES: readonly { mistake: string; body: unknown; says: RegExp }[] = [
-    { mistake: 'that is no JSON', body: '{"instances":', says: /^the body is not valid JSON/ },
+    { mistake: 'that is not JSON', body: '{"instances":', says: /^the body is not valid JSON/ },
     {
       mistake: 'that is an array',
       body: [SETOSA],
@@ -156,17 +156,17 @@ suite('of the iris classifier', () => {
       says: /^neither instances nor inputs is given; send one of them$/,
     },
     {
-      mistake: 'with nothing but null',
+      mistake: 'with only null members',
       body: { instances: null, inputs: null },
       says: /^neither instances nor inputs is given; send one of them$/,
     },
     {
-      mistake: 'with both',
+      mistake: 'with both instances and inputs',
       body: { instances: [SETOSA], inputs: [SETOSA] },
       says: /^both instances and inputs are given; send only one of them$/,
     },
     {
-      mistake: 'whose instances are no array',
+      mistake: 'whose instances are not an array',
       body: { instances: { input: SETOSA } },
       says: /^instances is an object; it must be an array/,
     },
@@ -176,59 +176,59 @@ suite('of the iris classifier', () => {
       says: /^input "input": shape \[1,3\] does not fit; the model accepts \[-1,4\]$/,
     },
     {
-      mistake: 'whose rows differ',
+      mistake: 'whose rows differ in length',
       body: { instances: [SETOSA, [1, 2]] },
       says: /^input "input": data is nested, but does not match shape \[2,4\]/,
     },
     {
-      mistake: 'that forgot the rows',
+      mistake: 'with a single row instead of rows',
       body: { instances: SETOSA },
       says: /^input "input": shape \[4\] has the wrong number of dimensions; the model accepts \[-1,4\]$/,
     },
     {
-      mistake: 'nested too deep',
+      mistake: 'that is nested too deeply',
       body: { instances: [[SETOSA]] },
       says: /^input "input": shape \[1,1,4\] has the wrong number of dimensions/,
     },
     {
-      mistake: 'with text for a number',
+      mistake: 'with text instead of a number',
       body: { instances: [['5.1', 3.5, 1.4, 0.2]] },
       says: /^input "input": data\[0\] is "5.1"; FP32 accepts numbers/,
     },
-    { mistake: 'with null', body: { instances: [null] }, says: /^input "input": / },
+    { mistake: 'with a row that is null', body: { instances: [null] }, says: /^input "input": / },
     {
-      mistake: 'of another input',
+      mistake: 'with a row of an unknown input',
       body: { instances: [{ petal: SETOSA }] },
       says: /^instances\[0\] has "petal"; the model accepts "input"$/,
     },
     {
-      mistake: 'with rows of both kinds',
+      mistake: 'with rows as objects and as arrays',
       body: { instances: [{ input: SETOSA }, SETOSA] },
       says: /^instances\[1\] is an array of 4; it must be an object with "input"$/,
     },
     {
-      mistake: 'with a column of another input',
+      mistake: 'with a column of an unknown input',
       body: { inputs: { petal: [SETOSA] } },
       says: /^input "petal" is unknown; the model accepts "input"$/,
     },
     {
-      mistake: 'of another signature',
+      mistake: 'with an unknown signature',
       body: { signature_name: 'train', instances: [SETOSA] },
       says: /^signature_name is "train"; an ONNX model has only "serving_default"$/,
     },
     {
-      mistake: 'with a key twice',
+      mistake: 'with a duplicate key',
       body: '{"instances":[],"instances":[]}',
       says: /the same key twice/,
     },
     {
-      mistake: 'with __proto__ for an input',
+      mistake: 'with an input named __proto__',
       body: '{"inputs":{"__proto__":[[1,2,3,4]]}}',
       says: /^input "__proto__" is unknown/,
     },
   ]
   for (const { mistake, body, says } of MISTAKES) {
-    test(`a request ${mistake} is 400, and the error says so`, async () => {
+    test(`a request ${mistake} gets 400 and an error that explains why`, async () => {
       const { status, json } = await ask(body)
       assert.deepEqual([status, Object.keys(json)], [400, ['error']])
       assert.match(json.error as string, says)
@@ -244,14 +244,14 @@ suite('of the iris classifier', () => {
     allow?: string
   }[] = [
     {
-      what: 'another model',
+      what: 'a prediction of an unknown model',
       method: 'post',
       path: '/v1/models/other:predict',
       status: 404,
       says: /^model "other" is unknown; this server has "iris-classifier"$/,
     },
     {
-      what: 'another model’s readiness',
+      what: 'the readiness of an unknown model',
       method: 'get',
       path: '/v1/models/other',
       status: 404,
@@ -265,28 +265,28 @@ suite('of the iris classifier', () => {
       says: /unknown/,
     },
     {
-      what: 'no model',
+      what: 'a prediction without a model name',
       method: 'post',
       path: '/v1/models/:predict',
       status: 404,
       says: /^model ":predict" is unknown/,
     },
     {
-      what: 'a route that is not there',
+      what: 'a route that does not exist',
       method: 'get',
       path: '/v1/nothing',
       status: 404,
       says: /^not found: \/v1\/nothing /,
     },
     {
-      what: 'capitals',
+      what: 'a path in capital letters',
       method: 'get',
       path: '/V1/models',
       status: 404,
       says: /^not found: /,
     },
     {
-      what: 'a percent sign that encodes nothing',
+      what: 'a path with an invalid percent encoding',
       method: 'get',
       path: '/v1/models/%zz',
       status: 400,
@@ -318,7 +318,7 @@ suite('of the iris classifier', () => {
     },
   ]
   for (const { what, method, path, status, says, allow } of REFUSED) {
-    test(`${what} is ${status}`, async () => {
+    test(`${what} gets ${status}`, async () => {
       const answer = await supertest(iris.url)[method](path)
       assert.deepEqual(
         [answer.status, answer.headers.allow, Object.keys(answer.body)],
@@ -328,7 +328,7 @@ suite('of the iris classifier', () => {
     })
   }
 
-  test('form data is 415, and a body that is too large 413, while it is read', async t => {
+  test('form data gets 415; a body that is too large gets 413 while it is being read', async t => {
     const form = await supertest(iris.url)
       .post('/v1/models/iris-classifier:predict')
       .type('form')
@@ -352,18 +352,18 @@ suite('of the iris classifier', () => {
     endless.socket.destroy()
   })
 
-  test('OPTIONS tells the methods, HEAD is answered as GET', async () => {
+  test('OPTIONS lists the methods, and HEAD is handled like GET', async () => {
     const options = await supertest(iris.url).options('/v1/models/iris-classifier:predict')
     assert.deepEqual([options.status, options.headers.allow], [204, 'POST, OPTIONS'])
     assert.equal((await supertest(iris.url).head('/v1/models')).status, 200)
   })
 
-  test('no answer names the framework', async () => {
+  test('no response names the web framework', async () => {
     for (const path of ['/', '/v1/models', '/v2', '/nothing'])
       assert.equal((await supertest(iris.url).get(path)).headers['x-powered-by'], undefined)
   })
 
-  test('predictions are counted as any inference is', async t => {
+  test('predictions are counted in inference_requests_total', async t => {
     const own = await startServer()
     t.after(own.stop)
     await predict(own, 'iris-classifier', { instances: [SETOSA] })
@@ -375,7 +375,7 @@ suite('of the iris classifier', () => {
   })
 })
 
-test('of a model that is loading: not ready is 503 with Retry-After, and a prediction waits', async t => {
+test('while a model loads, readiness is 503 with Retry-After, and a prediction waits', async t => {
   const own = await startServer({}, { load: false })
   t.after(own.stop)
   const ready = await supertest(own.url).get('/v1/models/iris-classifier')
@@ -388,7 +388,7 @@ test('of a model that is loading: not ready is 503 with Retry-After, and a predi
   assert.equal((await waiting).status, 200)
 })
 
-test('of several inputs and outputs: rows are objects, integers beyond 2^53 keep their digits', async t => {
+test('with several inputs and outputs, rows are objects; integers above 2^53 keep their digits', async t => {
   const own = await startServer({ MODEL_DIR: testModel('two-in-two-out') })
   t.after(own.stop)
   const { name } = own.service.model
@@ -422,7 +422,7 @@ test('of several inputs and outputs: rows are objects, integers beyond 2^53 keep
   }
 })
 
-test('an output without a row for each instance is asked for by columns', async t => {
+test('an output without one row per instance is available only by columns', async t => {
   const own = await startServer({ MODEL_DIR: testModel('vector-sum') })
   t.after(own.stop)
   const { name } = own.service.model
@@ -435,7 +435,7 @@ test('an output without a row for each instance is asked for by columns', async 
   assert.deepEqual((await predict(own, name, { inputs: [1, 2, 3] })).json, { outputs: 6 })
 })
 
-test('a model of a datatype that JSON cannot say is asked by V2', async t => {
+test('a model with a datatype that JSON cannot represent gets 400, which refers to V2', async t => {
   for (const [model, says] of [
     ['identity-fp16', /is FP16, which JSON cannot represent; use V2/],
     ['fp16-out', /is FP16, which JSON cannot represent; use V2/],
@@ -448,7 +448,7 @@ test('a model of a datatype that JSON cannot say is asked by V2', async t => {
   }
 })
 
-test('a large body is answered as a small one, up to MAX_JSON_BYTES, which the refusal names', async t => {
+test('a large body is handled like a small one up to MAX_JSON_BYTES, which the error names', async t => {
   const server = await startServer({ MAX_JSON_BYTES: '1000000' })
   t.after(server.stop)
   const ask = (body: unknown) => predict(server, 'iris-classifier', body)
@@ -476,7 +476,7 @@ test('a large body is answered as a small one, up to MAX_JSON_BYTES, which the r
   assert.match(answer.json.error as string, /^the response as JSON is larger .*MAX_JSON_BYTES/)
 })
 
-test('a model that fails on a request that fits it is 500', async t => {
+test('a model that fails on a valid request gets 500', async t => {
   const own = await startServer({ MODEL_DIR: testModel('failing') })
   t.after(own.stop)
   const { cases, fails } = readCases('failing')
@@ -510,7 +510,7 @@ const readCases = (model: string) =>
 const elements = (shape: readonly number[]) =>
   shape.reduce((product, dimension) => product * dimension, 1)
 
-/** A tensor's data, nested as its shape says. */
+/** Nests a tensor's data by its shape. */
 function nest({ shape, data }: Pick<WrittenTensor, 'shape' | 'data'>): unknown {
   const [length, ...inner] = shape
   const all = data ?? []
@@ -521,7 +521,7 @@ function nest({ shape, data }: Pick<WrittenTensor, 'shape' | 'data'>): unknown {
   )
 }
 
-/** V1 cannot say the shape of what is empty, nor FP16 or bytes that are no text. */
+/** V1 cannot represent the shape of an empty tensor, FP16, or bytes that are not text. */
 const isSayable = ({ inputs, outputs }: Case) =>
   inputs.every(({ shape, data }) => elements(shape) > 0 && data !== undefined) &&
   outputs.every(({ data }) => data !== undefined)
@@ -538,7 +538,7 @@ const MODELS = readdirSync(testModel('.')).filter(
 )
 
 for (const model of MODELS) {
-  test(`V1 answers for ${model} with the values of V2, nested`, async t => {
+  test(`V1 returns the values of V2 for ${model}, nested`, async t => {
     const server = await startServer({ MODEL_DIR: testModel(model) })
     t.after(server.stop)
     const { name } = server.service.model

@@ -336,7 +336,7 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
         `${prefix}no-data`,
         inNamespace('nowhere', rollout),
       )
-      assert.match(out, /wait: Prometheus has nothing of either revision/)
+      assert.match(out, /wait: Prometheus has no requests of either revision/)
       assert.deepEqual([code, percent], [0, 10])
     })
 

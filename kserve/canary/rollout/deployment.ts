@@ -1,6 +1,6 @@
 import type { KubernetesObject, Resource, Revision } from './state.ts'
 
-/** A revision that is a Deployment of its own: in KServe's Standard mode, and without KServe. */
+/** The resource of a revision in KServe's Standard mode and without KServe: its own Deployment. */
 export const DEPLOYMENT: Resource = {
   group: 'apps',
   version: 'v1',
@@ -9,8 +9,9 @@ export const DEPLOYMENT: Resource = {
 }
 
 /**
- * Matches pods by name: Kubernetes appends the template's hash and five letters to the
- * Deployment's. The hash, which is the label `revision`, is not in the object that splits traffic.
+ * Returns a revision whose series are matched by pod name: the Deployment's name, the hash of the
+ * pod template and five characters. The label `revision` is that hash, but the object that splits
+ * the traffic does not contain the hash.
  */
 export const deploymentRevision = (
   namespace: string,
@@ -26,9 +27,10 @@ export const deploymentRevision = (
 export const isAvailable = (deployment: KubernetesObject | undefined): boolean =>
   deployment?.status?.availableReplicas > 0
 
-/** Why a Deployment's pods cannot be judged yet: none is ready, or some are of another template. */
+/** Returns why a Deployment's pods cannot be judged yet; undefined when they can be judged. */
 export function notReadyOf(name: string, deployment: KubernetesObject | undefined) {
-  if (deployment === undefined) return `there is no Deployment "${name}", as the Service is named`
+  if (deployment === undefined)
+    return `there is no Deployment "${name}"; it must have the Service's name`
   const { observedGeneration, replicas = 0, updatedReplicas = 0 } = deployment.status ?? {}
   if (observedGeneration !== deployment.metadata.generation || updatedReplicas < replicas)
     return `the pods of ${name} are being replaced`

@@ -11,9 +11,9 @@ import {
 } from './state.ts'
 
 /**
- * Two Deployments behind a weighted HTTPRoute of the Gateway API: for plain Kubernetes, and for
- * KServe in Standard mode up to 0.20, which sets no weights. The last of a rule's two backendRefs is
- * the new version. Its Deployment has its Service's name.
+ * Two Deployments behind a weighted HTTPRoute of the Gateway API. Use this mode on plain Kubernetes
+ * and for KServe's Standard mode up to 0.20, which sets no weights. The second of a rule's two
+ * backendRefs is the new version. Each Deployment must have the name of its Service.
  */
 export const httpRoute: Mode = {
   name: 'HTTPRoute',
@@ -44,7 +44,7 @@ export const httpRoute: Mode = {
     }
   },
 
-  // A custom resource's list is replaced whole.
+  // A merge patch replaces the complete list, so this patch repeats all rules.
   patch: ({ spec }, percent) => ({
     spec: {
       rules: spec.rules.map((rule: KubernetesObject) => {
@@ -71,30 +71,31 @@ interface Split {
 type NoCanary = Extract<State, { readonly action: string }>
 
 /**
- * The Services that share the traffic, with weights; ignores a rule with one backend (a preview).
+ * Returns the two Services that share the traffic, with the new one's percentage. Ignores rules with
+ * one backend, such as a preview.
  */
 function splitOf({ spec }: KubernetesObject): Split | NoCanary {
   const [first, ...others]: KubernetesObject[] = (spec.rules ?? []).filter(isSplit)
   if (first === undefined)
     return { action: 'idle', reason: 'no canary: no rule of the HTTPRoute has two backendRefs' }
   if (others.some(rule => sharesOf(rule) !== sharesOf(first)))
-    return stand('its rules split the traffic differently; all must split it alike')
+    return stand('the rules split the traffic differently; all must have the same weights')
   const [old, fresh, ...more] = first.backendRefs
   if (more.length > 0)
-    return stand('a rule has three backendRefs or more: two revisions can be compared')
+    return stand('a rule has three or more backendRefs; only two revisions can be compared')
   const foreign = [old, fresh].find(ref => !isOwnService(ref))
   if (foreign !== undefined)
-    return stand(`the backendRef "${foreign.name}" is no Service of the HTTPRoute's namespace`)
+    return stand(`the backendRef "${foreign.name}" is not a Service in the HTTPRoute's namespace`)
   const [before, after] = [old, fresh].map(({ weight = 1 }) => weight)
   if (before + after === 0)
-    return stand('both weights are 0: the HTTPRoute answers every request 500')
+    return stand('both weights are 0: the Gateway answers every request with status 500')
   const percent = Math.round((1e4 * after) / (before + after)) / 100
   return { percent, old: old.name, fresh: fresh.name }
 }
 
 const stand = (reason: string) => ({ action: 'stand', reason }) as const
 
-/** Names and weights, to compare rules by; filters and ports may differ. */
+/** Returns the names and weights by which rules are compared. Filters and ports may differ. */
 const sharesOf = ({ backendRefs }: KubernetesObject) =>
   JSON.stringify(backendRefs.map(({ name, weight = 1 }: KubernetesObject) => [name, weight]))
 
@@ -114,8 +115,8 @@ async function readDeployments(
 }
 
 /**
- * A changed pod template is another version, which the route does not show: its counts start again,
- * and an earlier rollback was of another version.
+ * Restarts the step at the last change of a pod template. A changed template is a new version, but
+ * the route does not show it. Earlier counts and an earlier rollback belong to another version.
  */
 function sinceTemplates(
   set: NonNullable<ReturnType<typeof history>>,
@@ -127,7 +128,7 @@ function sinceTemplates(
   return { ...set, since: new Date(last), untouched: false }
 }
 
-/** Why a Gateway does not use the current weights; undefined when all do. */
+/** Returns why a Gateway does not use the current weights; undefined when all Gateways use them. */
 function unroutedBy({ spec, status, metadata }: KubernetesObject): string | undefined {
   const parentRefs: KubernetesObject[] = spec.parentRefs ?? []
   if (parentRefs.length === 0) return 'the HTTPRoute has no parentRefs, so no Gateway reads it'
@@ -137,7 +138,7 @@ function unroutedBy({ spec, status, metadata }: KubernetesObject): string | unde
         ({ parentRef }: KubernetesObject) => isSame(parentRef, ref, metadata.namespace),
       )
       return seen === undefined
-        ? `no controller has taken it for the Gateway "${ref.name}"`
+        ? `no controller has reported the route's status for the Gateway "${ref.name}"`
         : refusedBy(ref.name, seen, metadata.generation)
     })
     .find(reason => reason !== undefined)
@@ -152,16 +153,21 @@ const isSame = (one: KubernetesObject, other: KubernetesObject, namespace: strin
 function refusedBy(gateway: string, { conditions = [] }: KubernetesObject, generation: number) {
   for (const type of ['Accepted', 'ResolvedRefs']) {
     const condition = conditions.find((one: KubernetesObject) => one.type === type)
-    if (condition === undefined) return `the Gateway "${gateway}" does not say ${type}`
+    if (condition === undefined)
+      return `the Gateway "${gateway}" does not report the condition ${type}`
     if (condition.observedGeneration < generation)
-      return `the Gateway "${gateway}" has not seen the last change`
+      return `the Gateway "${gateway}" has not observed the last change`
     if (condition.status !== 'True')
-      return `the Gateway "${gateway}" says ${type} ${condition.status}, ${condition.reason}: ${condition.message}`
+      return `the Gateway "${gateway}" reports ${type} ${condition.status}, ${condition.reason}: ${condition.message}`
   }
   return undefined
 }
 
-/** KServe's own HTTPRoute, which carries the traffic of an InferenceService in Standard mode. */
+/**
+ * Reads a Service's percentage from KServe's own HTTPRoute, which routes the traffic of an
+ * InferenceService in Standard mode.
+ * @returns undefined when the route does not exist or does not name the Service
+ */
 export async function weightInRoute(
   find: Find,
   { name, service }: { readonly name: string; readonly service: string },

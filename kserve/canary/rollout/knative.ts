@@ -17,9 +17,9 @@ export const knative: Mode = {
       latestReadyRevisionName: ready,
       observedGeneration,
     } = object.status ?? {}
-    // An outdated status does not say which revision is the new one.
+    // The new revision's name is known only when the status is up to date.
     if (observedGeneration !== object.metadata.generation)
-      return { action: 'wait', reason: 'Knative has not seen the last change yet' }
+      return { action: 'wait', reason: 'Knative has not observed the last change yet' }
     const { fresh, others } = split(object)
     const [old, ...more] = others.filter(({ percent = 0 }) => percent > 0)
     if (fresh === undefined)
@@ -28,7 +28,7 @@ export const knative: Mode = {
     if (more.length > 0)
       return {
         action: 'stand',
-        reason: 'spec.traffic splits among three revisions or more: two can be compared',
+        reason: 'spec.traffic has three or more revisions; only two can be compared',
       }
     const set = history(object, ['spec', 'traffic'])
     if (set === undefined) return UNRECORDED
@@ -44,7 +44,7 @@ export const knative: Mode = {
     }
   },
 
-  // Tags stay where they are.
+  // Every target keeps its tag.
   patch(object, percent) {
     const { fresh, others } = split(object)
     const old = others.find(target => (target.percent ?? 0) > 0)
@@ -56,7 +56,7 @@ export const knative: Mode = {
   },
 }
 
-/** The traffic target of the latest revision, and the others. */
+/** Separates the traffic target of the latest revision from the other targets. */
 function split({ spec, status }: KubernetesObject): {
   fresh: KubernetesObject
   others: KubernetesObject[]
@@ -75,8 +75,8 @@ const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
 })
 
 /**
- * The state of Knative's route. Less than the percentage is no fault: Knative can be set to move
- * traffic slowly (serving.knative.dev/rollout-duration).
+ * Reports a Knative route that gives the revision no traffic. A smaller share than the percentage is
+ * not a fault: Knative can move traffic slowly (serving.knative.dev/rollout-duration).
  */
 export function unroutedIn(
   traffic: readonly KubernetesObject[] | undefined,
@@ -86,6 +86,6 @@ export function unroutedIn(
   const targets = (traffic ?? []).filter(({ revisionName }) => revisionName === revision)
   if (targets.some(({ percent = 0 }) => percent > 0)) return {}
   return {
-    unrouted: `${field} gives ${revision} nothing: Knative's route does not have the percent`,
+    unrouted: `${field} gives ${revision} no traffic: Knative's route does not apply the percentage`,
   }
 }

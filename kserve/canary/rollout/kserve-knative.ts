@@ -2,8 +2,8 @@ import { unroutedIn } from './knative.ts'
 import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
 
 /**
- * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. Annotations are left alone: KServe
- * copies them into the revision's template, and a changed template is another revision.
+ * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. The patch sets no annotations:
+ * KServe copies them into the revision's template, and a changed template is a new revision.
  */
 export const kserveKnative: Mode = {
   name: 'KServe, Knative mode',
@@ -22,8 +22,8 @@ export const kserveKnative: Mode = {
         reason: `no canary: ${created ?? 'the first revision'} gets all traffic`,
       }
     if (percent >= 100)
-      return { action: 'idle', reason: `${created ?? 'the first revision'} was given all traffic` }
-    // KServe ignores the percent until one revision has had all traffic, and creates the second later.
+      return { action: 'idle', reason: `${created ?? 'the first revision'} has all traffic` }
+    // KServe ignores the percentage until one revision has had all traffic.
     if (old === undefined || created === undefined || created === old)
       return { action: 'wait', reason: 'KServe has no second revision yet' }
     const set = history(object, ['spec', 'predictor', 'canaryTrafficPercent'])
@@ -40,13 +40,13 @@ export const kserveKnative: Mode = {
     }
   },
 
-  // Removing it promotes.
+  // KServe promotes the new revision when the field is removed.
   patch: (_, percent) => ({
     spec: { predictor: { canaryTrafficPercent: percent === 100 ? null : percent } },
   }),
 }
 
-/** KServe names its Knative Service after the InferenceService. */
+/** KServe's Knative Service has the InferenceService's name plus "-predictor". */
 const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
   name,
   series: `namespace="${metadata.namespace}",service="${metadata.name}-predictor",revision="${name}"`,

@@ -11,7 +11,7 @@ import {
 
 /**
  * KServe in Standard mode: `spec.canary`, a separate Deployment and weights of the Gateway API.
- * KServe 0.20 reads `trafficPercent` for the status alone: its HTTPRoute keeps one backendRef.
+ * KServe 0.20 uses `trafficPercent` only for the status: its HTTPRoute keeps one backendRef.
  */
 export const kserveStandard: Mode = {
   name: 'KServe, Standard mode',
@@ -25,7 +25,7 @@ export const kserveStandard: Mode = {
         reason: `spec.canary has ${others.length + 1} entries; one is allowed`,
       }
     if (entry.trafficPercent >= 100)
-      return { action: 'idle', reason: `${entry.predictor.name} was given all traffic` }
+      return { action: 'idle', reason: `${entry.predictor.name} has all traffic` }
     const set = history(object, ['spec', 'canary'])
     if (set === undefined) return UNRECORDED
     const ready =
@@ -47,9 +47,9 @@ export const kserveStandard: Mode = {
   patch({ spec: { canary } }, percent) {
     const [entry] = canary
     if (percent < 100) return { spec: { canary: [{ ...entry, trafficPercent: percent }] } }
-    // With the canary's name and pod template, its Deployment becomes the stable one without a
-    // restart. The canary's number of pods does not carry over. KServe 0.20's schema requires a name
-    // of a canary's model, and its webhook refuses that name in the stable predictor.
+    // With the canary's name and pod template, the canary's Deployment becomes the stable one without
+    // a restart. The stable predictor keeps its own number of pods. KServe 0.20's schema requires a
+    // name for a canary's model, but its webhook rejects that name in the stable predictor.
     const { minReplicas: _, ...of } = entry.predictor
     const { name: __, ...model } = of.model ?? {}
     return { spec: { predictor: of.model === undefined ? of : { ...of, model }, canary: null } }
@@ -61,11 +61,11 @@ function revision({ metadata }: KubernetesObject, predictor: string | undefined)
   return deploymentRevision(metadata.namespace, predictorOf(metadata.name, predictor), matchers)
 }
 
-/** The name of a predictor's Deployment and Service. */
+/** Returns the name of a predictor's Deployment and Service. */
 const predictorOf = (name: string, predictor: string | undefined) =>
   [name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join('-')
 
-/** Whether KServe's HTTPRoute, of the InferenceService's name, has the percent. */
+/** Checks the percentage in KServe's HTTPRoute, which has the InferenceService's name. */
 async function routed(
   { metadata: { name } }: KubernetesObject,
   { predictor, trafficPercent }: KubernetesObject,
@@ -77,6 +77,6 @@ async function routed(
   const has =
     weight === undefined ? `does not name the Service ${service}` : `gives ${service} ${weight} %`
   return {
-    unrouted: `the HTTPRoute "${name}" ${has}. KServe up to 0.20 sets no weights there; without the Gateway API as its ingress, it makes no HTTPRoute. docs/kserve.md#canaries-without-knative has a weighted HTTPRoute of our own`,
+    unrouted: `the HTTPRoute "${name}" ${has}. KServe up to 0.20 sets no weights there, and creates no HTTPRoute unless its ingress is the Gateway API. docs/kserve.md#canaries-without-knative describes our own weighted HTTPRoute`,
   }
 }

@@ -1,39 +1,42 @@
-/** A Kubernetes object as the API server returns it; each mode reads the fields it knows. */
-// biome-ignore lint/suspicious/noExplicitAny: a custom resource has no type of its own here
+/** A Kubernetes object as the API server returns it. Each mode reads the fields that it knows. */
+// biome-ignore lint/suspicious/noExplicitAny: custom resources have no types here
 export type KubernetesObject = any
 
-/** A canary in progress. All of it is read from the object: there is no other state. */
+/** A canary in progress. All fields are read from the object: there is no other state. */
 export interface Canary {
   readonly percent: number
-  /** The object's last change: everything counted since was served by the current specification. */
+  /** The time of the object's last change. All later requests were served by this specification. */
   readonly since: Date
-  /** The field manager that set the percent. */
+  /** The field manager that set the percentage. */
   readonly setBy: string
   /** Whether this program made the last change. */
   readonly untouched: boolean
   readonly old: Revision
   readonly new: Revision
-  /** Why the new revision cannot take traffic yet. */
+  /** The reason why the new revision cannot accept traffic yet. */
   readonly notReady?: string
-  /** Whether requests to the new revision fail because it has no pod; a platform may hold them. */
+  /** Whether requests to the new revision fail because it has no pod. Knative queues them instead. */
   readonly isDown?: boolean
-  /** Why the route that carries the traffic does not give the new revision its percent. */
+  /** The reason why the route does not give the new revision its percentage. */
   readonly unrouted?: string
 }
 
 export interface Revision {
   readonly name: string
-  /** PromQL matchers of its series: the target labels of docs/metrics.md#how-they-are-scraped. */
+  /** PromQL matchers of its series, by the target labels of docs/metrics.md#how-they-are-scraped. */
   readonly series: string
 }
 
-/** Without a canary: `idle` needs nothing, `wait` is for the platform, `stand` needs a person. */
+/**
+ * A canary, or an action without one: `idle` has nothing to do, `wait` waits for the platform, and
+ * `stand` needs a person's decision.
+ */
 export type State =
   | { readonly canary: Canary }
   | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
 
 /**
- * Reads another object of the same namespace; undefined when there is none.
+ * Reads another object of the same namespace; undefined when it does not exist.
  * @throws {ClusterError}
  */
 export type Find = (resource: Resource, name: string) => Promise<KubernetesObject | undefined>
@@ -42,7 +45,7 @@ export type Find = (resource: Resource, name: string) => Promise<KubernetesObjec
 export interface Mode {
   readonly name: string
   read(object: KubernetesObject, find: Find): State | Promise<State>
-  /** A merge patch that gives the new revision this percent of traffic; 100 ends the canary. */
+  /** Returns a merge patch that sets the new revision's percentage; 100 ends the canary. */
   patch(object: KubernetesObject, percent: number): object
 }
 
@@ -69,15 +72,13 @@ export const RESOURCES = {
   },
 } as const satisfies Record<string, Resource>
 
-/**
- * The API server records changes under this name, with their time. The canary keeps no other state.
- */
+/** The name under which the API server records this command's changes, with their time. */
 export const FIELD_MANAGER = 'onnx-function-canary'
 
 /**
- * The manager that set a field, and the time of the object's last change, from
- * metadata.managedFields.
- * @param path of the field, such as ['spec', 'traffic']
+ * Reads from metadata.managedFields which manager set a field, and when the object last changed.
+ * @param path the path of the field, such as ['spec', 'traffic']
+ * @returns undefined when no manager is recorded for the field
  */
 export function history(
   { metadata }: KubernetesObject,
@@ -94,7 +95,7 @@ export function history(
   }
 }
 
-/** When a field was last changed, if metadata.managedFields records it. */
+/** Returns when a field last changed; undefined when metadata.managedFields does not record it. */
 export function changedAt(
   { metadata }: KubernetesObject,
   path: readonly string[],
@@ -103,7 +104,7 @@ export function changedAt(
   return change === undefined ? undefined : new Date(change.time)
 }
 
-/** Entries of metadata.managedFields, the newest first; controllers write status all the time. */
+/** Returns the entries of metadata.managedFields, newest first, without changes of the status. */
 const changesOf = ({ managedFields = [] }: KubernetesObject): KubernetesObject[] =>
   managedFields
     .filter(({ subresource }: KubernetesObject) => subresource === undefined)
@@ -114,5 +115,5 @@ const isAbout = ({ fieldsV1 }: KubernetesObject, path: readonly string[]) =>
 
 export const UNRECORDED = {
   action: 'stand',
-  reason: 'metadata.managedFields does not say who set the percent, nor when: set it once more',
+  reason: 'metadata.managedFields does not record when the percentage was set: set it again',
 } as const

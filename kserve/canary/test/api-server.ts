@@ -10,12 +10,12 @@ import { type KubernetesObject, RESOURCES } from '../rollout/state.ts'
 import { differences, merged, within, without } from './merge-patch.ts'
 
 /*
- * A Kubernetes API server for one custom resource and its Events, as documented
- * (kubernetes.io/docs/reference/using-api/api-concepts, server-side-apply): resource versions,
- * conflicts, managed fields, watches that resume or are Gone, Status objects. `fault` breaks it.
+ * A Kubernetes API server for one custom resource and its Events. It implements resource versions,
+ * conflicts, managed fields, watches and Status objects as documented
+ * (kubernetes.io/docs/reference/using-api/api-concepts, server-side-apply). `fault` injects faults.
  */
 
-/** Replaces the answer to a request. */
+/** A fault that replaces the response to a request. */
 export type Fault = { readonly status: number; readonly message?: string } | 'hang' | 'reset'
 
 export type Plural = (typeof RESOURCES)[keyof typeof RESOURCES]['plural']
@@ -30,13 +30,13 @@ export class ApiServer {
   /** Method, path and query of each request, in order. */
   readonly asked: string[] = []
   readonly events: KubernetesObject[] = []
-  /** Consulted for each request; undefined lets it pass. */
+  /** Called for each request; undefined means that the request is handled without a fault. */
   fault: (method: string, path: string) => Fault | undefined = () => undefined
-  /** Runs before a patch is compared, as a faster writer. */
+  /** Runs before the server compares a patch's version, to simulate a concurrent writer. */
   beforePatch: () => void = () => {}
-  /** Other objects that controllers create for this one, by path; read-only. */
+  /** Returns other objects that controllers create for this one, by path. They are read-only. */
   beside: (object: KubernetesObject) => Readonly<Record<string, KubernetesObject>> = () => ({})
-  /** The controller: runs after each change. */
+  /** Runs after each change, as the controller. */
   reconcile: (object: KubernetesObject) => void = () => {}
   readonly kubeconfig: string
   #object: KubernetesObject
@@ -52,7 +52,10 @@ export class ApiServer {
   )
   #port = 0
 
-  /** @param object without the fields that the server adds @param plural its name in paths */
+  /**
+   * @param object the object without the fields that the server adds
+   * @param plural the plural name of its kind, which is part of paths
+   */
   constructor(object: KubernetesObject, plural: Plural) {
     this.#plural = plural
     this.#collection = `/apis/${object.apiVersion}/namespaces/${object.metadata.namespace}/${plural}`
@@ -75,7 +78,7 @@ export class ApiServer {
       apiVersion: 'v1',
       kind: 'Config',
       'current-context': 'test',
-      // The client refuses plain http without this.
+      // Without this setting, the client rejects plain http.
       clusters: [{ name: 'test', cluster: { server, 'insecure-skip-tls-verify': true } }],
       users: [{ name: 'test', user: { token: 'secret' } }],
       contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace } }],
@@ -94,7 +97,7 @@ export class ApiServer {
     rmSync(this.#folder, { recursive: true })
   }
 
-  /** A merge patch by a field manager, now or in the past. */
+  /** Applies a merge patch of a field manager, with the current or an earlier time. */
   change(manager: string, patch: object, at = new Date()): void {
     const before = this.#object
     const next = merged(before, patch)
@@ -124,7 +127,7 @@ export class ApiServer {
     this.reconcile(this.#object)
   }
 
-  /** Merges into the status, as a controller does. */
+  /** Merges a patch into the status, as a controller does. */
   setStatus(status: object): void {
     const own = {
       manager: 'manager',
@@ -142,7 +145,7 @@ export class ApiServer {
     })
   }
 
-  /** Forgets old versions, as etcd's compaction does: watches from there are Gone. */
+  /** Discards old versions, as etcd's compaction does. A watch from an old version gets 410 Gone. */
   compact(): void {
     this.#log = []
     this.#oldest = ++this.#version
@@ -153,7 +156,7 @@ export class ApiServer {
     return this.#watches.size
   }
 
-  /** @returns how many watches were open */
+  /** Closes all watches. @returns the number of watches that were open */
   endWatches(): number {
     const { size } = this.#watches
     for (const response of this.#watches) response.end()
@@ -176,7 +179,7 @@ export class ApiServer {
     if (fault === 'hang') return
     if (fault === 'reset') return request.socket.destroy()
     if (fault !== undefined)
-      return refuse(response, fault.status, fault.message ?? `told to answer ${fault.status}`)
+      return refuse(response, fault.status, fault.message ?? `injected fault ${fault.status}`)
     if (request.headers.authorization !== 'Bearer secret')
       return refuse(response, 401, 'Unauthorized')
     if (pathname === this.#collection && searchParams.get('watch') === 'true')
@@ -202,7 +205,7 @@ export class ApiServer {
 
   #quoted = (name: string | undefined) => `${this.#plural}.${GROUPS[this.#plural]} "${name}"`
 
-  /** As pkg/apis/core/validation/events.go; generateName may end in a dash (api/validation). */
+  /** Validates as pkg/apis/core/validation/events.go. generateName may end in a dash. */
   #createEvent(response: ServerResponse, event: KubernetesObject) {
     const required = ['reportingController', 'reportingInstance', 'action', 'reason', 'eventTime']
     const isValid =
@@ -253,6 +256,6 @@ function json(response: ServerResponse, status: number, value: object): void {
 const refuse = (response: ServerResponse, code: number, message: string) =>
   json(response, code, { kind: 'Status', apiVersion: 'v1', status: 'Failure', message, code })
 
-/** Requests that change something. */
+/** Returns the requests that are not GET requests. */
 export const writesTo = ({ asked }: ApiServer): string[] =>
   asked.filter(line => !line.startsWith('GET'))

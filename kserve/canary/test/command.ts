@@ -6,20 +6,20 @@ const FOLDER = fileURLToPath(new URL('..', import.meta.url))
 
 export interface Running {
   readonly process: ChildProcess
-  /** Its output so far. */
+  /** Returns the output so far. */
   readonly out: () => string
   readonly err: () => string
-  /** Resolves with its exit code; null when a signal ended it. */
+  /** Resolves with the exit code; null when a signal terminated the process. */
   readonly exit: Promise<number | null>
 }
 
-/** Starts the command as a process; its package must be installed. */
+/** Starts the command as a process. Its npm packages must be installed. */
 export function startCanary(kubeconfig: string, args: readonly string[]): Running {
   const child = spawn(process.execPath, ['run.ts', ...args], {
     cwd: FOLDER,
     env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A failed test must leave no process behind.
+    // Stops the process even if the test fails.
     timeout: 60_000,
     killSignal: 'SIGKILL',
   })
@@ -38,7 +38,7 @@ export function startCanary(kubeconfig: string, args: readonly string[]): Runnin
   }
 }
 
-/** Runs it to its end. */
+/** Runs the command until it exits. */
 export async function runCanary(kubeconfig: string, args: readonly string[]) {
   const { exit, out, err } = startCanary(kubeconfig, args)
   return { code: await exit, out: out(), err: err() }

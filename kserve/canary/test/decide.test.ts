@@ -27,7 +27,7 @@ const CANARY: Canary = {
   new: { name: 'iris-00002', series: '' },
 }
 
-/** 1 % of errors, 95 % within 5 ms, two labels. */
+/** A sample with 1 % errors, 96 % of the requests within 5 ms, and two labels. */
 const GOOD: Sample = of(9000)
 function of(requests: number, { errors = 0.01, slow = 0.04, setosa = 0.5 } = {}): Sample {
   return {
@@ -55,7 +55,8 @@ const decided = (fresh: Sample, old = GOOD, look = LOOK) =>
   decide(CANARY, compare(old, fresh, LIMITS), PLAN, look)
 
 /**
- * Per pair of samples: verdicts on errors, latency, predictions and saturation, and the decision.
+ * For each pair of samples: the verdicts on errors, latency, predictions and saturation, and the
+ * decision.
  */
 const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is: string[]])[] = [
   ['is like the old one', of(1000), GOOD, 'same same same same', 'promote 50'],
@@ -63,33 +64,39 @@ const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is
   ['is faster', of(1000), of(9000, { slow: 0.5 }), 'same better same same', 'promote 50'],
   ['has more errors', of(1000, { errors: 0.06 }), GOOD, 'worse same same same', 'roll back 0'],
   [
-    'certainly has half a point more errors',
+    'has half a point more errors, with certainty',
     of(1e6, { errors: 0.015 }),
     of(1e6),
     'same same same same',
     'promote 50',
   ],
   ['has 10 % slow requests', of(1000, { slow: 0.1 }), GOOD, 'same worse same same', 'roll back 0'],
-  ['predicts otherwise', of(1000, { setosa: 0.3 }), GOOD, 'same same worse same', 'roll back 0'],
+  ['predicts other labels', of(1000, { setosa: 0.3 }), GOOD, 'same same worse same', 'roll back 0'],
   [
-    'certainly predicts a little otherwise',
+    'predicts slightly different labels, with certainty',
     of(1e6, { setosa: 0.45 }),
     of(1e6),
     'same same same same',
     'promote 50',
   ],
   [
-    'is worse in all',
+    'is worse in errors, latency and predictions',
     of(900, { errors: 0.2, slow: 0.4, setosa: 0.2 }),
     GOOD,
     'worse worse worse same',
     'roll back 0',
   ],
-  ['has too few answers', of(499, { errors: 1 }), GOOD, 'too few too few too few same', 'wait'],
-  ['stands beside one with too few', of(9000), of(80), 'too few too few too few same', 'wait'],
+  ['has too few requests', of(499, { errors: 1 }), GOOD, 'too few too few too few same', 'wait'],
+  [
+    'has enough requests, unlike the old one',
+    of(9000),
+    of(80),
+    'too few too few too few same',
+    'wait',
+  ],
   ['fills its memory', { ...of(1000), memory: 0.95 }, GOOD, 'same same same worse', 'wait'],
   [
-    'fills its memory as the old one does',
+    'fills its memory, like the old one',
     { ...of(1000), memory: 0.95 },
     { ...GOOD, memory: 0.92 },
     'same same same same',
@@ -113,7 +120,7 @@ describe('a new version that', () => {
     })
   }
 
-  test('no series tell of is waited for', () => {
+  test('has no series: wait', () => {
     const none: Sample = {
       requests: 0,
       errors: 0,
@@ -123,10 +130,10 @@ describe('a new version that', () => {
       lag: undefined,
     }
     assert.deepEqual(verdicts(none, none), ['no data', 'no data', 'no data', 'no data'])
-    assert.match(decided(none, none).reason, /Prometheus has nothing/)
+    assert.match(decided(none, none).reason, /Prometheus has no requests/)
   })
 
-  test('predicts no labels is judged by the rest', () => {
+  test('predicts no labels is judged by the other checks', () => {
     const regression = (sample: Sample) => ({ ...sample, predictions: undefined })
     assert.deepEqual(verdicts(regression(of(1000)), regression(GOOD)), [
       'same',
@@ -137,7 +144,7 @@ describe('a new version that', () => {
     assert.equal(decided(regression(of(1000)), regression(GOOD)).action, 'promote')
   })
 
-  test('predicts a label that the old one does not know is not promoted for it', () => {
+  test('often predicts a label that the old one does not have is rolled back', () => {
     const fresh = {
       ...of(1000),
       predictions: new Map([
@@ -149,7 +156,7 @@ describe('a new version that', () => {
     assert.equal(decided(fresh).action, 'roll back')
   })
 
-  test('answers ten rows a request is not judged by ten times as many predictions', () => {
+  test('gets ten rows per request has the same p as with one row per request', () => {
     const rows = (sample: Sample, times: number) => ({
       ...sample,
       predictions: new Map(
@@ -161,25 +168,28 @@ describe('a new version that', () => {
     assert.ok(Math.abs(p(10) - p(1)) < 1e-12)
   })
 
-  test('is worse is rolled back before its step is over; one that is not is promoted after it', () => {
+  test('is worse is rolled back before the step is over; an equal version waits for its end', () => {
     const early: Look = { ...LOOK, number: 2, seconds: 120 }
     assert.equal(decided(of(1000, { errors: 0.1 }), GOOD, early).action, 'roll back')
     assert.equal(decided(of(1000), GOOD, early).action, 'wait')
   })
 })
 
-test('a new version that has too little to judge by for as long as --patience is an error, with likely reasons', () => {
+test('too little data for --patience is an error with likely reasons', () => {
   const late: Look = { ...LOOK, number: 120, seconds: 7200 }
   for (const [fresh, reason] of [
-    [of(100), /too little is known of errors, .*7200 s after .*: likely there is too little/],
-    [{ ...of(0), memory: undefined, lag: undefined }, /too little is known/],
+    [of(100), /too few requests to judge errors, .*7200 s after .*: likely the traffic is too low/],
+    [{ ...of(0), memory: undefined, lag: undefined }, /too few requests to judge/],
   ] as const) {
     const { action, reason: said } = decided(fresh, GOOD, late)
     assert.equal(action, 'stalled')
     assert.match(said, reason)
   }
-  assert.match(decided(of(0), of(0), late).reason, /Prometheus has nothing .*: likely nobody asks/)
-  // A revision known to be worse is rolled back, however late.
+  assert.match(
+    decided(of(0), of(0), late).reason,
+    /Prometheus has no requests .*: likely there are no/,
+  )
+  // A revision that is worse is rolled back even after --patience.
   assert.equal(decided(of(1000, { errors: 0.1 }), GOOD, late).action, 'roll back')
 })
 
@@ -212,7 +222,7 @@ const anyChecks = fc.array(
 )
 
 describe('the decision', () => {
-  test('is to promote by one step, never to skip one, nor below what a person set', () => {
+  test('promotes by exactly one step above the current percentage', () => {
     fc.assert(
       fc.property(sampled, sampled, looks, percents, (old, fresh, look, percent) => {
         const { action, to } = decide(
@@ -231,7 +241,7 @@ describe('the decision', () => {
     )
   })
 
-  test('is nothing without enough requests on both sides', () => {
+  test('waits or stalls without enough requests of both revisions', () => {
     fc.assert(
       fc.property(sampled, sampled, looks, (old, fresh, look) => {
         if (Math.min(old.requests, fresh.requests) < LIMITS.requests)
@@ -243,7 +253,7 @@ describe('the decision', () => {
     )
   })
 
-  test('is never to roll back a version that has the same counts', () => {
+  test('never rolls back a version that has the same counts', () => {
     fc.assert(
       fc.property(sampled, looks, (sample, look) => {
         assert.notEqual(
@@ -254,7 +264,7 @@ describe('the decision', () => {
     )
   })
 
-  test('is never to promote past a check that is worse, or not known', () => {
+  test('never promotes when a check is worse or has too little data', () => {
     fc.assert(
       fc.property(anyChecks, looks, (checks, look) => {
         const bad = checks.some(({ verdict }) => ['worse', 'too few', 'no data'].includes(verdict))
@@ -264,14 +274,14 @@ describe('the decision', () => {
   })
 })
 
-describe('before there is anything to compare', () => {
+describe('before the first comparison', () => {
   const early = (canary: Partial<Canary>, plan: Partial<Plan> = {}, number = 3) => {
     const { action, to } =
       beforeLooking({ ...CANARY, ...canary }, { ...PLAN, ...plan }, { ...LOOK, number }) ?? {}
     return [action, to]
   }
 
-  test('a new revision at 0 % begins only where that is asked for', () => {
+  test('a new revision at 0 % starts only with --start', () => {
     assert.deepEqual(early({ percent: 0, setBy: 'kubectl-patch', untouched: false }), [
       'stand',
       undefined,
@@ -282,16 +292,16 @@ describe('before there is anything to compare', () => {
     )
   })
 
-  test('one that was rolled back stays so, also where the command that began it is run again', () => {
+  test('a revision that was rolled back stays at 0 %, even with --start', () => {
     assert.deepEqual(early({ percent: 0 }), ['rolled back', undefined])
     assert.deepEqual(early({ percent: 0 }, { start: true }), ['rolled back', undefined])
   })
 
-  test('but after a person’s change it is a new one', () => {
+  test('a rolled-back revision starts again after a person has changed the object', () => {
     assert.deepEqual(early({ percent: 0, untouched: false }, { start: true }), ['start', 10])
   })
 
-  test('a revision that is not ready is waited for', () => {
+  test('the command waits for a revision that is not ready', () => {
     assert.deepEqual(early({ percent: 0, setBy: 'helm', notReady: 'why' }, { start: true }), [
       'wait',
       undefined,
@@ -299,23 +309,23 @@ describe('before there is anything to compare', () => {
     assert.deepEqual(early({ notReady: 'why' }), ['wait', undefined])
   })
 
-  test('nobody looks before the first planned moment', () => {
+  test('the command waits until the first planned look', () => {
     assert.deepEqual(early({}, {}, 0), ['wait', undefined])
     assert.deepEqual(early({}, {}, 1), [undefined, undefined])
   })
 })
 
-describe('a revision that got less than a tenth of its percent', () => {
+describe('a revision that got less than a tenth of its percentage', () => {
   for (const [old, fresh, said] of [
     [18_000, 0, 'iris-00002 got 0 of 18000 requests, not 25 %'],
     [18_000, 449, 'iris-00002 got 449 of 18449 requests, not 25 %'],
     [0, 700, 'iris-00001 got 0 of 700 requests, not 75 %'],
-    // Too little to judge by, at least a tenth, and enough.
+    // Too few requests to judge, more than a tenth of the share, and enough requests.
     [1400, 0, undefined],
     [3000, 100, undefined],
     [1e6, 500, undefined],
   ] as const)
-    test(`${fresh} beside ${old}: ${said === undefined ? 'no misrouting' : 'misrouted'}`, () => {
+    test(`${fresh} new and ${old} old requests: ${said === undefined ? 'not misrouted' : 'misrouted'}`, () => {
       const decision = misrouted(CANARY, { old, new: fresh }, LIMITS.requests)
       assert.equal(decision?.action, said && 'unrouted')
       if (said !== undefined) assert.ok(decision?.reason.startsWith(said), decision?.reason)
@@ -323,7 +333,7 @@ describe('a revision that got less than a tenth of its percent', () => {
 })
 
 describe('looks', () => {
-  test('are at moments planned when the step began: two decisions between two looks are the same', () => {
+  test('have fixed times: two runs between two looks get the same look', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 1e6 }),
@@ -343,7 +353,7 @@ describe('looks', () => {
     )
   })
 
-  test('spend no more than alpha, however many there are', () => {
+  test('together spend no more than alpha, for any number of looks', () => {
     let spent = 0
     for (let look = 1; look <= 1e5; look++)
       spent += PLAN.steps.length * CHECKS_WITH_P * spend(0.01, PLAN, CHECKS_WITH_P, look)
@@ -351,7 +361,10 @@ describe('looks', () => {
   })
 })
 
-/** A simulated rollout: looks at growing counts, of which the new revision's have these shares. */
+/**
+ * Simulates a rollout: looks at growing counts, where `shares` are those of the new revision.
+ * @returns the first look with a significant p
+ */
 function firstAlarm(
   random: () => number,
   { looks, perLook, shares, plan, alpha }: Simulation,
@@ -363,7 +376,7 @@ function firstAlarm(
     const spent = spend(alpha, plan, CHECKS_WITH_P, look)
     const limits = { requests: 100, drift: 0, alpha: spent }
     const checks = compare(sampleOf(counts.old), sampleOf(counts.new), limits)
-    // Only the p-value, without the required difference.
+    // Checks only the p-value and ignores the size of the difference.
     if (checks.some(({ p, test }) => p !== undefined && test !== '–' && p < spent)) return look
   }
   return undefined
@@ -377,7 +390,7 @@ interface Simulation {
   readonly alpha: number
 }
 
-/** Adds requests to counts of [requests, errors, slow, setosa]. */
+/** Adds random requests to the counts [requests, errors, slow, setosa]. */
 function draw(
   random: () => number,
   counts: number[],
@@ -392,7 +405,7 @@ function draw(
 const sampleOf = ([requests = 0, errors = 0, slow = 0, setosa = 0]: readonly number[]) =>
   of(requests, { errors: errors / requests, slow: slow / requests, setosa: setosa / requests })
 
-describe('over a whole rollout', () => {
+describe('in a complete rollout', () => {
   const alarms = (runs: number, seed: number, simulation: Simulation) => {
     const generator = random(seed)
     return Array.from({ length: runs }, () => firstAlarm(generator, simulation)).filter(
@@ -400,21 +413,21 @@ describe('over a whole rollout', () => {
     ).length
   }
 
-  test('an equal version has a small p at any of thirty looks less often than alpha says', () => {
-    // One step with all of alpha, which is large, so that few runs suffice.
+  test('an equal version has a significant p at any of 30 looks less often than alpha', () => {
+    // Uses one step, which gets all of alpha, and a large alpha, so that few runs suffice.
     const plan = { ...PLAN, steps: [50] }
     const found = alarms(200, 9, { looks: 30, perLook: 120, shares: {}, plan, alpha: 0.3 })
     assert.ok(found > 0 && found < 60, `${found} of 200`)
   })
 
-  test('5 % of errors instead of 1 % are found in nine of ten runs, by the thirtieth look', () => {
+  test('5 % errors instead of 1 % are found in nine of ten runs, within 30 looks', () => {
     const shares = { errors: 0.05 }
     const found = alarms(50, 10, { looks: 30, perLook: 40, shares, plan: PLAN, alpha: 0.01 })
     assert.ok(found >= 45, `${found} of 50`)
   })
 })
 
-test('a canary that makes CanaryFails or CanarySlow fire is worse here, too', () => {
+test('the alerts CanaryFails and CanarySlow fire only above the limits of the checks', () => {
   const alerts = readFileSync(
     new URL('../../../monitoring/prometheus/rules/alerts.yml', import.meta.url),
     'utf8',

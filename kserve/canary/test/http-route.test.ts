@@ -5,7 +5,7 @@ import { canaryAt, until } from './harness.ts'
 import { deploymentOf, deployments, ROLLOUTS } from './objects.ts'
 
 /*
- * Cases specific to an HTTPRoute: Deployments that the route does not contain, weights, Gateways.
+ * Tests that are specific to an HTTPRoute: its Deployments, weights and Gateways.
  */
 
 const rollout = ROLLOUTS['an HTTPRoute']
@@ -20,14 +20,14 @@ const refs = (old: number, fresh: number, more: readonly object[] = []) => [
 describe('a Deployment whose pod template changed', () => {
   const changed = deployments(deploymentOf(NEW, {}, new Date().toISOString()))
 
-  test('restarts the step: earlier counts are of another version', async t => {
+  test('restarts the step, because earlier counts belong to another version', async t => {
     const { api, run } = await at(10, t)
     api.beside = changed
     assert.match((await run(['--apply'])).out, /wait: the first look is 60 s after/)
     assert.deepEqual(writesTo(api), [])
   })
 
-  test('after a rollback is a new version, which --start begins with', async t => {
+  test('after a rollback counts as a new version, which --start starts', async t => {
     const { api, run, percent } = await canaryAt(0, t, { rollout, by: 'onnx-function-canary' })
     assert.equal((await run(['--apply', '--start'])).code, 6)
     api.beside = changed
@@ -35,57 +35,67 @@ describe('a Deployment whose pod template changed', () => {
     assert.equal(percent(), 10)
   })
 
-  test('is waited for while its pods are being replaced', async t => {
+  test('makes the command wait until its pods are replaced', async t => {
     const { api, run } = await at(10, t)
     api.beside = deployments(deploymentOf(NEW, { updatedReplicas: 1 }))
     assert.match((await run(['--apply'])).out, /wait: the pods of iris-classifier-v2-0-0 are being/)
   })
 })
 
-test('a new version that has traffic and no pod is rolled back: the Gateway answers errors', async t => {
+test('rolls back a new version that has traffic but no ready pod', async t => {
   const { api, run, percent } = await at(10, t)
   rollout.makeUnready(api)
   const { code, out } = await run(['--apply'])
-  assert.match(out, /roll back, 10 % → 0 %: no pod of iris-classifier-v2-0-0 is ready, and it has/)
+  assert.match(out, /roll back, 10 % → 0 %: no pod of iris-classifier-v2-0-0 is ready, but it has/)
   assert.deepEqual([code, percent()], [6, 0])
 })
 
-test('a Deployment that is not there is waited for, by its name', async t => {
+test('waits for a missing Deployment and names it', async t => {
   const { api, run } = await at(0, t)
   api.beside = () => ({})
   const { code, out } = await run(['--apply', '--start'])
   assert.match(
     out,
-    /wait: there is no Deployment "iris-classifier-v2-0-0", as the Service is named/,
+    /wait: there is no Deployment "iris-classifier-v2-0-0"; it must have the Service's name/,
   )
   assert.equal(code, 0)
 })
 
 for (const [what, rules, says, code] of [
-  ['one backend is no canary', [{ backendRefs: refs(1, 1).slice(0, 1) }], /idle: no canary/, 0],
-  ['all traffic at the new one is the end', [{ backendRefs: refs(0, 7) }], /has all traffic/, 0],
+  [
+    'a rule with one backend has no canary',
+    [{ backendRefs: refs(1, 1).slice(0, 1) }],
+    /idle: no canary/,
+    0,
+  ],
+  [
+    'a rollout is over when the new version has all traffic',
+    [{ backendRefs: refs(0, 7) }],
+    /has all traffic/,
+    0,
+  ],
   [
     'a third backend leaves the decision to a person',
     [{ backendRefs: refs(40, 30, [{ name: 'other', port: 80, weight: 30 }]) }],
-    /stand: a rule has three backendRefs or more/,
+    /stand: a rule has three or more backendRefs/,
     5,
   ],
   [
     'rules that differ leave the decision to a person',
     [{ backendRefs: refs(90, 10) }, { backendRefs: refs(50, 50) }],
-    /stand: its rules split the traffic differently/,
+    /stand: the rules split the traffic differently/,
     5,
   ],
   [
-    'two weights of 0 leave it to a person',
+    'two weights of 0 leave the decision to a person',
     [{ backendRefs: refs(0, 0) }],
     /stand: both weights/,
     5,
   ],
   [
-    'a Service of another namespace leaves it to a person',
+    'a Service in another namespace leaves the decision to a person',
     [{ backendRefs: refs(90, 10).map(ref => ({ ...ref, namespace: 'other' })) }],
-    /stand: the backendRef "iris-classifier" is no Service of/,
+    /stand: the backendRef "iris-classifier" is not a Service in/,
     5,
   ],
 ] as const) {
@@ -98,7 +108,7 @@ for (const [what, rules, says, code] of [
   })
 }
 
-test('weights are shares of their sum, in every rule with two; other rules stay', async t => {
+test('weights are relative to their sum; a rule with one backend is not changed', async t => {
   const { api, run } = await at(10, t)
   const preview = {
     backendRefs: [{ name: NEW, port: 80, weight: 1 }],
@@ -112,19 +122,23 @@ test('weights are shares of their sum, in every rule with two; other rules stay'
 })
 
 for (const [what, parents, says] of [
-  ['nobody has taken', [], /no controller has taken it for the Gateway "public"/],
   [
-    'was seen before its last change',
+    'has no status of its Gateway',
+    [],
+    /no controller has reported the route's status for the Gateway "public"/,
+  ],
+  [
+    'was last observed before its last change',
     [
       {
         parentRef: { name: 'public', namespace: 'gateways' },
         conditions: [{ type: 'Accepted', status: 'True', observedGeneration: 1 }],
       },
     ],
-    /the Gateway "public" has not seen the last change/,
+    /the Gateway "public" has not observed the last change/,
   ],
 ] as const) {
-  test(`a route that ${what} does not carry the percent`, async t => {
+  test(`a route that ${what} does not apply the percentage`, async t => {
     const { api, run } = await at(10, t)
     api.setStatus({ parents })
     const { code, out } = await run(['--apply'])
@@ -133,11 +147,11 @@ for (const [what, parents, says] of [
   })
 }
 
-test('after kill -9 half-way it goes on from the step', async t => {
+test('after kill -9 during a rollout, the command resumes at the same step', async t => {
   const { start, run, percent } = await at(0, t)
   const args = ['--apply', '--watch', '--start', '--every', '1s', '--hold', '0s']
   const first = start(args)
-  await until('it stands at 25 %', () => percent() === 25)
+  await until('the canary is at 25 %', () => percent() === 25)
   first.process.kill('SIGKILL')
   await first.exit
   const stoodAt = percent()
@@ -146,7 +160,7 @@ test('after kill -9 half-way it goes on from the step', async t => {
   assert.deepEqual([code, percent()], [0, 100])
 })
 
-test('a change by a person between reading and writing is not overwritten', async t => {
+test('does not overwrite a person’s change between reading and writing', async t => {
   const { api, run, percent } = await at(10, t)
   api.beforePatch = () => {
     api.beforePatch = () => {}

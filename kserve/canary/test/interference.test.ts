@@ -4,16 +4,16 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, KSERVE, until, WATCH } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
-/* People and second processes that change the same object, and restarts. */
+/* Tests restarts, and concurrent changes of the object by people and other processes. */
 
-test('a change between reading and writing is not overwritten; the decision is made anew', async t => {
+test('does not overwrite a change between reading and writing, and decides again', async t => {
   const { api, run, percent } = await canaryAt(10, t)
   api.beforePatch = () => {
     api.beforePatch = () => {}
     api.change('kubectl-edit', KSERVE.at(35))
   }
   const { code, out, err } = await run(['--apply'])
-  assert.match(err, /somebody has changed the object meanwhile/)
+  assert.match(err, /changed in the meantime: nothing was written/)
   assert.match(
     out,
     /at 35 % beside .*, set by kubectl-edit\n\nwait: the first look is 60 s after the last change/,
@@ -21,29 +21,29 @@ test('a change between reading and writing is not overwritten; the decision is m
   assert.deepEqual([code, percent()], [0, 35])
 })
 
-test('it goes on from the percent that a person set', async t => {
+test('continues from the percentage that a person set', async t => {
   const { run } = await canaryAt(35, t, { by: 'kubectl-edit' })
   assert.match((await run(['--apply'])).out, /promote, 35 % → 50 %/)
 })
 
-test('any other change restarts the step: earlier counts may be another version’s', async t => {
+test('any other change restarts the step, because earlier counts may belong to another version', async t => {
   const { api, run } = await canaryAt(10, t)
   api.change('kubectl-client-side-apply', { spec: { predictor: { timeout: 75 } } })
   assert.match((await run(['--apply'])).out, /wait: the first look/)
   assert.deepEqual(writesTo(api), [])
 })
 
-test('0 set by hand stops it; it names the manager that set it', async t => {
+test('stops when somebody sets 0, and names the manager that set it', async t => {
   const { run } = await canaryAt(0, t, { by: 'kubectl-patch' })
   const { code, out } = await run(WATCH)
   assert.equal(code, 5)
-  assert.match(out, /stand: .* at 0 %, set by kubectl-patch; --start begins/)
+  assert.match(out, /stand: .* at 0 %, set by kubectl-patch; use --start/)
 })
 
-test('a promotion by hand ends a watch at once', async t => {
+test('--watch exits at once when somebody promotes the new revision', async t => {
   const { api, start } = await canaryAt(10, t)
   const { exit, out } = start(['--apply', '--watch', '--every', '1h'])
-  await until('it watches', () => api.watches === 1)
+  await until('the command watches', () => api.watches === 1)
   api.change('kubectl-patch', { spec: { predictor: { canaryTrafficPercent: null } } })
   assert.equal(await exit, 0)
   assert.match(out(), /idle: no canary/)
@@ -57,19 +57,19 @@ test('a third revision in the traffic leaves the decision to a person', async t 
   })
   const { code, out } = await run(['--apply'])
   assert.equal(code, 5)
-  assert.match(out, /three revisions or more/)
+  assert.match(out, /three or more revisions/)
 })
 
-test('two processes do not promote twice', async t => {
+test('two simultaneous processes promote only once', async t => {
   const { run, percent } = await canaryAt(10, t)
   const both = await Promise.all([run(['--apply']), run(['--apply'])])
   assert.deepEqual([both.map(({ code }) => code), percent()], [[0, 0], 25])
 })
 
-test('after kill -9 between two steps it goes on from the step', async t => {
+test('after kill -9 between two steps, the command resumes at the same step', async t => {
   const { start, run, percent } = await canaryAt(0, t)
   const first = start([...WATCH, '--start'])
-  await until('it stands at 25 %', () => percent() === 25)
+  await until('the canary is at 25 %', () => percent() === 25)
   first.process.kill('SIGKILL')
   await first.exit
   const stoodAt = percent()
@@ -78,11 +78,11 @@ test('after kill -9 between two steps it goes on from the step', async t => {
   assert.deepEqual([code, percent()], [0, undefined])
 })
 
-test('after kill -9 between a change and its Event it does not repeat the change', async t => {
+test('after kill -9 between a change and its Event, the command does not repeat the change', async t => {
   const { api, start, run, percent } = await canaryAt(10, t)
   api.fault = method => (method === 'POST' ? 'hang' : undefined)
   const first = start(['--apply'])
-  await until('it writes the Event', () => api.asked.some(line => line.startsWith('POST')))
+  await until('the command writes the Event', () => api.asked.some(line => line.startsWith('POST')))
   first.process.kill('SIGKILL')
   await first.exit
   api.fault = () => undefined

@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { KubernetesObject } from '../rollout/state.ts'
 
-/* The API server's treatment of fields: merge patches, and each field's owner (FieldsV1). */
+/* Merge patches and the owners of fields (FieldsV1), as the API server treats them. */
 
 const isMap = (value: unknown): value is Record<string, KubernetesObject> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** A merge patch (RFC 7386) on a value. */
+/** Applies a merge patch (RFC 7386) to a value. */
 export function merged(value: KubernetesObject, patch: KubernetesObject): KubernetesObject {
   if (!isMap(patch)) return patch
   const next = isMap(value) ? { ...value } : {}
@@ -17,7 +17,7 @@ export function merged(value: KubernetesObject, patch: KubernetesObject): Kubern
   return next
 }
 
-/** Paths of the fields that differ; a list is one field, as Kubernetes treats these lists. */
+/** Returns the paths of the fields that differ. A list counts as one field, as in Kubernetes. */
 export function differences(
   a: KubernetesObject,
   b: KubernetesObject,
@@ -29,14 +29,14 @@ export function differences(
   )
 }
 
-/** The fields with this path. */
+/** Returns the fields with this path added. */
 export function within(fields: KubernetesObject, path: readonly string[]): KubernetesObject {
   const [key, ...rest] = path
   if (key === undefined) return fields
   return { ...fields, [`f:${key}`]: within(fields[`f:${key}`] ?? {}, rest) }
 }
 
-/** The fields without this path. */
+/** Returns the fields with this path removed. */
 export function without(
   fields: KubernetesObject,
   [key, ...rest]: readonly string[],

@@ -4,16 +4,16 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, FAILS, FINE, KSERVE, prometheus, WATCH } from './harness.ts'
 import { ROLLOUTS, type Rollout } from './objects.ts'
 
-/* A whole rollout in each mode. */
+/* Tests a complete rollout in each mode. */
 
 for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
   describe(mode, () => {
-    test('a dry run says what it would do, and changes nothing', async t => {
+    test('a dry run prints its decision and changes nothing', async t => {
       const { api, run } = await canaryAt(10, t, { rollout })
       const { code, out } = await run([])
       assert.match(
         out,
-        /promote, 10 % → 25 %: nothing is worse at 10 % \(dry run: nothing was changed\)/,
+        /promote, 10 % → 25 %: no check is worse at 10 % \(dry run: nothing was changed\)/,
       )
       assert.deepEqual([code, writesTo(api)], [0, []])
     })
@@ -24,7 +24,7 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
       assert.equal(percent(), 25)
     })
 
-    test('a version that fails is rolled back to 0, with a warning, and stays there', async t => {
+    test('a version that fails is rolled back to 0 % with a warning, and stays at 0 %', async t => {
       const { api, run, percent } = await canaryAt(50, t, { rollout })
       prometheus.counts = FAILS
       assert.deepEqual([(await run(['--apply'])).code, percent()], [6, 0])
@@ -35,7 +35,7 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
       assert.deepEqual([again.code, percent()], [6, 0])
     })
 
-    test('--watch goes from 0 to the end by steps, and prints and records each', async t => {
+    test('--watch promotes from 0 to 100 % in steps, and prints and records each step', async t => {
       const { api, run } = await canaryAt(0, t, { rollout })
       const { code, out } = await run([...WATCH, '--start'])
       assert.equal(code, 0, out)
@@ -54,7 +54,7 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
       )
     })
 
-    test('it waits for a revision that is not ready', async t => {
+    test('the command waits for a revision that is not ready', async t => {
       const { api, run } = await canaryAt(0, t, { rollout })
       rollout.makeUnready(api)
       const { code, out } = await run(['--apply', '--start'])
@@ -64,7 +64,7 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
   })
 }
 
-describe('all traffic', () => {
+describe('the promotion to 100 %', () => {
   async function promoted(t: TestContext, rollout: Rollout) {
     const { api, run } = await canaryAt(50, t, { rollout })
     assert.equal((await run(['--apply'])).code, 0)
@@ -73,11 +73,11 @@ describe('all traffic', () => {
     return api.object.spec
   }
 
-  test('in Knative mode goes to the new revision by removing the percent', async t => {
+  test('in KServe’s Knative mode removes the percentage', async t => {
     assert.deepEqual((await promoted(t, KSERVE)).predictor, KSERVE.object.spec.predictor)
   })
 
-  test('in Standard mode goes to the canary’s name and model, with the predictor’s number of pods', async t => {
+  test('in KServe’s Standard mode gives the predictor the canary’s name and model, and keeps its number of pods', async t => {
     const rollout = ROLLOUTS['KServe in Standard mode']
     const { model } = rollout.object.spec.predictor
     assert.deepEqual(await promoted(t, rollout), {
@@ -90,7 +90,7 @@ describe('all traffic', () => {
     })
   })
 
-  test('of an HTTPRoute goes to the last backend; the first keeps its place, with weight 0', async t => {
+  test('of an HTTPRoute sets the first backend’s weight to 0 and keeps both backends', async t => {
     assert.deepEqual((await promoted(t, ROLLOUTS['an HTTPRoute'])).rules, [
       {
         backendRefs: [
@@ -101,7 +101,7 @@ describe('all traffic', () => {
     ])
   })
 
-  test('of Knative alone goes to the new revision; the old one and the tags stay', async t => {
+  test('of a Knative Service keeps the old revision at 0 %, and both tags', async t => {
     assert.deepEqual((await promoted(t, ROLLOUTS['Knative alone'])).traffic, [
       { revisionName: 'iris-classifier-v1-0-0', percent: 0, tag: 'stable' },
       { revisionName: 'iris-classifier-v2-0-0', percent: 100, tag: 'preview' },

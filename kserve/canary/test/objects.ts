@@ -2,21 +2,22 @@ import type { KubernetesObject } from '../rollout/state.ts'
 import { ApiServer, type Plural } from './api-server.ts'
 
 /**
- * A canary in each mode, and the necessary part of its controllers: Knative 1.23, KServe 0.20 (in
- * Standard mode its successor, which sets weights: kserve/kserve#5912), Gateway API 1.5.
+ * A canary in each mode, with the necessary part of its controllers: Knative 1.23, KServe 0.20 and
+ * Gateway API 1.5. Standard mode is that of the next KServe version, which sets weights
+ * (kserve/kserve#5912).
  */
 export interface Rollout {
   readonly plural: Plural
   readonly args: readonly string[]
   readonly object: KubernetesObject
-  /** A patch that gives the new revision this percent. */
+  /** Returns a patch that gives the new revision this percentage. */
   readonly at: (percent: number) => object
   readonly percent: (object: KubernetesObject) => number | undefined
   readonly reconcile: (api: ApiServer) => (object: KubernetesObject) => void
   readonly beside?: ApiServer['beside']
-  /** The new revision has no ready pod. */
+  /** Changes the status so that the new revision has no ready pod. */
   readonly makeUnready: (api: ApiServer) => void
-  /** The route does not carry the percent. */
+  /** Changes the route or its status so that the route does not apply the percentage. */
   readonly unroute: (api: ApiServer) => void
   /** PromQL matchers of the new revision's series. */
   readonly newSeries: string
@@ -50,7 +51,7 @@ const KSERVE_KNATIVE: Rollout = {
   },
   at: percent => ({ spec: { predictor: { canaryTrafficPercent: percent } } }),
   percent: ({ spec }) => spec.predictor.canaryTrafficPercent,
-  // inference_service_status.go: a revision with all traffic is rolled out.
+  // As in KServe's inference_service_status.go: a revision with all traffic is rolled out.
   reconcile: api => object => {
     const percent = object.spec.predictor.canaryTrafficPercent
     const { latestCreatedRevision, latestRolledoutRevision } = object.status.components.predictor
@@ -88,7 +89,7 @@ const GROUPS = { httproutes: 'gateway.networking.k8s.io', deployments: 'apps' } 
 const pathOf = (namespace: string, plural: keyof typeof GROUPS, name = 'iris-classifier') =>
   `/apis/${GROUPS[plural]}/v1/namespaces/${namespace}/${plural}/${name}`
 
-/** An HTTPRoute with these backends. */
+/** Returns an HTTPRoute with these backends. */
 const routeOf = (backendRefs: readonly object[]) => ({
   apiVersion: 'gateway.networking.k8s.io/v1',
   kind: 'HTTPRoute',
@@ -141,7 +142,7 @@ const KSERVE_STANDARD: Rollout = {
   }),
   makeUnready: api =>
     api.setStatus({ canaryStatuses: [{ name: 'v2-0-0', ready: false, trafficPercent: 10 }] }),
-  // As KServe 0.20 writes it.
+  // KServe 0.20 writes this route.
   unroute: api => {
     const route = routeOf([{ name: 'iris-classifier-predictor' }])
     api.beside = ({ metadata }) => ({ [pathOf(metadata.namespace, 'httproutes')]: route })
@@ -190,7 +191,7 @@ const KNATIVE: Rollout = {
   newSeries: 'namespace="iris",service="iris-classifier",revision="iris-classifier-v2-0-0"',
 }
 
-/** A Deployment with all pods of its template. */
+/** Returns a Deployment whose pods all have its current template. */
 export const deploymentOf = (name: string, status: object = {}, templateSet = '2026-01-01') => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
@@ -216,7 +217,7 @@ export const deploymentOf = (name: string, status: object = {}, templateSet = '2
   },
 })
 
-/** Both versions' Deployments, by path. */
+/** Returns the Deployments of both versions, by path. */
 export const deployments =
   (ofNew: ReturnType<typeof deploymentOf>): ApiServer['beside'] =>
   ({ metadata: { namespace } }) => ({
@@ -224,7 +225,7 @@ export const deployments =
     [pathOf(namespace, 'deployments', 'iris-classifier-v2-0-0')]: ofNew,
   })
 
-/** A Gateway's status for a route that it serves, or does not. */
+/** Returns a Gateway's status for a route that it accepts or rejects. */
 const parentStatus = (observedGeneration: number, accepted = 'True') => [
   {
     parentRef: { name: 'public', namespace: 'gateways' },
@@ -234,7 +235,7 @@ const parentStatus = (observedGeneration: number, accepted = 'True') => [
         type: 'Accepted',
         status: accepted,
         reason: accepted === 'True' ? 'Accepted' : 'NotAllowedByListeners',
-        message: 'no listener takes routes of this namespace',
+        message: 'no listener accepts routes of this namespace',
         observedGeneration,
       },
       { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', observedGeneration },
@@ -275,7 +276,7 @@ export const ROLLOUTS = {
   'an HTTPRoute': HTTP_ROUTE,
 } as const
 
-/** An API server with a canary at this percent, set by `by` at `since`. */
+/** Starts an API server with a canary at this percentage, set by `by` at `since`. */
 export async function startCanaryObject(
   { plural, object, at, reconcile, beside }: Rollout,
   percent: number,

@@ -1,4 +1,4 @@
-# Reference values: python3 -m pip install scipy==1.17.1; python3 test/reference.py > test/reference.json
+# Writes the reference values of the statistics tests: python3 -m pip install scipy==1.17.1; python3 test/reference.py > test/reference.json
 import json
 from scipy.stats import chi2, chi2_contingency, fisher_exact
 

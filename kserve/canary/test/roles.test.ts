@@ -6,7 +6,7 @@ import { loadAllYaml } from '@kubernetes/client-node'
 import { canaryAt } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
-/* The CronJobs' roles grant every permission that a run needs, and no other. */
+/* Tests that each CronJob's role grants exactly the permissions that a run needs. */
 
 interface Rule {
   readonly apiGroups: readonly string[]
@@ -17,7 +17,7 @@ interface Rule {
 
 const VERBS: Readonly<Record<string, string>> = { GET: 'get', PATCH: 'patch', POST: 'create' }
 
-/** One of a role's permissions, as text. */
+/** Formats one permission of a role as text. */
 const permission = (verb: string, group: string, resource: string, name = '') =>
   `${verb} ${group} ${resource} ${name}`.trim()
 
@@ -34,7 +34,7 @@ function permissions(folder: string): Set<string> {
   )
 }
 
-/** Needed for one promotion in each of these modes. */
+/** Returns the permissions that one promotion needs in each of these modes. */
 async function asked(modes: readonly (keyof typeof ROLLOUTS)[], t: Parameters<typeof canaryAt>[1]) {
   const needed = new Set<string>()
   for (const mode of modes) {
@@ -53,6 +53,6 @@ for (const [folder, modes] of [
   ['cronjob', ['KServe in Knative mode', 'KServe in Standard mode']],
   ['cronjob-http-route', ['an HTTPRoute']],
 ] as const)
-  test(`the role of ${folder} is what its modes ask for`, async t => {
+  test(`the role of ${folder} grants exactly the permissions that its modes use`, async t => {
     assert.deepEqual([...(await asked(modes, t))].sort(), [...permissions(folder)].sort())
   })

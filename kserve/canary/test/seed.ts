@@ -1,4 +1,4 @@
 import fc from 'fast-check'
 
-/** The same cases at each run; `SEED=2 npm test` tries others. */
+/** Every run uses the same random cases. `SEED=2 npm test` uses other cases. */
 fc.configureGlobal({ seed: Number(process.env.SEED ?? 1) })

@@ -9,36 +9,36 @@ const close = (actual: number, expected: number) =>
   assert.ok(Math.abs(actual - expected) <= 1e-9 * expected + 1e-15, `${actual} is not ${expected}`)
 const share = ([count, of]: number[]) => ({ count: count as number, of: of as number })
 
-describe('the values are SciPy’s (reference.py)', () => {
+describe('the values equal SciPy’s (reference.py)', () => {
   for (const { old, new: fresh, p } of reference.fisher) {
-    test(`of Fisher’s exact test: ${old.join(' of ')} beside ${fresh.join(' of ')}`, () =>
+    test(`for Fisher’s exact test of ${old.join('/')} and ${fresh.join('/')}`, () =>
       close(fisher(share(old), share(fresh)), p))
   }
   for (const { old, new: fresh, statistic, p } of reference.pearson) {
-    test(`of Pearson’s test: ${old.join(', ')} beside ${fresh.join(', ')}`, () => {
+    test(`for Pearson’s test of [${old.join(', ')}] and [${fresh.join(', ')}]`, () => {
       const found = pearson(old, fresh)
       close(found?.statistic as number, statistic)
       close(found?.p as number, p)
     })
   }
   for (const { x, degrees, p } of reference.tails) {
-    test(`of the χ² distribution’s tail: ${x}, ${degrees} degrees`, () =>
+    test(`for the tail of the χ² distribution at ${x} with ${degrees} degrees of freedom`, () =>
       close(chiSquaredTail(x, degrees), p))
   }
 })
 
 describe('Pearson’s test', () => {
-  test('counts rare labels together, so that five are expected in each cell', () => {
+  test('merges rare labels, so that each cell has an expected count of at least five', () => {
     assert.deepEqual(pearson([900, 90, 1, 0], [90, 8, 0, 2]), pearson([900, 91], [90, 10]))
   })
 
-  test('says nothing where all labels but one are rare', () =>
+  test('returns undefined when all labels but one are rare', () =>
     assert.equal(pearson([990, 10], [100, 0]), undefined))
 
-  test('finds nothing where both versions always say the same', () =>
+  test('returns p = 1 when both versions always predict the same label', () =>
     assert.equal(pearson([500, 0], [70, 0])?.p, 1))
 
-  test('does not mind the order of labels', () => {
+  test('does not depend on the order of labels', () => {
     const rows = fc.array(
       fc.tuple(fc.integer({ min: 0, max: 500 }), fc.integer({ min: 0, max: 500 })),
       { minLength: 2, maxLength: 8 },
@@ -60,7 +60,7 @@ describe('Pearson’s test', () => {
   })
 })
 
-test('Fisher’s p falls with each error more, and lies between 0 and 1', () => {
+test('Fisher’s p is between 0 and 1, and does not rise with another error', () => {
   const small = fc.integer({ min: 1, max: 300 })
   fc.assert(
     fc.property(
@@ -81,7 +81,7 @@ test('Fisher’s p falls with each error more, and lies between 0 and 1', () => 
   )
 })
 
-test('the distance of two distributions is from 0 to 1, and the same both ways, however many rows each has', () => {
+test('the distance of two distributions is from 0 to 1, symmetric, and independent of the number of rows', () => {
   const row = fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 3, maxLength: 3 })
   fc.assert(
     fc.property(row, row, fc.integer({ min: 1, max: 50 }), (a, b, times) => {
@@ -109,14 +109,15 @@ describe('a quantile of buckets', () => {
     [Number.POSITIVE_INFINITY, 104],
   ]
 
-  test('is where histogram_quantile puts it', () => {
+  test('equals that of histogram_quantile', () => {
     assert.equal(quantile(0.5, buckets), 0.01 + (0.01 * 52) / 90)
     assert.equal(quantile(0.95, buckets), 0.02 + (0.02 * (98.8 - 90)) / 10)
   })
 
-  test('beyond the last bound is that bound', () => assert.equal(quantile(0.99, buckets), 0.04))
+  test('above the last finite bound is that bound', () =>
+    assert.equal(quantile(0.99, buckets), 0.04))
 
-  test('lies within its bucket', () => {
+  test('is within its bucket', () => {
     fc.assert(
       fc.property(fc.double({ min: 0.001, max: 0.96, noNaN: true }), q => {
         const at = quantile(q, buckets)

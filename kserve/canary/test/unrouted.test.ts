@@ -5,24 +5,25 @@ import { canaryAt, FINE, prometheus } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
 /*
- * Faults that keep traffic from a canary: it exits with a specific code instead of waiting for
- * ever.
+ * Tests faults that keep traffic from a canary. The command exits with a specific code instead of
+ * waiting for ever.
  */
 
-/** How each mode reports that the route does not carry the percent. */
+/** The message of each mode when the route does not apply the percentage. */
 const UNROUTED: Readonly<Record<keyof typeof ROLLOUTS, RegExp>> = {
   'KServe in Knative mode':
-    /unrouted: status.components.predictor.traffic gives iris-classifier-predictor-00002 nothing/,
+    /unrouted: status.components.predictor.traffic gives iris-classifier-predictor-00002 no traffic/,
   'KServe in Standard mode':
     /unrouted: the HTTPRoute "iris-classifier" does not name the Service iris-classifier-v2-0-0-predictor. KServe up to 0.20 sets no weights/,
-  'Knative alone': /unrouted: status.traffic of the Service gives iris-classifier-v2-0-0 nothing/,
+  'Knative alone':
+    /unrouted: status.traffic of the Service gives iris-classifier-v2-0-0 no traffic/,
   'an HTTPRoute':
-    /unrouted: the Gateway "public" says Accepted False, NotAllowedByListeners: no listener takes/,
+    /unrouted: the Gateway "public" reports Accepted False, NotAllowedByListeners: no listener accepts/,
 }
 
 for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
   describe(mode, () => {
-    test('a route that does not carry the percent ends it, with the reason and code 7', async t => {
+    test('exits with 7 and the reason if the route does not apply the percentage', async t => {
       const { api, run } = await canaryAt(10, t, { rollout })
       rollout.unroute(api)
       const { code, out } = await run(['--apply', '--watch'])
@@ -30,7 +31,7 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
       assert.deepEqual([code, writesTo(api)], [7, []])
     })
 
-    test('within two minutes of a change, no route has to carry it yet', async t => {
+    test('waits two minutes for the route to apply a change', async t => {
       const since = new Date(Date.now() - 90_000)
       const { api, run } = await canaryAt(10, t, { rollout, since })
       rollout.unroute(api)
@@ -39,7 +40,7 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
       assert.deepEqual([code, writesTo(api)], [0, []])
     })
 
-    test('a revision that never gets ready ends it after --patience with code 8', async t => {
+    test('exits with 8 if a revision is not ready within --patience', async t => {
       const { api, run } = await canaryAt(0, t, { rollout })
       rollout.makeUnready(api)
       const { code, out } = await run(['--apply', '--start', '--watch', '--patience', '30m'])
@@ -49,7 +50,7 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
   })
 }
 
-test('requests that do not go where the percent sends them end it with code 7', async t => {
+test('exits with 7 if the requests do not follow the percentage', async t => {
   const { api, run } = await canaryAt(10, t)
   prometheus.counts = { old: FINE.old, new: { errors: 0, requests: 3 } }
   const { code, out } = await run(['--apply', '--watch'])
@@ -57,11 +58,14 @@ test('requests that do not go where the percent sends them end it with code 7', 
   assert.deepEqual([code, writesTo(api)], [7, []])
 })
 
-test('too few requests for longer than --patience end it with the likely reasons and code 8', async t => {
+test('exits with 8 and likely reasons if requests are too few for longer than --patience', async t => {
   const { api, run } = await canaryAt(10, t)
   prometheus.counts = { old: { errors: 0, requests: 900 }, new: { errors: 0, requests: 100 } }
   assert.equal((await run(['--apply'])).code, 0)
   const { code, out } = await run(['--apply', '--watch', '--patience', '30m'])
-  assert.match(out, /stalled: too little is known of errors, .* s after .*: likely there is too/)
+  assert.match(
+    out,
+    /stalled: too few requests to judge errors, .* s after .*: likely the traffic is too low/,
+  )
   assert.deepEqual([code, writesTo(api)], [8, []])
 })
