@@ -1,11 +1,11 @@
 /*
- * The first version of Knative that has each series that rules and dashboards ask for, by the sources of Serving at the tags
- * knative-v1.19.0 to knative-v1.23.0 and of Eventing at knative-v1.19.0 to knative-v1.22.0 and its module v0.50.0 (1.23).
+ * The first version of Knative that has each series of the rules and dashboards. Source: the code of Serving at the tags
+ * knative-v1.19.0 to knative-v1.23.0, and of Eventing at knative-v1.19.0 to knative-v1.22.0 and its module v0.50.0 (1.23).
  */
 
 export interface Since {
   readonly part: 'Serving' | 'Eventing'
-  /** The minor version. */
+  /** The major and minor version, such as 1.19. */
   readonly version: string
 }
 
@@ -24,7 +24,7 @@ export const KNATIVE_SERIES: Readonly<Record<string, Since>> = {
   kn_revision_concurrency_target: serving('1.19'),
   kn_revision_panic_mode: serving('1.19'),
   kn_revision_capacity_excess: serving('1.19'),
-  // kn.queueproxy.app.duration and kn.queueproxy.depth before.
+  // Earlier versions call them kn.queueproxy.app.duration and kn.queueproxy.depth.
   kn_serving_invocation_duration_seconds: serving('1.21'),
   kn_serving_queue_depth: serving('1.21'),
   kn_revision_request_queued: serving('1.22'),
@@ -32,11 +32,11 @@ export const KNATIVE_SERIES: Readonly<Record<string, Since>> = {
 }
 
 /**
- * Knative's series in an expression.
- * @throws {Error} naming one whose first version is not in the list
+ * Returns the versions of Knative's series in an expression.
+ * @throws {Error} with the name of a series that is not in the list
  */
 export function knativeSeries(expression: string): Since[] {
-  // Text in braces and after by holds labels.
+  // Removes labels: the text in braces, and the lists after by, on, without and ignoring.
   const bare = expression
     .replaceAll(/\{[^}]*\}/g, '{}')
     .replaceAll(/\b(?:by|on|without|ignoring)\s*\([^)]*\)/g, '')
@@ -45,13 +45,13 @@ export function knativeSeries(expression: string): Since[] {
     const since = KNATIVE_SERIES[name] ?? KNATIVE_SERIES[name.replace(/_(bucket|sum|count)$/, '')]
     if (since === undefined)
       throw new Error(
-        `${name}: monitoring/knative-series.ts does not say which version has it first`,
+        `${name}: add the first Knative version with this series to monitoring/knative-series.ts`,
       )
     return since
   })
 }
 
-/** The version that has all of them: `Knative Serving 1.22 or later`; undefined where none is Knative's. */
+/** Names the first version that has all the series: `Knative Serving 1.22 or later`. Undefined without series. */
 export function sinceAll(series: readonly Since[]): string | undefined {
   const [latest] = series.toSorted((a, b) => minor(b) - minor(a))
   return latest && `Knative ${latest.part} ${latest.version} or later`

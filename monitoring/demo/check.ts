@@ -6,9 +6,9 @@ import { NAMESPACE, PODS } from './pods.ts'
 import type { Labels, Prometheus, Series } from './prometheus.ts'
 import { type Moment, type Recorded, windowOf } from './scenario.ts'
 
-/* Asks Prometheus everything that dashboards, rules and alerts ask, and compares. */
+/* Runs all queries of the dashboards, rules and alerts, and compares the results with the model. */
 
-/** One comparison. */
+/** The result of one comparison. */
 export interface Result {
   readonly kind: string
   readonly name: string
@@ -19,7 +19,7 @@ export interface Result {
   readonly right: boolean
 }
 
-/** A query, and the rows of the tables about it. */
+/** A query with its rows of expected results. */
 interface Subject {
   readonly kind: 'panel' | 'recording rule' | 'alert'
   readonly name: string
@@ -28,7 +28,7 @@ interface Subject {
   readonly variables?: Labels
 }
 
-/** A query without a row fails, and so does a row without a query. */
+/** Checks all queries and variables. A query without a row fails, and so does a row without a query. */
 export async function check(prometheus: Prometheus, recorded: Recorded): Promise<Result[]> {
   const panels = panelSubjects()
   const rules = await ruleSubjects(prometheus)
@@ -54,7 +54,7 @@ const panelSubjects = (): Subject[] =>
     )
   })
 
-/** Each series of an alert's expression fires; a recording rule is asked for what it recorded. */
+/** Returns the alerts with their expressions, and the recording rules with the names they record. */
 async function ruleSubjects(prometheus: Prometheus): Promise<Subject[]> {
   const rules = await prometheus.rules()
   return rules.map(({ type, name, query, health, lastError }) => {
@@ -82,7 +82,7 @@ const missing = (subject: Pick<Result, 'kind' | 'name' | 'query'>, expected: str
 }
 const NO_ROW = 'a row in monitoring/demo/expected'
 
-/** Asks at each moment of each row. */
+/** Runs a query at each moment of each row. */
 async function ask(prometheus: Prometheus, subject: Subject, of: model.Model): Promise<Result[]> {
   const { kind, name, query, rows, variables: always } = subject
   if (rows.length === 0) return [missing(subject, NO_ROW)]
@@ -112,7 +112,7 @@ function compare(
   for (const { labels, value } of found) {
     const key = by.map(label => labels[label] ?? model.NO_LABEL).join(' ')
     const range = is[key] ?? may[key]
-    // No count in the window is as good as no series; a share of nothing is not a number.
+    // A count of 0 in the window equals no series, and a share of no requests is NaN.
     if (range === undefined && !zerosCount && (value === 0 || Number.isNaN(value))) continue
     const [least, most] = range ?? others
     const isRight = value >= least && value <= most && (range !== undefined || !zerosCount)
@@ -123,7 +123,7 @@ function compare(
   return { right, got: shown(got) }
 }
 
-/** With numbers of three digits. */
+/** Formats a value as JSON, with numbers rounded to three digits. */
 const shown = (value: object) =>
   JSON.stringify(value, (_, part) => (typeof part === 'number' ? rounded(part) : part))
 const rounded = (value: number) => (Number.isInteger(value) ? value : Number(value.toPrecision(3)))
@@ -144,7 +144,7 @@ async function checkVariables(prometheus: Prometheus, { began }: Recorded): Prom
   return results
 }
 
-/** Fills in variables, as Grafana does before it asks. */
+/** Replaces the variables of an expression, as Grafana does before it sends a query. */
 export function fillIn(
   expression: string,
   recorded: Recorded,

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A dashboard as Grafana reads it, as far as its queries are concerned. */
+/** The parts of a dashboard's JSON that the demo needs. */
 export interface Dashboard {
   readonly uid: string
   readonly title: string
@@ -10,7 +10,7 @@ export interface Dashboard {
     readonly title: string
     readonly gridPos: Readonly<Record<'x' | 'y' | 'w' | 'h', number>>
     readonly targets?: readonly { readonly expr: string; readonly instant?: boolean }[]
-    // biome-ignore lint/suspicious/noExplicitAny: the rest is Grafana's
+    // biome-ignore lint/suspicious/noExplicitAny: Grafana defines the other fields
     readonly [more: string]: any
   }[]
   readonly templating: {

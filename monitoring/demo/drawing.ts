@@ -4,17 +4,17 @@ import { DASHBOARDS } from './expected/dashboards.ts'
 import type { Prometheus, RangeSeries } from './prometheus.ts'
 import type { Moment, Recorded } from './scenario.ts'
 
-/* The answers to the panels' queries over the whole scenario, for ../grafana/render.ts. */
+/* Collects the results of all panels over the complete scenario, for ../grafana/render.ts. */
 
 export interface Drawing {
   readonly prometheus: string
-  /** Seconds since 1970. */
+  /** The start of the scenario, in seconds since 1970. */
   readonly began: number
   readonly dashboards: readonly {
     readonly uid: string
-    /** The moment at which it is opened. */
+    /** The time at which the dashboard is opened, in seconds since 1970. */
     readonly opened: number
-    /** Of each panel, of each query. */
+    /** The series of each query of each panel. */
     readonly panels: readonly (readonly RangeSeries[])[][]
   }[]
 }

@@ -4,18 +4,18 @@ import { type Moment, type Recorded, windowOf } from './scenario.ts'
 import type { Observation } from './traffic.ts'
 
 /*
- * The model of the traffic: it derives the expected result of a query from recorded observations alone. The
- * cells of the tables in expected/ are values, or functions that this file makes.
+ * The model of the traffic derives the expected result of a query only from recorded observations. The cells
+ * of the tables in expected/ are values or functions that this file creates.
  */
 
 export type Range = readonly [least: number, most: number]
 
 export interface Expected {
-  /** Labels that tell the series apart. */
+  /** The labels that distinguish the series. */
   readonly by: readonly string[]
-  /** By the labels' values, joined by a space. Every other series must be 0 or not a number. */
+  /** Ranges by the labels' values, joined by a space. Every other series must be 0 or NaN. */
   readonly is: Readonly<Record<string, Range>>
-  /** Series that may be there. */
+  /** Series that may exist. */
   readonly may?: Readonly<Record<string, Range>>
   /** The range of all other series. */
   readonly others?: Range
@@ -32,7 +32,7 @@ export interface Model {
   readonly observations: readonly Observation[]
 }
 
-/** @param relabel makes an observation's labels those that the queries see */
+/** @param relabel converts an observation's labels to those that the queries see */
 export const modelOf = (recorded: Recorded, relabel: (labels: Labels) => Labels): Model => ({
   recorded,
   observations: recorded.observations.map(one => ({ ...one, labels: relabel(one.labels) })),
@@ -47,33 +47,33 @@ export function resolve(cell: Cell, model: Model, at: Moment): Expected {
 const one = (range: Range | undefined): Expected => ({ by: [], is: range ? { '': range } : {} })
 export const NOTHING = one(undefined)
 
-/** Series by these labels; a number stands for itself. */
+/** Returns series by these labels. A number means exactly that value. */
 export const series = (by: string, values: Readonly<Record<string, number | Range>>): Expected => ({
   by: by.split(' '),
   is: mapValues(values, value => (typeof value === 'number' ? exactly(value) : value)),
 })
 
-/** No value here can be below 0. */
+/** Returns a range around a value. All values in the demo are at least 0. */
 export const near = (value: number, share = 0.1, more = 0): Range => [
   Math.max(0, value * (1 - share) - more),
   value * (1 + share) + more,
 ]
 export const exactly = (value: number): Range => near(value, 1e-6, 1e-9)
 
-/** A value of observations in the `seconds` before `end`; undefined where there is none. */
+/** Computes a value of the observations in the `seconds` before `end`; undefined if there is none. */
 export type Measure = (
   observations: readonly Observation[],
   end: number,
   seconds: number,
 ) => Range | undefined
 
-/** One value. @param over how far the query looks back; else the dashboards' window */
+/** Derives a single value. @param over the query's window in seconds; default: the dashboards' window */
 export const all =
   (measure: Measure, where: Labels = {}, over?: number): Derive =>
   ({ recorded, observations }, at) =>
     one(measure(select(observations, where), recorded.moments[at], over ?? windowOf(recorded)))
 
-/** A value for each group by these labels that has observations in the window. */
+/** Derives a value for each group by these labels that has observations in the window. */
 export const by =
   (labels: string, measure: Measure, where: Labels = {}, over?: number): Derive =>
   ({ recorded, observations }, at) => {
@@ -91,7 +91,7 @@ export const withOthers =
   (others: Range, derive: Derive): Derive =>
   (model, at) => ({ ...derive(model, at), others })
 
-/** An alert's series: those beyond its threshold fire; those on both sides of it may. */
+/** Derives an alert's series: those above its threshold fire, and those on both sides of it may fire. */
 export const above =
   (threshold: number, derive: Derive): Derive =>
   (model, at) => {
@@ -101,12 +101,12 @@ export const above =
     return { by, is: beyond(0), may: beyond(1) }
   }
 
-/** Requests, where no other stream is named. */
+/** Selects observations by label. The default stream is `requests`. */
 export const select = (observations: readonly Observation[], where: Labels) => {
   const labels = Object.entries({ stream: 'requests', ...where })
   return observations.filter(one => labels.every(([name, value]) => one.labels[name] === value))
 }
-/** Stands for a label that a series lacks. */
+/** Replaces a label that a series does not have. */
 export const NO_LABEL = '–'
 const keyOf = (labels: Labels, names: readonly string[]) =>
   names.map(name => labels[name] ?? NO_LABEL).join(' ')
@@ -117,7 +117,7 @@ export const countOf = (list: readonly Observation[]) =>
 
 const DELAYS = [0, 0.5, 1, 1.5]
 
-/** The values in every window that Prometheus may see: its last scrape is old, its samples few. */
+/** The range of the value over all windows that Prometheus may use: scrapes are late and discrete. */
 function hull(
   [end, seconds]: readonly [number, number],
   value: (end: number, seconds: number) => number,
@@ -131,7 +131,7 @@ function hull(
 const widened = ([least, most]: Range, share: number, more: number): Range =>
   most === 0 ? exactly(0) : [near(least, share, more)[0], near(most, share, more)[1]]
 
-/** `rate()`, which extrapolates to the window's ends. */
+/** Models `rate()`, which extrapolates to the ends of the window. */
 export const rate: Measure = (list, end, seconds) => {
   const found = hull([end, seconds], (...window) => countOf(within(list, ...window)) / window[1])
   const seen = within(list, end, seconds + 2 * SCRAPE_SECONDS)
@@ -139,15 +139,15 @@ export const rate: Measure = (list, end, seconds) => {
   return found && widened(found, 0.12, Math.max(3, largest) / seconds)
 }
 
-/** `increase()` is `rate()` times the window. */
+/** Models `increase()`, which is `rate()` times the window. */
 export const increase: Measure = (list, end, seconds) => {
   const [least, most] = rate(list, end, seconds) ?? [0, 0]
   return [least * seconds, most * seconds]
 }
-/** A counter's growth without extrapolation, or the number of processes. */
+/** Models a counter's growth without extrapolation, or a number of processes. */
 export const total: Measure = (...window) => exactly(countOf(within(...window)))
 
-/** The share with these labels. @param scale 100 for percent */
+/** Models the share of observations with these labels. @param scale 100 for percent */
 export const share =
   (part: Labels, scale = 1): Measure =>
   (list, end, seconds) => {
@@ -170,8 +170,9 @@ export function quantileOf(list: readonly Observation[], q: number): number {
 }
 
 /**
- * The function's time is within the client's: a quantile is in the client's bucket, or before. The
- * function counts an answer before the client has it, so the client's next one is taken.
+ * Models a quantile. The function's time is part of the client's time, so its quantile is in the client's
+ * bucket or a lower one. The function counts a response before the client receives it, so this measure
+ * includes the client's next response.
  */
 export const quantile =
   (q: number, least = 1e-5): Measure =>
@@ -181,7 +182,7 @@ export const quantile =
     return [least, upperBound(quantileOf(found, q + 1 / found.length))]
   }
 
-/** The longest time, which was measured from outside: at least `least`. */
+/** Models the longest time: between `least` and the time measured from outside the process. */
 export const longest: Measure = (...window) => {
   const found = within(...window)
   return [
@@ -190,7 +191,7 @@ export const longest: Measure = (...window) => {
   ]
 }
 
-/** A gauge: the last count. */
+/** Models a gauge by the last count. */
 export const gauge =
   (tolerance: number, more = 0): Measure =>
   (...window) =>

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Labels, Prometheus } from './prometheus.ts'
 
-/* Processes of this project in the place of pods, each on a port of its own. */
+/* Starts processes of this project that take the place of pods. Each has its own port. */
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 export const NAMESPACE = 'iris'
@@ -13,14 +13,14 @@ export const NAMESPACE = 'iris'
 export interface PodSpec {
   readonly service: string
   readonly revision: string
-  /** The model's. */
+  /** The version of the model. */
   readonly version: string
   readonly model?: string
   readonly program?: string
   readonly env?: Labels
-  /** Without labels from service discovery, as beside compose.yaml. */
+  /** Whether the target gets no labels from service discovery, as outside Kubernetes. */
   readonly unlabelled?: boolean
-  /** Sleeps before it loads its first module, as a process without CPU does. */
+  /** The time for which the process sleeps before it loads its first module, as if it had no CPU. */
   readonly stallSeconds?: number
 }
 
@@ -35,7 +35,7 @@ const pod = (
   version,
   ...more,
 })
-/** A run takes 50 to 100 ms. */
+/** A model whose runs take 50 to 100 ms. */
 const SLOW = { MODEL_DIR: 'test/models/slow', MAX_BATCH_ROWS: '1', MAX_QUEUE_ROWS: '4' }
 
 export const PODS = {
@@ -56,7 +56,7 @@ export interface Pod {
   /** Seconds from the start of the process until its log named its address. */
   readonly startedIn: number
   readonly process: ChildProcess
-  /** Sends TERM; resolves once the process has ended and Prometheus has lost the target. */
+  /** Sends SIGTERM. Resolves when the process has exited and the target was removed. */
   stop(): Promise<void>
 }
 
@@ -85,9 +85,9 @@ export async function startPod(prometheus: Prometheus, name: PodName): Promise<P
       const { url } = JSON.parse(line)
       if (url !== undefined) resolve(url)
     })
-    exited.then(() => reject(new Error(`${name} ended before it served`)))
+    exited.then(() => reject(new Error(`${name} exited before it was ready`)))
   })
-  // The kernel counts a process' start in ticks, which may be earlier.
+  // The kernel records the start of a process in ticks, so the recorded start may be earlier.
   const startedIn = (performance.now() - began) / 1000 + 2 / CLOCK_TICKS_A_SECOND
   const address = `127.0.0.1:${new URL(url).port}`
   const labels = { namespace: NAMESPACE, pod: `${revision}-${name}`, service, revision }
@@ -103,10 +103,10 @@ export async function startPod(prometheus: Prometheus, name: PodName): Promise<P
 const SLEEP = 'data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0,'
 const stall = (seconds = 0) => (seconds === 0 ? [] : [`--import=${SLEEP}${seconds * 1000})`])
 
-/** CPU time that the kernel has counted. */
+/** Returns the CPU time that the kernel has counted. */
 export function cpuSeconds({ process: { pid } }: Pod): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  // The program's name, in parentheses, may hold spaces.
+  // The program's name, in parentheses, may contain spaces.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_A_SECOND
 }
@@ -117,5 +117,5 @@ export function residentBytes({ process: { pid } }: Pod): number {
 }
 
 const limit = process.constrainedMemory()
-/** The container's, where there is one. */
+/** The memory limit of the container in bytes; undefined without a limit. */
 export const MEMORY_LIMIT = limit > 0 && Number.isSafeInteger(limit) ? limit : undefined

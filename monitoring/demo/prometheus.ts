@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/* A real Prometheus with the rules of monitoring/prometheus/rules, whose targets come and go. */
+/* Runs a real Prometheus with the rules of monitoring/prometheus/rules and changing targets. */
 
 export const SCRAPE_SECONDS = 1
 
@@ -22,21 +22,23 @@ export interface Rule {
   readonly lastError?: string
 }
 
-/** Seconds since 1970. */
+/** Returns the time in seconds since 1970. */
 export const now = () => Date.now() / 1000
 
-/** PROMETHEUS names another build. */
+/** The program to run. The environment variable PROMETHEUS can name another build. */
 const PROGRAM = process.env.PROMETHEUS ?? 'prometheus'
 const RULES = join(import.meta.dirname, '../prometheus/rules')
 const LONGEST_SECONDS = 60
-/** Rules build on rules, each an evaluation later. */
+/** The longest chain of rules that use other rules. Each rule adds one evaluation interval. */
 const RULE_DEPTH = 3
 
-/** @throws {Error} naming what is missing */
+/** Starts Prometheus. @throws {Error} if the program is not installed */
 export async function startPrometheus(): Promise<Prometheus> {
   const { error, stdout, stderr } = spawnSync(PROGRAM, ['--version'], { encoding: 'utf8' })
   if (error !== undefined)
-    throw new Error(`missing: ${PROGRAM}. apt-get install --no-install-recommends prometheus`)
+    throw new Error(
+      `${PROGRAM} was not found: run apt-get install --no-install-recommends prometheus`,
+    )
   const folder = fs.mkdtempSync(join(tmpdir(), 'monitoring-demo-'))
   copyRules(join(folder, 'rules'))
   fs.writeFileSync(join(folder, 'targets.json'), '[]')
@@ -74,13 +76,13 @@ export class Prometheus {
     this.#writeTargets()
   }
 
-  /** Removes a target: its series end at once, as a deleted pod's do. */
+  /** Removes a target. Its series end at once, like those of a deleted pod. */
   forget(address: string): void {
     this.#targets.delete(address)
     this.#writeTargets()
   }
 
-  /** @throws {Error} with Prometheus' own words where the query fails */
+  /** Runs an instant query. @throws {Error} with Prometheus' message if the query fails */
   async query(query: string, at: number): Promise<Series[]> {
     const { resultType, result } = await this.#ask<
       | { resultType: 'scalar'; result: Sample }
@@ -98,7 +100,7 @@ export class Prometheus {
     return result.map(({ metric, values }) => ({ labels: metric, values }))
   }
 
-  /** Values of a label since `start`. */
+  /** Returns the values of a label since `start`. */
   labelValues = (label: string, selector: string, start: number): Promise<string[]> =>
     this.#ask(`label/${label}/values`, { 'match[]': selector, start: String(start) })
 
@@ -107,16 +109,16 @@ export class Prometheus {
     return groups.flatMap(({ rules }) => rules)
   }
 
-  /** Resolves once the query has an answer. */
+  /** Resolves when the query has a result. */
   async until(query: string): Promise<void> {
     const deadline = now() + LONGEST_SECONDS
     while ((await this.query(query, now())).length === 0) {
-      if (now() > deadline) throw new Error(`no answer within a minute: ${query}`)
+      if (now() > deadline) throw new Error(`no result within ${LONGEST_SECONDS} s: ${query}`)
       await wait(100)
     }
   }
 
-  /** Resolves once all targets were scraped after this call and the rules evaluated; with the time. */
+  /** Waits until all targets were scraped and all rules evaluated. @returns the time then */
   async settled(): Promise<number> {
     const count = this.#targets.size
     await this.until(`count(timestamp(up) > ${now()}) == ${count} and count(up) == ${count}`)
@@ -124,7 +126,7 @@ export class Prometheus {
     return now()
   }
 
-  /** Replaces the file in one step: Prometheus may be reading it. */
+  /** Replaces the file in one step, because Prometheus may be reading it. */
   #writeTargets(): void {
     const groups = [...this.#targets].map(([address, labels]) => ({ targets: [address], labels }))
     fs.writeFileSync(`${this.#file}.new`, JSON.stringify(groups))
@@ -139,7 +141,7 @@ export class Prometheus {
   }
 }
 
-/** Alerts fire at once here: their unit tests show that they wait for their `for`. */
+/** Copies the rules without `for`, so that alerts fire at once. The rules' unit tests cover `for`. */
 function copyRules(folder: string): void {
   fs.cpSync(RULES, folder, { recursive: true })
   for (const file of fs.readdirSync(folder).map(name => join(folder, name))) {
@@ -158,16 +160,16 @@ scrape_configs:
     file_sd_configs: [{files: [targets.json], refresh_interval: 1s}]
 `
 
-/** The address that its log names, once it is ready. */
+/** Waits until Prometheus is ready. @returns the address in its log */
 async function addressOf(child: ChildProcess): Promise<string> {
   const lines = createInterface({ input: child.stderr as NodeJS.ReadableStream })
   let log = ''
   for await (const line of lines) {
     log += `${line}\n`
     if (!line.includes('ready to receive web requests')) continue
-    // A full pipe would stop Prometheus.
+    // If nothing read the pipe, it would fill up and block Prometheus.
     child.stderr?.resume()
     return `http://${/"Listening on" address=(\S+)/.exec(log)?.[1]}`
   }
-  throw new Error(`Prometheus ended:\n${log}`)
+  throw new Error(`Prometheus exited:\n${log}`)
 }

@@ -10,7 +10,7 @@ const row = (mark: string, cells: Readonly<Record<keyof typeof WIDTHS, string>>)
 const fit = (text: string, width: number) =>
   text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
-/** A table of all results, those that are wrong in full, and a summary. */
+/** Formats a table of all results, the complete wrong results, and a summary. */
 export function report(results: readonly Result[]): string {
   const wrong = results.filter(({ right }) => !right)
   const count = (kind: string) =>
@@ -24,6 +24,6 @@ export function report(results: readonly Result[]): string {
       ({ kind, name, query, at, expected, got }) =>
         `\n✗ ${kind} ${name}, at ${at}\n  ${query}\n  expected ${expected}\n  got      ${got}`,
     ),
-    `\n${count('panel')} queries of panels, ${count('variable')} variables, ${count('alert')} alerts, ${count('recording rule')} recording rules: ${results.length - wrong.length} of ${results.length} answers follow from the traffic`,
+    `\n${count('panel')} panel queries, ${count('variable')} variables, ${count('alert')} alerts, ${count('recording rule')} recording rules: ${results.length - wrong.length} of ${results.length} results are as expected`,
   ].join('\n')
 }

@@ -1,11 +1,11 @@
 /*
- * The dashboards, rules and alerts on real data:
+ * Checks the dashboards, rules and alerts with real data:
  *
  *   npm run demo --prefix monitoring [-- --short] [-- --results FILE]
  *
- * A real Prometheus scrapes the function during a scripted scenario. Then every query is asked, and
- * each answer must follow from the traffic. stand-in.ts exports what only a cluster has. Exits with 1
- * where an answer is wrong.
+ * A real Prometheus scrapes the function during a scripted scenario. Then the demo runs every query and
+ * compares each result with the recorded traffic. stand-in.ts exports series that only a cluster has.
+ * The demo exits with 1 if a result is wrong.
  */
 import { writeFileSync } from 'node:fs'
 import { inspect, parseArgs } from 'node:util'
@@ -22,12 +22,12 @@ const print = (line: string) => process.stdout.write(`${line}\n`)
 
 async function main(): Promise<void> {
   const prometheus = await startPrometheus()
-  print(`Prometheus ${prometheus.version}; Knative and kube-state-metrics are a stand-in`)
+  print(`Prometheus ${prometheus.version}; Knative and kube-state-metrics are simulated`)
   const began = performance.now()
   const log = (line: string) =>
     print(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${line}`)
   const recorded = await runScenario(prometheus, values.short ? 8 : 20, log)
-  log('every query is asked')
+  log('running all queries')
   const results = await check(prometheus, recorded)
   print(`\n${report(results)}`)
   if (values.results !== undefined)
@@ -35,7 +35,7 @@ async function main(): Promise<void> {
   if (results.some(({ right }) => !right)) process.exitCode = 1
 }
 
-// On exit the processes it started are killed.
+// The exit handlers kill the processes that the demo has started.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 main().then(

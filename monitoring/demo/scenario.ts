@@ -5,29 +5,29 @@ import { now, type Prometheus } from './prometheus.ts'
 import { type RevisionState, StandIn } from './stand-in.ts'
 import { field, iris, labelsOf, MISTAKE, type Observation, SLOW, Traffic } from './traffic.ts'
 
-/* The scenario: services go through the situations that an operator is asked about. */
+/* The scenario: services go through the situations that the dashboards and alerts show. */
 
-/** Queries are asked at these moments. */
+/** The moments at which queries run. */
 export type Moment =
   | ('asleep' | 'waking' | 'awake' | 'load' | 'errors' | 'died')
   | ('canary' | 'blocked' | 'overload' | 'overloaded' | 'draining' | 'stopped' | 'again')
 
-/** The observed events, for the expectations. */
+/** Observations from which the model derives expected results. */
 export interface Recorded {
   readonly chapterSeconds: number
   readonly began: number
-  /** Seconds since 1970. */
+  /** Times in seconds since 1970. */
   readonly moments: Readonly<Record<Moment, number>>
   readonly observations: readonly Observation[]
 }
 
-/** A rate looks back this far: within one chapter. */
+/** The window of rates in seconds. It fits into one chapter. */
 export const windowOf = ({ chapterSeconds }: Pick<Recorded, 'chapterSeconds'>) => chapterSeconds / 2
 
-/** The slow process gets no CPU for a part of each period, which is shorter than a scrape interval. */
+/** Stops the slow process for a part of each period. A period is shorter than a scrape interval. */
 const STOPS = { everyMs: 700, forMs: 300 }
 
-/** @param log called with a line for each chapter */
+/** Runs the scenario. @param log called with a line for each chapter */
 export async function runScenario(
   prometheus: Prometheus,
   chapterSeconds: number,
@@ -45,16 +45,16 @@ export async function runScenario(
   return { chapterSeconds, began, moments, observations: traffic.observations }
 }
 
-/** In order; the key is what it logs. */
+/** The chapters in order. Each key is the line that the chapter logs. */
 const CHAPTERS: Readonly<Record<string, (scenario: Scenario) => Promise<void>>> = {
-  'iris-classifier is at zero; the dead letter sink waits': s => s.sleep(),
-  'three requests wake it': s => s.wake(),
-  'load: requests and events, all of them good': s => s.load(),
-  'errors: a quarter of the requests are mistakes; events of a Trigger die': s => s.fail(),
-  'a canary answers some requests with errors, and some slowly': s => s.canary(),
-  'overload: a slow model gets more than it can do, and at times no CPU': s => s.overload(),
-  'a pod gets TERM, and drains; all stop: at zero again': s => s.stop(),
-  'one starts again': s => s.startAgain(),
+  'zero: iris-classifier has no pod; the dead letter sink is running': s => s.sleep(),
+  'wake-up: three requests start a pod of iris-classifier': s => s.wake(),
+  'load: valid requests and events': s => s.load(),
+  'errors: a quarter of the requests are invalid; events of a Trigger are lost': s => s.fail(),
+  'canary: a new revision returns errors, and responds slowly at times': s => s.canary(),
+  'overload: a slow model gets too many requests, and at times no CPU': s => s.overload(),
+  'stop: a pod gets SIGTERM and drains; then all pods stop': s => s.stop(),
+  'restart: a pod of iris-classifier starts again': s => s.startAgain(),
 }
 
 type Send = (i: number) => Promise<unknown>
@@ -89,7 +89,7 @@ class Scenario {
     await this.#start('stable')
     this.#scale({ stable: { pods: 1 } })
     await this.#start('garden')
-    // A rate needs the count before.
+    // A rate needs the count before the requests.
     await this.#prometheus.settled()
     await Promise.all([0, 1, 2].map(i => this.#post('stable', iris(i))))
     await this.#settle('awake')
@@ -134,7 +134,7 @@ class Scenario {
       setTimeout(() => process.kill('SIGCONT'), STOPS.forMs)
     }, STOPS.everyMs)
     await this.#prometheus.settled()
-    // Knative's series begin with the count of the first twelve: a rate needs the second twelve.
+    // Knative's series begin with the count of the first twelve deliveries, so a rate needs twelve more.
     const twelve = () =>
       Promise.all(Array.from({ length: 12 }, () => this.#deliver('slow-classify', SLOW, 'slow')))
     const sends: [number, Send][] = [
@@ -144,7 +144,7 @@ class Scenario {
     const window = this.#chapterSeconds / 2
     await this.#during('blocked', sends, async () => {
       clearInterval(stops)
-      // A rate needs a window in which the process answered each scrape.
+      // A rate needs a window in which the process responded to each scrape.
       await wait(window * 1000)
       await this.#prometheus.until(`min_over_time(up{instance="${address}"}[${window}s]) == 1`)
       this.moments.overload = now()
@@ -176,7 +176,7 @@ class Scenario {
     await this.#stop('again', 'sink')
   }
 
-  /** Sends each so often, for a chapter until the moment, and on until `then` is over. */
+  /** Sends traffic for a chapter, records the moment, and continues until `then` has finished. */
   async #during(moment: Moment, sends: [number, Send][], then = async () => {}): Promise<void> {
     const running = sends.map(([everyMs, send]) => this.traffic.every(everyMs, send))
     const window = this.#chapterSeconds / 2
@@ -204,7 +204,7 @@ class Scenario {
     this.traffic.record('starts', labelsOf(pod), { seconds, least: spec.stallSeconds ?? 0.001 })
     for (const phase of ['process', 'listen', 'session', 'warm-up'])
       this.traffic.record('phases', { phase }, { seconds })
-    // A stalled process stands still before its first module.
+    // A stalled process sleeps before it loads its first module, which is in the phase `import`.
     this.traffic.record('phases', { phase: 'import' }, { seconds, least: spec.stallSeconds ?? 0 })
     return pod
   }
@@ -215,7 +215,7 @@ class Scenario {
     this.#standIn.setPods([...this.#pods.keys()])
   }
 
-  /** Sets the autoscaler's view of both revisions; as many pods are desired as there are. */
+  /** Sets the autoscaler's view of both revisions. By default, the desired pods are the existing ones. */
   #scale(states: Readonly<Partial<Record<'stable' | 'canary', Partial<RevisionState>>>>): void {
     let sum = 0
     for (const name of ['stable', 'canary'] as const) {

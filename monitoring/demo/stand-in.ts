@@ -6,16 +6,16 @@ import { NAMESPACE, PODS } from './pods.ts'
 import type { Labels } from './prometheus.ts'
 
 /*
- * A STAND-IN for what only a cluster has: Knative's autoscaler, activator, queue-proxy and Broker, and
- * kube-state-metrics. It exports the names and labels of Knative Serving 1.23, Eventing 1.22 and
- * kube-state-metrics 2, with the values that the scenario sets. Nothing here is Knative's.
+ * A SIMULATION of programs that only a cluster has: Knative's autoscaler, activator, queue-proxy and
+ * Broker, and kube-state-metrics. It exports the series names and labels of Knative Serving 1.23,
+ * Eventing 1.22 and kube-state-metrics 2, with values that the scenario sets. It contains no Knative code.
  */
 
-/** Load that the autoscaler is said to see. */
+/** The concurrency that the simulated autoscaler reports. */
 export const CONCURRENCY = { stable: 12, panic: 20, target: 22.4 } as const
 export const QUEUED = 3
 export const AT_QUEUE_PROXY = 2
-/** The queue-proxy's; the Broker's have the same range. */
+/** The buckets of the queue-proxy's histogram. The Broker's buckets have the same range. */
 export const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
 /** A revision as the autoscaler and the activator see it. */
@@ -50,7 +50,7 @@ const revisionLabels = ({ service, revision }: { service: string; revision: stri
 })
 const REVISION = Object.keys(revisionLabels(PODS.stable))
 
-/** The Broker's labels that do not change here. */
+/** The constant labels of the Broker's series. */
 const BROKER = {
   messaging_operation_name: 'send',
   messaging_system: 'knative',
@@ -69,7 +69,7 @@ export class StandIn {
   readonly #queued = this.#gauge('kn_revision_request_queued', REVISION.slice(2))
   readonly #pods = this.#gauge('kube_pod_info', [...Object.keys(POD), 'pod'])
   readonly #invocations = this.#histogram('kn_serving_invocation_duration_seconds', [
-    // As resource attributes that Prometheus promotes, where the queue-proxy pushes.
+    // With OTLP, these are resource attributes that Prometheus promotes to labels.
     ...REVISION,
     'http_response_status_code',
   ])
@@ -84,7 +84,7 @@ export class StandIn {
     response.end(await this.#registry.metrics())
   })
 
-  /** @returns its address */
+  /** Starts the server. @returns its address */
   async start(): Promise<string> {
     this.#server.listen(0, '127.0.0.1')
     await once(this.#server, 'listening')
@@ -108,23 +108,29 @@ export class StandIn {
     for (const pod of pods) this.#pods.set({ ...POD, pod }, 1)
   }
 
-  /** A request through the queue-proxy. */
+  /** Counts a request through the queue-proxy. */
   invoked(of: { service: string; revision: string }, status: number, seconds: number): void {
     const labels = { ...revisionLabels(of), http_response_status_code: String(status) }
     this.#invocations.observe(labels, seconds)
   }
 
-  /** A delivery by the Broker. */
+  /** Counts a delivery by the Broker. */
   dispatched(labels: Labels, seconds: number): void {
     this.#dispatches.observe({ ...BROKER, ...labels }, seconds)
   }
 
   #gauge(name: string, labelNames: string[]) {
-    return new Gauge({ name, help: 'A stand-in.', labelNames, registers: [this.#registry] })
+    return new Gauge({ name, help: 'A simulated series.', labelNames, registers: [this.#registry] })
   }
 
   #histogram(name: string, labelNames: string[]) {
     const registers = [this.#registry]
-    return new Histogram({ name, help: 'A stand-in.', labelNames, buckets: BUCKETS, registers })
+    return new Histogram({
+      name,
+      help: 'A simulated series.',
+      labelNames,
+      buckets: BUCKETS,
+      registers,
+    })
   }
 }

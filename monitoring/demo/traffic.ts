@@ -3,21 +3,21 @@ import { NAMESPACE, type Pod } from './pods.ts'
 import { type Labels, now } from './prometheus.ts'
 import type { StandIn } from './stand-in.ts'
 
-/* The requests of clients and a Broker. Every answer is recorded, to derive the results of queries. */
+/* Sends the requests of clients and a Broker, and records every response for the model. */
 
-/** Something that a series counts or measures. */
+/** One event that a series counts or measures. */
 export interface Observation {
   readonly at: number
-  /** Those of the series; `stream` names the kind of observation. */
+  /** The labels of the series. The label `stream` is the kind of observation. */
   readonly labels: Labels
-  /** The amount added to a counter, such as a prediction's rows; or a gauge's value. */
+  /** The amount added to a counter, such as a prediction's rows, or the value of a gauge. */
   readonly count: number
   readonly seconds: number
-  /** The least value of a time that was measured from outside. */
+  /** The minimum of a time that was measured from outside the process. */
   readonly least?: number
 }
 
-/** A pod's labels in every series. */
+/** Returns the labels of a pod in every series. */
 export const labelsOf = ({ address, spec: { service, revision, version } }: Pod) => ({
   service,
   revision,
@@ -45,12 +45,12 @@ export class Traffic {
     this.observations.push({ at: now(), count: 1, seconds: 0, ...value, labels: labelled })
   }
 
-  /** An inference request over HTTP. */
+  /** Sends an inference request over HTTP. */
   async post(pod: Pod, body: string): Promise<void> {
     await this.#send(pod, `/v2/models/${pod.spec.model ?? 'iris-classifier'}/infer`, {}, body)
   }
 
-  /** Delivers as a Broker: retries what may succeed later, sends the rest to the dead letter sink. */
+  /** Delivers an event as a Broker does: with retries, and to the dead letter sink if they fail. */
   async deliver(
     { id, trigger, data }: Readonly<Record<'id' | 'trigger' | 'data', string>>,
     pod: Pod,
@@ -86,14 +86,14 @@ export class Traffic {
     this.record('dead letters', { service: sink.spec.service, reason })
   }
 
-  /** Sends at a fixed rate, whatever the answers. @returns stops it, and waits for the answers */
+  /** Sends at a fixed rate, independent of responses. @returns a function that stops and waits */
   every(milliseconds: number, send: (i: number) => Promise<unknown>): () => Promise<void> {
     const inFlight = new Set<Promise<unknown>>()
     let failure: unknown
     let i = 0
     const began = performance.now()
     const timer = setInterval(() => {
-      // A late timer sends everything that is due.
+      // If the timer is late, sends all requests that are due.
       for (; i * milliseconds <= performance.now() - began; i++) {
         const one = send(i)
           .catch(error => {
@@ -149,15 +149,15 @@ const FLOWERS = [[5.1, 3.5, 1.4, 0.2], [5.0, 3.4, 1.5, 0.2], VIRGINICA]
 const tensor = (name: string, shape: readonly number[], data: unknown) =>
   JSON.stringify({ inputs: [{ name, shape, datatype: 'FP32', data }] })
 
-/** One flower; two of three are setosa. */
+/** Returns a request with one flower. Two in three flowers are setosa. */
 export const iris = (i: number): string => tensor('input', [1, 4], FLOWERS[i % FLOWERS.length])
 
-/** A request of many rows, all virginica. */
+/** Returns a request with many rows, all virginica. */
 export const field = (rows: number): string =>
   tensor('input', [rows, 4], Array(rows).fill(VIRGINICA))
 
-/** The commonest mistake: one row without its brackets. */
+/** A request with the most common mistake: a single row without the outer brackets. */
 export const MISTAKE = tensor('input', [4], VIRGINICA)
 
-/** For test/models/slow. */
+/** A request for test/models/slow. */
 export const SLOW = tensor('x', [1, 2], [1, 2])

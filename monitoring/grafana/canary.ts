@@ -2,16 +2,16 @@ import type { Dashboard, Row } from './panels.ts'
 import { chosen, durations, errorShare, quantile, RATE, requests } from './queries.ts'
 import { MODEL, SERVICE } from './variables.ts'
 
-/** Both. */
+/** Selects both revisions. */
 const REVISIONS = '$revision|$baseline'
 const both = { revision: REVISIONS }
-/** Long enough to judge a revision with a tenth of the traffic. */
+/** A window that is long enough to judge a revision with a tenth of the traffic. */
 const WINDOW = '15m'
 
 const share = (revision: string) => errorShare('', { revision, window: WINDOW })
 const p95 = (revision: string) => quantile(0.95, 'le', { revision, window: WINDOW })
 
-/** The share of each label in a revision's predictions. */
+/** Returns the share of each label in a revision's predictions. */
 const labels = (revision: string) => {
   const of = (by: string) =>
     `sum ${by}(${chosen(`rate(inference_predictions_total[${WINDOW}])`, { revision, window: WINDOW })})`
@@ -19,12 +19,12 @@ const labels = (revision: string) => {
 }
 
 const VERDICT: Row = {
-  title: 'Is the new version worse?',
+  title: 'Comparison with the baseline',
   panels: [
     {
-      title: 'More errors?',
+      title: 'Error rate difference',
       description:
-        'Error rate of the new revision minus that of the other, over the last 15 minutes, in percentage points. The alert CanaryFails fires above twice the others’ error rate plus one point.',
+        'Error rate of the new revision minus that of the baseline, over the last 15 minutes, in percentage points. The alert CanaryFails fires above twice the baseline’s error rate plus one percentage point.',
       draw: 'stat',
       unit: 'percentunit',
       width: 6,
@@ -33,15 +33,15 @@ const VERDICT: Row = {
         [0.005, 'yellow'],
         [0.01, 'red'],
       ],
-      nothing: 'no requests to one of them',
+      nothing: 'no requests to one revision',
       queries: [
-        { expr: `(${share('$revision')}) - (${share('$baseline')})`, legend: 'more errors' },
+        { expr: `(${share('$revision')}) - (${share('$baseline')})`, legend: 'difference' },
       ],
     },
     {
-      title: 'Slower?',
+      title: 'Response time ratio (p95)',
       description:
-        '95th percentile of successful answers: the new revision’s divided by the other’s, over the last 15 minutes. Ignore the first minutes: a pod that has just started is slower.',
+        '95th percentile of the response time of successful requests: the new revision’s divided by the baseline’s, over the last 15 minutes. Ignore the first minutes, because a pod that has just started is slower.',
       draw: 'stat',
       unit: 'suffix:×',
       width: 6,
@@ -50,13 +50,13 @@ const VERDICT: Row = {
         [1.2, 'yellow'],
         [1.5, 'red'],
       ],
-      nothing: 'no good answers of one of them',
-      queries: [{ expr: `${p95('$revision')} / ${p95('$baseline')}`, legend: 'times as slow' }],
+      nothing: 'no successful requests to one revision',
+      queries: [{ expr: `${p95('$revision')} / ${p95('$baseline')}`, legend: 'ratio' }],
     },
     {
-      title: 'Other predictions?',
+      title: 'Prediction shift',
       description:
-        'Percentage of rows that would need another label to give both revisions equal shares, over the last 15 minutes. If the new training does not explain it, look for a fault.',
+        'Percentage of rows that would need another label to give both revisions the same distribution, over the last 15 minutes. If the new training does not explain the shift, look for a fault.',
       draw: 'stat',
       unit: 'percentunit',
       width: 6,
@@ -65,7 +65,7 @@ const VERDICT: Row = {
         [0.05, 'yellow'],
         [0.15, 'red'],
       ],
-      nothing: 'no predictions of one of them',
+      nothing: 'no predictions of one revision',
       queries: [
         {
           expr: `sum(abs((${labels('$revision')}) - (${labels('$baseline')}))) / 2`,
@@ -74,9 +74,9 @@ const VERDICT: Row = {
       ],
     },
     {
-      title: 'Share of the traffic',
+      title: 'Traffic share of the new revision',
       description:
-        'The new revision’s share of the requests to both. Wait for some hundreds of requests before you judge.',
+        'The new revision’s share of all requests to both revisions. Wait for a few hundred requests before you judge the new revision.',
       draw: 'stat',
       unit: 'percentunit',
       width: 6,
@@ -84,12 +84,12 @@ const VERDICT: Row = {
       queries: [
         {
           expr: `sum(${chosen(requests())}) / sum(${chosen(requests(), both)})`,
-          legend: 'of requests',
+          legend: 'share',
         },
       ],
     },
     {
-      title: 'Side by side',
+      title: 'Both revisions',
       description: 'Both revisions over the last 15 minutes.',
       draw: 'table',
       unit: 'none',
@@ -119,12 +119,12 @@ const VERDICT: Row = {
         })),
         {
           expr: `max by (revision) (sum by (job, instance, revision) (${chosen('cold_start_seconds{phase!="first-answer"}', both)}))`,
-          legend: 'longest start',
+          legend: 'longest startup',
           unit: 's',
         },
         {
           expr: `max by (revision) (${chosen('process_resident_memory_bytes', both)})`,
-          legend: 'largest process',
+          legend: 'maximum memory',
           unit: 'bytes',
         },
         { expr: `count by (revision) (${chosen('model_ready', both)})`, legend: 'processes' },
@@ -134,12 +134,12 @@ const VERDICT: Row = {
 }
 
 const COURSE: Row = {
-  title: 'How it went',
+  title: 'History',
   panels: [
     {
-      title: 'Requests',
+      title: 'Requests by revision',
       description:
-        'Answers a second of each revision: shows whether the canary’s percentage arrives.',
+        'Requests per second to each revision. They show whether the canary gets its percentage of the traffic.',
       draw: 'stacked',
       unit: 'reqps',
       width: 12,
@@ -148,25 +148,25 @@ const COURSE: Row = {
       ],
     },
     {
-      title: 'Errors',
-      description: 'Share of each revision’s requests with an error.',
+      title: 'Error rate by revision',
+      description: 'Share of each revision’s requests that got an error.',
       draw: 'lines',
       unit: 'percentunit',
       width: 12,
       queries: [{ expr: errorShare('by (revision) ', both), legend: '{{revision}}' }],
     },
     {
-      title: 'Time to the answer, 95th percentile',
-      description: 'Of successful requests, by revision.',
+      title: 'Response time (p95) by revision',
+      description: '95th percentile of the response time of successful requests, by revision.',
       draw: 'lines',
       unit: 's',
       width: 12,
       queries: [{ expr: quantile(0.95, 'revision, le', both), legend: '{{revision}}' }],
     },
     {
-      title: 'By version of the model',
+      title: 'Response time (p95) by model version',
       description:
-        '95th percentile by model version: compares versions without revisions, as in KServe’s Standard mode.',
+        '95th percentile of the response time by model version. Use this panel without revisions, as in KServe’s Standard mode.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -191,7 +191,7 @@ const COURSE: Row = {
       ],
     },
     {
-      title: 'Predictions of the other',
+      title: 'Predictions of the baseline revision',
       description: 'Share of each predicted label.',
       draw: 'shares',
       unit: 'percentunit',
@@ -209,20 +209,21 @@ const COURSE: Row = {
 export const canary: Dashboard = {
   uid: 'onnx-function-canary',
   title: 'Canary',
-  description: 'Is the new version worse?',
+  description: 'Compares a new revision with a baseline revision.',
   variables: [
     SERVICE,
     {
       name: 'revision',
       label: 'New revision',
-      description: 'The revision to judge; by default the last by name.',
+      description: 'The revision to judge. The default is the last revision by name.',
       query: 'label_values(function_info{service=~"$service"}, revision)',
       one: 'last',
     },
     {
       name: 'baseline',
-      label: 'Compared with',
-      description: 'The revision that it replaces; by default the first by name.',
+      label: 'Baseline revision',
+      description:
+        'The revision that the new one replaces. The default is the first revision by name.',
       query: 'label_values(function_info{service=~"$service"}, revision)',
       one: 'first',
     },

@@ -10,7 +10,7 @@ const dashboards = readDashboards()
 const project = join(import.meta.dirname, '../..')
 const yaml = (path: string) => parse(readFileSync(join(project, path), 'utf8'), { merge: true })
 
-test('the JSON is what the TypeScript says: npm run dashboards --prefix monitoring writes it', () => {
+test('the JSON files are up to date (npm run dashboards --prefix monitoring)', () => {
   for (const [file, dashboard] of Object.entries(DASHBOARDS))
     assert.equal(readFileSync(join(folder, file), 'utf8'), written(dashboard), file)
   assert.deepEqual(
@@ -21,7 +21,7 @@ test('the JSON is what the TypeScript says: npm run dashboards --prefix monitori
   )
 })
 
-test('uids do not change: links and bookmarks contain them', () => {
+test('uids do not change, because links and bookmarks contain them', () => {
   assert.deepEqual(Object.fromEntries(dashboards.map(({ title, uid }) => [title, uid])), {
     Inference: 'onnx-function-inference',
     'Scale to zero': 'onnx-function-scale-to-zero',
@@ -35,7 +35,7 @@ for (const { title, panels, templating, ...more } of dashboards) {
       assert.equal((more as { id?: unknown }).id, null)
     })
 
-    test('has variables for service, revision and model, and uses only its own', () => {
+    test('has variables for service, revision and model, and uses no undefined variable', () => {
       const names = templating.list.map(({ name }) => name)
       for (const name of ['service', 'revision', 'model']) assert.ok(names.includes(name), name)
       const used = panels.flatMap(({ targets = [] }) =>
@@ -67,7 +67,7 @@ for (const { title, panels, templating, ...more } of dashboards) {
       )) {
         assert.ok((description ?? '').length > 15 && description?.endsWith('.'), title)
         assert.ok(fieldConfig.defaults.unit !== undefined, `${title}: ${type}`)
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts it in
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana replaces the variable
         assert.equal(datasource.uid, '${datasource}', title)
       }
     })
@@ -80,14 +80,14 @@ for (const { title, panels, templating, ...more } of dashboards) {
 }
 
 for (const [question, dashboard, panel] of [
-  ['is it up?', 'Inference', 'Is it up?'],
-  ['how fast?', 'Inference', 'How fast?'],
-  ['how often wrong?', 'Inference', 'How often wrong?'],
-  ['which event died?', 'Inference', 'Which event died?'],
-  ['did it wake?', 'Scale to zero', 'Did it wake?'],
-  ['is the new version worse?', 'Canary', 'Is the new version worse?'],
+  ['is the function up?', 'Inference', 'Ready processes'],
+  ['how fast does the function respond?', 'Inference', 'Response time (p95)'],
+  ['how many requests fail?', 'Inference', 'Error rate and failure rate'],
+  ['which events were lost?', 'Inference', 'Failed deliveries without retry'],
+  ['did the function wake from zero?', 'Scale to zero', 'Wake-up from zero'],
+  ['is the new version worse?', 'Canary', 'Comparison with the baseline'],
 ] as const) {
-  test(`"${question}" has one place to look`, () => {
+  test(`exactly one panel answers "${question}"`, () => {
     const places = dashboards.flatMap(({ title, panels }) =>
       panels.filter(each => each.title === panel).map(() => title),
     )
@@ -95,7 +95,7 @@ for (const [question, dashboard, panel] of [
   })
 }
 
-test('four common queries are there word for word, the third beside one that sums first', () => {
+test('Inference contains four common queries unchanged, and the corrected third one next to it', () => {
   const asked =
     dashboards
       .find(({ title }) => title === 'Inference')
@@ -115,7 +115,7 @@ test('four common queries are there word for word, the third beside one that sum
   )
 })
 
-describe('beside compose.yaml', () => {
+describe('with compose.yaml', () => {
   const { volumes } = yaml('compose.yaml').services.grafana
   const mounted = (path: string) => volumes.some((volume: string) => volume === path)
 
@@ -153,7 +153,7 @@ describe('in Kubernetes', () => {
     assert.equal(generatorOptions.labels.grafana_dashboard, '1')
   })
 
-  test('it is small enough for kubectl apply, which keeps a copy of it in an annotation', () => {
+  test('the ConfigMap is small enough for kubectl apply, which stores a copy in an annotation', () => {
     const data = Object.fromEntries(
       Object.keys(DASHBOARDS).map(file => [file, readFileSync(join(folder, file), 'utf8')]),
     )

@@ -13,12 +13,12 @@ const ANY_IS_BAD: Thresholds = [
 ]
 
 const ATTENTION: Row = {
-  title: 'At a glance',
+  title: 'Overview',
   panels: [
     {
-      title: 'Is it up?',
+      title: 'Ready processes',
       description:
-        'Processes whose model accepts requests, and processes that still load it or drain. If both are 0, the service sleeps, which is normal.',
+        'Processes whose model accepts requests, and processes that are loading their model or draining. Both are 0 while the service is scaled to zero, which is normal.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -39,9 +39,9 @@ const ATTENTION: Row = {
       ],
     },
     {
-      title: 'How fast?',
+      title: 'Response time (p95)',
       description:
-        '95 % of successful answers took at most this long, from the request’s arrival in the function. Waking is not included: see Scale to zero.',
+        '95th percentile of the response time of successful requests, measured in the function. It does not include the wait for a pod to start: see the dashboard Scale to zero.',
       draw: 'stat',
       unit: 's',
       width: 4,
@@ -54,9 +54,9 @@ const ATTENTION: Row = {
       queries: [{ expr: quantile(0.95, 'le'), legend: '95th percentile' }],
     },
     {
-      title: 'How often wrong?',
+      title: 'Error rate and failure rate',
       description:
-        'Errors: share of all answers, including errors of callers. Failures: share of requests that failed through no fault of the caller. The objective is at most 0.5 % failures.',
+        'Errors: share of all responses that are errors, including errors that callers caused. Failures: share of requests that failed through no fault of the caller. The objective is at most 0.5 % failures.',
       draw: 'stat',
       unit: 'percentunit',
       width: 4,
@@ -75,18 +75,18 @@ const ATTENTION: Row = {
       ],
     },
     {
-      title: 'How many?',
-      description: 'Answered requests and events a second.',
+      title: 'Request rate',
+      description: 'Requests and events per second that got a response.',
       draw: 'stat',
       unit: 'reqps',
       width: 4,
       thresholds: [[null, 'blue']],
-      queries: [{ expr: `sum(${chosen(requests())}) or vector(0)`, legend: 'answered' }],
+      queries: [{ expr: `sum(${chosen(requests())}) or vector(0)`, legend: 'requests' }],
     },
     {
-      title: 'How many turned away?',
+      title: 'Rejection rate',
       description:
-        'Requests a second that were rejected without a run: 503 overloaded or not ready, 504 deadline passed, 413 too large. Callers may retry most of them.',
+        'Requests per second that were rejected before the model ran: 503 (overloaded or not ready), 504 (deadline passed) or 413 (too large). Callers may retry requests that got 503 or 504.',
       draw: 'stat',
       unit: 'reqps',
       width: 4,
@@ -98,14 +98,14 @@ const ATTENTION: Row = {
       queries: [
         {
           expr: `sum(${chosen(`rate(inference_rejected_total[${RATE}])`)}) or vector(0)`,
-          legend: 'turned away',
+          legend: 'rejected',
         },
       ],
     },
     {
-      title: 'What fires?',
+      title: 'Firing alerts',
       description:
-        'Alerts of monitoring/prometheus/rules that fire now. docs/runbook.md has a section for each.',
+        'Number of alerts that are firing now. docs/runbook.md has a section for each alert.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -113,13 +113,13 @@ const ATTENTION: Row = {
       queries: [{ expr: 'count(ALERTS{alertstate="firing"}) or vector(0)', legend: 'firing' }],
     },
     {
-      title: 'Alerts',
+      title: 'Alert history',
       description: 'The times at which each alert fired.',
       draw: 'timeline',
       unit: 'none',
       width: 24,
       height: 6,
-      nothing: 'none fired',
+      nothing: 'no alert fired',
       thresholds: ANY_IS_BAD,
       queries: [
         { expr: 'max by (alertname) (ALERTS{alertstate="firing"})', legend: '{{alertname}}' },
@@ -132,8 +132,8 @@ const TRAFFIC: Row = {
   title: 'Requests',
   panels: [
     {
-      title: 'Requests by answer',
-      description: 'Answers a second, by protocol and status.',
+      title: 'Requests by protocol and status',
+      description: 'Requests per second that got a response, by protocol and status.',
       draw: 'stacked',
       unit: 'reqps',
       width: 12,
@@ -145,8 +145,8 @@ const TRAFFIC: Row = {
       ],
     },
     {
-      title: 'Errors by revision',
-      description: 'Share of each revision’s requests with an error.',
+      title: 'Error rate by revision',
+      description: 'Share of each revision’s requests that got an error.',
       draw: 'lines',
       unit: 'percentunit',
       width: 12,
@@ -154,9 +154,9 @@ const TRAFFIC: Row = {
       queries: [{ expr: errorShare('by (revision) '), legend: '{{revision}}' }],
     },
     {
-      title: 'Time to the answer',
+      title: 'Response time percentiles',
       description:
-        'Of successful requests, from arrival to answer, including the wait for other runs.',
+        'Response time of successful requests, from arrival to response, including the wait for earlier runs.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -166,9 +166,9 @@ const TRAFFIC: Row = {
       })),
     },
     {
-      title: 'Times to the answer',
+      title: 'Response time distribution',
       description:
-        'Number of requests by duration. Two bands mean two kinds of requests, or of pods.',
+        'Number of requests by response time. Two bands indicate two kinds of requests or of pods.',
       draw: 'heatmap',
       unit: 's',
       width: 12,
@@ -186,9 +186,9 @@ const LOAD: Row = {
   title: 'Load',
   panels: [
     {
-      title: 'Waiting, and in flight',
+      title: 'Waiting rows and requests in flight',
       description:
-        'Rows waiting for a run, and unanswered requests. Rows that keep waiting exceed the pods’ capacity.',
+        'Rows that wait for a run of the model, and requests without a response yet. If rows wait all the time, the pods do not have enough capacity.',
       draw: 'lines',
       unit: 'none',
       width: 6,
@@ -198,9 +198,9 @@ const LOAD: Row = {
       ],
     },
     {
-      title: 'Rows a run',
+      title: 'Rows per run',
       description:
-        'Waiting requests share a run: more rows in each run mean more throughput in the same time.',
+        'Number of rows in each run of the model. Waiting requests share a run, so more rows per run mean a higher throughput.',
       draw: 'lines',
       unit: 'none',
       width: 6,
@@ -216,9 +216,9 @@ const LOAD: Row = {
       ],
     },
     {
-      title: 'Turned away, by reason',
+      title: 'Rejections by reason',
       description:
-        'overloaded: more rows waited than MAX_QUEUE_ROWS, or the memory was full. deadline: the time was up before the run. not_ready: no model was loaded. too_large: above MAX_BODY_BYTES.',
+        'overloaded: more than MAX_QUEUE_ROWS rows were waiting, or the memory was full. deadline: the deadline passed before the run. not_ready: no model was loaded. too_large: the body was larger than MAX_BODY_BYTES.',
       draw: 'stacked',
       unit: 'reqps',
       width: 6,
@@ -230,9 +230,9 @@ const LOAD: Row = {
       ],
     },
     {
-      title: 'Failures, by cause',
+      title: 'Failures by cause',
       description:
-        'Rejected requests (503, 504), failed runs of the model, failures of the transform or its dependencies, and bugs of the function (server).',
+        'Failures per second: rejected requests (503, 504), failed runs of the model, failures of the transform or its dependencies, and bugs in the function (server).',
       draw: 'stacked',
       unit: 'reqps',
       width: 6,
@@ -244,8 +244,9 @@ const LOAD: Row = {
       ],
     },
     {
-      title: 'Predictions',
-      description: 'Share of each predicted label. A shift means other data, or another model.',
+      title: 'Predictions by label',
+      description:
+        'Share of each predicted label. A shift means that the input data or the model has changed.',
       draw: 'shares',
       unit: 'percentunit',
       width: 24,
@@ -259,7 +260,10 @@ const LOAD: Row = {
   ],
 }
 
-/** Deliveries by the Broker’s Triggers; its channel counts the same events once more, as a subscription’s. */
+/**
+ * Returns the deliveries of the Broker's Triggers. Its channel counts the same events again, as
+ * deliveries of a subscription, so these are excluded.
+ */
 const deliveries = (labels: string) =>
   `kn_eventing_dispatch_duration_seconds_count{messaging_destination_name=~"trigger:.+", ${labels}}`
 
@@ -267,21 +271,21 @@ const EVENTS: Row = {
   title: 'Events',
   panels: [
     {
-      title: 'How many events died?',
+      title: 'Dead letters by reason',
       description:
-        'Events that the dead letter sink received in the time shown. refused: a retry would have failed as well. exhausted: every attempt failed. no_answer: the Broker got no answer. unreadable: not an event.',
+        'Events that the dead letter sink received in the selected time range. refused: a retry would have failed as well. exhausted: every attempt failed. no_answer: the Broker got no response. unreadable: the request was not an event.',
       draw: 'stat',
       unit: 'none',
       width: 3,
       height: 8,
       thresholds: ANY_IS_BAD,
-      nothing: 'no sink seen',
+      nothing: 'no dead letter sink found',
       queries: [{ expr: `sum by (reason) (${grown('dead_letters_total')})`, legend: '{{reason}}' }],
     },
     {
-      title: 'Which event died?',
+      title: 'Failed deliveries without retry',
       description:
-        'Deliveries in the time shown that a Broker does not retry: it sends the event to the dead letter sink. The sink’s log has a line with the event and the function’s answer.',
+        'Deliveries in the selected time range that the Broker does not retry. The Broker sends their events to the dead letter sink, which logs the event and the function’s response.',
       draw: 'table',
       unit: 'none',
       width: 11,
@@ -290,7 +294,7 @@ const EVENTS: Row = {
         cloudevents_type: 'event type',
         http_response_status_code: 'status',
       },
-      nothing: 'none died',
+      nothing: 'no such delivery',
       queries: [
         {
           expr: `sum by (messaging_destination_name, cloudevents_type, http_response_status_code) (${grown(deliveries('http_response_status_code=~"4..", http_response_status_code!~"404|408|409|429"'))}) > 0`,
@@ -299,8 +303,9 @@ const EVENTS: Row = {
       ],
     },
     {
-      title: 'Answers to events',
-      description: 'Counted by the function. 503 and 504 are errors here, and are retried.',
+      title: 'Event responses by status',
+      description:
+        'Responses to events per second, counted by the function. The Broker retries events that get 503 or 504, which count as errors here.',
       draw: 'stacked',
       unit: 'reqps',
       width: 5,
@@ -314,7 +319,7 @@ const EVENTS: Row = {
     {
       title: 'Deliveries by status',
       description:
-        'Deliveries a second, counted by the Broker, including the dead letter sink’s answers. 5xx, 404, 408, 409 and 429 are retried.',
+        'Deliveries per second, counted by the Broker, including deliveries to the dead letter sink. The Broker retries after 5xx, 404, 408, 409 and 429.',
       draw: 'stacked',
       unit: 'reqps',
       width: 5,
@@ -326,11 +331,11 @@ const EVENTS: Row = {
       ],
     },
     {
-      title: 'The event itself',
+      title: 'How to find a lost event',
       width: 24,
       height: 3,
       markdown:
-        '`kubectl logs -n iris -l serving.knative.dev/service=iris-dead-letter -c user-container --tail=-1` shows a line for each lost event: its id, source, type and data, the status and the reason. No metric has an event’s id: there would be as many series as events.',
+        '`kubectl logs -n iris -l serving.knative.dev/service=iris-dead-letter -c user-container --tail=-1` shows one line per lost event: its id, source, type and data, the status and the reason. Metrics do not contain event ids, because each event would create a new series.',
     },
   ],
 }
@@ -341,7 +346,7 @@ const PROCESS: Row = {
     {
       title: 'Memory',
       description:
-        'Resident memory of each process. A process that reaches the container’s limit is killed.',
+        'Resident memory of each process. The kernel kills a process that reaches the container’s limit.',
       draw: 'lines',
       unit: 'bytes',
       width: 8,
@@ -361,8 +366,9 @@ const PROCESS: Row = {
       ],
     },
     {
-      title: 'Event loop',
-      description: 'Delay of the main thread, 99th percentile. Meanwhile probes and requests wait.',
+      title: 'Event loop lag',
+      description:
+        '99th percentile of the delay of the main thread. Probes and requests wait during this delay.',
       draw: 'lines',
       unit: 's',
       width: 8,
@@ -375,7 +381,7 @@ const PROCESS: Row = {
     {
       title: 'Worker deaths',
       description:
-        'Worker threads of the model that ended unexpectedly and were replaced, in the time shown.',
+        'Worker threads of the model that ended unexpectedly and were replaced, in the selected time range.',
       draw: 'stat',
       unit: 'none',
       width: 8,
@@ -389,12 +395,12 @@ const PROCESS: Row = {
     },
     {
       title: 'Running versions',
-      description: 'Processes by service, revision and version of the function.',
+      description: 'Number of processes by service, revision and version of the function.',
       draw: 'table',
       unit: 'none',
       width: 16,
       height: 5,
-      columns: { service: 'service', revision: 'revision', version: 'program' },
+      columns: { service: 'service', revision: 'revision', version: 'function version' },
       queries: [
         {
           expr: 'count by (service, revision, version) (function_info{service=~"$service", revision=~"$revision"})',
@@ -406,12 +412,12 @@ const PROCESS: Row = {
 }
 
 const WORD_FOR_WORD: Row = {
-  title: 'Word for word: four queries that many start with',
+  title: 'Common queries',
   panels: [
     {
-      title: 'Time to the answer, 95th percentile of each series',
+      title: 'Response time (p95) of each series',
       description:
-        'histogram_quantile of each series separately. "Time to the answer" above covers all series together.',
+        'histogram_quantile of each series separately. The panel Response time percentiles covers all series together.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -423,8 +429,8 @@ const WORD_FOR_WORD: Row = {
       ],
     },
     {
-      title: 'Requests answered well',
-      description: 'Successful requests a second, for each series.',
+      title: 'Successful requests of each series',
+      description: 'Successful requests per second, for each series.',
       draw: 'lines',
       unit: 'reqps',
       width: 12,
@@ -436,9 +442,9 @@ const WORD_FOR_WORD: Row = {
       ],
     },
     {
-      title: 'Errors in percent, as often written',
+      title: 'Error percentage, wrong query',
       description:
-        'Wrong: Prometheus divides series with equal labels, and status is a label, so each error series is divided by itself. The result is 100 after a single error in the last minute, and NaN without errors. The next panel shows the correct error rate.',
+        'A common query that is wrong. Prometheus divides series with equal labels, and status is a label, so each error series is divided by itself. The result is 100 after a single error in the last minute, and NaN without errors. The next panel shows the correct error rate.',
       draw: 'lines',
       unit: 'percent',
       width: 8,
@@ -450,8 +456,8 @@ const WORD_FOR_WORD: Row = {
       ],
     },
     {
-      title: 'Errors in percent of all requests',
-      description: 'The same query, summed before the division.',
+      title: 'Error percentage, correct query',
+      description: 'The query of the previous panel, summed before the division.',
       draw: 'lines',
       unit: 'percent',
       width: 8,
@@ -465,7 +471,7 @@ const WORD_FOR_WORD: Row = {
     {
       title: 'Pods in the namespace',
       description:
-        'All pods of the namespace, counted by kube-state-metrics; no value without pods.',
+        'Number of pods in the namespace, counted by kube-state-metrics. There is no value without pods.',
       draw: 'steps',
       unit: 'none',
       width: 8,
@@ -477,7 +483,7 @@ const WORD_FOR_WORD: Row = {
 export const inference: Dashboard = {
   uid: 'onnx-function-inference',
   title: 'Inference',
-  description: 'Is it up, how fast, how often wrong, which event died?',
+  description: 'Availability, response times, errors and lost events of the function.',
   variables: [
     SERVICE,
     REVISION,
@@ -485,7 +491,7 @@ export const inference: Dashboard = {
     {
       name: 'namespace',
       label: 'Namespace',
-      description: 'Namespace whose pods are counted in the last panel.',
+      description: 'The namespace whose pods the last panel counts.',
       query: 'label_values(kube_pod_info, namespace)',
       one: 'first',
     },

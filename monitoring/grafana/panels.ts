@@ -12,20 +12,20 @@ import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries'
 import { knativeSeries, sinceAll } from '../knative-series.ts'
 
 /*
- * A dashboard as data, and what Grafana's own builders make of it. Only how panels look is decided here; their queries are in
+ * Builds Grafana dashboards from data, with Grafana's own builders. This file decides only how panels look. Their queries are in
  * inference.ts, scale-to-zero.ts and canary.ts.
  */
 
 export interface Query {
   readonly expr: string
-  /** A table's: the column's title. */
+  /** The name of the series, or the column's title in a table. */
   readonly legend: string
-  /** Default: the panel's. */
+  /** The default is the panel's unit. */
   readonly unit?: string
   readonly thresholds?: Thresholds
 }
 
-/** Colour from each value on, ascending. */
+/** The colour from each value upwards, in ascending order. */
 export type Thresholds = readonly (readonly [
   from: number | null,
   color: 'blue' | 'green' | 'yellow' | 'red' | 'text',
@@ -33,7 +33,7 @@ export type Thresholds = readonly (readonly [
 
 export interface Panel {
   readonly title: string
-  /** The meaning of its values, shown at the panel's corner. */
+  /** The meaning of the values. Grafana shows it in the panel's corner. */
   readonly description: string
   readonly draw:
     | 'stat'
@@ -47,15 +47,15 @@ export interface Panel {
     | 'heatmap'
   readonly unit: string
   readonly queries: readonly Query[]
-  /** Of 24. */
+  /** The width in columns; a dashboard has 24 columns. */
   readonly width: number
   readonly height?: number
   readonly thresholds?: Thresholds
-  /** The text if a query has no result. */
+  /** The text that is shown if a query has no result. */
   readonly nothing?: string
-  /** A table's: the label its queries are joined by. */
+  /** For a table: the label by which its queries are joined. */
   readonly rows?: string
-  /** A table's: titles of its labels, in the order of their columns. */
+  /** For a table: the titles of its labels, in the order of the columns. */
   readonly columns?: Readonly<Record<string, string>>
 }
 
@@ -76,7 +76,7 @@ export interface Variable {
   readonly label: string
   readonly description: string
   readonly query: string
-  /** Only one, which is at first the first, or the last, in the order of names; else any number, at first all. */
+  /** Allows a single value, initially the first or the last by name. Without it, any number of values, initially all. */
   readonly one?: 'first' | 'last'
 }
 
@@ -88,12 +88,12 @@ export interface Dashboard {
   readonly rows: readonly Row[]
 }
 
-// biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts it in
+// biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana replaces the variable
 const DATA_SOURCE = { type: 'prometheus', uid: '${datasource}' }
 const TAG = 'onnx-function'
 const COLUMNS = 24
 
-/** As Grafana reads it from a file: the classic model. */
+/** Builds the JSON model that Grafana reads from a file (the classic model). */
 export function build({ uid, title, description, variables, rows }: Dashboard): object {
   const built = new dashboard.DashboardBuilder(title)
     .uid(uid)
@@ -103,7 +103,7 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
     .refresh('10s')
     .tooltip(dashboard.DashboardCursorSync.Crosshair)
     .link(
-      new dashboard.DashboardLinkBuilder('The other dashboards')
+      new dashboard.DashboardLinkBuilder('Other dashboards')
         .type(dashboard.DashboardLinkType.Dashboards)
         .tags([TAG])
         .includeVars(true)
@@ -133,11 +133,11 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
     top = end
   }
   const { links = [], ...rest } = built.build()
-  // The builders hide each link in a menu, and leave out the number that says that Grafana is to give one.
+  // Without `placement`, Grafana shows the links outside the menu. `id: null`, which the builders omit, makes Grafana assign an id.
   return { id: null, ...rest, links: links.map(({ placement, ...link }) => link) }
 }
 
-/** Each at the highest place it has room at, then leftmost: small panels fill what is beside a high one. */
+/** Places each panel as high as possible, then as far left as possible, so small panels fill the space beside a high one. */
 function place(panels: readonly (Panel | Note)[], top: number) {
   const ends = new Array<number>(COLUMNS).fill(top)
   const places = panels.map(each => {
@@ -165,7 +165,7 @@ function variable({ name, label, description, query, one }: Variable) {
     .refresh(dashboard.VariableRefresh.OnTimeRangeChanged)
     .sort(one === 'last' ? dashboard.VariableSort.NaturalDesc : dashboard.VariableSort.NaturalAsc)
   if (one !== undefined) return built
-  // All is whatever there is, no label at all included: beside compose.yaml there is no service and no revision.
+  // "All" also matches series without the label: under compose.yaml, series have no revision.
   return built
     .multi(true)
     .includeAll(true)
@@ -194,7 +194,7 @@ function panel(spec: Panel) {
         properties.push({ id: 'custom.cellOptions', value: { type: 'color-text' } })
     }
     if (properties.length === 0) return
-    // In a table the queries are joined, and a column is identified by its title.
+    // The queries of a table are joined, so a column is identified by its title.
     if (spec.draw === 'table') built.overrideByName(query.legend, properties)
     else built.overrideByQuery(refId(i), properties)
   })
@@ -208,7 +208,7 @@ const thresholds = (steps: Thresholds) =>
     .mode(dashboard.ThresholdsMode.Absolute)
     .steps(steps.map(([value, color]) => ({ value, color })))
 
-/** A panel of one value shows the current one: the last in the time range may be hours old if the service sleeps. */
+/** A panel with a single value queries the current value: the last value in the time range may be hours old at zero pods. */
 function target({ expr, legend }: Query, id: string, draw: Panel['draw']): Builder<Dataquery> {
   const built = new prometheus.DataqueryBuilder().refId(id).datasource(DATA_SOURCE).expr(expr)
   if (draw === 'table') return built.instant().format(prometheus.PromQueryFormat.Table)
@@ -299,7 +299,7 @@ const fixedColor = (fixedColor: string): dashboard.DynamicConfigValue => ({
   value: { mode: 'fixed', fixedColor },
 })
 
-/** Each query is a column: `Value #A` of Grafana's gets its title, after those of the labels. */
+/** Joins the queries into one table with a column for each query, after the columns of the labels. Grafana calls them `Value #A`. */
 function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilder) {
   const values = queries.map(
     ({ legend }, i) => [queries.length === 1 ? 'Value' : `Value #${refId(i)}`, legend] as const,
@@ -319,8 +319,8 @@ function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilde
   })
 }
 
-/** With the first version of Knative that a panel has data of. */
+/** Returns the description with the Knative version that the panel requires. */
 function descriptionOf({ description, queries }: Panel): string {
   const since = sinceAll(queries.flatMap(({ expr }) => knativeSeries(expr)))
-  return since === undefined ? description : `${description} ${since}.`
+  return since === undefined ? description : `${description} Requires ${since}.`
 }

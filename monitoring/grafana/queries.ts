@@ -1,18 +1,18 @@
 /*
- * Expressions of several dashboards. Grafana inserts $service, $revision and $model as regular expressions, and $__rate_interval as
- * a time that holds at least four scrapes.
+ * Expressions that several dashboards use. Grafana inserts $service, $revision and $model as regular expressions, and
+ * $__rate_interval as a duration of at least four scrapes.
  */
 
 export const RATE = '$__rate_interval'
 
-/** Service and revision of each process of those chosen, whether Prometheus gave them to the target or only the process tells them. */
+/** Selects the chosen processes, with service and revision as labels of the target or of the process's own function_info. */
 const processes = (revision: string, window: string) =>
   `topk by (job, instance) (1, last_over_time(function_info{service=~"$service", revision=~"${revision}"}[${window}]))`
 
 /**
- * Of the services and revisions chosen only, and labelled by them. `last_over_time` keeps what a pod counted last before it was gone;
- * `topk` keeps an address that went from one revision to the next within the window from being two.
- * @param window as the expression's own
+ * Restricts an expression to the chosen services and revisions, and adds these labels. `last_over_time` keeps the last counts of a
+ * pod that has stopped. `topk` keeps a single series for an address that changed its revision within the window.
+ * @param options.window the window of the expression
  */
 export const chosen = (
   expression: string,
@@ -20,7 +20,7 @@ export const chosen = (
 ): string =>
   `${expression} * on (job, instance) group_left (service, revision) ${processes(revision, window)}`
 
-/** Requests a second. @param labels as in `status="error"` */
+/** Returns requests per second. @param labels label matchers, such as `status="error"` */
 export const requests = (labels = '', window = RATE): string =>
   `rate(inference_requests_total{${ofModel(labels)}}[${window}])`
 
@@ -30,7 +30,10 @@ export const durations = (window = RATE): string =>
 const ofModel = (labels: string) =>
   ['model=~"$model"', ...(labels === '' ? [] : [labels])].join(', ')
 
-/** Of the requests, those with an error; 0 where none had one, nothing where there were none. @param by as in `by (revision) ` */
+/**
+ * Returns the share of requests with an error: 0 without errors, no value without requests.
+ * @param by a grouping, such as `by (revision) `
+ */
 export const errorShare = (
   by = '',
   options: { revision?: string; window?: string } = {},
@@ -39,7 +42,7 @@ export const errorShare = (
   return `(${sum('status="error"')} or 0 * ${sum('')}) / (${sum('')} > 0)`
 }
 
-/** Of what the function is answerable for, what failed. */
+/** Returns the share of failed requests, without errors that callers caused. */
 export const failureShare = (): string => {
   const failures = `sum(${chosen(`rate(inference_failures_total[${RATE}])`)})`
   return `${failures} / (${failures} + sum(${chosen(requests('status="success"'))}) > 0)`
@@ -53,8 +56,8 @@ export const quantile = (
   `histogram_quantile(${share}, sum by (${by}) (${chosen(durations(options.window), options)}))`
 
 /**
- * The growth of a counter in that time. `increase` takes what it sees first for where it began, and so misses the first of all: the only
- * event that died, the request that woke its pod.
+ * Returns the growth of a counter within the window. `increase` would ignore a counter's first value, and so miss the only lost event
+ * or the request that started its pod.
  */
 export const grown = (counter: string, window = '$__range'): string =>
   `clamp_min(max_over_time(${counter}[${window}]) - (${counter} offset ${window} or 0 * max_over_time(${counter}[${window}])), 0)`

@@ -1,10 +1,11 @@
 /*
- * Draws the answers that the demo got to the dashboards' queries:
+ * Draws the results of the dashboards' queries in the demo:
  *
  *   npm run render --prefix monitoring -- RESULTS FOLDER
  *
- * writes a page for each dashboard, and with Chromium a picture of it. A RENDERING, NOT GRAFANA: panels
- * have Grafana's places, titles, units and thresholds, but a chart library draws them.
+ * writes a page for each dashboard, and a picture of each page with Chromium. THE PICTURES ARE NOT
+ * FROM GRAFANA: panels have Grafana's positions, titles, units and thresholds, but a chart library
+ * draws them.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -21,11 +22,11 @@ const drawing: Drawing = JSON.parse(readFileSync(results, 'utf8'))
 
 const [WIDTH, HEAD, ROW, GAP] = [1600, 96, 38, 8]
 const COLUMN = (WIDTH - 32) / 24
-/** A gap in a line is wider than a missed scrape. */
+/** Two points that are further apart than this, in ms, are not connected by a line. */
 const GAP_MS = 3_000
 const [green, yellow, blue, red] = ['#73bf69', '#fade2a', '#5794f2', '#f2495c'] as const
 const COLORS = { green, yellow, blue, red, text: '#d8d9da' }
-/** Names that have a colour, as in panels.ts. */
+/** Series names with a fixed colour, as in panels.ts. */
 const NAMED = { [red]: /(^|, )error$|^5..$|^limit$/, [green]: /(^|, )success$/ }
 const STYLE = `
   body { margin: 0; background: #111217; color: #ccccdc; font: 13px sans-serif; width: ${WIDTH}px }
@@ -39,7 +40,7 @@ const STYLE = `
   i { display: inline-block; height: 14px; margin-right: 8px; vertical-align: middle } td { white-space: nowrap }
   th, td { padding: 4px 6px; border-bottom: 1px solid #2c3235; text-align: left }`
 
-/** One series of a panel. */
+/** A series of a panel. */
 interface Line {
   readonly query: Query
   readonly name: string
@@ -89,7 +90,7 @@ function stat({ panel, lines }: View): string {
   return values(found.map(line => coloured(line, panel) + nameOf(line)))
 }
 
-/** A row for each set of labels, a column for each query. */
+/** Draws a table with a row for each set of labels and a column for each query. */
 function table({ panel, lines }: View): string {
   const columns = Object.entries(panel.columns ?? {})
   const keyOf = ({ labels }: Line) => columns.map(([label]) => labels[label] ?? '').join('\0')
@@ -103,7 +104,7 @@ function table({ panel, lines }: View): string {
   return `<table><tr>${head}</tr>${body.map(cells => `<tr>${cells}</tr>`).join('')}</table>`
 }
 
-/** Draws a chart with these options, over time where they name no other axis. */
+/** Draws a chart with these options. Its x axis is time unless the options set another axis. */
 const chart = (option: (view: View) => echarts.EChartsOption) => (view: View) => {
   const { opened, width, height } = view
   const svg = echarts.init(null, 'dark', { renderer: 'svg', ssr: true, width, height })
@@ -117,7 +118,7 @@ const chart = (option: (view: View) => echarts.EChartsOption) => (view: View) =>
     ...option(view),
   })
   const image = svg.renderToSVGString()
-  // An open chart keeps the process alive.
+  // A chart that is not disposed would keep the process running.
   svg.dispose()
   return image
 }
@@ -158,7 +159,7 @@ function bars({ panel, lines }: View): string {
   return `<table>${rows.join('')}</table>`
 }
 
-/** A rectangle of a name's row. */
+/** A rectangle at a time, in the row of a name. */
 type Rectangle = { at: number; name: string; color: string; opacity?: number }
 
 const rectangles = (left: number, data: readonly Rectangle[]): echarts.EChartsOption => ({
@@ -186,7 +187,7 @@ const timeline = chart(({ panel, lines }) => {
 const heatmap = chart(({ lines }) => {
   const bound = ({ name }: Line) => Number(name.replace('+Inf', 'Infinity'))
   const sorted = lines.toSorted((a, b) => bound(a) - bound(b))
-  // Each bucket includes the smaller ones.
+  // Each bucket includes the counts of all smaller buckets.
   const counts = sorted.flatMap((line, i) =>
     line.points.map(([at, value], j) => {
       const name = line.name === '+Inf' ? line.name : formatted(bound(line), 's')
@@ -239,8 +240,8 @@ function page({ uid, opened, panels: answers }: Answered) {
   })
   const bottom = Math.max(...panels.map(({ gridPos: { y, h } }) => y + h))
   const html = `<!doctype html><meta charset="utf-8"><title>${spec?.title}</title><style>${STYLE}</style>
-<header><h1>${spec?.title}</h1><span class="not">A rendering of this dashboard’s queries, answered by Prometheus ${escaped(drawing.prometheus)} in the demo. This is not Grafana.</span>
-Knative’s and kube-state-metrics’ series come from a stand-in.</header><main>${sections.join('\n')}</main>`
+<header><h1>${spec?.title}</h1><span class="not">Query results of Prometheus ${escaped(drawing.prometheus)} in the demo, drawn by a chart library. This is not Grafana.</span>
+The series of Knative and kube-state-metrics are simulated.</header><main>${sections.join('\n')}</main>`
   return { html, height: HEAD + bottom * ROW + 16 }
 }
 

@@ -3,8 +3,8 @@ import { chosen, grown, quantile, RATE } from './queries.ts'
 import { MODEL, REVISION, SERVICE } from './variables.ts'
 
 /*
- * Most of Knative's own metrics have had these names since 1.19. `config-observability` must enable
- * them (docs/metrics.md).
+ * Most of Knative's own metrics have had these names since Knative 1.19. `config-observability` must
+ * enable them (docs/metrics.md).
  */
 
 const KNATIVE = 'kn_service_name=~"$service", kn_revision_name=~"$revision"'
@@ -13,20 +13,20 @@ const ACTIVATOR = 'kn_revision_name=~"$revision"'
 
 const PODS = `sum(kn_revision_pods_count{${KNATIVE}})`
 
-/** All phases of a start except the first answer, which needs a request. */
+/** All phases of a startup except the first response, which needs a request. */
 const START = 'cold_start_seconds{phase!="first-answer"}'
 
-/** Starts of each process in the time shown, at a new address or again at a known one. */
+/** The number of starts of each process in the selected time range, at a new or a known address. */
 const STARTS =
   '(changes(process_start_time_seconds[$__range]) + (min_over_time(process_start_time_seconds[$__range]) > bool $__from / 1000))'
 
 const ATTENTION: Row = {
-  title: 'At a glance',
+  title: 'Overview',
   panels: [
     {
-      title: 'Did it wake?',
+      title: 'Wake-up from zero',
       description:
-        'The steps of a start, from top to bottom: requests wait at the activator, the autoscaler wants pods, the pods exist, their models are ready. If requests keep waiting and no model gets ready, the start has failed.',
+        'The steps of a wake-up, in order: requests wait at the activator, the autoscaler requests pods, the pods exist, their models are ready. If requests keep waiting and no model becomes ready, the wake-up has failed.',
       draw: 'steps',
       unit: 'none',
       width: 16,
@@ -37,13 +37,13 @@ const ATTENTION: Row = {
           legend: 'requests waiting at the activator',
         },
         { expr: `sum(kn_revision_pods_desired{${KNATIVE}})`, legend: 'pods desired' },
-        { expr: PODS, legend: 'pods there' },
+        { expr: PODS, legend: 'pods existing' },
         { expr: `sum(${chosen('model_ready')}) or vector(0)`, legend: 'models ready' },
       ],
     },
     {
-      title: 'Awake now',
-      description: 'Existing pods, counted by the autoscaler.',
+      title: 'Current pods',
+      description: 'Number of existing pods, counted by the autoscaler.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -55,19 +55,20 @@ const ATTENTION: Row = {
       queries: [{ expr: `${PODS} or vector(0)`, legend: 'pods' }],
     },
     {
-      title: 'Asleep',
-      description: 'Share of the time shown without any pod: the saving from scale to zero.',
+      title: 'Time at zero pods',
+      description:
+        'Share of the selected time range without any pod, which is what scale to zero saves.',
       draw: 'stat',
       unit: 'percentunit',
       width: 4,
       height: 4,
       thresholds: [[null, 'blue']],
-      queries: [{ expr: `avg_over_time((${PODS} == bool 0)[$__range:])`, legend: 'asleep' }],
+      queries: [{ expr: `avg_over_time((${PODS} == bool 0)[$__range:])`, legend: 'time at zero' }],
     },
     {
-      title: 'Starts',
+      title: 'Process starts',
       description:
-        'Processes that started in the time shown and lived until a scrape. Shorter ones are not counted.',
+        'Number of processes that started in the selected time range. Processes that stopped before their first scrape are not counted.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -82,7 +83,7 @@ const ATTENTION: Row = {
     },
     {
       title: 'Pod hours',
-      description: 'Pod time used in the time shown, in hours.',
+      description: 'Sum of the running times of all pods in the selected time range, in hours.',
       draw: 'stat',
       unit: 'h',
       width: 4,
@@ -96,9 +97,9 @@ const ATTENTION: Row = {
       ],
     },
     {
-      title: 'Longest start',
+      title: 'Longest startup',
       description:
-        'The longest time from process start to a model that accepts requests, in the time shown. Scheduling and pulling the image are not included.',
+        'The longest time from process start until the model accepted requests, in the selected time range. It does not include scheduling and pulling the image.',
       draw: 'stat',
       unit: 's',
       width: 4,
@@ -108,18 +109,18 @@ const ATTENTION: Row = {
         [1, 'yellow'],
         [3, 'red'],
       ],
-      nothing: 'no start',
+      nothing: 'no process started',
       queries: [
         {
           expr: `max(sum by (job, instance) (${chosen(`max_over_time(${START}[$__range])`, { window: '$__range' })}))`,
-          legend: 'longest start',
+          legend: 'longest startup',
         },
       ],
     },
     {
-      title: 'Failed on the way',
+      title: '5xx responses at the queue-proxy',
       description:
-        '5xx answers at the queue-proxy in the time shown: the function’s own (503 overloaded, 504 deadline passed), and those for a pod that ended or did not answer.',
+        '5xx responses at the queue-proxy in the selected time range: those of the function (503 overloaded, 504 deadline passed), and those for a pod that stopped or did not respond.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -139,12 +140,12 @@ const ATTENTION: Row = {
 }
 
 const START_ROW: Row = {
-  title: 'Time of a start',
+  title: 'Startup time',
   panels: [
     {
-      title: 'Phases of the start',
+      title: 'Startup phases',
       description:
-        'The longest of each phase in the time shown. process and import: Node; session: ONNX Runtime loads the model; warm-up: the first run; first-answer: the first request.',
+        'The longest duration of each phase in the selected time range. process and import: Node starts; session: ONNX Runtime loads the model; warm-up: the first run; first-answer: the first request.',
       draw: 'bars',
       unit: 's',
       width: 12,
@@ -161,8 +162,8 @@ const START_ROW: Row = {
       ],
     },
     {
-      title: 'Start of each process',
-      description: 'Time from process start to a model that accepts requests.',
+      title: 'Startup time of each process',
+      description: 'Time from process start until the model accepted requests.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -182,7 +183,7 @@ const AUTOSCALER: Row = {
     {
       title: 'Concurrency and target',
       description:
-        'Concurrent requests per pod over the stable window (60 s) and the panic window (6 s), and the autoscaler’s target. Above the target, pods are added.',
+        'Concurrent requests per pod, averaged over the stable window (60 s) and the panic window (6 s), and the autoscaler’s target. Above the target, the autoscaler adds pods.',
       draw: 'lines',
       unit: 'none',
       width: 12,
@@ -194,7 +195,7 @@ const AUTOSCALER: Row = {
     {
       title: 'Pods by state',
       description:
-        'pending: waits for room in the cluster; not ready: its model does not accept requests yet; terminating: finishes its requests.',
+        'pending: the pod waits for capacity in the cluster; not ready: its model does not accept requests yet; terminating: the pod completes its requests.',
       draw: 'stacked',
       unit: 'none',
       width: 12,
@@ -204,9 +205,9 @@ const AUTOSCALER: Row = {
       })),
     },
     {
-      title: 'Panic',
+      title: 'Panic mode',
       description:
-        'Times at which the panic window wanted twice the existing pods; then pods are only added.',
+        'Times at which the panic window required twice the existing pods. In panic mode, the autoscaler only adds pods.',
       draw: 'timeline',
       unit: 'none',
       width: 12,
@@ -223,9 +224,9 @@ const AUTOSCALER: Row = {
       ],
     },
     {
-      title: 'Room for a burst',
+      title: 'Excess burst capacity',
       description:
-        'Further concurrent requests that the existing pods can accept. Below zero, the activator stays on the path and holds the excess.',
+        'Number of additional concurrent requests that the existing pods can accept. Below zero, requests pass through the activator, which queues the excess.',
       draw: 'lines',
       unit: 'none',
       width: 12,
@@ -241,12 +242,12 @@ const AUTOSCALER: Row = {
 }
 
 const WAY: Row = {
-  title: 'On the way to the function',
+  title: 'Queue-proxy',
   panels: [
     {
-      title: 'Time at the queue-proxy, and in the function',
+      title: 'Response time at the queue-proxy and in the function',
       description:
-        '95th percentiles. The difference is the wait for containerConcurrency and the transfer between the two.',
+        '95th percentiles of the response time. The difference is the wait for containerConcurrency and the transfer between the queue-proxy and the function.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -259,8 +260,8 @@ const WAY: Row = {
       ],
     },
     {
-      title: 'Waiting at the queue-proxy',
-      description: 'Requests above containerConcurrency, by revision.',
+      title: 'Requests waiting at the queue-proxy',
+      description: 'Number of requests that wait because of containerConcurrency, by revision.',
       draw: 'lines',
       unit: 'none',
       width: 12,
@@ -277,7 +278,7 @@ const WAY: Row = {
 export const scaleToZero: Dashboard = {
   uid: 'onnx-function-scale-to-zero',
   title: 'Scale to zero',
-  description: 'Did it wake, how long did that take, and what did sleeping save?',
+  description: 'Wake-ups from zero pods, startup times, and the pod time that scale to zero saves.',
   variables: [SERVICE, REVISION, MODEL],
   rows: [ATTENTION, START_ROW, AUTOSCALER, WAY],
 }

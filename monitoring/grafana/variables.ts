@@ -4,14 +4,14 @@ export const SERVICE: Variable = {
   name: 'service',
   label: 'Service',
   description:
-    'Service of Knative (K_SERVICE) or KServe. Without one, as with compose.yaml, choose All.',
+    'The Service of Knative (K_SERVICE) or KServe. If there is none, as with compose.yaml, select All.',
   query: 'label_values(function_info, service)',
 }
 
 export const REVISION: Variable = {
   name: 'revision',
   label: 'Revision',
-  description: 'Revision of Knative (K_REVISION).',
+  description: 'The Knative revision (K_REVISION).',
   query: 'label_values(function_info{service=~"$service"}, revision)',
 }
 
@@ -19,6 +19,6 @@ export const MODEL: Variable = {
   name: 'model',
   label: 'Model',
   description:
-    'Selects requests, errors and times, which are counted by model. Service selects the rest: a process serves one model.',
+    'Filters requests, errors and response times, which are counted by model. All other panels are filtered by Service, because each process serves one model.',
   query: 'label_values(inference_requests_total, model)',
 }

@@ -5,7 +5,10 @@ import { describe, test } from 'node:test'
 import { readDashboards } from '../demo/dashboards.ts'
 import { knativeSeries, minor, type Since, sinceAll } from '../knative-series.ts'
 
-/* Rules and panels name the first Knative release that has their data; the pinned one is not older. */
+/*
+ * Tests that rules and panels name the first Knative release that has their series, and that the
+ * pinned release is not older.
+ */
 
 const read = (path: string) => readFileSync(join(import.meta.dirname, '../..', path), 'utf8')
 const pins = Object.fromEntries(
@@ -14,7 +17,7 @@ const pins = Object.fromEntries(
   ),
 )
 
-/** Fails where the pinned Knative does not have it yet. */
+/** Fails if the pinned Knative release does not have one of the series. */
 function assertPinned(series: readonly Since[], what: string): void {
   for (const { part, version } of series) {
     const pin = String(pins[part.toUpperCase()])
@@ -31,7 +34,7 @@ interface Rule {
   readonly text: string
 }
 
-/** Each rule of knative.yml, with the comment before it on one line. */
+/** The rules of knative.yml. `says` is the comment before a rule, joined into one line. */
 const rules = [
   ...read('monitoring/prometheus/rules/knative.yml').matchAll(
     /((?: {2}# .*\n)+) {2}- (?:record|alert): (\S+)\n((?: {4}.*\n)+)/g,
@@ -41,20 +44,20 @@ const rules = [
   return { name, says: comment.replaceAll(/\s*# /g, ' ').trim(), text }
 })
 
-/** Knative's series in an expression, and in the recorded ones that it names. */
+/** Returns Knative's series in an expression and in the recording rules that it uses. */
 const seriesOf = (text: string): Since[] => [
   ...knativeSeries(text),
   ...rules.filter(({ name }) => text.includes(name)).flatMap(rule => seriesOf(rule.text)),
 ]
 
-test('every rule of knative.yml is read here', () => {
+test('this test reads every rule of knative.yml', () => {
   const all = read('monitoring/prometheus/rules/knative.yml').match(/^ {2}- (record|alert): /gm)
   assert.equal(rules.length, all?.length)
 })
 
-describe('the first Knative that has its series is named by', () => {
+describe('names the first Knative release with its series, which is not newer than the pinned one:', () => {
   for (const { name, says, text } of rules)
-    test(`${name}, and the pinned one has them`, () => {
+    test(`rule ${name}`, () => {
       const series = seriesOf(text)
       assert.ok(series.length > 0)
       assert.ok(says.endsWith(`${sinceAll(series)}.`), `${says}: ${sinceAll(series)}`)
@@ -65,13 +68,16 @@ describe('the first Knative that has its series is named by', () => {
     for (const panel of panels) {
       const series = (panel.targets ?? []).flatMap(({ expr }) => knativeSeries(expr))
       if (series.length === 0) continue
-      test(`${title}, ${panel.title}, and the pinned one has them`, () => {
+      test(`panel ${title} › ${panel.title}`, () => {
         assert.ok(panel.description?.endsWith(` ${sinceAll(series)}.`), panel.description)
         assertPinned(series, panel.title)
       })
     }
 })
 
-test('a series that nobody looked up is no guess', () => {
-  assert.throws(() => knativeSeries('sum(kn_revision_dreams)'), /kn_revision_dreams: monitoring/)
+test('a Knative series without a known version is an error', () => {
+  assert.throws(
+    () => knativeSeries('sum(kn_revision_dreams)'),
+    /^Error: kn_revision_dreams: add the first Knative version/,
+  )
 })

@@ -7,7 +7,7 @@ import { FIRING } from './rules.ts'
 
 /*
  * The expected result of each query of each panel, by moment. A panel has a row for each of its queries, in
- * their order; a query that is also asked with other variables has several.
+ * their order. A query that also runs with other variables has several rows.
  */
 
 type Panels = Readonly<Record<string, readonly (model.Row | readonly model.Row[])[]>>
@@ -33,16 +33,18 @@ const ofStable = (value: number) => series('kn_revision_name', { [STABLE]: value
 const bothTargets = { [STABLE]: CONCURRENCY.target, [CANARY]: CONCURRENCY.target }
 
 const INFERENCE: Panels = {
-  'Is it up?': [
+  'Ready processes': [
     { asleep: 0, load: 2, draining: 3, stopped: 0, again: 1 },
     { load: 0, draining: 1, stopped: 0 },
   ],
-  'How fast?': [{ asleep: NOTHING, load: all(P95, OK), overload: all(quantile(0.95, 0.05), OK) }],
-  'How often wrong?': [
+  'Response time (p95)': [
+    { asleep: NOTHING, load: all(P95, OK), overload: all(quantile(0.95, 0.05), OK) },
+  ],
+  'Error rate and failure rate': [
     { asleep: NOTHING, load: 0, errors, overload: errors },
     { load: 0, errors: 0, overload: all(share(REJECTED)) },
   ],
-  'How many?': [
+  'Request rate': [
     [
       { asleep: 0, load: all(rate), stopped: 0 },
       { load: all(rate, { service: 'garden' }), variables: { service: 'garden' } },
@@ -50,32 +52,32 @@ const INFERENCE: Panels = {
       { load: 0, variables: { model: 'another' } },
     ],
   ],
-  'How many turned away?': [{ load: 0, overload: all(rate, REJECTED) }],
-  'What fires?': [{ asleep: 0, overloaded: FIRING.count }],
-  Alerts: [{ overloaded: FIRING.alerts }],
-  'Requests by answer': [
+  'Rejection rate': [{ load: 0, overload: all(rate, REJECTED) }],
+  'Firing alerts': [{ asleep: 0, overloaded: FIRING.count }],
+  'Alert history': [{ overloaded: FIRING.alerts }],
+  'Requests by protocol and status': [
     {
       load: by('protocol status', rate),
-      // Some deliveries of before may still be in the window.
+      // The window may still contain earlier deliveries.
       overload: withOthers([0, 30], by('protocol status', rate, { protocol: 'http' })),
     },
   ],
-  'Errors by revision': [
+  'Error rate by revision': [
     { errors: by('revision', share(ERROR)), canary: by('revision', share(ERROR)) },
   ],
-  'Time to the answer': [0.5, 0.95, 0.99].map(q => ({ load: all(quantile(q), OK) })),
-  'Times to the answer': [{ load: withOthers([0, WHOLE], by('le', increase, OK)) }],
-  'Waiting, and in flight': [
+  'Response time percentiles': [0.5, 0.95, 0.99].map(q => ({ load: all(quantile(q), OK) })),
+  'Response time distribution': [{ load: withOthers([0, WHOLE], by('le', increase, OK)) }],
+  'Waiting rows and requests in flight': [
     { overload: [1, 4], stopped: NOTHING },
     { overload: [1, 60], stopped: NOTHING },
   ],
   // The 95th percentile is interpolated in the bucket up to 1.
-  'Rows a run': [{ overload: near(1, 0.01) }, { overload: near(0.95, 0.01) }],
-  'Turned away, by reason': [{ load: NOTHING, overload: by('reason', rate, REJECTED) }],
-  'Failures, by cause': [{ errors: NOTHING, overload: by('cause', rate, REJECTED) }],
-  Predictions: [{ load: by('label', rate, { stream: 'predictions' }) }],
-  'How many events died?': [{ load: NOTHING, died: diedByReason, overloaded: diedByReason }],
-  'Which event died?': [
+  'Rows per run': [{ overload: near(1, 0.01) }, { overload: near(0.95, 0.01) }],
+  'Rejections by reason': [{ load: NOTHING, overload: by('reason', rate, REJECTED) }],
+  'Failures by cause': [{ errors: NOTHING, overload: by('cause', rate, REJECTED) }],
+  'Predictions by label': [{ load: by('label', rate, { stream: 'predictions' }) }],
+  'Dead letters by reason': [{ load: NOTHING, died: diedByReason, overloaded: diedByReason }],
+  'Failed deliveries without retry': [
     {
       load: NOTHING,
       died: by(
@@ -86,29 +88,29 @@ const INFERENCE: Panels = {
       ),
     },
   ],
-  'Answers to events': [{ load: by('status', rate, { protocol: 'cloudevent' }) }],
+  'Event responses by status': [{ load: by('status', rate, { protocol: 'cloudevent' }) }],
   'Deliveries by status': [{ load: by('http_response_status_code', rate, DELIVERIES) }],
   Memory: [
     { load: by('instance', gauge(0.2), { stream: 'memory' }) },
     { load: MEMORY_LIMIT ?? NOTHING },
   ],
   CPU: [{ load: by('instance', gauge(0.4, 0.05), { stream: 'cores' }) }],
-  'Event loop': [{ blocked: withOthers([0, 0.3], by('instance', blocked, { service: 'slow' })) }],
+  'Event loop lag': [
+    { blocked: withOthers([0, 0.3], by('instance', blocked, { service: 'slow' })) },
+  ],
   'Worker deaths': [{ overload: 0 }],
   'Running versions': [{ canary: by('service revision', total, STARTS, WHOLE) }],
-  'Time to the answer, 95th percentile of each series': [
-    { load: by('instance protocol status', P95, {}, 300) },
-  ],
-  'Requests answered well': [{ load: by('instance protocol', rate, OK, 60) }],
-  'Errors in percent, as often written': [
+  'Response time (p95) of each series': [{ load: by('instance protocol status', P95, {}, 300) }],
+  'Successful requests of each series': [{ load: by('instance protocol', rate, OK, 60) }],
+  'Error percentage, wrong query': [
     { load: NOTHING, errors: by('instance protocol', () => exactly(100), ERROR, 60) },
   ],
-  'Errors in percent of all requests': [{ load: 0, errors: all(share(ERROR, 100), {}, 60) }],
-  // The dead letter sink is one of them.
+  'Error percentage, correct query': [{ load: 0, errors: all(share(ERROR, 100), {}, 60) }],
+  // The dead letter sink is one of the pods.
   'Pods in the namespace': [{ load: 3, stopped: 1 }],
 }
 
-/** The queue-proxy measures the client's time, in its own buckets. */
+/** Models the queue-proxy's histogram, which measures the client's time in its own buckets. */
 const throughQueueProxy: model.Measure = (...window) => {
   const found = within(...window)
   const least = BUCKETS.findLast(bound => bound < quantileOf(found, 0.9)) ?? 0
@@ -127,33 +129,33 @@ const secondsOf = (list: readonly Observation[]) => add(list.map(({ seconds }) =
 const add = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0)
 
 const SCALE_TO_ZERO: Panels = {
-  'Did it wake?': [
+  'Wake-up from zero': [
     { waking: QUEUED, awake: 0 },
     { asleep: 0, waking: 1 },
     { waking: 0, awake: 1, canary: 2, stopped: 0 },
     { waking: 0, awake: 2, stopped: 0 },
   ],
-  'Awake now': [{ asleep: 0, canary: 2, stopped: 0 }],
-  Asleep: [{ again: all(asleep, PERIODS) }],
-  Starts: [{ asleep: 0, load: 2, again: 5 }],
+  'Current pods': [{ asleep: 0, canary: 2, stopped: 0 }],
+  'Time at zero pods': [{ again: all(asleep, PERIODS) }],
+  'Process starts': [{ asleep: 0, load: 2, again: 5 }],
   'Pod hours': [{ again: all(podHours, PERIODS) }],
-  'Longest start': [{ again: all(longest, STARTS, WHOLE) }],
-  'Failed on the way': [{ load: 0, overloaded: all(total, REJECTED, WHOLE) }],
-  'Phases of the start': [{ again: by('phase', longest, { stream: 'phases' }, WHOLE) }],
-  'Start of each process': [{ overload: by('revision', longest, STARTS, WHOLE) }],
+  'Longest startup': [{ again: all(longest, STARTS, WHOLE) }],
+  '5xx responses at the queue-proxy': [{ load: 0, overloaded: all(total, REJECTED, WHOLE) }],
+  'Startup phases': [{ again: by('phase', longest, { stream: 'phases' }, WHOLE) }],
+  'Startup time of each process': [{ overload: by('revision', longest, STARTS, WHOLE) }],
   'Concurrency and target': [
     { load: ofStable(CONCURRENCY.stable) },
     { load: ofStable(CONCURRENCY.panic) },
     { load: series('kn_revision_name', bothTargets) },
   ],
   'Pods by state': [{ load: 0 }, { waking: 1, load: 0 }, { draining: 2 }],
-  Panic: [{ waking: ofStable(1), load: NOTHING }],
-  'Room for a burst': [{ load: ofStable(CONCURRENCY.target - CONCURRENCY.stable) }],
-  'Time at the queue-proxy, and in the function': [
+  'Panic mode': [{ waking: ofStable(1), load: NOTHING }],
+  'Excess burst capacity': [{ load: ofStable(CONCURRENCY.target - CONCURRENCY.stable) }],
+  'Response time at the queue-proxy and in the function': [
     { load: all(throughQueueProxy) },
     { load: all(P95) },
   ],
-  'Waiting at the queue-proxy': [{ load: ofStable(AT_QUEUE_PROXY) }],
+  'Requests waiting at the queue-proxy': [{ load: ofStable(AT_QUEUE_PROXY) }],
 }
 
 const RECENT = 15 * 60
@@ -161,7 +163,7 @@ const REVISIONS = { service: PODS.stable.service }
 const ANSWERED = { ...REVISIONS, ...OK }
 const PREDICTIONS = { stream: 'predictions', ...REVISIONS }
 
-/** The share of a revision's observations that have this label. */
+/** Returns the share of a revision's observations that have this label. */
 const shareOf = (window: Parameters<model.Measure>, revision: string, label: Labels) => {
   const found = within(...window).filter(({ labels }) => labels.revision === revision)
   const [[name, value] = []] = Object.entries(label)
@@ -170,7 +172,7 @@ const shareOf = (window: Parameters<model.Measure>, revision: string, label: Lab
 }
 const moreErrors: model.Measure = (...window) =>
   near(shareOf(window, CANARY, ERROR) - shareOf(window, STABLE, ERROR), 0.05, 0.03)
-/** The total variation distance. */
+/** Models the total variation distance of the predictions of both revisions. */
 const otherPredictions: model.Measure = (...window) => {
   const labels = [...new Set(window[0].map(one => one.labels.label ?? ''))]
   const difference = (label: string) =>
@@ -179,11 +181,11 @@ const otherPredictions: model.Measure = (...window) => {
 }
 
 const CANARY_PANELS: Panels = {
-  'More errors?': [{ canary: all(moreErrors, REVISIONS, RECENT) }],
-  'Slower?': [{ canary: [1.5, 10_000] }],
-  'Other predictions?': [{ canary: all(otherPredictions, PREDICTIONS, RECENT) }],
-  'Share of the traffic': [{ canary: all(share({ revision: CANARY }), REVISIONS) }],
-  'Side by side': [
+  'Error rate difference': [{ canary: all(moreErrors, REVISIONS, RECENT) }],
+  'Response time ratio (p95)': [{ canary: [1.5, 10_000] }],
+  'Prediction shift': [{ canary: all(otherPredictions, PREDICTIONS, RECENT) }],
+  'Traffic share of the new revision': [{ canary: all(share({ revision: CANARY }), REVISIONS) }],
+  'Both revisions': [
     { canary: by('revision', increase, REVISIONS, RECENT) },
     { canary: by('revision', share(ERROR), REVISIONS, RECENT) },
     ...[0.5, 0.95, 0.99].map(q => ({ canary: by('revision', quantile(q), ANSWERED, RECENT) })),
@@ -191,17 +193,19 @@ const CANARY_PANELS: Panels = {
     { canary: by('revision', gauge(0.3), { stream: 'memory', ...REVISIONS }) },
     { canary: by('revision', total, { ...STARTS, ...REVISIONS }, WHOLE) },
   ],
-  Requests: [{ canary: by('revision', rate, REVISIONS) }],
-  Errors: [{ canary: by('revision', share(ERROR), REVISIONS) }],
-  'Time to the answer, 95th percentile': [{ canary: by('revision', P95, ANSWERED) }],
-  'By version of the model': [{ canary: by('version', P95, ANSWERED) }],
+  'Requests by revision': [{ canary: by('revision', rate, REVISIONS) }],
+  'Error rate by revision': [{ canary: by('revision', share(ERROR), REVISIONS) }],
+  'Response time (p95) by revision': [{ canary: by('revision', P95, ANSWERED) }],
+  'Response time (p95) by model version': [{ canary: by('version', P95, ANSWERED) }],
   'Predictions of the new revision': [
     { canary: by('label', rate, { ...PREDICTIONS, revision: CANARY }) },
   ],
-  'Predictions of the other': [{ canary: by('label', rate, { ...PREDICTIONS, revision: STABLE }) }],
+  'Predictions of the baseline revision': [
+    { canary: by('label', rate, { ...PREDICTIONS, revision: STABLE }) },
+  ],
 }
 
-/** Each dashboard's panels, and the variables they are asked with. */
+/** The panels of each dashboard, and the variables of their queries. */
 export const DASHBOARDS: Readonly<Record<string, { panels: Panels; variables?: Labels }>> = {
   Inference: { panels: INFERENCE },
   'Scale to zero': { panels: SCALE_TO_ZERO },

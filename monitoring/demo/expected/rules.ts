@@ -21,13 +21,13 @@ const STARTS = { stream: 'starts' }
 const [M5, M15, H1] = [300, 900, 3600]
 const P95 = quantile(0.95)
 
-/** Target labels come from service discovery, which garden's target lacks. */
+/** Removes the target labels of garden, whose target gets no labels from service discovery. */
 export const targetLabels = (labels: Labels): Labels => {
   const isTarget = labels.service !== PODS.garden.service
   return isTarget ? labels : { ...labels, service: NO_LABEL, revision: NO_LABEL }
 }
 
-/** The measure of the other revisions of the service. */
+/** Derives a measure of the other revisions of each revision's service. */
 const ofOthers =
   (measure: model.Measure): model.Derive =>
   (all, at) => {
@@ -44,7 +44,7 @@ const ofOthers =
     return { by: ['service', 'revision'], is: Object.fromEntries(is) }
   }
 
-/** Knative's series begin with their first count: a rate misses the first scrape's. */
+/** The minimum count that a rate sees: Knative's series begin with their first count, so it is missed. */
 const leastSeen = (list: readonly Observation[]) => {
   const first = Math.min(...list.map(({ at }) => at))
   return 0.9 * countOf(list.filter(({ at }) => at > first + 2 * SCRAPE_SECONDS))
@@ -88,7 +88,7 @@ export const RECORDS: Readonly<Record<string, model.Row>> = {
     overloaded: by('service version label', rate, { stream: 'predictions' }, M5),
   },
   'service:inference_batch_rows:mean_rate5m': {
-    // Few runs have two requests in them; the canary's requests of 20,000 rows have several runs.
+    // Few runs contain two requests. The canary's requests with 20,000 rows need several runs.
     load: series('service', { 'iris-classifier': [0.99, 1.5], [NO_LABEL]: [0.99, 1.5] }),
     overloaded: series('service', {
       slow: near(1, 0.01),
@@ -160,7 +160,7 @@ export const ALERTS: Readonly<Record<string, model.Row>> = {
   EventsDeadLettered: { ...QUIET, died: deadLetters, overloaded: deadLetters },
   CanaryFails: { ...CALM, canary: canaryFails, overloaded: canaryFails },
   CanarySlow: { ...CALM, canary: canarySlow, overloaded: canarySlow },
-  // Its value is 0: the series itself is what fires.
+  // The value of this alert's series is 0, and the existence of the series makes the alert fire.
   ModelNotReady: {
     ...CALM,
     draining: by('instance', () => exactly(0), { ...STARTS, service: NO_LABEL }, M15),
@@ -172,7 +172,7 @@ export const ALERTS: Readonly<Record<string, model.Row>> = {
   EventDeliveryFails: { ...QUIET, died: failingTriggers, overloaded: failingTriggers },
 }
 
-/** Series that fire at the worst moment, by alert: at least and at most. */
+/** Returns the minimum and maximum number of firing series after the overload, by alert. */
 const firing = (all: model.Model) =>
   Object.entries(ALERTS).map(([name, { overloaded = NOTHING }]) => {
     const { is, may = {} } = model.resolve(overloaded, all, 'overloaded')
