@@ -1,16 +1,16 @@
 import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** A cgroup whose memory is limited, without swap. */
+/** A cgroup with a memory limit and without swap. */
 export interface Group extends AsyncDisposable {
-  /** Processes join by writing their id to its cgroup.procs. */
+  /** The folder of the cgroup. A process joins by writing its id to cgroup.procs in this folder. */
   readonly folder: string
-  /** How often the kernel killed a process in it. */
+  /** Returns the number of processes in the cgroup that the kernel killed. */
   kills(): number
   peakMiB(): number
 }
 
-/** @throws {Error} when no cgroup can be created: this needs root and writable cgroups */
+/** Creates a cgroup with a memory limit. @throws {Error} without root or writable cgroups */
 export function limitMemory(mebibytes: number): Group {
   const isFirst = statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory()
   const root = isFirst ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup'
@@ -34,13 +34,13 @@ export function limitMemory(mebibytes: number): Group {
   }
 }
 
-/** A short period, so that a throttled server does not stand still for long. */
+/** The period of CPU quotas. It is short, so that a throttled server pauses only briefly. */
 const PERIOD_US = 10_000
 /** The kernel accepts no smaller quota. */
 const LEAST_QUOTA_US = 1_000
 
 /**
- * A cgroup whose processes share this many CPUs.
+ * Creates a cgroup whose processes share this number of CPUs.
  * @throws {Error} when the cgroup cannot be created
  */
 export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asyncDispose> {
@@ -58,7 +58,7 @@ export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asy
   return { folder, [Symbol.asyncDispose]: () => removeEmptied(folder) }
 }
 
-/** A killed process takes a moment to leave its group. */
+/** Removes a cgroup. Retries, because a killed process leaves its cgroup only after a moment. */
 async function removeEmptied(folder: string): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {

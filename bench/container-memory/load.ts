@@ -4,17 +4,17 @@ import { setTimeout as wait } from 'node:timers/promises'
 export interface LoadOptions {
   readonly callers: number
   readonly form: 'json' | 'binary'
-  /** Of each request. */
+  /** The number of rows per request. */
   readonly rows: number
   readonly seconds: number
 }
 
 export interface Outcome {
-  /** Answers by status, or by error code where no answer came. */
+  /** The number of requests by response status, or by error code without a response. */
   readonly statuses: ReadonlyMap<string, number>
 }
 
-/** Callers that send the same request without pause, each one again as soon as it is answered. */
+/** Runs callers that send the same request without pause, each again after its response. */
 export async function load(
   url: string,
   { callers, form, rows, seconds }: LoadOptions,
@@ -49,7 +49,7 @@ function exchange(url: string, body: string, agent: Agent): Promise<string> {
       response.on('end', () => resolve(String(response.statusCode)))
       response.on('error', error => resolve(codeOf(error)))
     })
-    request.on('timeout', () => request.destroy(new Error('no answer within a minute')))
+    request.on('timeout', () => request.destroy(new Error('no response within a minute')))
     request.on('error', error => resolve(codeOf(error)))
     request.setHeader('content-type', 'application/json')
     request.end(body)

@@ -8,20 +8,20 @@ import type {
 } from '../../test/inference/batchability/onnx-writer.ts'
 import { writeModel } from '../../test/inference/batchability/onnx-writer.ts'
 
-/** The output of one row of the model. */
+/** The picture that the model computes for each row. */
 export interface Picture {
   readonly channels: number
   readonly height: number
   readonly width: number
-  /** The output is the picture, or one number per row computed from it. */
+  /** Whether the output is the picture. If false, the output is one number per row. */
   readonly isOutput: boolean
-  /** The output has anonymous dimensions, so the server has to learn its size. */
+  /** Whether the output's dimensions are undeclared, so that the server must learn its size. */
   readonly isUndeclared?: boolean
 }
 
 /**
- * A model of FP32 [N, 4] that makes a picture of each row. The file has no large constants: the
- * picture grows by one dimension per step.
+ * Writes a model with an FP32 input [N, 4] that computes a picture for each row. The file contains
+ * no large constants, because each step adds one dimension to the picture.
  */
 export function writePictureModel(picture: Picture): Buffer {
   const { channels, height, width, isOutput, isUndeclared } = picture
@@ -50,7 +50,7 @@ export function writePictureModel(picture: Picture): Buffer {
   })
 }
 
-/** One number per row, in two steps that each need the whole picture. */
+/** Nodes that compute one number per row, with two activations of the picture's size. */
 const flattened = (name: string): WrittenNode[] => [
   node('Exp', [name], 'wider'),
   node('ReduceMean', ['wider'], 'flat', { axes: [2, 3], keepdims: 0 }),
@@ -68,11 +68,11 @@ const fp32 = (dims: Declared['dims']): Declared => ({ type: 'FP32', dims })
 
 function ramp(shape: readonly number[]): Constant {
   const length = shape.reduce((product, size) => product * size, 1)
-  // Numbers with many digits, which are long as JSON.
+  // These numbers have many digits, so they are long as JSON.
   return { type: 'FP32', shape, values: Array.from({ length }, (_, i) => -i / 7_919) }
 }
 
-/** Writes the model to a folder of its own. */
+/** Writes the model to a new temporary folder. */
 export function modelFolder(picture: Picture): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), 'picture-'))
   writeFileSync(join(path, 'model.onnx'), writePictureModel(picture))

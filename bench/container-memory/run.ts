@@ -1,4 +1,4 @@
-// Measures how much memory answers and runs take in a container with 512 MiB; prints rows of the
+// Measures the memory of responses and runs in a container with 512 MiB, and prints the rows of the
 // table in README.md.
 //
 //   node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program build/main.js]
@@ -37,7 +37,7 @@ const MODELS: Readonly<Record<string, Picture>> = {
   '4 bytes, activations of 2 × 48 MB': { ...picture(3, 2048), isOutput: false },
 }
 
-/** Rows of a request: one, and a number that makes its answer too large, but not the request. */
+/** Rows per request: 1, and a number for which the response becomes too large but not the request. */
 const ROWS = [1, 64]
 
 const rows: string[][] = []
@@ -55,7 +55,7 @@ for (const [name, model] of Object.entries(MODELS)) {
     }
   }
 }
-const head = ['a row makes', 'answers', 'rows', 'callers', 'statuses', 'peak, MiB', 'process']
+const head = ['output per row', 'response', 'rows', 'callers', 'statuses', 'peak, MiB', 'process']
 process.stdout.write(`${table([head, ...rows])}\n`)
 
 interface Asked {
@@ -71,6 +71,6 @@ async function measure(modelDir: string, asked: Asked): Promise<string[]> {
   await using server = started
   const outcome: Outcome = await load(server.url, { ...asked, seconds: Number(values.seconds) })
   const counts = [...outcome.statuses].sort().map(([status, times]) => `${times} × ${status}`)
-  const end = server.ended ?? (group.kills() > 0 ? 'killed' : 'lives')
+  const end = server.ended ?? (group.kills() > 0 ? 'killed' : 'running')
   return [counts.join(', '), group.peakMiB().toFixed(0), end]
 }

@@ -5,16 +5,17 @@ import type { Group } from './cgroup.ts'
 
 export interface StartedServer extends AsyncDisposable {
   readonly url: string
-  /** Set when METRICS_PORT asks for a metrics port. */
+  /** The port of the metrics; undefined unless METRICS_PORT is set. */
   readonly metricsPort: number | undefined
   readonly pid: number
-  /** How the process ended; undefined while it lives. */
+  /** The exit code or signal of the process as text; undefined while it runs. */
   readonly ended: string | undefined
 }
 
 /**
- * Starts a program with `npm start`'s command in a cgroup; resolves when it logs its address.
- * @throws {Error} when it exits before that
+ * Starts a program in a cgroup with the command of `npm start`. Resolves when the program logs its
+ * address.
+ * @throws {Error} if the program exits before that
  */
 export async function startIn(
   { folder }: Pick<Group, 'folder'>,
@@ -35,7 +36,7 @@ export async function startIn(
   })
   let ended: string | undefined
   const exited = once(child, 'exit').then(([code, signal]) => {
-    ended = `ended: ${signal ?? code}`
+    ended = `exited: ${signal ?? code}`
   })
   child.stderr?.resume()
   return {
@@ -57,6 +58,6 @@ function startOf(child: ChildProcess): Promise<Pick<StartedServer, 'url' | 'metr
       const { url, metricsPort } = JSON.parse(line)
       if (url !== undefined) resolve({ url, metricsPort })
     })
-    child.once('exit', code => reject(new Error(`the server ended with ${code} at its start`)))
+    child.once('exit', code => reject(new Error(`the server exited with ${code} during startup`)))
   })
 }

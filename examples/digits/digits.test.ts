@@ -10,7 +10,7 @@ interface Answer {
   readonly probabilities: readonly number[]
 }
 
-/** The pictures that training never saw, with Python's probabilities. */
+/** The pictures that were not used for training, with Python's probabilities. */
 const HELD_OUT: readonly { png: string; probabilities: readonly number[] }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )
@@ -35,7 +35,7 @@ suite('digits', () => {
   const refusal = async (response: Response) =>
     [response.status, ((await response.json()) as { error: string }).error] as const
 
-  test('each held-out picture gets the digit and the probabilities that Python gives', async () => {
+  test('each held-out picture gets the same digit and probabilities as in Python', async () => {
     assert.equal(HELD_OUT.length, 450)
     await Promise.all(
       HELD_OUT.map(async ({ png, probabilities }, i) => {
@@ -49,14 +49,14 @@ suite('digits', () => {
           const expected = probabilities[digit] ?? NaN
           assert.ok(
             Math.abs(probability - expected) < 1e-5,
-            `picture ${i}, digit ${digit}: ${probability}, Python says ${expected}`,
+            `picture ${i}, digit ${digit}: ${probability} instead of ${expected}`,
           )
         })
       }),
     )
   })
 
-  test('a larger picture, in colour, counts by the mean of its fields', async () => {
+  test('a larger picture is reduced to the mean brightness of each field', async () => {
     const small = PNG.sync.read(FIRST)
     const large = new PNG({ width: 80, height: 80 })
     for (let pixel = 0; pixel < 80 * 80; pixel++) {
@@ -67,14 +67,17 @@ suite('digits', () => {
     assert.deepEqual(await read(Buffer.from(PNG.sync.write(large))), await read(FIRST))
   })
 
-  test('data that is not a PNG is refused', async () => {
-    assert.match(String(await refusal(await post(Buffer.from('GIF89a')))), /^400,this is no PNG/)
+  test('data that is not a PNG is rejected', async () => {
+    assert.match(
+      String(await refusal(await post(Buffer.from('GIF89a')))),
+      /^400,the body is not a PNG/,
+    )
     assert.match(String(await refusal(await post('{}', 'application/json'))), /^415,.*image\/png/)
     const cut = FIRST.subarray(0, FIRST.length - 20)
     assert.match(String(await refusal(await post(cut))), /^400,the PNG is damaged/)
   })
 
-  suite('a PNG that claims or inflates to more than it may', () => {
+  suite('a PNG that declares too large a size or inflates to too many bytes', () => {
     const chunk = (type: string, data: Uint8Array) => {
       const named = Buffer.concat([Buffer.from(type, 'latin1'), data])
       const [length, crc] = [Buffer.alloc(4), Buffer.alloc(4)]
@@ -90,18 +93,23 @@ suite('digits', () => {
     }
     const png = (...chunks: readonly Buffer[]) =>
       Buffer.concat([FIRST.subarray(0, 8), ...chunks, chunk('IEND', Buffer.alloc(0))])
-    /** 64 MiB in 64 KiB. */
+    /** 64 KiB that inflate to 64 MiB. */
     const bomb = chunk('IDAT', deflateSync(Buffer.alloc(2 ** 26)))
 
     const ATTACKS: readonly (readonly [string, Buffer<ArrayBuffer>, number, RegExp])[] = [
-      ['a large head', png(head(50_000, 50_000), bomb), 413, /50000 × 50000; at most 512 × 512/],
-      ['a head that is too small', png(head(8, 8), bomb), 400, /damaged/],
+      [
+        'a header with a large size',
+        png(head(50_000, 50_000), bomb),
+        413,
+        /50000 × 50000 pixels; at most 512 × 512/,
+      ],
+      ['a header with too small a size', png(head(8, 8), bomb), 400, /damaged/],
       ['an interlaced picture', png(head(8, 8, 1), bomb), 400, /interlaced/],
-      ['a second head', png(head(8, 8), head(50_000, 50_000), bomb), 400, /two heads/],
-      ['no pixels', png(head(0, 0), bomb), 400, /at least 8 × 8/],
+      ['a second header', png(head(8, 8), head(50_000, 50_000), bomb), 400, /two headers/],
+      ['a header without pixels', png(head(0, 0), bomb), 400, /at least 8 × 8/],
     ]
     for (const [name, body, status, message] of ATTACKS)
-      test(`${name} is refused before it takes memory`, async () => {
+      test(`${name} is rejected before memory is allocated`, async () => {
         const before = process.memoryUsage().rss
         const [actual, error] = await refusal(await post(body))
         assert.equal(actual, status)

@@ -7,7 +7,7 @@ interface Payment {
   readonly id: string
 }
 
-/** Payments that training never saw, with Python's scores. */
+/** Payments that were not used for training, with Python's scores. */
 const HELD_OUT: readonly { payment: Payment; score: number }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )
@@ -42,7 +42,7 @@ suite('the fraud filter', () => {
       ),
     })
 
-  test('of the held-out payments, exactly those that Python finds suspicious go on', async () => {
+  test('only held-out payments that Python finds suspicious get an event', async () => {
     assert.ok(SUSPICIOUS.length > 0)
     const answers = await Promise.all(
       HELD_OUT.map(async ({ payment, score }) => ({ score, response: await send(payment) })),
@@ -60,7 +60,7 @@ suite('the fraud filter', () => {
     }
   })
 
-  test('a payment delivered twice gets the same reply twice', async () => {
+  test('a payment that is delivered twice gets the same reply id twice', async () => {
     const ids = await Promise.all(
       [1, 2].map(async () => (await send(SUSPICIOUS[0]?.payment, '7')).headers.get('ce-id')),
     )
@@ -68,7 +68,7 @@ suite('the fraud filter', () => {
     assert.equal(ids[0], ids[1])
   })
 
-  test('of a batch of events only the suspicious are answered', async () => {
+  test('a batch of events gets replies only to the suspicious payments', async () => {
     const payments = [GENUINE, SUSPICIOUS[0]?.payment, GENUINE]
     const batch = payments.map((data, i) => ({ ...attributes(String(i)), data }))
     const response = await post(batch, { 'content-type': 'application/cloudevents-batch+json' })
@@ -80,14 +80,14 @@ suite('the fraud filter', () => {
     )
   })
 
-  test('a payment that cannot be read is refused, so that a Broker sends it to the dead letters', async () => {
+  test('an unreadable payment gets 400, so that a Broker sends it to the dead letter sink', async () => {
     const response = await send({ ...GENUINE, time: 'yesterday' })
     assert.equal(response.status, 400)
     assert.match(((await response.json()) as { error: string }).error, /yesterday.*ISO 8601/)
     assert.equal((await send({ id: 'p-1' })).status, 400)
   })
 
-  test('over plain HTTP a suspicious payment is answered, any other is 204', async () => {
+  test('over plain HTTP, a suspicious payment gets a score and any other payment gets 204', async () => {
     const json = { 'content-type': 'application/json' }
     const suspicious = await post(SUSPICIOUS[0]?.payment, json)
     assert.equal(suspicious.status, 200)

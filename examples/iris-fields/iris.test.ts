@@ -38,7 +38,7 @@ suite('iris by named fields', () => {
       assert.ok(answer.confidence > 1 / 3 && answer.confidence <= 1)
     })
 
-  test('a field that is missing, misspelt or no number is named', async () => {
+  test('the error names a field that is missing, misspelt or not a number', async () => {
     const { petalWidth: _, ...rest } = SETOSA
     for (const body of [rest, { ...rest, petalwidth: 0.2 }, { ...rest, petalWidth: '0.2' }]) {
       const response = await post(body)
@@ -70,7 +70,7 @@ suite('iris by named fields', () => {
     assert.equal(reply.data.species, 'virginica')
   })
 
-  test('a batch of events gets replies in order, and a mistake in one spoils no other', async () => {
+  test('a batch of events gets replies in order, and an invalid event does not affect the others', async () => {
     const response = await post(
       [
         { ...event, data: SETOSA },

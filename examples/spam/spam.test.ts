@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import { type StartedFunction, start } from 'onnx-function'
 
-/** Python's answers to the messages that training never saw. */
+/** The messages that were not used for training, with Python's predictions. */
 const HELD_OUT: readonly { text: string; label: string; spam: number }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )
@@ -27,22 +27,22 @@ suite('spam', () => {
     assert.equal(response.status, 200)
     const answer = (await response.json()) as Answer
     assert.equal(answer.label, label)
-    assert.ok(Math.abs(answer.score - spam) < 1e-5, `${answer.score}, Python says ${spam}`)
+    assert.ok(Math.abs(answer.score - spam) < 1e-5, `${answer.score} instead of ${spam}`)
   }
 
-  test('each held-out message gets the answer that scikit-learn gives', async () => {
+  test('each held-out message gets the same label and score as in scikit-learn', async () => {
     assert.equal(HELD_OUT.length, 60)
     await Promise.all(
       HELD_OUT.map(async message => assertPythonsAnswer(await post(message.text), message)),
     )
   })
 
-  test('a JSON string is a message, too', async () => {
+  test('a message can also be a JSON string', async () => {
     const [message] = HELD_OUT as [(typeof HELD_OUT)[0]]
     await assertPythonsAnswer(await post(JSON.stringify(message.text), 'application/json'), message)
   })
 
-  test('an event of text gets an event of JSON', async () => {
+  test('an event with text gets an event with JSON', async () => {
     const response = await fetch(server.url, {
       method: 'POST',
       headers: {
@@ -59,7 +59,7 @@ suite('spam', () => {
     assert.equal(((await response.json()) as Answer).label, 'spam')
   })
 
-  test('no message, and one that is too long, are refused', async () => {
+  test('an empty message and a message that is too long get 400', async () => {
     for (const text of ['', 'a '.repeat(5_001)]) assert.equal((await post(text)).status, 400)
   })
 })

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Trains the iris classifier and writes both versions of it, byte for byte as they are committed.
+"""Trains both versions of the iris classifier, and reproduces the committed files byte for byte.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-writes v1.0.0/ and v2.0.0/ (model.onnx, model.json) and expected.json beside this file. With --check it
-writes nothing here: it trains into a temporary folder, compares, and exits 1 if any file differs.
+This writes v1.0.0/ and v2.0.0/ (model.onnx, model.json) and expected.json beside this file. With --check,
+it trains into a temporary folder, compares the files with these, and exits with 1 if a file differs.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Before it is imported: it otherwise writes a device id into the user's cache folder.
+# Set before the import: ONNX Runtime otherwise writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -39,8 +39,8 @@ SAMPLE = [5.1, 3.5, 1.4, 0.2]
 # ONNX Runtime computes in FP32, scikit-learn in FP64.
 TOLERANCE = 1e-6
 
-# Fitted numbers differ in their last bits from one CPU's linear algebra to another's. Kept to six
-# decimals they do not, and neither do the bytes of the model.
+# The last bits of fitted numbers depend on the CPU's linear algebra. Numbers that are rounded to six
+# decimals do not, and neither do the bytes of the model.
 PARAMETER_DECIMALS = 6
 EXPECTED_DECIMALS = 9
 
@@ -66,13 +66,13 @@ VERSIONS = {
 
 
 def iris():
-    """All 150 rows as FP32 values (what a request can carry), and their labels as text."""
+    """Returns all 150 rows as FP32 values, as in requests, and their labels as text."""
     dataset = load_iris()
     return dataset.data.astype(np.float32), dataset.target_names[dataset.target].astype(object)
 
 
 def export(classifier):
-    """The classifier as ONNX under the names clients rely on; nothing in it varies between two runs."""
+    """Exports the classifier as ONNX with the names that clients use. The bytes do not vary between runs."""
     converted = to_onnx(
         classifier,
         initial_types=[("input", FloatTensorType([None, 4]))],
@@ -104,7 +104,7 @@ def export(classifier):
             ],
             initializer=graph.initializer,
         ),
-        # skl2onnx lists a domain once for each converter that asked for it.
+        # skl2onnx lists a domain once for each converter that requires it.
         opset_imports=[onnx.helper.make_opsetid(*pair) for pair in sorted(opsets.items())],
         ir_version=8,
         producer_name=converted.producer_name,
@@ -115,7 +115,7 @@ def export(classifier):
 
 
 def compare(version, classifier, onnx_bytes, rows):
-    """Fails unless ONNX Runtime answers as scikit-learn does; returns scikit-learn's probabilities and labels."""
+    """Returns scikit-learn's probabilities and labels. Exits if ONNX Runtime's results differ."""
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
 
     def run(batch):
@@ -141,7 +141,7 @@ def lines(items, indent):
 
 
 def expected_json(rows, species, answers):
-    """One row a line, so that a change of the model reads as a change of rows."""
+    """Formats expected.json with one row per line, so that a diff shows the changed rows."""
     versions = ",\n".join(
         f'    "{version}": {{\n'
         f'      "probabilities": [\n{lines(probabilities.round(EXPECTED_DECIMALS).tolist(), 8)}\n      ],\n'
@@ -149,7 +149,7 @@ def expected_json(rows, species, answers):
         "    }"
         for version, (probabilities, labels) in answers.items()
     )
-    # str() of a float32 is the shortest decimal that rounds back to it.
+    # str() of a float32 returns the shortest decimal number that rounds to the same float32.
     inputs = [[float(str(value)) for value in row] for row in rows]
     return (
         "{\n"
@@ -206,11 +206,11 @@ def check():
             if not (HERE / file).exists() or (HERE / file).read_bytes() != (fresh / file).read_bytes()
         ]
     if differ:
-        sys.exit(f"differs from what is committed: {', '.join(differ)}")
-    print(f"{len(files)} files are byte for byte what is committed")
+        sys.exit(f"files that differ from the committed files: {', '.join(differ)}")
+    print(f"{len(files)} files equal the committed files byte for byte")
 
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    arguments.add_argument("--check", action="store_true", help="compare with the committed files and write nothing")
     check() if arguments.parse_args().check else write(HERE)

@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { irisBody } from '../http/client.ts'
 
-/** A large request, for the shipped model; for texts, for test/models/identity-bytes. */
+/** A large request for the shipped model, or for test/models/identity-bytes if it contains texts. */
 export interface Large {
   readonly path?: string
   readonly headers: Readonly<Record<string, string>>
@@ -17,7 +17,7 @@ const EVENT = {
 }
 const BINARY_PROBABILITIES = [{ name: 'probabilities', parameters: { binary_data: true } }]
 
-/** A body of this many bytes that classifies as many rows as fit. */
+/** Returns a JSON body of at most this size in bytes, with as many rows as fit. */
 function json(bytes: number, outputs?: object): Buffer {
   const row = '5.1,3.5,1.4,0.2'
   const rest = outputs === undefined ? '' : `,"outputs":${JSON.stringify(outputs)}`
@@ -60,38 +60,39 @@ const structured = (data: Buffer): Large => ({
   ]),
 })
 
-/** One row, the request of the other callers meanwhile. */
+/** A request with a single row, which other callers send at the same time. */
 export const SINGLE_ROW: Large = { headers: JSON_TYPE, body: Buffer.from(irisBody()) }
 export const SINGLE_TEXT = texts(110, 'a')
 
 /**
- * Bodies by kind, built when their turn comes: several take more memory than a small machine has.
+ * Functions that build a body, by its kind. Each body is built only when it is sent: a small machine
+ * does not have enough memory for all of them.
  */
 export type LargeBodies = Readonly<Record<string, () => Large>>
 
-/** Bodies that a server with this MAX_BODY_BYTES accepts, or refuses after reading them. */
+/** Returns bodies that a server with this MAX_BODY_BYTES accepts, or rejects after reading them. */
 export function largeBodies(largest: number): LargeBodies {
-  // As JSON, more than four times as long as the request: just within the limit.
+  // The JSON response is more than four times as long as the request, and just within the limit.
   const answered = (14 / 64) * largest
   return {
-    'JSON, answered as JSON': () => ({ headers: JSON_TYPE, body: json(answered) }),
-    'JSON, answered as binary': () => ({
+    'JSON with a JSON response': () => ({ headers: JSON_TYPE, body: json(answered) }),
+    'JSON with a binary response': () => ({
       headers: JSON_TYPE,
       body: json(largest, BINARY_PROBABILITIES),
     }),
-    'JSON, its answer too large': () => ({ headers: JSON_TYPE, body: json(largest) }),
-    'JSON in gzip': () => ({
+    'JSON with a response that is too large': () => ({ headers: JSON_TYPE, body: json(largest) }),
+    'JSON compressed with gzip': () => ({
       headers: { ...JSON_TYPE, 'content-encoding': 'gzip' },
       body: gzipSync(json(largest, BINARY_PROBABILITIES)),
     }),
     'JSON of 1 MiB': () => ({ headers: JSON_TYPE, body: json(Math.min(2 ** 20, answered)) }),
-    'binary, answered as binary': () => binary(largest, BINARY_PROBABILITIES),
-    'binary, answered as JSON': () => binary((12 / 64) * largest, [{ name: 'probabilities' }]),
-    'refused: a form': () => ({
+    'binary with a binary response': () => binary(largest, BINARY_PROBABILITIES),
+    'binary with a JSON response': () => binary((12 / 64) * largest, [{ name: 'probabilities' }]),
+    'rejected because of form data': () => ({
       headers: { 'content-type': 'application/x-www-form-urlencoded' },
       body: json(answered),
     }),
-    'refused: no JSON at its end': () => ({
+    'rejected because of invalid JSON at the end': () => ({
       headers: JSON_TYPE,
       body: Buffer.concat([json(answered), Buffer.from('x')]),
     }),

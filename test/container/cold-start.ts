@@ -1,5 +1,4 @@
-// Measures what a container adds to a start, and the effect of a CPU quota; prints the table of
-// README.md beside it.
+// Measures how a container and a CPU quota affect the startup time, and prints the table in README.md.
 //
 //   npm run cold-start --prefix test/container [-- --rounds 15]
 import { spawn } from 'node:child_process'
@@ -22,17 +21,17 @@ import {
 } from './engine.ts'
 
 interface Start {
-  /** From the process' start to its first answer, by its own clock; in ms. */
+  /** Time from the start of the process to its first response, by its own clock, in ms. */
   readonly process: number
-  /** From the command to the first answer, including the engine's time; in ms. */
+  /** Time from the command to the first response, including the container engine, in ms. */
   readonly command: number
-  /** Resident memory after that, in MiB. */
+  /** Resident memory after the first response, in MiB. */
   readonly resident: number
 }
 
 async function asked(url: string, began: number): Promise<Start> {
   const { status } = await fetch(url + IRIS, { method: 'POST', body: Buffer.from(irisBody()) })
-  if (status !== 200) throw new Error(`answered ${status}`)
+  if (status !== 200) throw new Error(`the first response has status ${status} instead of 200`)
   const command = performance.now() - began
   const metrics = await (await fetch(`${url}/metrics`)).text()
   const sum = (series: RegExp) =>
@@ -83,7 +82,7 @@ const withCache = ['--env', 'NODE_COMPILE_CACHE=/cache', '--volume']
 await inside(1, ...withCache, `${cache}:/cache`)
 
 const subjects = {
-  'outside, no limit': outside,
+  'outside a container, no limit': outside,
   'container, 2 CPUs': () => inside(2),
   'container, 1 CPU': () => inside(1),
   'container, 1 CPU, compile cache': () => inside(1, ...withCache, `${cache}:/cache:ro`),
@@ -95,7 +94,7 @@ const starts: Record<string, Start[]> = Object.fromEntries(
 )
 for (let round = 0; round < Number(rounds); round++) {
   const order = Object.entries(subjects)
-  // Each round begins with another one: the first after a pause is slower.
+  // Each round begins with another subject, because the first startup after a pause is slower.
   for (const [name, start] of [
     ...order.slice(round % order.length),
     ...order.slice(0, round % order.length),
@@ -107,13 +106,13 @@ for (let round = 0; round < Number(rounds); round++) {
 rmSync(cache, { recursive: true })
 
 const figures = (of: readonly Start[], what: keyof Start) => of.map(start => start[what])
-// The gain from Node's compile cache, for each quota.
+// Prints the effect of Node's compile cache for each quota.
 for (const quota of ['1 CPU', '0.5 CPU']) {
   const [without, cached] = [`container, ${quota}`, `container, ${quota}, compile cache`].map(
     name => figures(starts[name] ?? [], 'process'),
   )
   process.stdout.write(
-    `compile cache at ${quota}: ${spreadText(ratio(cached ?? [], without ?? []))} of without\n`,
+    `compile cache at ${quota}: ${spreadText(ratio(cached ?? [], without ?? []))} of the time without it\n`,
   )
 }
 
@@ -121,11 +120,11 @@ const reference = Object.values(starts)[0] as Start[]
 process.stdout.write(
   `${table([
     [
-      'a start, to the first answer',
+      'environment',
       'process, ms',
-      'of outside',
+      'ratio to outside',
       'command, ms',
-      'of outside',
+      'ratio to outside',
       'resident, MiB',
     ],
     ...Object.entries(starts).map(([name, of]) => [

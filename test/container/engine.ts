@@ -17,35 +17,38 @@ import { projectFolder } from '../server.ts'
 
 export type Architecture = 'amd64' | 'arm64'
 
-/** In the notation of images. */
+/** The machine's architecture, in the notation of images. */
 export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
 export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
 /**
- * Separate from the user's images, so that no stand-in passes for the real base. Kept for reuse.
+ * The storage of the test images. It is separate from the user's images, so that a substitute cannot
+ * be mistaken for the real base. Later runs reuse it.
  */
 const STORAGE = join(tmpdir(), 'onnx-function-images')
 const STORAGE_OPTIONS = ['--root', join(STORAGE, 'images'), '--runroot', join(STORAGE, 'run')]
 
 const OPTIONS: Record<string, readonly string[]> = {
   buildah: STORAGE_OPTIONS,
-  // cgroupfs: without systemd as the first process, no other program creates cgroups.
+  // Without systemd as the first process, only the cgroupfs manager can create cgroups.
   podman: [...STORAGE_OPTIONS, '--runtime', 'runc', '--cgroup-manager', 'cgroupfs'],
 }
 
-/** Debian packages, each with a command of its name. */
+/** The required Debian packages. Each has a command with the package's name. */
 const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'curl']
 
-/** @throws {Error} naming the missing tools and how to install them */
+/** Checks the tools. @throws {Error} with the missing tools and how to install them */
 export function requireTools(): void {
   if (process.getuid?.() !== 0)
-    throw new Error('making a base from Debian packages, and limiting memory and CPU, need root')
+    throw new Error('run this as root, to build a base image and to limit memory and CPU')
   const missing = TOOLS.filter(tool => spawnSync(tool, ['--version']).error !== undefined).join(' ')
   if (missing !== '')
-    throw new Error(`missing: ${missing}; apt-get install --no-install-recommends ${missing}`)
+    throw new Error(
+      `missing tools: ${missing}; run apt-get install --no-install-recommends ${missing}`,
+    )
 }
 
-/** Runs a tool to its end. @returns its standard output, trimmed @throws {Error} with its standard error */
+/** Runs a tool until it exits. @returns its trimmed output @throws {Error} with its standard error */
 export async function run(tool: string, ...args: string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(tool, [...(OPTIONS[tool] ?? []), ...args], {
     cwd: projectFolder,
@@ -58,10 +61,10 @@ export async function run(tool: string, ...args: string[]): Promise<string> {
 export const execIn = ({ name }: Container, ...command: string[]): SpawnSyncReturns<string> =>
   spawnSync('podman', [...(OPTIONS.podman ?? []), 'exec', name, ...command], { encoding: 'utf8' })
 
-/** The stand-in for the base image, by its own name. */
+/** Returns the name of the substitute for the base image. */
 export const standIn = (architecture: Architecture) => `localhost/stand-in:${architecture}`
 
-/** Builds the Dockerfile, as a release does, on a stand-in for its base. @returns the image's name */
+/** Builds the Dockerfile, as a release does, on a substitute for its base. @returns the image's name */
 export async function buildImage(architecture: Architecture): Promise<string> {
   await standInForBase()
   const name = `localhost/onnx-function:${architecture}`
@@ -79,7 +82,7 @@ export async function buildImage(architecture: Architecture): Promise<string> {
       '--platform',
       `linux/${architecture}`,
     ],
-    // Docker sets it by default.
+    // Docker sets BUILDPLATFORM by default.
     ...['--build-arg', `BUILDPLATFORM=linux/${NATIVE}`],
     ...['--build-arg', `VERSION=${manifest.version}`, '--build-arg', `REVISION=${revision}`],
     '.',
@@ -88,9 +91,9 @@ export async function buildImage(architecture: Architecture): Promise<string> {
 }
 
 /**
- * Without a registry: an image under the base's name, for both architectures. For this machine's,
- * Debian of the same release with the same Node; for the other, an empty one, because a build for
- * it runs nothing from the base.
+ * Creates an image with the base's name for both architectures, without a registry. For this
+ * machine's architecture, the image is the same Debian release with the same Node. For the other, it
+ * is empty, because a build for that architecture runs no program of the base.
  */
 async function standInForBase(): Promise<void> {
   const base = (
@@ -101,7 +104,9 @@ async function standInForBase(): Promise<void> {
   if ((await run('buildah', 'images', '--quiet', '--filter', `reference=${base}`)) !== '') return
   const [version, release] = [/:([\d.]+)-/.exec(base)?.[1], /-([a-z]+)-slim$/.exec(base)?.[1]]
   if (process.version !== `v${version}`)
-    throw new Error(`the base has Node ${version}; this is ${process.version}: start it by npm`)
+    throw new Error(
+      `this is Node ${process.version}, but the base has ${version}: run this script with npm`,
+    )
 
   const container = await run('buildah', 'from', '--arch', NATIVE, 'scratch')
   const root = await run('buildah', 'mount', container)
@@ -149,7 +154,7 @@ async function standInForBase(): Promise<void> {
 const npmFolder = async () =>
   dirname(dirname(realpathSync(process.env.npm_execpath ?? (await run('which', 'npm')))))
 
-/** npm in the image uses the same registry as npm here. */
+/** Configures npm in the image with this machine's registry and certificate authorities. */
 function trustAsHere(root: string): void {
   const authorities = '/etc/ssl/certs/ca-certificates.crt'
   mkdirSync(join(root, dirname(authorities)), { recursive: true })
@@ -167,7 +172,7 @@ export interface Limits {
 export interface Container {
   readonly name: string
   readonly url: string
-  /** Lines of standard output so far. */
+  /** The lines of standard output so far. */
   readonly log: readonly string[]
   /** Resolves with the container's exit code. */
   readonly exited: Promise<number | null>
@@ -176,12 +181,11 @@ export interface Container {
 let started = 0
 
 /**
- * Starts the image as restricted as a pod can be: read-only root without a writable /tmp, no
- * capabilities, no new privileges, seccomp's default profile, limits. On the machine's own network,
- * on a free port of the loopback.
- * @param options of `podman run`
- * @param words arguments instead of the image's own, after its entry point
- * @returns when it logs its address
+ * Starts a container with the restrictions of a pod: a read-only root without a writable /tmp, no
+ * capabilities, no new privileges, seccomp's default profile, and limits. The container uses the
+ * machine's own network and a free loopback port. Resolves when the container logs its address.
+ * @param options options of `podman run`
+ * @param words arguments that replace the image's own arguments after its entry point
  */
 export async function startContainer(
   image: string,
@@ -226,19 +230,19 @@ export async function startContainer(
         '--pids-limit',
         '100',
       ],
-      // Podman would raise this limit, which some roots may not do.
+      // Without these options, Podman would raise the limits, which not every root user may do.
       ...['--ulimit', 'nofile=4096:4096', '--ulimit', 'nproc=4096:4096'],
       ...options,
       image,
       ...words,
     ],
-    // Podman leaves a file in the working folder when the memory limit kills a container.
+    // Podman creates a file in the working folder when the memory limit kills a container.
     { cwd: STORAGE, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   return { name, ...(await untilItTellsItsAddress(child)) }
 }
 
-/** @throws {Error} with its output, when it exits before that */
+/** Waits until a server logs its address. @throws {Error} with its output, if it exits before */
 export async function untilItTellsItsAddress(
   child: ChildProcessByStdio<null, Readable, Readable>,
 ): Promise<Omit<Container, 'name'>> {
@@ -256,7 +260,9 @@ export async function untilItTellsItsAddress(
     })
     exited.then(code =>
       reject(
-        new Error(`it ended with ${code} before it was ready: ${log.join('\n')}\n${complaint}`),
+        new Error(
+          `the server exited with ${code} before it was ready: ${log.join('\n')}\n${complaint}`,
+        ),
       ),
     )
   })
@@ -267,6 +273,6 @@ export async function untilItTellsItsAddress(
 export const signal = ({ name }: Container, signal: NodeJS.Signals) =>
   run('podman', 'kill', '--signal', signal, name)
 
-/** Ends it by force. */
+/** Kills and removes a container. */
 export const remove = ({ name }: Container) =>
   run('podman', 'rm', '--force', '--ignore', '--time', '0', name)

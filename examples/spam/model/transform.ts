@@ -2,7 +2,7 @@ import { defineTransform } from 'onnx-function'
 import type { Model } from './model.onnx'
 
 export default defineTransform<Model>()({
-  // Of text/plain the whole body is the string.
+  // The complete body of a text/plain request is the string.
   input: {
     type: 'string',
     minLength: 1,
@@ -15,7 +15,7 @@ export default defineTransform<Model>()({
     required: ['label', 'score'],
     properties: {
       label: { enum: ['ham', 'spam'] },
-      score: { type: 'number', description: 'Probability that it is spam' },
+      score: { type: 'number', description: 'Probability that the message is spam' },
     },
   },
   preprocess: message => ({ text: [[message]] }),

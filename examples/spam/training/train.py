@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Trains the spam classifier on spam.txt and ham.txt, and writes the files that are committed, byte for byte.
+"""Trains the spam classifier on spam.txt and ham.txt, and reproduces the committed files byte for byte.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-writes ../model/model.onnx, ../model/model.json and, beside this file, held-out.json: the 60 messages that
-training never saw, with scikit-learn's own answers. With --check it writes nothing and exits 1 if a file
-would differ.
+This writes ../model/model.onnx and ../model/model.json. It also writes held-out.json beside this file: the 60
+messages that were not used for training, with scikit-learn's own predictions. With --check, it writes nothing
+and exits with 1 if a file would differ.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 SEED = 42
 HELD_OUT = 60
 
-# ONNX's Tokenizer has no word boundaries (\b), so the words are said in a form that both sides read alike.
+# ONNX's Tokenizer does not support word boundaries (\b). Both libraries interpret this expression the same way.
 WORDS = "[a-zA-Z0-9]+"
 
 # Beyond six decimals, fitted numbers depend on the CPU's linear algebra. Rounded, they do not.
@@ -60,7 +60,7 @@ def train(texts, labels):
 
 
 def export(pipeline):
-    """The whole pipeline, from text to label; nothing in it varies between two runs."""
+    """Exports the complete pipeline, from text to label. The bytes do not vary between runs."""
     converted = to_onnx(
         pipeline,
         initial_types=[("text", StringTensorType([None, 1]))],
@@ -89,7 +89,7 @@ def export(pipeline):
 
 
 def compare(pipeline, onnx_bytes, texts):
-    """scikit-learn's probabilities; ends the program where ONNX Runtime answers otherwise."""
+    """Returns scikit-learn's probabilities. Exits if ONNX Runtime's results differ."""
     expected = pipeline.predict_proba(texts)
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     label, probabilities = session.run(["label", "probabilities"], {"text": texts.reshape(-1, 1)})
@@ -102,7 +102,7 @@ def compare(pipeline, onnx_bytes, texts):
 
 
 def files():
-    """The committed files: path → bytes."""
+    """Returns the bytes of the committed files by path."""
     texts, labels = messages()
     training, held_out, training_labels, held_out_labels = train_test_split(
         texts, labels, test_size=HELD_OUT, stratify=labels, random_state=SEED
@@ -112,7 +112,7 @@ def files():
     compare(pipeline, onnx_bytes, texts)
     expected = pipeline.predict_proba(held_out)
     accuracy = round(float(pipeline.score(held_out, held_out_labels)), 4)
-    print(f"accuracy {accuracy} on {len(held_out)} messages held out")
+    print(f"accuracy {accuracy} on {len(held_out)} held-out messages")
 
     description = {
         "name": "spam",
@@ -143,10 +143,10 @@ def files():
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    arguments.add_argument("--check", action="store_true", help="compare with the committed files and write nothing")
     check = arguments.parse_args().check
     for path, content in files().items():
         if not check:
             path.write_bytes(content)
         elif not path.exists() or path.read_bytes() != content:
-            sys.exit(f"{path.relative_to(HERE.parent)} differs from what is committed")
+            sys.exit(f"{path.relative_to(HERE.parent)} differs from the committed file")

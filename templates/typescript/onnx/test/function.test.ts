@@ -25,13 +25,13 @@ test('classifies a flower', async () => {
   assert.ok(confidence > 0.9, `${confidence}`)
 })
 
-test('refuses what is no flower, and says why', async () => {
+test('rejects an invalid flower, and names the invalid field', async () => {
   const answer = await post({ ...setosa, petalWidth: -1 })
   assert.equal(answer.status, 400)
   assert.match(await answer.text(), /petalWidth/)
 })
 
-test('answers an event with an event', async () => {
+test('responds to an event with an event', async () => {
   const event = {
     'ce-specversion': '1.0',
     'ce-id': '1',
