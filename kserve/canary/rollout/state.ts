@@ -23,7 +23,7 @@ export interface Canary {
 
 export interface Revision {
   readonly name: string
-  /** PromQL matchers of its series, by the target labels of docs/metrics.md#how-they-are-scraped. */
+  /** PromQL matchers of its series, by the target labels of docs/metrics.md#scraping. */
   readonly series: string
 }
 
