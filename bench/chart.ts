@@ -2,8 +2,8 @@ import { figuresOf, type Results } from './results.ts'
 import { ratio, type Spread } from './statistics.ts'
 
 /*
- * The chart of docs/performance.md: one panel per question, one bar per subject, a line for the
- * spread over the rounds. Light or dark, as the reader's page is.
+ * The chart of docs/performance.md: one panel per metric, one bar per subject, and on each bar a
+ * line for the spread over the rounds. It follows the colour scheme of the page, light or dark.
  */
 
 interface Panel {
@@ -15,8 +15,8 @@ interface Panel {
   readonly better: 'more' | 'less'
 }
 
-const STATIC = 'node:http, static answer'
-const NODE_HTTP = 'node:http, one run a request'
+const STATIC = 'node:http, static response'
+const NODE_HTTP = 'node:http, one run per request'
 const OURS = 'onnx-function'
 
 const PANELS: readonly Panel[] = [
@@ -49,14 +49,14 @@ const PANELS: readonly Panel[] = [
     better: 'more',
   },
   {
-    title: 'Start to first answer',
+    title: 'Start to first response',
     workload: 'start',
     metric: 'start to first 200',
     over: NODE_HTTP,
     better: 'less',
   },
   {
-    title: 'Start to first answer, with peers',
+    title: 'Start to first response, with peers',
     workload: 'peers-start',
     metric: 'start to first 200',
     over: NODE_HTTP,
@@ -97,7 +97,7 @@ export function chart(results: Results): string {
   const panels = PANELS.map(panel => ({ panel, bars: barsOf(results, panel) })).filter(
     ({ bars }) => bars.length > 1,
   )
-  // Two columns: each panel goes below the last one of the shorter column.
+  // The chart has two columns. Each panel is placed at the end of the shorter column.
   const bottoms = [0, 0]
   const drawn = panels.map(({ panel, bars }) => {
     const column = (bottoms[0] as number) <= (bottoms[1] as number) ? 0 : 1

@@ -3,9 +3,9 @@ import net from 'node:net'
 import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 
 /*
- * The load generator: prepared bytes over raw sockets. An HTTP client costs several times as much
- * as the server and would become the subject of the measurement. Here an answer costs a read, a
- * comparison of its length and status, and a write.
+ * The load generator sends prepared bytes over raw sockets. An HTTP client costs several times as
+ * much as the server, so the benchmark would measure the client. Here, each response costs one
+ * read, one comparison of its length and status, and one write.
  */
 
 export interface HttpAnswer {
@@ -14,7 +14,7 @@ export interface HttpAnswer {
   readonly body: Buffer
 }
 
-/** Throws when the answer is wrong. */
+/** Throws when the response is wrong. */
 export type Verify = (answer: HttpAnswer) => void
 
 export interface Exchange {
@@ -24,10 +24,10 @@ export interface Exchange {
   readonly verify: Verify
 }
 
-/** The figures of one measured window; times in milliseconds. */
+/** The figures of one measured window. Times are in milliseconds. */
 export interface LoadResult {
   readonly requests: number
-  /** Includes the time before and after the window. */
+  /** The number of requests, including those before and after the window. */
   readonly allRequests: number
   readonly perSecond: number
   readonly p50: number
@@ -37,12 +37,12 @@ export interface LoadResult {
   readonly loadBusy: number
 }
 
-/** Status and length are checked for all answers; the content for one in this many. */
+/** The load checks the status of every response, and the content of one response in this many. */
 const VERIFY_EVERY = 1_000
 const READ_BUFFER_BYTES = 256 * 1024
-/** How long answers may take beyond their window before the measurement fails. */
+/** How long responses may arrive after their window before the measurement fails. */
 const PATIENCE_MS = 60_000
-/** The most paced requests in flight at once. */
+/** The largest number of paced requests in flight at once. */
 const MOST_WAITING = 500
 
 interface Connection {
@@ -51,19 +51,19 @@ interface Connection {
 }
 
 interface Listener {
-  /** @param answer the whole answer, if it came in one piece; valid only during the call */
+  /** @param answer the complete response, if it arrived in one piece; valid only during the call */
   answered(status: number, answer: Buffer | undefined): void
   failed(error: Error): void
 }
 
-/** Opens a socket: plain, or with TLS. */
+/** Opens a socket, with or without TLS. */
 export type Dial = (to: net.TcpNetConnectOpts) => net.Socket
 
 /** One keep-alive connection that has one request in flight at a time. */
 function connect(port: number, listener: Listener, dial: Dial = net.connect): Connection {
-  /** Length of the latest answer. The next one usually has it too, so its head is not read. */
+  /** Length of the latest response. A response with the same length is not parsed. */
   let usual = -1
-  /** The answer being read: its head while incomplete, its status, and the bytes to come. */
+  /** The response being read: its head while incomplete, its status, and the missing bytes. */
   let head: Buffer | undefined
   let status = 0
   let left = 0
@@ -117,7 +117,7 @@ function connect(port: number, listener: Listener, dial: Dial = net.connect): Co
   function finish(answer: Buffer | undefined): void {
     left = 0
     chunked = false
-    if (closing) listener.failed(new Error('the server closes connections'))
+    if (closing) listener.failed(new Error('the response has the header Connection: close'))
     else listener.answered(status, answer)
   }
 
@@ -168,8 +168,8 @@ function joinChunks(body: Buffer): Buffer {
 }
 
 /**
- * One request on its own connection, which asks for keep-alive and is closed afterwards.
- * @throws {Error} when the connection breaks, or nothing arrives within the time limit
+ * Sends one request on a new keep-alive connection, and closes the connection after the response.
+ * @throws {Error} when the connection breaks, or no complete response arrives within the time limit
  */
 export async function exchange(
   port: number,
@@ -178,7 +178,7 @@ export async function exchange(
 ): Promise<HttpAnswer> {
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
   const late = setTimeout(
-    () => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)),
+    () => socket.destroy(new Error(`no response within ${timeoutMs} ms`)),
     timeoutMs,
   )
   try {
@@ -196,7 +196,7 @@ export async function exchange(
       if (total === Number.POSITIVE_INFINITY && endsChunks(chunk)) break
     }
     const whole = Buffer.concat(chunks)
-    // A process that is killed leaves the rest of its answer unsent.
+    // The response is incomplete if its process was killed.
     const length = lengthOf(whole)
     const isCut = Number.isFinite(length) && whole.length < length
     if (length === 0 || isCut) throw new Error('the server closed the connection')
@@ -207,7 +207,7 @@ export async function exchange(
   }
 }
 
-/** @returns 0 while the head is incomplete, infinity when the body is chunked */
+/** @returns the response's length: 0 while its head is incomplete, infinity if it is chunked */
 function lengthOf(answer: Buffer): number {
   const end = answer.indexOf('\r\n\r\n')
   if (end < 0) return 0
@@ -215,14 +215,17 @@ function lengthOf(answer: Buffer): number {
   return length === undefined ? Number.POSITIVE_INFINITY : end + 4 + Number(length)
 }
 
-/** Writes a large request in pieces, so that the other connections of the load go on in between. */
+/** Writes a large request in pieces, so that it does not block the load's other connections. */
 async function writeInPieces(socket: net.Socket, request: Buffer): Promise<void> {
   for (let at = 0; at < request.length; at += READ_BUFFER_BYTES) {
     if (!socket.write(request.subarray(at, at + READ_BUFFER_BYTES))) await once(socket, 'drain')
   }
 }
 
-/** Fails when the status is not 200 or the content is wrong. */
+/**
+ * Sends a request and checks the response.
+ * @throws {Error} when the status is not 200 or the content is wrong
+ */
 export async function verified(port: number, { request, verify }: Exchange): Promise<HttpAnswer> {
   const answer = await exchange(port, request)
   check(answer, verify)
@@ -231,11 +234,11 @@ export async function verified(port: number, { request, verify }: Exchange): Pro
 
 function check(answer: HttpAnswer, verify: Verify): void {
   if (answer.status !== 200)
-    throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
+    throw new Error(`returned status ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
   verify(answer)
 }
 
-/** Counts answers and records their times. */
+/** Counts responses and records their times. */
 function createClock() {
   const histogram = createHistogram({ figures: 3 })
   let requests = 0
@@ -258,8 +261,8 @@ function createClock() {
       const ms = (percent: number) => histogram.percentile(percent) / 1e6
       return {
         requests,
-        // The window runs from the first to the last answer, so that it does not cut a long run in
-        // two.
+        // The window runs from the first to the last response, so that it does not cut a long run
+        // in two.
         perSecond: requests < 2 ? Number.NaN : (requests - 1) / ((last - first) / 1_000),
         p50: ms(50),
         p99: ms(99),
@@ -271,10 +274,11 @@ function createClock() {
 }
 
 /**
- * Each connection sends its next request when the last is answered; the first fifth of the time is
- * not counted. Ends after `seconds` or `requests` answers, and then waits for requests in flight,
- * so that the next subject has the machine for itself.
- * @throws {Error} at the first answer that is not 200, has different content, or does not come
+ * Measures a closed loop: each connection sends its next request when it receives the response to
+ * its last one. The first fifth of the time is a warm-up and is not counted. Stops after `seconds`,
+ * or after `requests` responses, and then waits for the requests in flight, so that they do not
+ * disturb the next subject.
+ * @throws {Error} at the first response that is not 200, has wrong content, or does not arrive
  */
 export async function closedLoop(
   port: number,
@@ -310,7 +314,7 @@ export async function closedLoop(
       answered(status, answer) {
         const now = performance.now()
         inFlight--
-        if (status !== 200) return fail(new Error(`answered ${status} under load`))
+        if (status !== 200) return fail(new Error(`returned status ${status} under load`))
         if (!ending) clock.record(sent, now)
         if (++counted % VERIFY_EVERY === 0 && answer !== undefined) {
           try {
@@ -343,12 +347,15 @@ export async function closedLoop(
     timers.push(setTimeout(() => (clock = createClock()), seconds * 200))
     timers.push(setTimeout(() => (ending = true), seconds * 1_200))
     timers.push(
-      setTimeout(() => fail(new Error('answers do not come')), seconds * 1_200 + PATIENCE_MS),
+      setTimeout(
+        () => fail(new Error(`no response within ${PATIENCE_MS} ms after the window`)),
+        seconds * 1_200 + PATIENCE_MS,
+      ),
     )
   }
   let result: Omit<LoadResult, 'allRequests'> | undefined
-  // The load's share of its core refers to the end of the window, not to the end of the requests
-  // then in flight.
+  // Computes the result at the end of the window: the load's share of its core must not include the
+  // wait for requests that are still in flight.
   if (Number.isFinite(seconds))
     timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
   await done.promise
@@ -356,12 +363,12 @@ export async function closedLoop(
   for (const timer of timers) clearTimeout(timer)
   for (const { socket } of open) socket.removeAllListeners('close').destroy()
   if (failure !== undefined) throw failure
-  if (result.requests === 0) throw new Error('nothing was answered in the window')
+  if (result.requests === 0) throw new Error('no response arrived during the window')
   await verified(port, target)
   return { ...result, allRequests: counted + 2 }
 }
 
-/** @see paced */
+/** The figures of {@link paced}, in milliseconds. */
 export interface Paced {
   readonly p50: number
   readonly p99: number
@@ -370,11 +377,11 @@ export interface Paced {
 }
 
 /**
- * Sends requests at a fixed interval, answered or not, until stopped: a probe's view of a busy
- * server.
- * @param verifyEvery checks the content of one answer in this many; the status is always checked
- * @returns stop: waits for requests in flight. Times begin when the request is written, which
- * leaves out the load's own delays; {@link watchLag} measures those
+ * Sends requests at a fixed interval until stopped, whether or not earlier responses have arrived,
+ * as a probe of a busy server does.
+ * @param verifyEvery checks the content of one response in this many; the status is always checked
+ * @returns `stop`, which waits for the requests in flight. Times begin when the request is written,
+ * so they do not include the load's own delays, which {@link watchLag} measures
  */
 export function paced(
   port: number,
@@ -406,7 +413,7 @@ export function paced(
           if (status !== 200)
             fail(
               new Error(
-                `a paced request was answered ${status}: ${answer === undefined ? '' : parse(answer).body.toString()}`,
+                `a paced request returned status ${status}: ${answer === undefined ? '' : parse(answer).body.toString()}`,
               ),
             )
           if (answer !== undefined && clock.requests % verifyEvery === 1 % verifyEvery) {
@@ -419,9 +426,9 @@ export function paced(
           if (stopped && inFlight === 0) drained.resolve()
         },
         failed(error) {
-          // Its error may already have been reported.
+          // A connection can report both an error and its close.
           if (!all.delete(connection)) return
-          // A server may close idle connections; bare node:http does so after five seconds.
+          // A server may close idle connections: bare node:http closes them after five seconds.
           if (idle.includes(connection)) idle.splice(idle.indexOf(connection), 1)
           else fail(error)
         },
@@ -433,7 +440,7 @@ export function paced(
   }
 
   const timer = setInterval(() => {
-    // The figure is already bad enough by then.
+    // Do not send more: with this many requests in flight, the p99 is already far too high.
     if (inFlight >= MOST_WAITING) return
     const connection = idle.pop() ?? open()
     connection.sent = performance.now()
@@ -445,35 +452,37 @@ export function paced(
     async stop() {
       clearInterval(timer)
       stopped = true
-      const late = setTimeout(() => fail(new Error('answers do not come')), PATIENCE_MS)
+      const late = setTimeout(
+        () => fail(new Error(`no response within ${PATIENCE_MS} ms after the last request`)),
+        PATIENCE_MS,
+      )
       if (inFlight > 0) await drained.promise
       clearTimeout(late)
       for (const { socket } of all) socket.removeAllListeners('close').destroy()
       if (failure !== undefined) throw failure
       const { requests, p50, p99, max } = clock.result()
-      if (requests === 0) throw new Error('nothing was answered')
+      if (requests === 0) throw new Error('no response arrived')
       return { requests, p50, p99, max }
     },
   }
 }
 
-/** An answer to a request of an open loop. */
+/** A response to a request of an open loop. */
 export interface OpenAnswer extends HttpAnswer {
   /** When the request was due, in milliseconds since the first one. */
   readonly due: number
-  /** From the due time to the answer, in milliseconds. */
+  /** The time from when the request was due until its response, in milliseconds. */
   readonly ms: number
 }
 
 /**
- * Sends this many requests a second, each when it is due, whatever happened to the earlier ones:
- * clients that do not slow down for a busy server. Opens connections as needed, up to a limit; a
- * request without a free connection waits for one, and that time counts.
- * @param requestOf the bytes of a request
- * @param onAnswer called for every answer @param onFailure called for every sent request whose
- * connection broke
- * @returns how many were sent, how many found no free connection within `patienceMs`, and how late
- * the load itself was
+ * Sends this many requests per second, each when it is due, whether or not earlier responses have
+ * arrived, as clients do that do not slow down for a busy server. Opens connections as needed, up
+ * to a limit. A request that is due when no connection is free waits for one, and that time counts.
+ * @param requestOf returns the bytes of a request
+ * @param onAnswer called for every response
+ * @returns how many requests were sent, how many found no free connection within `patienceMs`, and
+ * the 99th percentile of the load's own lag in milliseconds
  */
 export async function openLoop(
   port: number,
@@ -490,6 +499,7 @@ export async function openLoop(
     connections?: number
     patienceMs?: number
     dial?: Dial | undefined
+    /** Called for every sent request whose connection broke. */
     onFailure: (error: Error, index: number) => void
   },
 ): Promise<{ sent: number; givenUp: number; lag: number }> {
@@ -512,7 +522,8 @@ export async function openLoop(
   function seat(): Seat {
     const answered = (status: number, answer: Buffer | undefined) => {
       const { index } = taken
-      if (answer === undefined) onFailure(new Error(`answered ${status} in several pieces`), index)
+      if (answer === undefined)
+        onFailure(new Error(`the response with status ${status} arrived in several pieces`), index)
       else
         onAnswer(
           { ...parse(answer), due: dueAt(index), ms: performance.now() - started - dueAt(index) },
@@ -575,14 +586,14 @@ export async function openLoop(
   clearInterval(timer)
   clearTimeout(late)
   for (const taken of all)
-    if (taken.index >= 0) onFailure(new Error('was not answered'), taken.index)
+    if (taken.index >= 0) onFailure(new Error('no response arrived'), taken.index)
   for (const { socket } of all) socket.removeAllListeners('close').destroy()
   return { sent, givenUp, lag: lag.percentile(99) / 1e6 }
 }
 
 /**
- * Measures how late the load's own timers were, which bounds the load's part in a paced figure.
- * @returns the 99th percentile in milliseconds
+ * Measures how late the load's own timers are: the error that the load can add to a paced figure.
+ * @returns a function that stops and returns the 99th percentile in milliseconds
  */
 export function watchLag(): () => number {
   const lag = monitorEventLoopDelay({ resolution: 1 })

@@ -18,7 +18,7 @@ import { type Reached, reached } from './targets.ts'
  * that page and the chart from results/latest.json.
  */
 
-/** Three significant digits. */
+/** Formats a number with about three significant digits. */
 export function digits(value: number): string {
   const places = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
   return value.toLocaleString('en', {
@@ -27,7 +27,7 @@ export function digits(value: number): string {
   })
 }
 
-/** The median, and the range from least to most. */
+/** Formats the median, followed by the range in brackets. */
 export const spreadText = ({ median, min, max }: Spread) =>
   `${digits(median)} (${digits(min)}–${digits(max)})`
 
@@ -35,8 +35,8 @@ const withUnit = (value: string, unit: string) =>
   unit.startsWith('/') ? `${value}${unit}` : `${value} ${unit}`
 
 /**
- * One row per contender; each figure is divided, round by round, by the reference's. The
- * reference's own row shows the absolute figure.
+ * Returns one row per contender. Each figure is divided by the reference's figure of the same
+ * round; the reference's own row shows the absolute figure.
  */
 export function rowsOf(workload: WorkloadResult): readonly (readonly string[])[] {
   const { contenders, metrics, reference } = workload
@@ -67,7 +67,7 @@ function cell(
   if (values === undefined) return '–'
   const over =
     reference === undefined || 'failed' in reference ? undefined : (reference as Figures)[name]
-  // A metric that the reference lacks (a loop has no probes) has no ratio.
+  // Without the reference's figure, there is no ratio: for example, a loop has no probes.
   if (over === undefined) return withUnit(spreadText(spread(values)), unit)
   if (isReference) return `1 = ${withUnit(digits(spread(values).median), unit)}`
   return spreadText(ratio(values, over))
@@ -107,7 +107,7 @@ const yesNo = (value: boolean | undefined) =>
   value === undefined ? 'not measured' : value ? 'yes' : '**no**'
 
 export const targetRows = (results: Results): readonly (readonly string[])[] => [
-  ['what', 'target', 'measured', 'reached'],
+  ['figure', 'target', 'measured', 'reached'],
   ...reached(results).map(target => [
     target.what,
     limitOf(target),
@@ -146,18 +146,18 @@ function commandRows(results: Results): readonly (readonly string[])[] {
   ]
 }
 
-/** The text of bench/results.md. */
+/** Returns the text of bench/results.md. */
 function page(results: Results): string {
   const machine = machineLines(results).map(line => `- ${line}`)
   const tables = Object.values(results.workloads).map(workload => markdown(rowsOf(workload)))
   return `# Benchmark results
 
-This page is written by \`node bench/report.ts\`, from \`bench/results/latest.json\`. [README.md](README.md) describes the commands,
+\`node bench/report.ts\` generates this page from \`bench/results/latest.json\`. [README.md](README.md) describes the commands,
 the subjects and how to read a table; [Performance](../docs/performance.md) explains the results.
 
 ## Targets
 
-Each figure is the median over the rounds, with the range in brackets. No test asserts them.
+Each figure is the median over the rounds, with the range in brackets. No test enforces the targets.
 
 ${markdown(targetRows(results))}
 
@@ -171,8 +171,9 @@ ${markdown(commandRows(results))}
 
 ## Figures
 
-Each table divides, round by round, by its first subject, whose row shows the absolute figure. ↑ means more is better, ↓ less. A figure that
-the first subject lacks is shown in its own unit.
+In each table, the figures are ratios: each figure of a round is divided by the first subject's figure of the same round. The first subject's
+row shows the absolute figure. If the first subject does not have a figure, the other rows show absolute figures. ↑ means more is better, ↓
+means less is better.
 
 ${tables.join('\n\n')}
 `

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import type { Exchange, HttpAnswer, Verify } from './load.ts'
 
 /*
- * Prepared request bytes and the check of the answer, so that no subject is measured giving another
- * answer.
+ * The prepared bytes of each request and the check of its response. The check ensures that no
+ * subject is measured while it returns wrong responses.
  */
 
 /** A request that can be sent to any path. */
@@ -37,7 +37,7 @@ const head = (method: string, path: string, headers: Headers) =>
 
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 
-/** The flower in nearly all requests. */
+/** The row in nearly all requests: a flower of the class setosa. */
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 interface V2Response {
@@ -48,7 +48,7 @@ interface V2Response {
   }[]
 }
 
-/** Checks that every row is setosa, and the number of rows. */
+/** Checks the number of rows, and that every row is classified as setosa. */
 const classifies = (rows: number) => (answer: HttpAnswer) =>
   checkResponse(JSON.parse(answer.body.toString()), rows)
 
@@ -57,7 +57,7 @@ function checkResponse({ outputs }: V2Response, rows: number): void {
   assert.equal(classes.length, rows)
   assert.ok(
     classes.every(label => label === 'setosa'),
-    `answered ${classes.slice(0, 3)}`,
+    `the response has the classes ${classes.slice(0, 3)}; expected setosa`,
   )
 }
 
@@ -67,10 +67,10 @@ const requestOf = (rows: number, data = rowsOf(rows)) => ({
   inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data }],
 })
 
-/** A single row: the usual first request. */
+/** A request with a single row. */
 export const V2_REQUEST = target(classifies(1), JSON_TYPE, JSON.stringify(requestOf(1)))
 
-/** The generator of the C standard's example, so that each run sends the same flowers. */
+/** Returns the random generator of the C standard's example: each run sends the same flowers. */
 function createRandom(): () => number {
   let state = 1
   return () => {
@@ -79,7 +79,7 @@ function createRandom(): () => number {
   }
 }
 
-/** Flowers of four decimals, near enough to SETOSA to be of its class. */
+/** Generates flowers with four decimals that are similar to SETOSA, and so have the same class. */
 function flowers(rows: number, random: () => number): number[] {
   return Array.from({ length: rows }, () =>
     SETOSA.map(size => Number((size * (0.95 + random() / 10)).toFixed(4))),
@@ -89,8 +89,8 @@ function flowers(rows: number, random: () => number): number[] {
 const BODIES = 16
 
 /**
- * Rows that all differ, in bodies that differ. V8 caches the text of numbers that it wrote
- * before, so a repeated body would measure the cache.
+ * Returns requests whose rows and bodies all differ. V8 caches the text of numbers that it has
+ * written, so a repeated body would measure the cache.
  */
 export function jsonRows(rows: number): Target {
   const random = createRandom()
@@ -105,12 +105,15 @@ export function jsonRows(rows: number): Target {
   }
 }
 
-/** Checks the probabilities alone, under any output name. */
+/** Checks the probabilities; the output may have any name. */
 const mostLikely = (answer: HttpAnswer) => {
   const { outputs }: V2Response = JSON.parse(answer.body.toString())
   assert.equal(outputs.length, 1)
   const [setosa, ...others] = outputs.flatMap(({ data }) => data.flat()) as [number, ...number[]]
-  assert.ok(Math.abs(setosa - 0.97868) < 1e-4 && others.length === 2, `answered ${setosa}`)
+  assert.ok(
+    Math.abs(setosa - 0.97868) < 1e-4 && others.length === 2,
+    `the response has the probability ${setosa}; expected 0.97868`,
+  )
 }
 
 export const PROBABILITIES_REQUEST = target(
@@ -121,7 +124,7 @@ export const PROBABILITIES_REQUEST = target(
 /** For a server that chooses its own output names. */
 export const ANY_OUTPUT_REQUEST = target(mostLikely, JSON_TYPE, JSON.stringify(requestOf(1)))
 
-/** Another flower: a server that answers setosa to it runs no model. */
+/** A flower of another class: a server that returns setosa for it does not run the model. */
 export const OTHER_REQUEST = target(
   ({ body }) => {
     const { outputs }: V2Response = JSON.parse(body.toString())
@@ -135,7 +138,7 @@ export const OTHER_REQUEST = target(
   }),
 )
 
-/** The same as binary tensor data, with a binary answer requested. */
+/** Returns a request with binary tensor data that asks for a binary response. */
 export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   const tensor = Buffer.from(Float32Array.from(rowsOf(rows)).buffer)
   const json = JSON.stringify({
@@ -171,7 +174,10 @@ export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   return target(verify, headers, json, tensor)
 }
 
-/** JSON of about this many bytes: rows of one flower. The answer is binary, within the limit. */
+/**
+ * Returns a JSON request of about this many bytes, in which every row is the same flower. Its
+ * response is binary, so that it stays within the limit.
+ */
 export function jsonOfSize(bytes: number): Target {
   const row = `${SETOSA.join()},`
   const wrap = (rows: number, data: string) =>
@@ -182,12 +188,12 @@ export function jsonOfSize(bytes: number): Target {
   return target(sized, JSON_TYPE, before, data, after)
 }
 
-/** Too large to parse beside the load; its status and length show that all rows were answered. */
+/** Checks only the length: parsing a response of this size would disturb the load. */
 const sized = ({ body }: HttpAnswer) => assert.ok(body.length > 1_000)
 
 const EVENT = { specversion: '1.0', id: 'b-1', source: '/bench', type: 'bench.iris.request' }
 
-/** Binary content mode: attributes in headers, data in the body. */
+/** An event in binary content mode: the attributes are headers, and the data is the body. */
 export const BINARY_EVENT = target(
   classifies(1),
   {
@@ -197,14 +203,14 @@ export const BINARY_EVENT = target(
   JSON.stringify(requestOf(1)),
 )
 
-/** Structured content mode: attributes and data in one JSON text. */
+/** An event in structured content mode: the body is JSON with the attributes and the data. */
 export const STRUCTURED_EVENT = target(
   ({ body }) => checkResponse(JSON.parse(body.toString()).data, 1),
   { 'Content-Type': 'application/cloudevents+json' },
   JSON.stringify({ ...EVENT, datacontenttype: 'application/json', data: requestOf(1) }),
 )
 
-/** For the slow models: one row of two numbers, which the model returns. */
+/** A request for the slow models: one row of two numbers, which the model returns. */
 export const SLOW_REQUEST = target(
   ({ body }) => assert.deepEqual(JSON.parse(body.toString()).outputs.at(-1).data, [1, 1]),
   JSON_TYPE,

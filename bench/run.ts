@@ -77,12 +77,14 @@ function readOptions(): Options {
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 7))
   const seconds = Number(values.seconds ?? (values.quick ? 0.5 : 2))
   if (!(Number.isInteger(rounds) && rounds > 0 && seconds > 0))
-    throw new Error(`--rounds and --seconds are numbers above 0\n\n${HELP}`)
+    throw new Error(
+      `--rounds must be a whole number above 0 (got ${rounds}), --seconds a number above 0 (got ${seconds})\n\n${HELP}`,
+    )
   return { ...values, rounds, seconds }
 }
 
 const print = (text: string) => process.stdout.write(text)
-/** Overwrites its line on a terminal; in a log it would be noise. */
+/** Shows progress on one line of a terminal, and nothing in a log. */
 const progress = (text: string) => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
 }
@@ -99,7 +101,8 @@ async function main(): Promise<void> {
     print(chosen.map(({ name, title }) => `${name.padEnd(26)}${title}\n`).join(''))
     return
   }
-  if (chosen.length === 0) throw new Error(`no workload's name matches ${only}; --list names them`)
+  if (chosen.length === 0)
+    throw new Error(`no workload matches --only ${only}; --list prints the names`)
   await pinLoad()
   await buildFloors()
   const missing = new Map([
@@ -128,7 +131,7 @@ async function main(): Promise<void> {
   else writeReport(results)
 }
 
-/** Installs one after the other. @returns the reason per missing peer */
+/** Installs the Python peers. @returns the reason for each peer that could not be installed */
 async function installPeers(): Promise<ReadonlyMap<string, string>> {
   const missing = new Map<string, string>()
   for (const { name } of PEERS) {
@@ -139,7 +142,7 @@ async function installPeers(): Promise<ReadonlyMap<string, string>> {
   return missing
 }
 
-/** @returns the reason per missing peer */
+/** @returns the reason for each native peer that could not be built */
 async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   progress('building the native peers')
   const reason = await buildNative()
@@ -148,7 +151,7 @@ async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   return new Map(names.map(name => [name, `not built: ${reason}`]))
 }
 
-/** Our whole answer to the usual request: the static floors send the same. */
+/** Returns our complete response to the usual request; the static servers send the same bytes. */
 async function learnAnswer(): Promise<string> {
   const server = await start(ours(), undefined)
   try {
@@ -163,7 +166,7 @@ async function learnAnswer(): Promise<string> {
   }
 }
 
-/** Runs all contenders in turn, one round each; each round begins with another one. */
+/** Measures all contenders in turn, one round each; each round begins with another contender. */
 async function measure(
   workload: Workload,
   { rounds: usualRounds, seconds, quick }: Options,
@@ -178,8 +181,8 @@ async function measure(
   const failed = new Map<string, string>()
 
   /**
-   * Contenders share a process when subject and environment are the same. The command alone is not
-   * enough: it does not say whether the subject answers statically.
+   * Contenders share a process if they have the same subject and environment. The command alone
+   * does not identify a subject: a static server has the same command as one that runs the model.
    */
   function serverOf({ name, subject, first, alone }: Contender): Promise<Running> | undefined {
     if (subject === undefined) return undefined
@@ -197,7 +200,7 @@ async function measure(
     return contender.measure({ server: server as Running, seconds, answerOfOurs })
   }
 
-  /** A contender that fails once is dropped; its earlier answers are void. */
+  /** Excludes a contender after its first failure, and discards its earlier figures. */
   async function attempt<T>({ name }: Contender, action: () => Promise<T>): Promise<T | undefined> {
     if (failed.has(name)) return undefined
     try {
@@ -209,7 +212,7 @@ async function measure(
   }
 
   try {
-    // Warm: compiled by V8 and in the page cache.
+    // Warm up: V8 compiles the code, and the files enter the page cache.
     for (const contender of workload.contenders) {
       progress(`${workload.name}: warming up ${contender.name}`)
       await attempt(contender, () => measureOnce(contender, Math.min(seconds, 1)))
@@ -249,14 +252,14 @@ async function measure(
   }
 }
 
-/** When the load has no CPU left, the figure is the load's own speed. */
+/** Names the contenders beside which the load used up its core: their figures are lower bounds. */
 function busyNote({ contenders }: WorkloadResult): string {
   const busy = Object.entries(contenders).filter(
     ([, figures]) => Math.max(...((figures as Figures).loadBusy ?? [0])) > 0.9,
   )
   return busy.length === 0
     ? ''
-    : `The load used up its own core beside ${busy.map(([name]) => name).join(', ')}: there it could be faster.\n`
+    : `The load used up its own core, so these subjects could be faster: ${busy.map(([name]) => name).join(', ')}.\n`
 }
 
 async function describe({ rounds, seconds, peers }: Options): Promise<Run> {

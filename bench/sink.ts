@@ -3,7 +3,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 /**
- * A collector that accepts and drops all pushed data; it runs beside the load, on the load's core.
+ * A collector that accepts and discards all pushed data. It runs in the load's process, on the
+ * load's core.
  */
 const server = createServer((request, response) => {
   request.resume().once('end', () => response.end())

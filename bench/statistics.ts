@@ -1,4 +1,4 @@
-/** A figure over the rounds. */
+/** The median and the range of a figure over the rounds. */
 export interface Spread {
   readonly median: number
   readonly min: number
@@ -17,15 +17,17 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /**
- * Divides round by round, then takes the median: a slow phase of the machine affects both sides.
+ * Computes the ratio of each round, then the median of the ratios. A slow phase of the machine
+ * affects both sides of a round.
  */
 export const ratio = (values: readonly number[], over: readonly number[]): Spread =>
   spread(values.map((value, round) => value / (over[round] as number)))
 
 /**
- * How much a series grew from its first to its last value, if it is a line: the Theil–Sen slope,
- * the median of the slopes between all pairs, which a few outliers do not move. Least and most are
- * its 95 % confidence interval by Kendall's tau, which takes neighbours as independent.
+ * Estimates how much a series grew from its first to its last value, assuming a linear trend. It
+ * uses the Theil–Sen slope, the median of the slopes between all pairs, which a few outliers do not
+ * change. `min` and `max` are the 95 % confidence interval by Kendall's tau, which assumes that
+ * neighbouring values are independent.
  */
 export function growth(values: readonly number[]): Spread {
   const n = values.length

@@ -22,8 +22,8 @@ import { exchange, verified } from './load.ts'
 import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
 /*
- * The subjects of the measurement: each is a command that serves the iris classifier on PORT of the
- * loopback.
+ * The subjects of the measurement. Each is a command that serves the iris classifier on the
+ * loopback interface, at the port in PORT.
  */
 
 const projectFolder = fileURLToPath(new URL('..', import.meta.url))
@@ -42,14 +42,17 @@ export interface Subject {
   readonly name: string
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  /** The path of V2 requests; a runtime without paths takes them at `/`. */
+  /** The path of V2 requests; `/` for a runtime that has only this route. */
   readonly path: string
-  /** It answers with the first subject's bytes: static subjects repeat our answer. */
+  /** The subject runs no model: it always sends our response to the usual request. */
   readonly static?: true
 }
 
 const node = (file: string) => [process.execPath, file]
-/** JavaScript, as ours is: a start must not strip TypeScript. Made by {@link buildFloors}. */
+/**
+ * The command of a minimal server. {@link buildFloors} compiles it to JavaScript, as ours is
+ * compiled: otherwise its startup time would include the removal of types.
+ */
 const floor = (name: string) => node(`bench/build/${name}.js`)
 
 export const buildFloors = () =>
@@ -77,13 +80,13 @@ export const ours = (env: Record<string, string> = {}): Subject => ({
   path: V2_PATH,
 })
 export const STATIC: Subject = {
-  name: 'node:http, static answer',
+  name: 'node:http, static response',
   command: floor('static'),
   path: V2_PATH,
   static: true,
 }
 export const NODE_HTTP: Subject = {
-  name: 'node:http, one run a request',
+  name: 'node:http, one run per request',
   command: floor('node-http'),
   path: V2_PATH,
 }
@@ -93,23 +96,23 @@ export const HTTP_JOIN: Subject = {
   path: V2_PATH,
 }
 export const EXPRESS: Subject = {
-  name: 'Express 5, one run a request',
+  name: 'Express 5, one run per request',
   command: floor('express'),
   path: V2_PATH,
 }
 export const FAAS_STATIC: Subject = {
-  name: 'faas-js-runtime, static answer',
+  name: 'faas-js-runtime, static response',
   command: floor('faas'),
   path: '/',
   static: true,
 }
 export const FAAS: Subject = {
-  name: 'faas-js-runtime, one run a request',
+  name: 'faas-js-runtime, one run per request',
   command: floor('faas'),
   path: '/',
 }
 
-/** Each in its own environment; see peers/install.ts. */
+/** The Python peers. Each has its own environment (peers/install.ts). */
 export const PEERS: readonly Subject[] = [
   { name: 'MLServer', command: python('mlserver', 'bench/peers/mlserver_peer.py'), path: V2_PATH },
   { name: 'KServe SDK', command: python('kserve', 'bench/peers/kserve_peer.py'), path: V2_PATH },
@@ -117,7 +120,7 @@ export const PEERS: readonly Subject[] = [
   { name: 'PyTriton', command: python('pytriton', 'bench/peers/pytriton_peer.py'), path: V2_PATH },
 ]
 
-/** From peers/native, built there by `cargo build --release`. */
+/** A program of peers/native, which `cargo build --release` compiles. */
 const native = (name: string, program: string, env: Record<string, string> = {}): Subject => ({
   name,
   command: [
@@ -137,17 +140,21 @@ const native = (name: string, program: string, env: Record<string, string> = {})
   path: V2_PATH,
 })
 
-/** The limit of a native server: hyper, one run per request, no checks. */
+/** The upper limit of a native server: hyper, one run per request, no checks. */
 export const LIMIT = native('native limit', 'limit')
 /**
- * A server of the protocol in Rust. It has no BYTES outputs, so it returns the probabilities alone.
+ * furnace-server, a Rust server of the protocol. It does not support BYTES outputs, so it returns
+ * the probabilities alone.
  */
 export const FURNACE: readonly Subject[] = [
   native('furnace-server, batches of 8', 'furnace', { FURNACE_BATCH: '8' }),
   native('furnace-server, no batches', 'furnace', { FURNACE_BATCH: '1' }),
 ]
 
-/** Servers get the first core, the load the second; undefined without taskset or a second core. */
+/**
+ * Servers run on the first core, and the load on the second. Undefined if taskset or a second core
+ * is missing.
+ */
 export const cores = availableParallelism() > 1 && hasTaskset() ? { server: 0, load: 1 } : undefined
 
 function hasTaskset(): boolean {
@@ -172,7 +179,7 @@ process.once('exit', () => {
   for (const child of running) kill(child, 'SIGKILL')
 })
 
-/** Signals the whole group: some subjects are several processes. */
+/** Sends the signal to the process group, because some subjects have several processes. */
 function kill(child: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-(child.pid as number), signal)
@@ -184,13 +191,13 @@ function kill(child: ChildProcess, signal: NodeJS.Signals): void {
 export interface Running {
   readonly port: number
   readonly pid: number
-  /** From before the process is created to its first answer to an inference request. */
+  /** The time from before the process is created until its first inference response. */
   readonly startMs: number
-  /** The subject's CPU time so far, user and system, over all its processes. */
+  /** The CPU time so far, user and system, of all processes of the subject. */
   cpuMs(): number
-  /** Resident memory now, over all its processes. */
+  /** The current resident memory of all processes of the subject. */
   residentMiB(): number
-  /** Resets the peak. */
+  /** Resets the peak of the resident memory. */
   resetPeak(): void
   peakMiB(): number
   stop(): Promise<void>
@@ -199,8 +206,9 @@ export interface Running {
 const START_LIMIT_MS = 120_000
 
 /**
- * @param first the request whose first answer marks the start
- * @throws {Error} with the end of its output, when it exits or does not answer in time
+ * Starts a subject and waits until it responds with status 200.
+ * @param first the request to send; startup ends at the first successful response to it
+ * @throws {Error} with a line of the subject's output, when it exits or does not respond in time
  */
 export async function start(
   subject: Subject,
@@ -209,8 +217,9 @@ export async function start(
 ): Promise<Running> {
   const port = await freePort()
   const [command, ...args] = pinned(subject.command)
-  if (!existsSync(subject.command[0] as string)) throw new Error('is not installed')
-  // A file: a pipe would have to be read here, beside the load.
+  if (!existsSync(subject.command[0] as string))
+    throw new Error(`not installed: ${subject.command[0]} does not exist`)
+  // The output goes to a file: this process would have to read a pipe, which would delay the load.
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const printed = join(folder, 'printed')
   const env = {
@@ -255,9 +264,11 @@ export async function start(
         request.verify(answer)
         break
       }
-      // 404: Triton listens before it has loaded the model.
+      // Triton listens before it has loaded the model, and returns 404 until then.
       if (answer.status < 500 && answer.status !== 404)
-        throw new Refusal(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
+        throw new Refusal(
+          `returned status ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`,
+        )
     } catch (error) {
       if (
         error instanceof Refusal ||
@@ -277,7 +288,7 @@ export async function start(
   }
   const startMs = performance.now() - spawned
   if (!subject.static && first === undefined) {
-    // Check that a model really ran: a static answer to the usual request would look the same.
+    // Check with another input that the subject runs the model, and does not send a fixed response.
     await verified(port, OTHER_REQUEST.at(subject.path)).catch(async error => {
       await stop()
       throw error
@@ -300,7 +311,7 @@ export async function start(
 
 class Refusal extends Error {}
 
-/** Runs a subject that is not a server until it exits. @returns its output, parsed as JSON */
+/** Runs a program that is not a server until it exits. @returns its output, parsed as JSON */
 export async function runFloor(file: string, ...args: string[]): Promise<unknown> {
   const [command, ...rest] = pinned([...node(file), ...args])
   const { stdout } = await promisify(execFile)(command, rest, {
@@ -319,7 +330,7 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** The process and its descendants. */
+/** Returns the ids of the process and its descendants; empty if the process has exited. */
 function family(pid: number): number[] {
   try {
     const children = readdirSync(`/proc/${pid}/task`).flatMap(thread =>
@@ -334,7 +345,7 @@ function family(pid: number): number[] {
   }
 }
 
-/** Linux counts in hundredths of a second, whatever its clock rate. */
+/** `/proc` counts CPU time in hundredths of a second, independently of the kernel's tick rate. */
 const MS_PER_TICK = 10
 
 function cpuMsOf(pid: number): number {

@@ -2,8 +2,8 @@ import { figuresOf, type Results } from './results.ts'
 import { ratio, type Spread, spread } from './statistics.ts'
 
 /*
- * The project's performance targets. No test asserts them: figures depend on the machine, and tests
- * must not.
+ * The project's performance targets. No test enforces them: the figures depend on the machine, and
+ * the result of a test must not.
  */
 
 interface Side {
@@ -14,7 +14,7 @@ interface Side {
 
 export interface Target {
   readonly what: string
-  /** The figure: `side`, divided by `over` round by round if given; otherwise the unit. */
+  /** The figure: `side`, divided round by round by `over` if given, and otherwise in `unit`. */
   readonly side: Side
   readonly over?: Side
   readonly unit?: string
@@ -23,8 +23,8 @@ export interface Target {
 }
 
 const OURS = 'onnx-function'
-const STATIC = 'node:http, static answer'
-const NODE_HTTP = 'node:http, one run a request'
+const STATIC = 'node:http, static response'
+const NODE_HTTP = 'node:http, one run per request'
 const HTTP_JOIN = 'node:http, joined runs'
 
 const between = (
@@ -59,42 +59,42 @@ const PEERS = ['MLServer', 'KServe SDK', 'FastAPI', 'PyTriton'] as const
 
 export const TARGETS: readonly Target[] = [
   between(
-    '64 connections, requests/s, of the static floor',
+    'requests/s / those of the static server, 64 connections',
     'connections-64',
     'requests/s',
     STATIC,
     { atLeast: 0.95 },
   ),
   between(
-    '64 connections, requests/s, of bare `node:http` with joined runs',
+    'requests/s / those of bare `node:http` with joined runs, 64 connections',
     'native-connections-64',
     'requests/s',
     HTTP_JOIN,
     { atLeast: 0.95 },
   ),
   between(
-    '64 connections, probabilities alone, requests/s, of furnace-server with batches',
+    'requests/s / those of furnace-server with batches, probabilities alone, 64 connections',
     'native-probabilities-64',
     'requests/s',
     'furnace-server, batches of 8',
     { atLeast: 1.05 },
   ),
   between(
-    '64 connections, requests/s, of Express',
+    'requests/s / those of Express, 64 connections',
     'connections-64',
     'requests/s',
-    'Express 5, one run a request',
+    'Express 5, one run per request',
     { atLeast: 4 },
   ),
   between(
-    '64 connections, requests/s, of MLServer',
+    'requests/s / those of MLServer, 64 connections',
     'peers-connections-64',
     'requests/s',
     'MLServer',
     { atLeast: 10 },
   ),
   between(
-    '64 connections, requests/s, of the KServe SDK',
+    'requests/s / those of the KServe SDK, 64 connections',
     'peers-connections-64',
     'requests/s',
     'KServe SDK',
@@ -132,18 +132,18 @@ export const TARGETS: readonly Target[] = [
     NODE_HTTP,
     { atMost: 1.15 },
   ),
-  between('64 connections, p99, of the static floor', 'connections-64', 'p99', STATIC, {
+  between('p99 / that of the static server, 64 connections', 'connections-64', 'p99', STATIC, {
     atMost: 1.5,
   }),
   between(
-    '1,024 rows binary, rows/s, of a loop of `session.run`',
+    'rows/s / those of a loop of `session.run`, 1,024 rows as binary data',
     'rows-binary',
     'rows/s',
     'session.run in a loop',
     { atLeast: 0.8 },
   ),
   between(
-    'binary events, events/s, of V2 requests',
+    'binary events per second / V2 requests per second',
     'events',
     'requests/s',
     'V2 requests',
@@ -151,35 +151,42 @@ export const TARGETS: readonly Target[] = [
     'binary events',
   ),
   between(
-    'start to first 200, of bare `node:http` with ONNX Runtime',
+    'start to first 200 / that of bare `node:http` with ONNX Runtime',
     'start',
     'start to first 200',
     NODE_HTTP,
     { atMost: 0.85 },
   ),
   ...PEERS.map(peer =>
-    between(`start to first 200, of ${peer}`, 'peers-start', 'start to first 200', peer, {
+    between(`start to first 200 / that of ${peer}`, 'peers-start', 'start to first 200', peer, {
       atMost: 0.1,
     }),
   ),
-  absolute('probes beside a 500 ms model under load, p99', 'slow-500', OURS, 'probe p99', 'ms', 10),
+  absolute(
+    'p99 of probes beside a 500 ms model under load',
+    'slow-500',
+    OURS,
+    'probe p99',
+    'ms',
+    10,
+  ),
   between(
-    'that model’s runs/s, of a loop of `session.run`',
+    'runs/s of the 500 ms model / those of a loop of `session.run`',
     'slow-500',
     'runs/s',
     'session.run in a loop',
     { atLeast: 0.95 },
   ),
   ...(['beside 64 MiB binary', 'beside the largest JSON'] as const).flatMap(body => [
-    absolute(`probes ${body}, p99`, 'large-bodies', body, 'probe p99', 'ms', 20),
-    absolute(`single rows ${body}, p99`, 'large-bodies', body, 'single row p99', 'ms', 20),
+    absolute(`p99 of probes ${body}`, 'large-bodies', body, 'probe p99', 'ms', 20),
+    absolute(`p99 of single rows ${body}`, 'large-bodies', body, 'single row p99', 'ms', 20),
     absolute(`peak memory ${body}`, 'large-bodies', body, 'peak RSS', 'MiB', 512),
   ]),
-  between('memory idle, of the floor with ONNX Runtime', 'memory', 'idle', NODE_HTTP, {
+  between('idle memory / that of bare `node:http` with ONNX Runtime', 'memory', 'idle', NODE_HTTP, {
     atMost: 1.2,
   }),
   {
-    what: 'memory after 1,000,000 requests, of after 10,000',
+    what: 'memory after 1,000,000 requests / after 10,000 requests',
     side: { workload: 'memory-million', contender: OURS, metric: 'after 1,000,000' },
     over: { workload: 'memory-million', contender: OURS, metric: 'after 10,000' },
     atMost: 1.1,
@@ -187,7 +194,7 @@ export const TARGETS: readonly Target[] = [
 ]
 
 export interface Reached extends Target {
-  /** Undefined when it was not measured, or not completely. */
+  /** Undefined if the figure, or the figure by which it is divided, was not measured. */
   readonly figure: Spread | undefined
   readonly isReached: boolean | undefined
 }

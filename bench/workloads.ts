@@ -36,8 +36,8 @@ import * as subjects from './subjects.ts'
 import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
 
 /*
- * Workloads: subjects and the load on them. A contender is a subject under a load; contenders
- * of one workload are measured in turn, one round each, and then again.
+ * The workloads. A contender is a subject under a load. The contenders of a workload are measured
+ * in turn, one round each.
  */
 
 const FLOORS = [
@@ -60,12 +60,13 @@ const connections = (count: number, others = FLOORS, prefix = '', subject = ours
 })
 
 /**
- * Beside Rust servers on the same library, and the cost of joining runs without a server's duties.
+ * Compares this server with Rust servers on the same library, and with a bare server that joins
+ * runs without checks.
  */
 const withNative = (count: number): Workload =>
   connections(count, [subjects.HTTP_JOIN, subjects.NODE_HTTP, subjects.LIMIT], 'native-')
 
-/** The same without labels, which furnace-server does not support. */
+/** Requests the probabilities without labels, because furnace-server does not support labels. */
 const probabilities = (count: number): Workload => ({
   name: `native-probabilities-${count}`,
   title: `One row as JSON, the probabilities alone, ${count} connection${count === 1 ? '' : 's'}`,
@@ -79,7 +80,7 @@ const probabilities = (count: number): Workload => ({
   ],
 })
 
-/** The cost of spans and metrics, turned on by OpenTelemetry's variables. */
+/** Measures the cost of spans and metrics, which OpenTelemetry's variables turn on. */
 const pushing: Workload = {
   name: 'pushing',
   title: 'One row as JSON, 64 connections, with spans and metrics pushed',
@@ -111,10 +112,10 @@ function sampled(share: string): Record<string, string> {
 }
 
 const MANY_ROWS = 1_024
-/** At most the rows that may wait by default (MAX_QUEUE_ROWS). */
+/** With this number, the waiting rows do not exceed the default of MAX_QUEUE_ROWS. */
 const ROWS_CONNECTIONS = 4
 
-/** 1,024 rows per request: `rows/s` beside a loop of such runs in a process without a server. */
+/** Compares `rows/s` of requests with 1,024 rows with a loop of the same runs without a server. */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
   const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
   const served = (subject: Subject): Contender => {
@@ -145,7 +146,7 @@ function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''):
   }
 }
 
-/** `session.run` of one shape in a loop, in a process without a server. */
+/** Calls `session.run` with one shape in a loop, in a process without a server. */
 function loop(
   name: string,
   file: string,
@@ -171,7 +172,7 @@ function loop(
   }
 }
 
-/** `POST /` with one event per request, beside the same rows in the V2 protocol. */
+/** Compares `POST /` with one event per request with the same rows in the V2 protocol. */
 const events: Workload = {
   name: 'events',
   title: 'Single events, 64 connections',
@@ -188,8 +189,8 @@ const MIB = 2 ** 20
 const LARGEST = 64 * MIB
 
 /**
- * One caller sends the largest body in a loop; beside it, a probe and a single row every 5 ms.
- * `peak RSS` is the server's, during the round.
+ * One caller sends the largest body in a loop, while another sends a probe and a single row every
+ * 5 ms. `peak RSS` is the peak of the server during the round.
  */
 const besideLargeBody = (
   name: string,
@@ -227,8 +228,8 @@ const besideLargeBody = (
 })
 
 /**
- * The largest JSON body that the server accepts: read from the limit in a refusal, when JSON has a
- * smaller limit than other bodies.
+ * The largest JSON body that the server accepts. If JSON has a smaller limit than other bodies,
+ * the limit comes from the server's error message.
  */
 let largestJson: Promise<Target> | undefined
 
@@ -241,7 +242,9 @@ async function findLargestJson(): Promise<Target> {
       if (status === 200) return target
       const limit = Number(/larger than the (\d+) bytes/.exec(body.toString('utf8', 0, 500))?.[1])
       if (status !== 413 || !(limit < bytes))
-        throw new Error(`JSON of ${bytes} bytes: ${status} ${body.toString('utf8', 0, 200)}`)
+        throw new Error(
+          `JSON of ${bytes} bytes returned status ${status}: ${body.toString('utf8', 0, 200)}`,
+        )
       bytes = limit
     }
   } finally {
@@ -257,16 +260,16 @@ const largeBodies: Workload = {
   title: 'Probes and single rows beside the largest bodies',
   metrics: [PROBE_P99, SINGLE_P99, PEAK, LAG],
   contenders: [
-    besideLargeBody('nothing beside', undefined),
+    besideLargeBody('without large bodies', undefined),
     besideLargeBody('beside 64 MiB binary', largestBinary),
     besideLargeBody('beside the largest JSON', () => (largestJson ??= findLargestJson())),
   ],
 }
 
 /**
- * A model with a run of this length, four callers without pause, and a liveness probe every 5 ms.
- * `runs/s` is compared with a loop of runs in its own process, without worker threads;
- * MAX_BATCH_ROWS=1 turns joining off, so that a request is a run.
+ * Four callers send requests without pause to a model with runs of this length, and a liveness
+ * probe runs every 5 ms. The reference for `runs/s` is a loop of runs in its own process, without
+ * worker threads. MAX_BATCH_ROWS=1 turns joining off, so that each request is one run.
  */
 function slow(ms: 50 | 500): Workload {
   const folder = ms === 50 ? subjects.SLOW_50 : subjects.SLOW_500
@@ -278,7 +281,7 @@ function slow(ms: 50 | 500): Workload {
   }
   return {
     name: `slow-${ms}`,
-    title: `A model of about ${ms} ms a run, with probes beside it`,
+    title: `A model of about ${ms} ms per run, with probes beside it`,
     metrics: [RUNS, PROBE_P99, LAG],
     contenders: [
       loop('session.run in a loop', `${folder}/model.onnx`, 'x', [1, 2], 'runs/s', 1, least),
@@ -300,10 +303,13 @@ function slow(ms: 50 | 500): Workload {
   }
 }
 
-/** From before the process exists to its first 200 to an inference request. A round is a start. */
+/**
+ * Measures the time from before the process is created until its first 200 response to an inference
+ * request. Each round starts one process.
+ */
 const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload => ({
   name: `${prefix}start`,
-  title: 'Start, from creating the process to the first 200 on an inference',
+  title: 'Startup: from process creation to the first 200 response to an inference request',
   metrics: [START],
   rounds: { quick: 5, usual },
   contenders: others.map(subject => ({
@@ -316,14 +322,17 @@ const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload =
   })),
 })
 
-/** Long enough for work deferred until after the start, and for V8's garbage collection. */
+/** Long enough for work that the server defers until after startup, and for garbage collection. */
 const SETTLE_MS = 2_000
 const settled = async ({ residentMiB }: Running) => {
   await wait(SETTLE_MS)
   return residentMiB()
 }
 
-/** Resident memory of a process at its start and after requests. A round is a process. */
+/**
+ * Measures the resident memory of a process after startup and after requests. Each round starts one
+ * process.
+ */
 function memory(
   others: readonly Subject[],
   counts: readonly number[],
@@ -335,8 +344,8 @@ function memory(
   return {
     name: `${prefix}memory${full ? '-million' : ''}`,
     title: full
-      ? 'Memory after millions of requests'
-      : 'Memory: resident, idle and after 10,000 requests',
+      ? 'Resident memory after millions of requests'
+      : 'Resident memory: idle, and after 10,000 requests',
     metrics: [{ name: 'idle', unit: 'MiB', better: 'less' }, ...counts.map(after)],
     rounds: { quick: 2, usual: full ? 1 : 5 },
     ...(full ? { full } : {}),
@@ -363,7 +372,7 @@ function memory(
   }
 }
 
-/** Growth: the time of one request by its number of rows. */
+/** Measures how the time of one request grows with its number of rows. */
 const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const).map(
   (count): Workload => ({
     name: `growth-rows-${count}`,
@@ -400,7 +409,7 @@ const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
   }
 })
 
-/** Growth: the start by the model's size; the floor loads the same model for a loop of one run. */
+/** Measures how the startup time and the idle memory grow with the model's size. */
 const growthByModel: Workload = {
   name: 'growth-model',
   title: 'Growth by the model’s size: start to first 200',
@@ -423,7 +432,7 @@ const growthByModel: Workload = {
   })),
 }
 
-/** `npm run bench`. */
+/** The workloads of `npm run bench`. */
 export const ALONE: readonly Workload[] = [
   ...[1, 16, 64, 256].map(count => connections(count)),
   rows('json', [subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS]),
@@ -442,7 +451,7 @@ export const ALONE: readonly Workload[] = [
   growthByModel,
 ]
 
-/** `npm run bench -- --native`. */
+/** The workloads of `npm run bench -- --native`. */
 export const WITH_NATIVE: readonly Workload[] = [
   ...[1, 64].flatMap(count => [withNative(count), probabilities(count)]),
   rows('json', [subjects.NODE_HTTP, subjects.HTTP_JOIN, subjects.LIMIT], 'native-'),
@@ -451,7 +460,7 @@ export const WITH_NATIVE: readonly Workload[] = [
   ...OTHER_MODELS_WITH_NATIVE,
 ]
 
-/** `npm run bench -- --peers`. */
+/** The workloads of `npm run bench -- --peers`. */
 export const WITH_PEERS: readonly Workload[] = [
   ...[1, 64].map(count => connections(count, [...PEERS], 'peers-')),
   rows('json', PEERS, 'peers-'),

@@ -3,13 +3,13 @@ import net from 'node:net'
 import type * as runtime from 'faas-js-runtime'
 
 /*
- * Knative's own runtime for Node.js. With BENCH_ANSWER, the handler always returns these bytes,
- * which shows the cost of the runtime alone; without it, each request is one run. It answers on `/`
- * only.
+ * A server with faas-js-runtime, Knative's runtime for Node.js. With BENCH_ANSWER, the handler
+ * always returns the bytes in that variable, which shows the cost of the runtime alone. Without it,
+ * each request is one run. The only route is `/`.
  */
 
-// The runtime listens on all interfaces and has no option for it; a benchmark needs only the
-// loopback.
+// The runtime listens on all interfaces and has no option for the address. A benchmark needs only
+// the loopback interface.
 const { listen } = net.Server.prototype
 net.Server.prototype.listen = function (this: net.Server, ...[options, ...rest]: unknown[]) {
   return Reflect.apply(listen, this, [

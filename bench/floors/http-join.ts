@@ -7,8 +7,8 @@ import {
 } from '../../function/inference/onnxruntime.ts'
 
 /*
- * Bare `node:http` with ONNX Runtime's native half, where waiting requests share a run: the cost of
- * joining in Node without checks, limits or metrics.
+ * A server with bare `node:http` and the native half of ONNX Runtime, in which waiting requests
+ * share a run. It shows the cost of joining in Node without checks, limits or metrics.
  */
 
 const folder = process.env.MODEL_DIR as string

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { infer } from './onnx.ts'
 
-/** Bare `node:http` with ONNX Runtime: an inference in Node without checks, joining or metrics. */
+/** A server with bare `node:http` and ONNX Runtime, without checks, joining or metrics. */
 createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', chunk => chunks.push(chunk))

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 
-// As in function/: without it, ONNX Runtime for Linux writes a device id and takes 5 ms longer to
-// start.
+// As in function/: without this variable, ONNX Runtime for Linux writes a device id, and its
+// startup takes 5 ms longer.
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const { InferenceSession, Tensor } = await import('onnxruntime-node')
 
 /*
- * The shortest way from a parsed V2 request to a V2 response: no validation, one run per request,
- * on the calling thread. It serves the shipped iris classifier and its one input; the floors differ
- * only in the server around it.
+ * The shortest path from a parsed V2 request to a V2 response: no validation, one run per request,
+ * on the calling thread. The model is the shipped iris classifier, which has one input. The minimal
+ * servers that import this file differ only in their HTTP framework.
  */
 
 const folder = process.env.MODEL_DIR as string

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { jsonOf, type Target } from '../requests.ts'
 
 /*
- * Models of any size, written on demand: y = x · W, where W has one row and enough columns for the
- * size. ONNX files are protocol buffers; the few fields of such a graph are written by hand, with
- * their numbers from onnx.proto.
+ * Writes models of any size on demand: y = x · W, where W has one row and as many columns as the
+ * size needs. ONNX files are protocol buffers. This file writes the few fields of the graph itself,
+ * with their numbers from onnx.proto.
  */
 
 const FLOAT = 1
@@ -24,7 +24,7 @@ export function createWeights(mib: number): Weights {
     mkdirSync(path, { recursive: true })
     write(file, mib)
   }
-  // The answer is the sum of all weights, which are zero: it stays small, however large the model.
+  // The output is the sum of all weights, which are zero: a large model has a small response.
   return {
     path,
     request: jsonOf(
@@ -69,7 +69,7 @@ function write(file: string, mib: number): void {
   closeSync(handle)
 }
 
-/** FP32, [n, 1]. */
+/** Encodes a graph input or output of type FP32 [n, 1]. */
 const value = (name: string) =>
   message(
     text(1, name),

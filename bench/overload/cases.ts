@@ -4,7 +4,10 @@ import { rawRequest } from '../../test/grpc/messages.ts'
 import { writeFasterModel } from '../models/copies.ts'
 import type { CallBytes } from './streams.ts'
 
-/** How long callers wait, which is also their deadline; longer for the load that finds the peak. */
+/**
+ * How long callers wait for a response; their requests have the same deadline. The load that finds
+ * the peak waits longer.
+ */
 export const PATIENCE_MS = 1_000
 export const LONG_MS = 30_000
 
@@ -15,14 +18,14 @@ export interface OverloadedModel {
   /** The model's name in routes. */
   readonly name: string
   readonly env: Readonly<Record<string, string>>
-  /** For the load that finds the peak. */
+  /** The number of requests in flight in the load that finds the peak. */
   readonly underWay: number
   readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
 }
 
-/** Up to 16 rows are joined per run, so that one process can send ten times the peak. */
+/** Joins only a few rows per run, so that one process can send ten times the peak rate. */
 const slow = (ms: number, folder: string, rows = 16): OverloadedModel => ({
-  title: `${ms} ms and more a run`,
+  title: `${ms} ms or more per run`,
   name: 'slow',
   env: { MODEL_DIR: folder, MAX_BATCH_ROWS: String(rows) },
   underWay: 48,
@@ -41,7 +44,7 @@ export const MODELS: readonly OverloadedModel[] = [
   slow(50, project('test/models/slow')),
 ]
 
-/** A request over HTTP/1.1. */
+/** Returns the bytes of a request over HTTP/1.1. */
 export function requestOf({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): Buffer {
   const body = JSON.stringify({
     inputs: [{ ...input, datatype: 'FP32' }],
@@ -52,7 +55,7 @@ export function requestOf({ name, input }: OverloadedModel, patienceMs = PATIENC
   )
 }
 
-/** The same request as a gRPC call. */
+/** Returns the same request as a gRPC call. */
 export const callOf = ({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): CallBytes => ({
   path: '/inference.GRPCInferenceService/ModelInfer',
   timeout: `${patienceMs}m`,

@@ -2,14 +2,14 @@ import { createHistogram } from 'node:perf_hooks'
 import { type CallBytes, type CallEnd, Streams } from './streams.ts'
 
 const CONNECTIONS = 16
-/** How long to wait for answers after the last call is due. */
+/** How long to wait for responses after the last call is due. */
 const AFTER_MS = 5_000
 
 async function connectAll(port: number, call: CallBytes): Promise<Streams[]> {
   return Promise.all(Array.from({ length: CONNECTIONS }, () => Streams.connect(port, call)))
 }
 
-/** @returns calls answered per second, with this many always in flight */
+/** @returns successful calls per second, with `underWay` calls always in flight */
 export async function closedCalls(
   port: number,
   call: CallBytes,
@@ -37,10 +37,10 @@ export async function closedCalls(
 }
 
 /**
- * Sends this many calls a second, each when it is due, whatever happened to the earlier ones, as
- * `openLoop` does over HTTP/1.1.
- * @param onEnd called with how a call ended, when it was due, and how long it took after that, in
- * milliseconds
+ * Sends this many calls per second, each when it is due, whether or not earlier calls have ended,
+ * as `openLoop` does over HTTP/1.1.
+ * @param onEnd called with the end of each call, when the call was due, and how long it took from
+ * then on, in milliseconds
  */
 export async function openCalls(
   port: number,

@@ -11,10 +11,11 @@ import { closedCalls, openCalls } from './grpc.ts'
 
 const HELP = `node bench/overload/run.ts [--only NAME] [--rounds N] [--tries N] [--seconds N] [--cpus N] [--lag MS]
 
-A closed loop finds the peak; an open loop then sends ten times as much, each request with a deadline of a second, while /v2/health/live
-is asked besides. A round in which the load itself was 5 ms late or more does not count: it is made again, so many tries a round.
---lag    another bound than 5 ms: to see that it works on a busy machine, not for figures
---cpus   of the server with iris, in a cgroup of its own (needs root); the slow models have one
+A closed loop finds the peak rate. An open loop then sends ten times that rate, each request with a deadline of 1 s; probes of
+/v2/health/live run at the same time. A round in which the load itself was 5 ms late or more does not count, and is repeated.
+--tries  the most attempts per round
+--lag    another bound than 5 ms, to test the program on a busy machine; do not publish its figures
+--cpus   CPUs of the server with iris, in a separate cgroup (needs root); the slow models have one CPU
 `
 
 const { values } = parseArgs({
@@ -30,13 +31,13 @@ const { values } = parseArgs({
 })
 
 const TIMES = 10
-/** The slow models: the load keeps a CPU of its own. */
+/** CPUs of the slow models; the load has the other CPU. */
 const ONE_CPU = 1
 const print = (text: string) => void process.stdout.write(text)
 
 type Kind = 'good' | 'late' | 'refused' | 'broken'
 
-/** The result of an open loop: each request's end, due time, and time since then. */
+/** The end of one request of an open loop. */
 interface Ended {
   readonly kind: Kind
   readonly due: number
@@ -50,10 +51,10 @@ interface Offered {
   readonly lag: number
 }
 
-/** The protocol of a load. */
+/** Generates load over one protocol. */
 interface Protocol {
   readonly name: string
-  /** @returns answers per second */
+  /** @returns responses per second */
   peak(port: number, model: OverloadedModel, seconds: number): Promise<number>
   offer(port: number, model: OverloadedModel, perSecond: number, seconds: number): Promise<Offered>
 }
@@ -104,7 +105,7 @@ const LIVE: Exchange = {
   verify: () => {},
 }
 
-/** CPU time so far, in milliseconds: of the main thread, and of all threads. */
+/** Returns the CPU time so far of the main thread and of all threads, in milliseconds. */
 function cpuOf(pid: number): { main: number; all: number } {
   const of = (task: string) =>
     Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6
@@ -143,7 +144,7 @@ async function round(
   const live = await probes.stop()
   const ended = cpuOf(pid)
   const after = await offer(port, model, perSecond / 5, 3)
-  print(`  … ${Math.round(perSecond)}/s; the load was ${offered.lag.toFixed(1)} ms late\n`)
+  print(`  peak ${Math.round(perSecond)}/s; the load was ${offered.lag.toFixed(1)} ms late\n`)
   if (!(offered.lag < Number(values.lag))) return undefined
   const good = timesOf(offered, 'good').length
   const refusals = timesOf(offered, 'refused')
@@ -153,15 +154,15 @@ async function round(
   const late = (all: Offered) => all.ended.filter(({ due }) => due >= 1_000)
   return {
     'peak/s': perSecond,
-    'sent, of the peak': offered.sent / seconds / perSecond,
-    'goodput, of the peak': good / seconds / perSecond,
-    'answered too late, of all answers': (answered - good) / answered,
-    broken: timesOf(offered, 'broken').length,
-    'a refusal’s CPU, of an answer’s': refusalMs / ((calmed.all - before.all) / peakAnswered),
-    'refusals’ p99, of that of live': p99(refusals) / live.p99,
+    'sent / peak': offered.sent / seconds / perSecond,
+    'goodput / peak': good / seconds / perSecond,
+    'late responses / all responses': (answered - good) / answered,
+    'broken requests': timesOf(offered, 'broken').length,
+    'CPU of a refusal / of a response': refusalMs / ((calmed.all - before.all) / peakAnswered),
+    'p99 of refusals / of live': p99(refusals) / live.p99,
     'live p99, ms': live.p99,
-    'refused from 1 s after on': late(after).filter(({ kind }) => kind !== 'good').length,
-    'p99 from 1 s after on, of that before':
+    'failed from 1 s after the overload': late(after).filter(({ kind }) => kind !== 'good').length,
+    'p99 from 1 s after / before overload':
       p99(late(after).map(({ ms }) => ms)) / p99(late(calm).map(({ ms }) => ms)),
   }
 }
@@ -180,8 +181,10 @@ async function overload(protocol: Protocol, model: OverloadedModel): Promise<voi
   }
   print(`\n${model.title}, ${protocol.name}: `)
   if (rounds.length < Number(values.rounds)) {
-    print(`not measured: ${rounds.length} rounds in which the load was in time; load average `)
-    print(`${loadavg()[0]?.toFixed(1)}\n`)
+    print(
+      `not measured: the load was on time in only ${rounds.length} of ${values.rounds} rounds; `,
+    )
+    print(`load average ${loadavg()[0]?.toFixed(1)}\n`)
   } else print('\n')
   for (const name of Object.keys(rounds[0] ?? {})) {
     const { median, min, max } = spread(rounds.map(figures => figures[name] as number))

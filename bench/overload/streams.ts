@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import net from 'node:net'
 
 /*
- * gRPC calls over raw sockets: Node's HTTP/2 client takes longer for a call than the server does,
- * and would become the subject of the measurement. Nothing is decoded: an answer is a DATA frame
- * and then trailers; a refusal is trailers alone.
+ * gRPC calls over raw sockets. Node's HTTP/2 client needs more time for a call than the server, so
+ * the benchmark would measure the client. This file decodes no messages: a response is a DATA frame
+ * followed by trailers; a refusal is trailers alone.
  */
 
 export type CallEnd = 'answered' | 'refused' | 'broken'
@@ -20,10 +20,10 @@ const WINDOW_UPDATE = 8
 const ACK = 1
 const END_STREAM = 1
 const END_HEADERS = 4
-/** Used until the server's settings and window updates allow more. */
+/** The initial flow-control window of a connection (RFC 9113 section 6.9.2). */
 const FIRST_WINDOW = 65_535
 /**
- * Concurrent calls per connection: the least that servers should allow (RFC 9113 section 6.5.2).
+ * Concurrent calls per connection: servers should allow at least 100 (RFC 9113 section 6.5.2).
  */
 const MOST_STREAMS = 100
 
@@ -37,7 +37,10 @@ function frame(type: number, flags: number, stream: number, payload: Uint8Array)
   return all
 }
 
-/** Literals without indexing (RFC 7541 section 6.2.2), under 127 bytes: the same for every call. */
+/**
+ * Encodes headers as literals without indexing (RFC 7541 section 6.2.2), so that every call can use
+ * the same bytes. Each name and value must be shorter than 127 bytes.
+ */
 function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   const literal = (text: string) => Buffer.concat([Buffer.of(text.length), Buffer.from(text)])
   const fields = Object.entries(headers).map(([name, value]) =>
@@ -46,21 +49,21 @@ function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(fields)
 }
 
-/** A unary call: the same bytes each time. */
+/** The bytes of a unary call. */
 export interface CallBytes {
   readonly path: string
   /** In the format of grpc-timeout. */
   readonly timeout: string
-  /** With its five-byte prefix. */
+  /** The message with its five-byte prefix. */
   readonly message: Uint8Array
 }
 
-/** One connection. */
+/** One HTTP/2 connection that sends the same call many times. */
 export class Streams {
   readonly #socket: net.Socket
   readonly #call: CallBytes
   readonly #block: Buffer
-  /** By stream id. */
+  /** The calls in flight, by stream id. */
   readonly #calls = new Map<number, { answered: boolean; onEnd: (end: CallEnd) => void }>()
   #window = FIRST_WINDOW
   #nextId = 1

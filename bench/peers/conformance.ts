@@ -10,15 +10,16 @@ import { freePort, ours, PEERS, type Subject, start } from '../subjects.ts'
 import { install } from './install.ts'
 
 /*
- * Runs the conformance suite against this server and its peers, each with the iris classifier, and writes conformance/servers.md.
+ * Runs the conformance suite against this server and its peers, each with the iris classifier, and
+ * writes the results to conformance/servers.md.
  */
 
 const page = join(projectFolder, 'conformance/servers.md')
 
-/** Over HTTP and over gRPC. */
+/** All points, over HTTP and over gRPC. */
 const POINTS = [...points, ...Object.values(grpcGroups).flat()]
 
-/** The report that run.ts writes with --json. */
+/** The report that conformance/run.ts writes with --json. */
 interface Report {
   readonly suite: { readonly name: string; readonly version: string; readonly node: string }
   readonly date: string
@@ -29,17 +30,17 @@ interface Report {
 
 interface Conformance {
   readonly name: string
-  /** As given in its metadata. */
+  /** The name and version in the server's metadata. */
   readonly server: string
-  /** How often it was started: once more for each point that crashed it. */
+  /** The number of starts: one, and one more for each point that crashed the server. */
   readonly starts: number
   readonly report: Report
 }
 
-/** The usual Python server around ONNX Runtime. FastAPI is no OIP server, only one route. */
+/** This server and its Python peers, without FastAPI, which implements only one route. */
 const SUBJECTS: readonly Subject[] = [ours(), ...PEERS.filter(({ name }) => name !== 'FastAPI')]
 
-/** A server that crashes at a point is restarted and asked the remaining points. */
+/** Runs all points. Restarts a server that crashes at a point, and runs the remaining points. */
 async function ask(subject: Subject): Promise<Conformance> {
   const reports: Report[] = []
   let server = ''
@@ -54,7 +55,7 @@ async function ask(subject: Subject): Promise<Conformance> {
         version: string
       }
       server = `${name} ${version}`
-      // This server has one port for both.
+      // This server uses one port for HTTP and gRPC.
       const grpc = `127.0.0.1:${subject === SUBJECTS[0] ? running.port : grpcPort}`
       const report = await conformance({ url, grpc, names: left })
       reports.push(report)
@@ -77,7 +78,7 @@ async function ask(subject: Subject): Promise<Conformance> {
 interface Asked {
   readonly url: string
   readonly grpc: string
-  /** Number of points. */
+  /** The names of the points to run. */
   readonly names: readonly string[]
 }
 
@@ -118,7 +119,7 @@ const holds = ({ pass, fail }: Totals['required']) => `${pass} of ${pass + fail}
 
 const code = (text: string) => `\`\` ${text.replaceAll('``', '` `')} \`\``
 
-/** The beginning of a long answer says enough. */
+/** Shortens a long response: its beginning shows enough. */
 const short = (text: string) => (text.length > 140 ? `${text.slice(0, 139)}…` : text)
 
 function failures(results: readonly Result[], level: Result['level']): string {
@@ -159,7 +160,7 @@ function section({
     summaryOf(points),
     '```',
     '',
-    ...(lists.length === 0 ? ['Nothing fails.', ''] : lists),
+    ...(lists.length === 0 ? ['All points pass.', ''] : lists),
   ].join('\n')
 }
 

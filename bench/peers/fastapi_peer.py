@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn (uvloop, httptools), the usual hand-written server: a validated body, one run, a dict."""
+"""The usual hand-written server: FastAPI on uvicorn (uvloop, httptools) validates the body, runs the model and returns a dict."""
 
 from typing import Any
 

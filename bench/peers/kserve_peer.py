@@ -1,4 +1,4 @@
-"""The KServe Python SDK's custom predictor; with gRPC if GRPC_PORT is set, and without its log line per request, which would slow it down."""
+"""A custom predictor of the KServe Python SDK. GRPC_PORT turns gRPC on. The log line per request is off, because it would slow the server down."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import uvicorn
 
 
 class LoopbackConfig(uvicorn.Config):
-    """The SDK listens on all interfaces and has no option for it; a benchmark needs only the loopback."""
+    """The SDK listens on all interfaces and has no option for the address. A benchmark needs only the loopback interface."""
 
     def __init__(self, app, **options):
         super().__init__(app, **{**options, "host": "127.0.0.1"})

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# As in function/: set before the import.
+# As in function/: this variable must be set before the import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np

@@ -17,7 +17,7 @@ export async function buildNative(): Promise<string | undefined> {
     return undefined
   } catch (error) {
     const { code, stderr = '', message } = error as NodeJS.ErrnoException & { stderr?: string }
-    if (code === 'ENOENT') return 'there is no cargo (Rust)'
+    if (code === 'ENOENT') return 'cargo is not installed (Rust)'
     return (stderr.trim().split('\n').at(-1) || message).slice(0, 300)
   }
 }

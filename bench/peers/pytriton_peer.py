@@ -1,4 +1,4 @@
-"""PyTriton: the Triton server in front of a Python function. It joins waiting requests, by design."""
+"""PyTriton runs the Triton server in front of a Python function. Triton joins waiting requests."""
 
 import os
 import socket
@@ -45,7 +45,7 @@ if __name__ == "__main__":
         grpc_address="127.0.0.1",
         allow_metrics=False,
     )
-    # As in Triton itself: PyTriton would hide statistics, the repository and log settings.
+    # By default, PyTriton restricts the endpoints for statistics, the repository and log settings; Triton itself does not.
     with Triton(config=config, security_config=TritonSecurityConfig(restricted_endpoints=[])) as triton:
         triton.bind(
             model.NAME,

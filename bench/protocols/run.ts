@@ -13,11 +13,10 @@ import { ratio, spread } from '../statistics.ts'
 import { cores, freePort, ours, PEERS, type Running, start } from '../subjects.ts'
 
 /*
- * One row per protocol that the port speaks, sent by nghttp2's h2load: in turn, one round each, and
- * each round begins with another protocol. All use the same process. h2load does not read
- * grpc-status, so the server's success counter shows whether all were answered. With --peers, also
- * the gRPC of other servers of the same model, each checked once before by a client that reads the
- * status.
+ * Compares the protocols of the port: nghttp2's h2load sends one row per request to the same
+ * process over each protocol in turn, and each round begins with another protocol. h2load does not
+ * read grpc-status, so a round also checks the server's success counter. --peers adds the gRPC
+ * servers of the peers; a client that reads the status checks each peer once before the rounds.
  */
 
 const HELP = 'node bench/protocols/run.ts [--rounds N] [--requests N] [--peers]\n'
@@ -61,7 +60,7 @@ const PROTOCOLS: readonly Protocol[] = [
   { name: 'gRPC, 64 × 1', ...GRPC_ROW, connections: 64, streams: 1 },
 ]
 
-/** The headers and body of a finished HTTP/1.1 request. */
+/** Returns the headers and body of a complete HTTP/1.1 request. */
 function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonly body: Buffer } {
   const end = request.indexOf('\r\n\r\n')
   const headers = request.toString('latin1', 0, end).split('\r\n').slice(1)
@@ -75,11 +74,11 @@ function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonl
 interface Row {
   readonly name: string
   readonly protocol: Protocol
-  /** The file from which h2load takes the body. */
+  /** The file from which h2load reads the body. */
   readonly file: string
   readonly server: Running
   readonly port: number
-  /** The server's count of successes. */
+  /** Whether the server has a metric that counts successes. */
   readonly counts: boolean
 }
 
@@ -110,14 +109,17 @@ async function measure(row: Row, requests: number): Promise<Figures> {
   const cpuMs = server.cpuMs() - before.cpuMs
   if (counts) {
     const answered = (await successes(server)) - before.answered
-    assert.equal(answered, requests, `${row.name}: of ${requests} requests ${answered} succeeded`)
+    assert.equal(answered, requests, `${row.name}: ${answered} of ${requests} requests succeeded`)
   }
   assert.match(stdout, new RegExp(`${requests} succeeded, 0 failed`), row.name)
   const [, perSecond] = /finished in .*, ([0-9.]+) req\/s/.exec(stdout) ?? []
   return { perSecond: Number(perSecond), cpuPerRequest: (cpuMs * 1_000) / requests }
 }
 
-/** The gRPC endpoint of each peer that can be installed. */
+/**
+ * Starts each peer that implements gRPC.
+ * @throws {Error} when a peer cannot be installed, or when its first call fails
+ */
 async function peerRows(file: string): Promise<Row[]> {
   const rows: Row[] = []
   const [, , , , protocol] = PROTOCOLS as [Protocol, Protocol, Protocol, Protocol, Protocol]

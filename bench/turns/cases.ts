@@ -2,18 +2,18 @@ import { gzipSync } from 'node:zlib'
 import { V1_PATH, V2_PATH } from './servers.ts'
 
 /*
- * Every kind of body, header and answer at its limit. Refused requests count, too: a refusal must
- * be short.
+ * The cases: every kind of body, header and response at its limit. Some requests are refused:
+ * a refusal must not block the event loop either.
  */
 
 export interface Case {
   readonly name: string
-  /** Of servers.ts. */
+  /** The name of a server in servers.ts. */
   readonly server: string
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Built when the case's turn comes. */
+  /** Builds the body when the case runs. */
   readonly body?: () => string | Uint8Array
   /** Number of concurrent requests, each on its own connection. */
   readonly times?: number
@@ -22,7 +22,7 @@ export interface Case {
 const KIB = 1_024
 const MIB = 2 ** 20
 
-/** One event of a batch, and how many of them 1 MiB holds. */
+/** Returns a batch of as many events as fit into 1 MiB, but at most `most`. */
 const batch = (event: (i: number) => object, most = Number.POSITIVE_INFINITY) => {
   const size = JSON.stringify(event(100_000)).length + 1
   const length = Math.min(most, Math.floor((MIB - 2) / size))
@@ -39,7 +39,7 @@ const input = (rows: number, data: unknown) => ({
 })
 const request = (rows: number, more: object = {}) =>
   JSON.stringify({ inputs: [input(rows, new Array(rows).fill(ROW).flat())], ...more })
-/** As many rows as fit into this many bytes. */
+/** Returns the number of rows that fit into this many bytes. */
 const rowsIn = (bytes: number) => Math.floor((bytes - 100) / 16)
 
 const vector = (datatype: string, bytes: number, element: string) => {
@@ -76,7 +76,7 @@ const V2_BODIES: Case[] = [
   ['empty data, 128 KiB', () => repeat('{"inputs":[{}', ',{"data":[]}', ']}', SMALL)],
   ['empty data, 16 MiB', () => repeat('{"inputs":[{}', ',{"data":[]}', ']}', JSON_LIMIT)],
   [
-    'the same data again, 16 MiB',
+    'repeated key "data", 16 MiB',
     () => repeat('{"inputs":[{"a":1', ',"data":[]', '}]}', JSON_LIMIT),
   ],
   ['arrays, 128 KiB', () => repeat('[0', ',[]', ']', SMALL)],
@@ -87,13 +87,13 @@ const V2_BODIES: Case[] = [
   ],
   ['one string, 128 KiB', () => repeat('{"id":"', '\\"', '"}', SMALL)],
   ['one string, 16 MiB', () => repeat('{"id":"', '\\"', '"}', JSON_LIMIT)],
-  ['no JSON, 16 MiB', () => 'x'.repeat(JSON_LIMIT)],
-  ['a bomb of 64 MiB', () => gzipSync(Buffer.alloc(64 * MIB, ' '))],
+  ['not JSON, 16 MiB', () => 'x'.repeat(JSON_LIMIT)],
+  ['gzip bomb of 64 MiB', () => gzipSync(Buffer.alloc(64 * MIB, ' '))],
 ].map(([name, body]) => ({
   name: `V2: ${name}`,
   server: 'iris',
   body: body as () => string,
-  ...(name === 'a bomb of 64 MiB' && { headers: { 'content-encoding': 'gzip' } }),
+  ...(name === 'gzip bomb of 64 MiB' && { headers: { 'content-encoding': 'gzip' } }),
 }))
 
 const INLINE: Case[] = V2_BODIES.filter(({ name }) => /(?:16|2|4) MiB$/.test(name)).map(one => ({
@@ -104,23 +104,29 @@ const INLINE: Case[] = V2_BODIES.filter(({ name }) => /(?:16|2|4) MiB$/.test(nam
 
 const INTEGERS: Case[] = [
   [
-    'INT64, one of 16 digits, 127 KiB',
+    'INT64, one number with 16 digits, 127 KiB',
     () => vector('INT64', 127 * KIB, '1').replace('[1,', '[1234567890123456,'),
   ],
-  ['INT64, all of 19 digits, 127 KiB', () => vector('INT64', 127 * KIB, '1234567890123456789')],
+  [
+    'INT64, all numbers with 19 digits, 127 KiB',
+    () => vector('INT64', 127 * KIB, '1234567890123456789'),
+  ],
 ].map(([name, body]) => ({ name: `V2: ${name}`, server: 'INT64', body: body as () => string }))
 
 const BATCHES: Case[] = [
   ['without data', () => batch(attributes)],
-  ['with a row each', () => batch(i => ({ ...attributes(i), data: { inputs: [input(1, ROW)] } }))],
-  ['of which every one fails', () => batch(i => ({ ...attributes(i), data: { inputs: 0 } }))],
-  ['of 256, each fails', () => batch(i => ({ ...attributes(i), data: { inputs: 0 } }), 256)],
   [
-    'with long hosts',
+    'with one row per event',
+    () => batch(i => ({ ...attributes(i), data: { inputs: [input(1, ROW)] } })),
+  ],
+  ['of invalid events', () => batch(i => ({ ...attributes(i), data: { inputs: 0 } }))],
+  ['of 256 invalid events', () => batch(i => ({ ...attributes(i), data: { inputs: 0 } }), 256)],
+  [
+    'with long host names',
     () => batch(i => ({ ...attributes(i), dataschema: `http://${CJK.repeat(5_000)}/` })),
   ],
   ['with Base64', () => batch(i => ({ ...attributes(i), data_base64: 'AAAA' }))],
-  ['of no events', () => repeat('[0', ',0', ']', MIB)],
+  ['of numbers', () => repeat('[0', ',0', ']', MIB)],
   ['of arrays', () => repeat('[[]', ',[]', ']', MIB)],
 ].map(([name, body]) => ({
   name: `batch of 1 MiB ${name}`,
@@ -295,13 +301,13 @@ const PAGES: Case[] = [
 
 const ANSWERS: Case[] = [
   {
-    name: 'answer of 256 rows, gzip',
+    name: 'response of 256 rows, gzip',
     server: 'iris',
     headers: { 'accept-encoding': 'gzip' },
     body: () => request(256),
   },
   {
-    name: 'binary answer to 64 MiB',
+    name: 'binary response to 64 MiB',
     server: 'iris',
     headers: { 'inference-header-content-length': '190' },
     body: () => {

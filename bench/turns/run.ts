@@ -4,12 +4,12 @@ import { parseArgs } from 'node:util'
 import { CASES, type Case } from './cases.ts'
 import { MeasuredServer } from './servers.ts'
 
-const HELP = `node bench/turns/run.ts [--only GLOB] [--rounds N]
+const HELP = `node bench/turns/run.ts [--only TEXT] [--rounds N]
 
-The longest turn of the event loop for every kind of request at its limit: milliseconds of CPU time of the main thread.
+Prints the longest turn of the event loop for every kind of request at its limit, in milliseconds of CPU time of the main thread.
 
-  --only TEXT   cases with this in their name
-  --rounds N    how often each is sent (3)
+  --only TEXT   only the cases whose name contains this text
+  --rounds N    how often each case is sent (3)
 `
 
 /** The longest turn allowed. */
@@ -25,7 +25,7 @@ const { values } = parseArgs({
 
 const print = (text: string) => process.stdout.write(text)
 
-/** Sends one request and reads its answer. @returns the status, or the reason why there is none */
+/** Sends one request and reads its response. @returns the status, or the code of the error */
 function send(
   { method = 'POST', path, headers }: Case,
   port: number,
@@ -53,7 +53,7 @@ function send(
   })
 }
 
-/** Spans are finished after the request has been answered. */
+/** The server finishes its spans after it has sent the response. */
 const AFTERWARDS_MS = 100
 
 async function measure(one: Case, server: MeasuredServer, rounds: number): Promise<string> {

@@ -7,7 +7,8 @@ import { SINK } from '../sink.ts'
 import { IRIS } from '../subjects.ts'
 
 /*
- * The measured processes: `npm start` and `npm run start:predictor`, with spans and metrics pushed.
+ * The measured processes, started as by `npm start` and `npm run start:predictor`. They push spans
+ * and metrics.
  */
 
 const file = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -17,7 +18,7 @@ export const V1_PATH = '/v1/models/iris:predict'
 
 interface ServerOptions {
   readonly program: 'main' | 'predictor'
-  /** The path of requests that name none. */
+  /** The path of requests whose case has no path. */
   readonly path: string
   readonly env: Readonly<Record<string, string>>
 }
@@ -43,7 +44,7 @@ export const SERVERS: Readonly<Record<string, ServerOptions>> = {
 export class MeasuredServer {
   readonly port: number
   readonly path: string
-  /** Resolves when the process has ended. */
+  /** Resolves when the process has exited. */
   readonly ended: Promise<unknown>
   readonly #process: ChildProcess
 
@@ -74,7 +75,7 @@ export class MeasuredServer {
       child.stdout?.resume()
       return new MeasuredServer(Number(new URL(url).port), path, child)
     }
-    throw new Error(`the server of "${name}" ended before it was ready`)
+    throw new Error(`the server "${name}" exited before it was ready`)
   }
 
   get pid(): number {
@@ -85,7 +86,7 @@ export class MeasuredServer {
     this.#process.send('begin')
   }
 
-  /** @returns CPU milliseconds of the longest turn since begin */
+  /** @returns the CPU time of the longest turn since `begin`, in milliseconds */
   async end(): Promise<number> {
     const answered = once(this.#process, 'message')
     this.#process.send('end')

@@ -64,7 +64,7 @@ impl TensorModel for Tensors {
     }
 }
 
-/// FURNACE_BATCH: the most items in one batch; 1 turns batching off.
+/// FURNACE_BATCH is the largest number of items in one batch; 1 turns batching off.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = variable("FURNACE_BATCH").parse()?;
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .max_batch_size(batch)
         .configure(|config| {
             config.grpc_port = grpc_port;
-            // The benchmark opens more connections than the default of 100 requests.
+            // The default limit of 100 requests is lower than the number of connections that the benchmark opens.
             config.max_concurrent_requests = 4_096;
         })
         .model(Model::custom(Tensors::load()?));
