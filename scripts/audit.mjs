@@ -1,10 +1,10 @@
-// Asks the registry for known vulnerabilities in the shipped packages, and fails on any above low
-// severity:
+// Queries the registry for known vulnerabilities in the shipped packages. Exits with status 1 if
+// one of them is above low severity.
 //
 //   node scripts/audit.mjs
 //
-// A registry that is unreachable or has no advisories (a mirror, a machine without network) proves
-// nothing. The script then says so and exits 0, so that a change can be checked there, too.
+// If the registry is unreachable, or a mirror without advisories, the script prints that it audited
+// nothing and exits with status 0, so that the other checks can run without network.
 import { spawnSync } from 'node:child_process'
 import { shippedPackages } from './shipped.mjs'
 
@@ -15,8 +15,8 @@ const { stdout, error } = spawnSync('npm', ['audit', '--json'], {
 const report = parse(stdout)
 if (report?.auditReportVersion === undefined) {
   const reason =
-    error?.message ?? (report?.error?.summary || report?.message) ?? 'it gave no report'
-  process.stdout.write(`NOT audited: the registry does not tell of vulnerabilities (${reason})\n`)
+    error?.message ?? (report?.error?.summary || report?.message) ?? 'no report received'
+  process.stdout.write(`NOT audited: the registry returned no advisories (${reason})\n`)
   process.exit(0)
 }
 const shipped = await shippedPackages()
@@ -31,7 +31,7 @@ for (const { name, severity, via } of found) {
 }
 const grave = found.filter(({ severity }) => !['info', 'low'].includes(severity))
 process.stdout.write(
-  `${shipped.size} packages, ${found.length} with known vulnerabilities, ${grave.length} more than low\n`,
+  `${shipped.size} packages, ${found.length} with known vulnerabilities, ${grave.length} above low severity\n`,
 )
 process.exit(grave.length === 0 ? 0 : 1)
 

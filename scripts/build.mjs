@@ -1,7 +1,7 @@
 // Bundles function/ and kserve/ into build/: one file per program, one per part that is loaded
-// later or in another thread, and the chunks that these share. Plain JavaScript, because `npm run
-// prepare` may run on any Node. Does nothing without the bundler: a production install of a built
-// tree has none.
+// later or in another thread, and the chunks that these share. This file is plain JavaScript,
+// because `npm run prepare` may run on a Node without TypeScript support. Without esbuild, as in a
+// production install, it changes nothing.
 import { existsSync } from 'node:fs'
 import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
@@ -9,7 +9,7 @@ import { relative } from 'node:path'
 
 const esbuild = await import('esbuild').catch(() => undefined)
 if (esbuild === undefined) {
-  process.stderr.write('esbuild is not installed; build/ is left as it is\n')
+  process.stderr.write('esbuild is not installed: build/ was not changed\n')
   process.exit(0)
 }
 
@@ -22,7 +22,7 @@ const PACKAGE = 'function/package.ts'
 const KNATIVE = 'function/index.ts'
 
 const minified = { minifySyntax: true, minifyWhitespace: true }
-// CommonJS packages in an ES module need require() for Node's own modules.
+// Bundled CommonJS packages call require() for Node's own modules, which ES modules do not have.
 const requireInModules =
   "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);"
 const options = {
@@ -34,7 +34,7 @@ const options = {
   ...minified,
   sourcemap: true,
   metafile: true,
-  // Its native library is found beside it.
+  // onnxruntime-node loads its native library from its own folder.
   external: ['onnxruntime-node/*'],
   plugins: [
     { name: 'builtins', setup: loadBuiltinsAtFirstUse },
@@ -45,8 +45,9 @@ const options = {
 }
 
 /**
- * The start checks Node's version (process.ts). Here, only a Node too old to reach that check,
- * because it lacks getBuiltinModule, is reported. The full check in each file took 3 ms of a start.
+ * Returns the code at the beginning of each file of the build. process.ts checks Node's version at
+ * startup. This code reports only a Node that is too old to reach that check, because it lacks
+ * getBuiltinModule. The complete check in each file added 3 ms to the startup time.
  */
 async function banner() {
   const line =
@@ -56,11 +57,12 @@ async function banner() {
 }
 
 /**
- * Makes `import { gunzip } from 'node:zlib'` load node:zlib when gunzip is first used. A real ES
- * import loads it at once and reads all of its exports, and some of these load whole subsystems
- * (node:http: undici; 30 ms and 9 MiB for the imports of OpenTelemetry's exporters). Each importer
- * gets its own module: a shared one would be one more file to read at the start. Imports of a
- * function must be named: a default import cannot be called.
+ * Changes `import { gunzip } from 'node:zlib'` so that it loads node:zlib when gunzip is first
+ * used. A real ES import loads the module at once and reads all of its exports, and some exports
+ * load complete subsystems: node:http loads undici, and the imports of OpenTelemetry's exporters
+ * cost 30 ms and 9 MiB. Each importer gets its own module, because a shared module would be one
+ * more file to read at startup. Functions must be imported by name: a default import cannot be
+ * called.
  */
 function loadBuiltinsAtFirstUse(build) {
   const filter = new RegExp(`^(?:node:)?(?:${builtinModules.join('|')})$`)
@@ -72,13 +74,16 @@ function loadBuiltinsAtFirstUse(build) {
   build.onLoad({ filter: /.*/, namespace: 'import-statement' }, ({ path }) => ({
     contents: `module.exports = builtin(${JSON.stringify(path)})`,
   }))
-  // import() resolves to the result of `then`, as for a promise: Node's module itself.
+  // import() resolves to the result of the export `then`, as if it were a promise: Node's module.
   build.onLoad({ filter: /.*/, namespace: 'dynamic-import' }, ({ path }) => ({
     contents: `export const then = use => use(process.getBuiltinModule(${JSON.stringify(path)}))`,
   }))
 }
 
-/** Part of each file of the build. @returns an object that loads each export at its first use */
+/**
+ * The banner contains the source of this function.
+ * @returns an object that loads each export of a module of Node's at its first use
+ */
 function builtin(name) {
   const get = (_, key, importer) => {
     const value = process.getBuiltinModule(name)[key]
@@ -88,7 +93,7 @@ function builtin(name) {
   return Object.create(new Proxy({}, { get }))
 }
 
-/** Bundles the pages at build time: production has no bundler. */
+/** Bundles the pages at build time, because production has no bundler. */
 function inlinePages(build) {
   build.onLoad({ filter: /function[/\\]http[/\\]pages[/\\]html\.ts$/ }, async () => {
     const { bundlePage } = await import('../function/http/pages/bundle.mjs')
@@ -120,13 +125,14 @@ const together = await esbuild.build({
   splitting: true,
   chunkNames: '[name]-[hash]',
 })
-// Built alone: it shares little with the function.
+// The consumer is built separately, because it shares little code with the function.
 const consumer = await esbuild.build({
   ...options,
   entryPoints: { consumer: 'knative/consumer.ts' },
 })
-// The module that `onnx-function` gives an author's transform (function/transform/load.ts). Also
-// built alone: errors are recognized by their codes, so it needs no class of the server's.
+// The module that an author's transform imports as `onnx-function` (function/transform/load.ts). It
+// is built separately, too: the server recognizes errors by their codes, so the module does not
+// need the server's classes.
 await esbuild.build({ ...options, entryPoints: { transform: 'function/transform/exports.ts' } })
 
 const { BUNDLED, packagesOf } = await import('./shipped.mjs')
@@ -141,18 +147,19 @@ for (const { path, contents } of files) {
     process.stdout.write(`${relative('.', path)} ${(contents.length / 1024).toFixed(0)} kB\n`)
 }
 
-// The image has no compiler and needs no declarations.
+// The build of the image has no TypeScript compiler, and the image needs no declarations.
 if (existsSync('node_modules/typescript')) {
   const { writeDeclarations } = await import('./declarations.mjs')
   await writeDeclarations([PACKAGE, KNATIVE], 'build/types')
 }
 
-// ONNX Runtime's text operators ask for en_US.UTF-8, but use only its letters. C.UTF-8 has the same
-// letters, and every image has it. On a system without glibc's files, the build goes without them.
+// ONNX Runtime's text operators load the locale en_US.UTF-8, but use only its character classes.
+// C.UTF-8 has the same character classes, and every image contains it. On a system without glibc's
+// files, the build omits the locale.
 const letters = '/usr/lib/locale/C.utf8'
 await cp(letters, 'build/locale/en_US.utf8', { recursive: true, dereference: true }).catch(
   error => {
     if (error.code !== 'ENOENT') throw error
-    process.stdout.write(`without a locale for text models: there is no ${letters}\n`)
+    process.stdout.write(`the build has no locale for text models: ${letters} does not exist\n`)
   },
 )

@@ -1,11 +1,12 @@
-// Does to a copy of the function in this folder (a Git repository) what func's builders do in a
-// container, prints the sizes, and starts it as a pod would: with package.json's start command, as
-// an unprivileged user, on a free port.
+// Copies the function in the current folder (a Git repository) to FOLDER, and runs the steps that
+// func's builders run in a container. Prints the sizes, and starts the copy as a pod would: with
+// package.json's start command, as an unprivileged user, on a free port.
 //
 //   node scripts/buildpack.mjs FOLDER [pack | s2i]
 //
-// Based on paketo-buildpacks/npm-install (build.go, ci_build_process.go, prune_build_process.go),
-// paketo-buildpacks/node-run-script and sclorg/s2i-nodejs-container (24-minimal/s2i/bin/assemble).
+// The steps are those of paketo-buildpacks/npm-install (build.go, ci_build_process.go,
+// prune_build_process.go), paketo-buildpacks/node-run-script and sclorg/s2i-nodejs-container
+// (24-minimal/s2i/bin/assemble).
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -18,7 +19,7 @@ const UNPRIVILEGED = 1001
 const [folder, builder = 'pack'] = process.argv.slice(2)
 if (folder === undefined || !['pack', 's2i'].includes(builder)) {
   process.stderr.write(
-    'which folder, and which builder? node scripts/buildpack.mjs FOLDER [pack | s2i]\n',
+    'FOLDER is missing, or the builder is unknown\nusage: node scripts/buildpack.mjs FOLDER [pack | s2i]\n',
   )
   process.exit(1)
 }
@@ -34,7 +35,7 @@ const run = (command, args, env = {}) =>
     stdio: ['ignore', 'inherit', 'inherit'],
   })
 
-// The files that `func` uploads: every file here, tracked or not, except those in .funcignore.
+// The files that `func` uploads: every file, tracked or not, except those in .funcignore.
 rmSync(target, { recursive: true, force: true })
 const listed = (...args) =>
   execFileSync('git', ['ls-files', '-z', ...args], { encoding: 'utf8', maxBuffer: 2 ** 28 })
@@ -49,12 +50,12 @@ for (const path of files) {
   cpSync(path, join(target, path))
 }
 
-/** From func.yaml's buildEnvs. */
+/** Returns the value of a variable in func.yaml's buildEnvs. */
 const buildEnv = name =>
   new RegExp(`name: ${name}\\n\\s+value: (\\S+)`).exec(readFileSync('func.yaml', 'utf8'))?.[1]
 const scripts = buildEnv('BP_NODE_RUN_SCRIPTS')?.split(',') ?? []
 if (builder === 'pack') {
-  // Development dependencies are installed only if a script is to run.
+  // The buildpack installs development dependencies only if it has to run a script.
   run('npm', ['ci', '--unsafe-perm'], {
     NODE_ENV: scripts.length > 0 ? 'development' : 'production',
   })
@@ -68,11 +69,15 @@ run('npm', ['prune'], { NODE_ENV: 'production' })
 const modules = bytesIn(join(target, 'node_modules'))
 const all = bytesIn(target)
 process.stdout.write(
-  `${target}: ${toMegabytes(all)} MB, of which node_modules ${toMegabytes(modules)} MB and the rest ${toMegabytes(all - modules)} MB\n`,
+  `${target}: ${toMegabytes(all)} MB: node_modules ${toMegabytes(modules)} MB, other files ${toMegabytes(all - modules)} MB\n`,
 )
 process.stdout.write(`${await started()}\n`)
 
-/** @returns how it started, answered and ended @throws when it did not */
+/**
+ * Starts the copy, sends an inference request and stops the process.
+ * @returns a line with the command, the user, the response and the exit code
+ * @throws {Error} when a step fails
+ */
 async function started() {
   const [command, ...args] = JSON.parse(
     readFileSync(join(target, 'package.json'), 'utf8'),
@@ -97,7 +102,7 @@ async function started() {
     if (url !== undefined) break
     process.stdout.write(`${line}\n`)
   }
-  if (url === undefined) throw new Error('it ended before it was ready')
+  if (url === undefined) throw new Error('the function exited before it was ready')
   const body =
     '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
   const { models } = await (await fetch(`${url}/v2/models`)).json()
@@ -109,11 +114,12 @@ async function started() {
   const [, { data }] = (await answer.json()).outputs
   child.kill('SIGTERM')
   const [code, signal] = await exited
-  if (code !== 0) throw new Error(`ended by TERM with ${code ?? signal}`)
-  return `started by "${[command, ...args].join(' ')}" as user ${user.uid ?? process.getuid()} on ${url}: ${data}; ended by TERM with 0`
+  if (code !== 0)
+    throw new Error(`after SIGTERM, the function exited with ${code ?? signal}; expected 0`)
+  return `started by "${[command, ...args].join(' ')}" as user ${user.uid ?? process.getuid()} on ${url}: predicted ${data}; exited with 0 after SIGTERM`
 }
 
-/** The environment that npm gives its scripts would also reach the npm in the copy. */
+/** Removes the variables that npm sets for its scripts, which would affect npm in the copy. */
 function clean(env) {
   return Object.fromEntries(
     Object.entries(env).filter(

@@ -20,11 +20,12 @@ const OPTIONS = [
 ].flatMap(option => option.split(' '))
 
 /**
- * Writes the declarations of the modules that a project imports, and of the modules that these
- * import; the compiler declares every module that it reads.
+ * Writes the declarations of the entry modules and of all modules that they import. The compiler
+ * writes declarations of every module that it reads; this function copies only those that a project
+ * needs.
  *
  * @param entries TypeScript files
- * @param target a folder; the files have the same relative paths there
+ * @param target the folder to write to; the files keep their relative paths
  */
 export async function writeDeclarations(entries, target) {
   const all = await mkdtemp(join(tmpdir(), 'declarations-'))
@@ -39,7 +40,7 @@ export async function writeDeclarations(entries, target) {
       for (const [, imported] of text.matchAll(IMPORT))
         files.add(declarationOf(relative('.', resolve(dirname(file), imported))))
       await mkdir(dirname(join(target, file)), { recursive: true })
-      // An installed package has no .ts files.
+      // An installed package contains no .ts files.
       await writeFile(join(target, file), text.replaceAll(IMPORT, "'$1.js'"))
     }
   } finally {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Removes exactly what setup-cluster.sh installed: its kind cluster, or in another cluster the
-# recorded components, last first.
+# Removes everything that setup-cluster.sh installed: its kind cluster, or in another cluster the
+# recorded components, in reverse order.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/cluster/versions.sh
@@ -11,15 +11,15 @@ help() {
   cat <<HELP
 usage: scripts/delete-cluster.sh [--name NAME | --context CONTEXT] [--yes] [--dry-run]
 
-Without --context: deletes the cluster that setup-cluster.sh made in kind, with everything in it.
+Without --context, the script deletes the kind cluster that setup-cluster.sh created, with everything in it.
 
-  --name NAME        of the cluster of kind; onnx-function, if not said
-  --context CONTEXT  removes from this cluster what setup-cluster.sh installed in it, last first
-  --yes              does not ask first
-  --dry-run          prints every command, and runs none
-  --help             this
+  --name NAME        the name of the kind cluster (onnx-function)
+  --context CONTEXT  removes the components that setup-cluster.sh installed in the cluster of this context
+  --yes              does not ask for confirmation
+  --dry-run          prints every command, but does not run it
+  --help             prints this text
 
-What others made of a component keeps the component: it would be deleted with it.
+If other objects use a component, the script keeps the component, because removing it would delete those objects.
 
 exit codes:
 $CODES_HELP
@@ -28,7 +28,7 @@ HELP
 
 name=onnx-function
 yes=no
-wrong() { fail USAGE "$1" 'scripts/delete-cluster.sh --help tells what can be said'; }
+wrong() { fail USAGE "$1" 'scripts/delete-cluster.sh --help lists the options'; }
 while [ $# -gt 0 ]; do
   case $1 in
     --name | --context)
@@ -42,16 +42,16 @@ while [ $# -gt 0 ]; do
     --yes) yes=yes && shift ;;
     --dry-run) dry_run=yes && shift ;;
     --help) help && exit ;;
-    *) wrong "$1 is no option" ;;
+    *) wrong "unknown option: $1" ;;
   esac
 done
-[ -z "$context" ] || [ -z "${named-}" ] || wrong '--name is of a cluster of kind; with --context it says nothing'
+[ -z "$context" ] || [ -z "${named-}" ] || wrong '--name and --context exclude each other: --name is for a kind cluster'
 
 confirm() {
   [ "$yes" = no ] && [ "$dry_run" = no ] || return 0
   local answer=
   printf '%s [y/N] ' "$1"
-  read -r answer || wrong 'nobody is there to answer; --yes answers'
+  read -r answer || wrong 'cannot ask for confirmation, because standard input is closed; use --yes'
   [ "$answer" = y ] || { say 'nothing was removed'; exit 0; }
 }
 
@@ -59,15 +59,15 @@ delete_kind() {
   title="the cluster $name in kind"
   tool kind "$KIND_LEAST" https://kind.sigs.k8s.io/docs/user/quick-start/#installation kind --version
   if [ "$dry_run" = no ] && ! kind get clusters 2>/dev/null | grep -qx "$name"; then
-    say "kind has no cluster $name; nothing to remove"
+    say "kind has no cluster $name: nothing to remove"
     return
   fi
   confirm "Delete the cluster $name in kind, with everything in it?"
-  run kind delete cluster --name "$name" || fail STEP_FAILED 'kind could not delete the cluster, and says above why'
+  run kind delete cluster --name "$name" || fail STEP_FAILED "kind could not delete the cluster $name; its error is above"
 }
 
-# Objects that others made with a component: ours are gone by then, and owned objects go with their
-# owner.
+# Lists the objects of a component's kinds that this script did not create. The classifier's objects
+# are already removed at this point. Owned objects are left out, because their owners control them.
 others() {
   local users_name="users_$1" kind found
   for kind in ${!users_name}; do
@@ -90,10 +90,11 @@ remove() {
   fi
   step "$title ${before//,/, }"
   left=$(others "$component") || exit
-  [ -z "$left" ] || fail STEP_FAILED "$title stays: others made these with it, which would be deleted too" "${left//$'\n'/$'\n  '}" \
-    'right would be: they are gone, or you keep the component. Start again then: the rest is removed.'
-  "remove_$component" "${before% begun}" || fail STEP_FAILED "$title could not be removed; it says above why" \
-    'An object with a finalizer may wait for a controller that is gone: kubectl get OBJECT -o yaml names it.' 'Start again when it is mended.'
+  [ -z "$left" ] || fail STEP_FAILED "$title was kept: removing it would also delete these objects" "${left//$'\n'/$'\n  '}" \
+    'Delete these objects and run the script again to remove the remaining components, or keep the component.'
+  "remove_$component" "${before% begun}" || fail STEP_FAILED "$title could not be removed; the error is above" \
+    'An object with a finalizer may wait for a controller that no longer runs: kubectl get OBJECT -o yaml shows its finalizers.' \
+    'Fix the cause and run the script again.'
   record "$component" null
 }
 
@@ -105,16 +106,16 @@ delete_installed() {
   local installed
   installed=$(ask_kube get configmap "$RECORD" --namespace "$RECORD" --ignore-not-found --output 'jsonpath={.data}')
   if [ "$dry_run" = no ] && [ -z "$installed" ] && ! exists namespace "$RECORD"; then
-    say "setup-cluster.sh installed nothing in $context; nothing to remove"
+    say "setup-cluster.sh has no record in $context: nothing to remove"
     return
   fi
-  confirm "Remove from $context what setup-cluster.sh installed: ${installed:-nothing more}?"
+  confirm "Remove the components that setup-cluster.sh installed in $context: ${installed:-only its record}?"
   local i
   for ((i = ${#COMPONENTS[@]} - 1; i >= 0; i--)); do remove "${COMPONENTS[i]}"; done
   title='the record'
-  step 'The record of what was installed'
+  step 'The record of the installed components'
   delete namespace "$RECORD"
 }
 
 if [ -n "$context" ]; then delete_installed; else delete_kind; fi
-step 'Nothing is left of it'
+step 'Removed'

@@ -1,7 +1,6 @@
 /*
- * Writes the files that repeat declarations of the code or of another file: the tables of
- * docs/metrics.md and docs/configuration.md, docs/inference.proto, and the Prometheus operator's
- * rule objects.
+ * Writes the generated files: the tables in docs/metrics.md and docs/configuration.md,
+ * docs/inference.proto, and the rule objects for the Prometheus operator.
  *
  *   npm run docs:write
  */
@@ -27,7 +26,7 @@ const METRICS_PAGE = 'docs/metrics.md'
 const CONFIGURATION_PAGE = 'docs/configuration.md'
 const RULES = 'monitoring/prometheus/rules'
 
-/** Every generated file, with its expected text. */
+/** Returns the path and the expected text of every generated file. */
 export function generated(): ReadonlyMap<string, string> {
   return new Map([
     filled(METRICS_PAGE, {
@@ -48,12 +47,13 @@ export function generated(): ReadonlyMap<string, string> {
 
 type Generated = [path: string, text: string]
 
-/** A page with tables between its <!-- name --> and <!-- /name -->. */
+/** Returns a page with each table between its markers, <!-- name --> and <!-- /name -->. */
 const filled = (path: string, tables: Readonly<Record<string, string>>): Generated => [
   path,
   Object.entries(tables).reduce((text, [name, rows]) => {
     const between = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`)
-    if (!between.test(text)) throw new Error(`${path} has no <!-- ${name} --> with an end`)
+    if (!between.test(text))
+      throw new Error(`${path} lacks the marker <!-- ${name} --> or <!-- /${name} -->`)
     return text.replace(between, (_, begin, end) => `${begin}${rows}\n${end}`)
   }, read(path)),
 ]
@@ -105,10 +105,10 @@ const showLabels = (labels: Declaration['labels']) =>
     })
     .join('<br>') || '–'
 
-/** @param text Prometheus' own rule file, which the object includes as it is, with comments */
+/** @param text a rule file of Prometheus, which the object includes unchanged, with comments */
 function ruleObject(name: string, text: string): string {
   const indented = text.replace(/^(?=.)/gm, '  ')
-  return `# Made of ../rules/${name}.yml by npm run docs:write.
+  return `# Generated from ../rules/${name}.yml by npm run docs:write.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Tests what only a cluster can show, on one from scripts/setup-cluster.sh:
+# Tests that need a real cluster, on one that scripts/setup-cluster.sh created:
 #
 #   scripts/end-to-end.sh [CONTEXT]
 #
-# The function scales to zero and wakes for a request and for an event; a canary with other
-# predictions is rolled back, and one with the same is promoted, without a lost request. Needs
-# kubectl, curl and npm ci; removes what it created.
+# The function scales to zero, and wakes up for a request and for an event. A canary with different
+# predictions is rolled back, and a canary with the same predictions is promoted; no request fails.
+# Needs kubectl, curl and an earlier npm ci. Removes the objects that it created.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,13 +34,14 @@ eventually() {
   local until=$((SECONDS + $1)) what=$2
   shift 2
   until "$@"; do
-    [ $SECONDS -lt "$until" ] || fail "$what, not within the time for it"
+    [ $SECONDS -lt "$until" ] || fail "not reached in time: $what"
     sleep 2
   done
   echo "$what"
 }
 
-# forward NAMESPACE SERVICE: forwards a port of this machine, and sets $port to it.
+# forward NAMESPACE SERVICE PORT: forwards a free port of this machine to the port of the Service,
+# and sets $port to it.
 forward() {
   local log=$scratch/forward-$2
   # exec in a subshell: killing a subshell around kubectl would leave kubectl running.
@@ -53,7 +54,7 @@ forward() {
 url_host() { kube get "$1" iris-classifier --namespace "$2" --output 'jsonpath={.status.url}' | sed 's|^[a-z]*://||'; }
 iris() { printf '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[%s]}]}' "$1"; }
 readonly SETOSA=5.1,3.5,1.4,0.2
-# Version v1.0.0 answers versicolor, v2.0.0 virginica.
+# For this flower, version v1.0.0 predicts versicolor, and v2.0.0 predicts virginica.
 readonly DISPUTED=6.3,2.5,4.0,1.7
 
 # ask HOST FLOWER [CURL'S OPTIONS]
@@ -73,28 +74,28 @@ forward monitoring prometheus 9090
 prometheus=$port
 
 step 'Scale to zero and back'
-# The ping would wake the function each minute.
+# The PingSource would wake the function every minute.
 kube delete pingsource iris-sample --namespace default --ignore-not-found
-eventually 300 'nobody asks, and there is no pod' asleep
+eventually 300 'the function has no pods while no requests arrive' asleep
 host=$(url_host services.serving.knative.dev default)
-answer=$(ask "$host" "$SETOSA") || fail "the route $host did not answer"
-[[ $answer == *'"setosa"'* ]] || fail "the route $host answered: $answer"
+answer=$(ask "$host" "$SETOSA") || fail "the route $host sent no response"
+[[ $answer == *'"setosa"'* ]] || fail "the route $host did not predict setosa: $answer"
 woken=$(pods)
-[ "$woken" -gt 0 ] || fail 'an answer, and no pod'
-echo "a request got its answer; pods: 0, then $woken"
-eventually 300 'asleep again' asleep
+[ "$woken" -gt 0 ] || fail 'the request succeeded, but the function has no pod'
+echo "a request succeeded; pods before: 0, after: $woken"
+eventually 300 'the function has no pods again' asleep
 
 step 'An event through the Broker'
 id=end-to-end-$(date +%s)
 status=$(curl --silent --max-time 30 --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:$broker/default/default" \
   --header 'Content-Type: application/json' --header 'ce-specversion: 1.0' --header "ce-id: $id" --header 'ce-source: /end-to-end' \
   --header 'ce-type: com.example.iris.classify.request' --data "$(iris "$SETOSA")")
-[ "$status" = 202 ] || fail "the Broker answered $status; right would be 202"
+[ "$status" = 202 ] || fail "the Broker returned status $status; expected 202"
 replied() {
   kube logs --namespace default --selector serving.knative.dev/service=iris-replies --container user-container --tail=-1 2>/dev/null |
     grep -q "\"subject\":\"$id\""
 }
-eventually 180 "the event $id woke the function, and its reply came" replied
+eventually 180 "the event $id woke the function, and its reply arrived" replied
 
 step 'A canary'
 apply() {
@@ -107,7 +108,7 @@ judge() {
     --prometheus "http://127.0.0.1:$prometheus" --steps 10,50 --hold 30s --every 15s --requests 100 --watch --apply
 }
 
-# send FLOWER: at most twenty requests a second until stopped; records each answer.
+# send FLOWER: sends at most twenty requests per second until stopped, and records each status.
 senders=()
 send() {
   local i
@@ -128,12 +129,12 @@ stop_sending() {
   sent=$(cat "$scratch"/answers-* | wc -l)
   failed=$(cat "$scratch"/answers-* | grep -vc '^200$' || true)
   rm "$scratch"/answers-*
-  [ "$failed" = 0 ] || fail "$failed of $sent requests failed while traffic was moved"
-  echo "$sent requests, none failed"
+  [ "$failed" = 0 ] || fail "$failed of $sent requests failed during the rollout"
+  echo "all $sent requests succeeded"
 }
 
-# roll_out FLOWER: rolls out the new version while both get requests with that flower. Sets $code to
-# the canary's exit code.
+# roll_out FLOWER: rolls out the new version while both versions receive requests with that flower.
+# Sets $code to the exit code of the canary command.
 roll_out() {
   send "$1"
   apply canary
@@ -144,16 +145,16 @@ roll_out() {
 
 apply base
 canary_host=$(url_host inferenceservice "$canary_namespace")
-ask "$canary_host" "$DISPUTED" --output /dev/null || fail "the route $canary_host did not answer"
+ask "$canary_host" "$DISPUTED" --output /dev/null || fail "the route $canary_host sent no response"
 
 roll_out "$DISPUTED"
-[ "$code" = 6 ] || fail "a version that predicts otherwise: the canary ended with $code; right would be 6, rolled back"
-[ "$(percent)" = 0 ] || fail "rolled back, and still $(percent) % of the traffic are the canary's"
-[[ $(ask "$canary_host" "$SETOSA") == *'"v1.0.0"'* ]] || fail 'rolled back, and not v1.0.0 that answers'
-echo 'a version that predicts otherwise was rolled back'
+[ "$code" = 6 ] || fail "a version with different predictions: the canary command exited with $code; expected 6 (rolled back)"
+[ "$(percent)" = 0 ] || fail "after the rollback, the canary still receives $(percent) % of the traffic"
+[[ $(ask "$canary_host" "$SETOSA") == *'"v1.0.0"'* ]] || fail 'after the rollback, a response is not from v1.0.0'
+echo 'a version with different predictions was rolled back'
 
 roll_out "$SETOSA"
-[ "$code" = 0 ] || fail "a version that predicts the same: the canary ended with $code; right would be 0, promoted"
-[ -z "$(percent)" ] || fail "promoted, and still only $(percent) % of the traffic"
+[ "$code" = 0 ] || fail "a version with the same predictions: the canary command exited with $code; expected 0 (promoted)"
+[ -z "$(percent)" ] || fail "after the promotion, the new version receives only $(percent) % of the traffic"
 promoted() { [[ $(ask "$canary_host" "$SETOSA") == *'"v2.0.0"'* ]]; }
-eventually 60 'a version that predicts the same was promoted, and answers' promoted
+eventually 60 'a version with the same predictions was promoted, and serves requests' promoted

@@ -4,12 +4,13 @@ import { basename } from 'node:path'
 const START = './start.js'
 
 /**
- * Joins the modules that main.js imports before it runs into one file, start.js. esbuild writes a
- * file for each set of modules that several parts share, and each file that a start reads costs a
- * millisecond.
+ * Joins the modules that main.js imports before it runs into one file, start.js. esbuild writes one
+ * file for each set of modules that several parts share, and each file that Node reads at startup
+ * costs one millisecond.
  *
  * @param esbuild the bundler
- * @param options of the build that wrote the files, without plugins and banner: the files have both
+ * @param options the options of the build that wrote the files, without its plugins and its banner,
+ *   which are already applied
  * @param outputs of that build's metafile
  * @returns the remaining files, with their bytes
  */
@@ -23,7 +24,7 @@ export async function joinStart(esbuild, options, outputs) {
     ]),
   )
   const others = Object.keys(outputs).filter(path => /\.js$/.test(path) && !joined.includes(path))
-  // Imports without names, which fromStart drops.
+  // fromStart drops imports without names; esbuild would print a warning for each.
   const logOverride = { 'ignored-bare-import': 'silent' }
   const common = { ...options, splitting: false, write: false, logOverride }
   const builds = await Promise.all([
@@ -48,7 +49,7 @@ export async function joinStart(esbuild, options, outputs) {
   return files
 }
 
-/** The files that a file imports, directly or not, without import(). */
+/** Returns the files that a file imports statically, directly or indirectly. */
 function staticImports(outputs, path, found = new Set()) {
   for (const { path: imported, kind, external } of outputs[path].imports) {
     if (external || kind !== 'import-statement' || found.has(imported)) continue
@@ -68,18 +69,18 @@ const startOf = exportsOf =>
     )
     .join('\n')
 
-/** In start.js: modules outside it are loaded later. */
+/** For start.js: marks modules outside it as external, because they are loaded later. */
 function onlyJoined(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) =>
     kind === 'entry-point' || exportsOf.has(path) ? undefined : { path, external: true },
   )
 }
 
-/** In the other files: imports from joined files become imports from start.js. */
+/** For the other files: replaces imports of joined files by imports of start.js. */
 function fromStart(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) => {
     if (kind === 'entry-point') return undefined
-    // A file that only imports names, all of them unused, is dropped.
+    // Without side effects, esbuild drops an import whose names are not used.
     return exportsOf.has(path)
       ? { path, namespace: 'joined', sideEffects: false }
       : { path, external: true, sideEffects: path !== START }

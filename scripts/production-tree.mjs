@@ -1,8 +1,8 @@
-// Writes exactly what production needs into a folder: the build, the shipped models, and of ONNX
-// Runtime this platform's files (45 MB of 288 on Linux x64). An image copies it unchanged; in it,
-// `node build/main.js` starts the function, and `node build/predictor.js` KServe's predictor.
-// Everything but ONNX Runtime's files is the same for every architecture, so a tree can also be
-// made for another one.
+// Writes the files that production needs into a folder: the build, the shipped models, and ONNX
+// Runtime's files for one platform (45 MB of 288 MB on Linux x64). The image contains a copy of
+// this folder, in which `node build/main.js` starts the function and `node build/predictor.js`
+// starts KServe's predictor. Only ONNX Runtime's files depend on the architecture, so the folder
+// can be written on a machine with another architecture.
 //
 //   npm run build && node scripts/production-tree.mjs FOLDER [x64 | amd64 | arm64]
 import { existsSync } from 'node:fs'
@@ -13,25 +13,27 @@ const target = process.argv[2]
 // A builder without multi-platform support passes no platform.
 const architecture = process.argv[3] || process.arch
 if (target === undefined) {
-  process.stderr.write('which folder? node scripts/production-tree.mjs FOLDER [ARCHITECTURE]\n')
+  process.stderr.write(
+    'FOLDER is missing\nusage: node scripts/production-tree.mjs FOLDER [ARCHITECTURE]\n',
+  )
   process.exit(1)
 }
 
 const runtime = 'node_modules/onnxruntime-node'
 const platforms = join('bin/napi-v6', process.platform)
-// Images use amd64 where Node uses x64.
+// Container images use the name amd64 for the architecture that Node calls x64.
 const files = join(platforms, architecture === 'amd64' ? 'x64' : architecture)
 if (!existsSync(join(runtime, files))) {
   const known = (await readdir(join(runtime, platforms))).join(' or ')
   process.stderr.write(
-    `ONNX Runtime has no files for "${architecture}" on ${process.platform}; it has them for ${known}\n`,
+    `ONNX Runtime has no files for the architecture "${architecture}" on ${process.platform}; allowed: ${known}\n`,
   )
   process.exit(1)
 }
 
 await rm(target, { recursive: true, force: true })
 await mkdir(target, { recursive: true })
-// Declarations are for projects that import the package.
+// Only projects that import the package need the declarations.
 await cp('build', join(target, 'build'), {
   recursive: true,
   filter: path => path !== join('build', 'types'),

@@ -2,22 +2,22 @@
 //
 //   node scripts/sbom.mjs FILE
 //
-// It lists the packages of package-lock.json that production contains, installed or bundled, with
-// their digests, and Node. It leaves out Debian's packages of the base image, which an image
-// scanner lists (docs/security.md).
+// The document lists Node, and the packages of package-lock.json that production contains,
+// installed or bundled, with their digests. It omits the Debian packages of the base image, which
+// an image scanner finds (docs/security.md).
 import { spawnSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { shippedPackages } from './shipped.mjs'
 
 const target = process.argv[2]
 if (target === undefined) {
-  process.stderr.write('which file? node scripts/sbom.mjs FILE\n')
+  process.stderr.write('FILE is missing\nusage: node scripts/sbom.mjs FILE\n')
   process.exit(1)
 }
 const args = ['sbom', '--sbom-format=cyclonedx', '--sbom-type=application', '--package-lock-only']
 const { stdout, stderr, status } = spawnSync('npm', args, { encoding: 'utf8', maxBuffer: 2 ** 26 })
 if (status !== 0) {
-  process.stderr.write(`npm sbom failed, which needs npm 10 or later: ${stderr}\n`)
+  process.stderr.write(`npm sbom failed (it needs npm 10 or later): ${stderr}\n`)
   process.exit(1)
 }
 const bom = JSON.parse(stdout)
@@ -36,7 +36,7 @@ bom.components = bom.components
 bom.dependencies = bom.dependencies
   .filter(({ ref }) => isShipped(ref))
   .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(isShipped) }))
-// npm names it after its folder.
+// npm names the component after its folder.
 bom.metadata.component.name = name
 const node = `pkg:generic/node@${devDependencies.node}`
 bom.components.push({

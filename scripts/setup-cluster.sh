@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the iris classifier on Knative, with requests, events and monitoring, on a new cluster or
-# an existing one. docs/deploy.md says how to use it.
+# Installs the iris classifier on Knative, with events and monitoring, in a new or an existing
+# cluster. docs/deploy.md describes how to use this script.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/cluster/versions.sh
@@ -11,17 +11,17 @@ help() {
   cat <<HELP
 usage: scripts/setup-cluster.sh [--name NAME | --context CONTEXT [--image IMAGE]] [--dry-run]
 
-Without --context: a new cluster in kind, with the image built here.
+Without --context, the script creates a kind cluster and builds the image.
 
-  --name NAME        of the cluster of kind; onnx-function, if not said
-  --context CONTEXT  a cluster that is there, by its context in the kubeconfig
-  --image IMAGE      from a registry that the cluster reaches. Without it the nodes must have $LOCAL_IMAGE
-                     already: minikube image build, or kind load docker-image
-  --dry-run          prints every command, and runs none
-  --help             this
+  --name NAME        the name of the kind cluster (onnx-function)
+  --context CONTEXT  uses an existing cluster: its context in the kubeconfig
+  --image IMAGE      an image in a registry that the cluster can reach. Without it, the nodes must already have
+                     $LOCAL_IMAGE (minikube image build, or kind load docker-image)
+  --dry-run          prints every command, but does not run it
+  --help             prints this text
 
-What is there already and was not installed by this script is left as it is. To be started again after any failure or interruption.
-scripts/delete-cluster.sh removes what was installed.
+The script does not change components that it did not install. Run it again after a failure or an interruption.
+scripts/delete-cluster.sh removes the components that this script installed.
 
 exit codes:
 $CODES_HELP
@@ -30,7 +30,7 @@ HELP
 
 name=onnx-function
 image=
-wrong() { fail USAGE "$1" 'scripts/setup-cluster.sh --help tells what can be said'; }
+wrong() { fail USAGE "$1" 'scripts/setup-cluster.sh --help lists the options'; }
 while [ $# -gt 0 ]; do
   case $1 in
     --name | --context | --image)
@@ -44,11 +44,11 @@ while [ $# -gt 0 ]; do
       ;;
     --dry-run) dry_run=yes && shift ;;
     --help) help && exit ;;
-    *) wrong "$1 is no option" ;;
+    *) wrong "unknown option: $1" ;;
   esac
 done
-[ -z "$context" ] || [ -z "${named-}" ] || wrong '--name is of a cluster of kind; with --context it says nothing'
-[ -z "$image" ] || [ -n "$context" ] || wrong '--image is for --context; in kind the image that is built here runs'
+[ -z "$context" ] || [ -z "${named-}" ] || wrong '--name and --context exclude each other: --name is for a kind cluster'
+[ -z "$image" ] || [ -n "$context" ] || wrong '--image needs --context: a kind cluster runs the image that this script builds'
 
 check_tools() {
   title='the tools'
@@ -66,12 +66,12 @@ make_cluster() {
   title="the cluster $name in kind"
   step "The cluster $name in kind"
   if grep -qx "$name" <<<"$(ask kind get clusters)"; then
-    say 'there already'
+    say 'already exists'
   else
-    trap 'kind delete cluster --name "$name"; say "interrupted while the cluster was made: it is gone again" >&2; exit 130' INT TERM
+    trap 'kind delete cluster --name "$name"; say "interrupted: the incomplete cluster was deleted" >&2; exit 130' INT TERM
     run kind create cluster --name "$name" --image "$KIND_NODE" --wait 300s ||
-      fail STEP_FAILED 'kind could not make the cluster, and says above why' 'right would be: docker info works, with 8 GB of memory and 4 CPUs'
-    trap 'say "interrupted; start again, and it goes on from here" >&2; exit 130' INT TERM
+      fail STEP_FAILED "kind could not create the cluster $name; its error is above" 'expected: docker info works, and Docker has 4 CPUs and 8 GB of memory'
+    trap 'say "interrupted: run the script again to continue" >&2; exit 130' INT TERM
   fi
   context=kind-$name
 }
@@ -80,8 +80,8 @@ load_image() {
   title='the image'
   step "The image $LOCAL_IMAGE"
   run docker build --tag "$LOCAL_IMAGE" . ||
-    fail STEP_FAILED 'the image could not be built; docker says above why' 'to look further: docs/deploy.md'
-  run kind load docker-image "$LOCAL_IMAGE" --name "$name" || fail STEP_FAILED 'the image could not be loaded into the nodes; kind says above why'
+    fail STEP_FAILED 'docker could not build the image; its error is above' 'to investigate: docs/deploy.md'
+  run kind load docker-image "$LOCAL_IMAGE" --name "$name" || fail STEP_FAILED 'kind could not load the image into the nodes; its error is above'
 }
 
 begin_record() {
@@ -96,7 +96,7 @@ install() {
   step "$title ${version//,/, }"
   before=$(recorded "$component")
   if [ -z "$before" ] && "there_$component"; then
-    say 'there already, and not by this script: left as it is'
+    say 'already installed, but not by this script: not changed'
     return
   fi
   if [ "$before" != "$version" ]; then
@@ -107,7 +107,8 @@ install() {
   [ "$before" = "$version" ] || record "$component" "\"$version\""
 }
 
-# forward NAMESPACE SERVICE PORT: forwards a port of this machine, and sets $port to it.
+# forward NAMESPACE SERVICE PORT: forwards a free port of this machine to the port of the Service,
+# and sets $port to it.
 forward() {
   local said=
   port=PORT
@@ -119,13 +120,14 @@ forward() {
   background+=($!)
   read -r -t 30 -u "$forwarded" said || true
   port=$(sed -n 's/^Forwarding from 127\.0\.0\.1:\([0-9]*\) .*/\1/p' <<<"$said")
-  [ -n "$port" ] || fail TIMED_OUT "$title: no port could be forwarded to the Service $2 in $1" "$said" \
-    "right would be: $(quoted kubectl --context "$context" get endpointslices --namespace "$1") shows its pods"
+  [ -n "$port" ] || fail TIMED_OUT "$title: kubectl could not forward a port to the Service $2 in the namespace $1" "$said" \
+    "expected: $(quoted kubectl --context "$context" get endpointslices --namespace "$1") shows the Service's pods"
 }
 
 readonly IRIS='{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 
-# The Service of the ingress (knative.dev/docs/install/yaml-install/serving).
+# Sets the namespace and the name of the ingress's Service
+# (knative.dev/docs/install/yaml-install/serving).
 find_ingress() {
   local class
   class=$(ask_kube get configmap config-network --namespace knative-serving --output 'jsonpath={.data.ingress-class}')
@@ -133,32 +135,32 @@ find_ingress() {
     '' | kourier.*) ingress_namespace=kourier-system ingress=kourier ;;
     contour.*) ingress_namespace=contour-external ingress=envoy ;;
     istio.*) ingress_namespace=istio-system ingress=istio-ingressgateway ;;
-    *) fail WRONG_ANSWER 'Knative has an ingress that this script does not know, so the route was not asked' \
-      "ask it yourself, at: $(quoted kubectl --context "$context" get services.serving.knative.dev iris-classifier --namespace default)" ;;
+    *) fail WRONG_ANSWER "the script cannot send a request, because it does not support the ingress class $class" \
+      "send the request yourself, to the URL of: $(quoted kubectl --context "$context" get services.serving.knative.dev iris-classifier --namespace default)" ;;
   esac
 }
 
 ask_route() {
-  title='an iris through the route'
-  step 'An iris through the route'
+  title='the request'
+  step 'A request to the classifier'
   find_ingress
   host=$(ask_kube get services.serving.knative.dev iris-classifier --namespace default --output 'jsonpath={.status.url}')
   host=${host#*://}
   [ "$dry_run" = no ] || host=HOST
   forward "$ingress_namespace" "$ingress" 80
   local answer=$scratch/answer
-  # The first request may wake a pod.
+  # The long time limit is for the first request, which may have to start a pod.
   run curl --silent --show-error --max-time 90 --output "$answer" "http://127.0.0.1:$port/v2/models/iris-classifier/infer" \
     --header "Host: $host" --header 'Content-Type: application/json' --data "$IRIS" || true
   [ "$dry_run" = no ] || return 0
   say "$(cat "$answer" 2>/dev/null)"
-  grep -q '"setosa"' "$answer" 2>/dev/null || fail WRONG_ANSWER "the route $host did not say that this iris is setosa" \
-    "to look further: $(quoted kubectl --context "$context" logs --namespace default --selector serving.knative.dev/service=iris-classifier --container user-container)"
+  grep -q '"setosa"' "$answer" 2>/dev/null || fail WRONG_ANSWER "the response of the route $host does not contain the class setosa" \
+    "to investigate: $(quoted kubectl --context "$context" logs --namespace default --selector serving.knative.dev/service=iris-classifier --container user-container)"
 }
 
 ask_broker() {
-  title='an iris through the Broker'
-  step 'An iris through the Broker'
+  title='the event'
+  step 'An event through the Broker'
   local address service namespace id status i
   id=setup-$(date +%s)
   address=$(ask_kube get brokers.eventing.knative.dev default --namespace default --output 'jsonpath={.status.address.url}')
@@ -178,35 +180,35 @@ ask_broker() {
     run "${logs[@]}"
     return
   fi
-  [ "$status" = 202 ] || fail WRONG_ANSWER "the Broker answered $status to an event; right would be 202" \
-    "to look further: $(quoted kubectl --context "$context" get brokers.eventing.knative.dev,triggers.eventing.knative.dev --namespace default)"
-  # Two pods may have to wake, one after the other.
+  [ "$status" = 202 ] || fail WRONG_ANSWER "the Broker returned status $status for an event; expected 202" \
+    "to investigate: $(quoted kubectl --context "$context" get brokers.eventing.knative.dev,triggers.eventing.knative.dev --namespace default)"
+  # Two pods may have to start, one after the other.
   for ((i = 0; i < 60; i++)); do
     if "${logs[@]}" 2>/dev/null | grep "\"subject\":\"$id\""; then return; fi
     sleep 2
   done
-  fail WRONG_ANSWER "the Broker took the event $id, and its reply did not come to iris-replies" \
+  fail WRONG_ANSWER "the Broker accepted the event $id, but no reply arrived at iris-replies" \
     "lost events, with reasons: $(quoted kubectl --context "$context" logs --namespace default --selector serving.knative.dev/service=iris-dead-letter --container user-container --tail=-1)" \
-    "to look further: $(quoted kubectl --context "$context" get triggers.eventing.knative.dev --namespace default)"
+    "to investigate: $(quoted kubectl --context "$context" get triggers.eventing.knative.dev --namespace default)"
 }
 
 tell() {
-  if [ "$dry_run" = yes ]; then step 'It would end with'; else step 'All of it is there'; fi
+  if [ "$dry_run" = yes ]; then step 'The script would then print'; else step 'Everything is installed'; fi
   cat <<TOLD
-Ask again, in two terminals:
+Send a request, in two terminals:
   kubectl --context $context port-forward --namespace $ingress_namespace service/$ingress 8080:80
   curl http://127.0.0.1:8080/v2/models/iris-classifier/infer -H 'Host: $host' -H 'Content-Type: application/json' -d '$IRIS'
-The page to try it in, with that port forwarded: http://$host:8080
+While that port is forwarded, the playground is at http://$host:8080
 
-Events: a sample comes every minute; the replies are in
+Events: a PingSource sends a sample every minute. To see the replies:
   kubectl --context $context logs --namespace default --selector serving.knative.dev/service=iris-replies --container user-container --tail=-1 --follow
-To send one: docs/events.md
+docs/events.md describes how to send an event.
 
-Grafana, as admin, at http://localhost:3000, where this script installed it:
+Grafana, if this script installed it: http://localhost:3000, user admin. To forward the port and to print the password:
   kubectl --context $context port-forward --namespace monitoring service/grafana 3000
   kubectl --context $context get secret grafana-admin --namespace monitoring --output 'jsonpath={.data.password}' | base64 --decode
 
-Remove everything that was installed:
+To remove everything that this script installed:
   scripts/delete-cluster.sh ${named_or_context}
 TOLD
 }
@@ -231,5 +233,6 @@ main() {
   tell
 }
 
-# On one line: bash reads a script while it runs, and would run later changes of this file.
+# On one line, because bash reads a script while it runs it: otherwise it would run later changes of
+# this file.
 main; exit

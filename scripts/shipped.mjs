@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises'
 
-/** Packages that the build has bundled; written by build.mjs. */
+/** The file in which build.mjs lists the packages that it has bundled. */
 export const BUNDLED = 'build/bundled.json'
 
 /**
- * The packages whose code production runs: the installed ones, and the bundled ones, which
- * package.json therefore lists as devDependencies.
+ * Returns the packages whose code production runs: the installed ones, and the bundled ones.
+ * Bundled packages need no installation, so package.json lists them as devDependencies.
  *
- * @returns names and versions, by their places in package-lock.json
+ * @returns names and versions, by their keys in package-lock.json
  */
 export async function shippedPackages() {
   const { packages } = JSON.parse(await readFile('package-lock.json', 'utf8'))
@@ -23,11 +23,11 @@ async function readBundled() {
   try {
     return await readFile(BUNDLED, 'utf8')
   } catch {
-    throw new Error(`${BUNDLED} is missing: "npm run build" writes it`)
+    throw new Error(`${BUNDLED} does not exist: run "npm run build", which writes it`)
   }
 }
 
-/** The packages that a bundle was made from. @param inputs of esbuild's metafile */
+/** Returns the packages that a bundle contains. @param inputs the inputs of esbuild's metafile */
 export const packagesOf = inputs =>
   [
     ...new Set(

@@ -1,13 +1,16 @@
-# Components that setup-cluster.sh installs, in this order, and delete-cluster.sh removes, in reverse.
-# For each NAME:
-#   title_NAME     its title                  version_NAME   the version to install
-#   there_NAME     whether any is installed   install_NAME   installs it; can be repeated after an interruption
-#   ready_NAME     waits for it               remove_NAME V  removes what install_NAME of that version created
-#   users_NAME     CRDs whose objects would be removed with it
+# The components: setup-cluster.sh installs them in this order, and delete-cluster.sh removes them
+# in reverse order. Each component NAME has these variables and functions:
+#   title_NAME     its title
+#   version_NAME   the version to install
+#   users_NAME     the CRDs whose objects are removed together with the component
+#   there_NAME     succeeds if any version is installed
+#   install_NAME   installs the component; can be repeated after an interruption
+#   ready_NAME     waits until the component is ready
+#   remove_NAME V  removes the objects that install_NAME created for version V
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154,SC2317
 
-# Components with an aggregated API, KEDA and metrics-server, are removed early: while such an API
-# does not answer, no namespace can be deleted.
+# KEDA and metrics-server come late in this list, so that they are removed early: they serve
+# aggregated APIs, and no namespace can be deleted while such an API does not respond.
 readonly COMPONENTS=(cert_manager serving eventing kserve monitoring keda metrics_server classifier)
 
 knative() { echo "https://github.com/$1/releases/download/knative-v$2"; }
@@ -37,16 +40,16 @@ install_serving() {
   established services.serving.knative.dev images.caching.internal.knative.dev
   apply --filename "$release/serving-core.yaml"
   apply --filename "$(knative knative-extensions/net-kourier "$KOURIER")/kourier.yaml"
-  # Its own webhook validates its settings.
+  # Knative's webhook validates the settings below, so it must run first.
   available knative-serving
   again kubectl --context "$context" patch configmap config-network --namespace knative-serving --type merge \
     --patch '{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'
-  # Host names that resolve to this machine, whose port is forwarded. Without a domain, routes are
-  # only for the cluster.
+  # Host names in this domain resolve to this machine, which forwards a port. Without a domain,
+  # routes are reachable only inside the cluster.
   again kubectl --context "$context" patch configmap config-domain --namespace knative-serving --type merge \
     --patch '{"data":{"127.0.0.1.sslip.io":""}}'
-  # Not needed for our manifests: feature flags (checked by npm run check --prefix
-  # scripts/manifests), and registries-skipping-tag-resolving, whose default has dev.local.
+  # Our manifests need no feature flags (npm run check --prefix scripts/manifests checks this), and
+  # the default of registries-skipping-tag-resolving already contains dev.local.
 }
 ready_serving() {
   available knative-serving
@@ -60,7 +63,7 @@ remove_serving() {
   delete --filename "$release/serving-crds.yaml"
 }
 
-# --- Knative Eventing, with in-memory channels and Broker, the default of knative/eventing
+# --- Knative Eventing, with in-memory channels and an in-memory Broker, as knative/eventing expects
 
 title_eventing='Knative Eventing with the Broker in memory'
 version_eventing=$EVENTING
@@ -84,7 +87,7 @@ remove_eventing() {
   for ((i = ${#EVENTING_MANIFESTS[@]} - 1; i >= 0; i--)); do delete --filename "$release/${EVENTING_MANIFESTS[i]}"; done
 }
 
-# --- KServe, in Knative mode, without its runtimes: kserve/runtimes has one for any ONNX model
+# --- KServe, in Knative mode, without its own runtimes: kserve/runtimes serves any ONNX model
 
 title_kserve='KServe in Knative mode'
 version_kserve=$KSERVE
@@ -107,8 +110,8 @@ chart() {
 }
 install_kserve() {
   chart kserve-crd
-  # By default KServe makes routes for Istio, and calls InferenceServices by a host that is not
-  # served.
+  # By default, KServe creates routes for Istio, and gives InferenceServices a host name that the
+  # ingress does not serve.
   chart kserve-resources --set kserve.controller.deploymentMode=Knative --set kserve.controller.gateway.disableIstioVirtualHost=true
 }
 ready_kserve() { available kserve; }
@@ -118,20 +121,21 @@ remove_kserve() {
   delete namespace kserve
 }
 
-# --- Prometheus, Grafana and kube-state-metrics, from monitoring/; turns on Knative's metrics
+# --- Prometheus, Grafana and kube-state-metrics, from monitoring/; also turns on Knative's metrics
 
 title_monitoring='Prometheus, Grafana, kube-state-metrics'
 version_monitoring="$PROMETHEUS,$GRAFANA,$KUBE_STATE_METRICS"
 users_monitoring=
 there_monitoring() { exists namespace monitoring; }
-# observe NAMESPACE SETTINGS: Knative reads them when it starts.
+# observe NAMESPACE SETTINGS: changes the settings and restarts Knative, which reads them at
+# startup.
 observe() {
   again kubectl --context "$context" patch configmap config-observability --namespace "$1" --type merge --patch "{\"data\":$2}"
   again kubectl --context "$context" rollout restart deployment --namespace "$1"
   available "$1"
 }
 install_monitoring() {
-  # The dashboards exceed the annotation of a client-side apply.
+  # A client-side apply stores the object in an annotation, and the dashboards are too large for it.
   apply --server-side --kustomize monitoring
   if ! exists secret grafana-admin --namespace monitoring; then
     head -c 18 /dev/urandom | base64 | tr -d '\n' >"$scratch/password"
@@ -154,7 +158,7 @@ version_keda=$KEDA
 users_keda='scaledobjects.keda.sh scaledjobs.keda.sh'
 keda_manifest() { echo "https://github.com/kedacore/keda/releases/download/v$1/keda-$1.yaml"; }
 there_keda() { exists crd scaledobjects.keda.sh; }
-# Its resources exceed the annotation of a client-side apply.
+# A client-side apply stores the object in an annotation, and KEDA's CRDs are too large for it.
 install_keda() { apply --server-side --filename "$(keda_manifest "$KEDA")"; }
 ready_keda() { available keda; }
 remove_keda() { delete --filename "$(keda_manifest "$1")"; }
@@ -168,8 +172,8 @@ metrics_server_manifest() { echo "https://github.com/kubernetes-sigs/metrics-ser
 there_metrics_server() { exists apiservice v1beta1.metrics.k8s.io; }
 install_metrics_server() {
   apply --filename "$(metrics_server_manifest "$METRICS_SERVER")"
-  # kind's kubelets have self-signed certificates; on other clusters, skipping the check would hide
-  # an attack.
+  # kind's kubelets have self-signed certificates. On other clusters, keep the check of
+  # certificates, which detects attacks.
   local node
   node=$(ask_kube get nodes --output 'jsonpath={.items[0].spec.providerID}')
   [ "$dry_run" = no ] || node=$context
@@ -191,7 +195,7 @@ title_classifier='the iris classifier'
 version_classifier=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 users_classifier=
 readonly CLASSIFIER=knative/overlays/local
-# The image named by the overlay is in no registry.
+# The overlay names an image that is in no registry: the nodes must already have it.
 readonly LOCAL_IMAGE=dev.local/onnx-function:$version_classifier
 there_classifier() { exists services.serving.knative.dev iris-classifier --namespace default; }
 install_classifier() {
@@ -199,7 +203,7 @@ install_classifier() {
     apply --kustomize "$CLASSIFIER"
     return
   fi
-  # The same from a registry, without changing the files.
+  # Replaces the image in the output of kustomize, without changing the files.
   local manifest=$scratch/classifier.yaml
   if [ "$dry_run" = yes ]; then
     say "$(quoted kubectl kustomize "$CLASSIFIER") | sed 's|$LOCAL_IMAGE|$image|; s|imagePullPolicy: Never|imagePullPolicy: IfNotPresent|' >$manifest"

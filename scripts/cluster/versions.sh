@@ -1,13 +1,13 @@
 # The only list of the versions that setup-cluster.sh installs. A test compares other files with
-# these. The images of Prometheus, Grafana and kube-state-metrics are repeated in
-# monitoring/cluster, which can be applied without this script.
+# this list. monitoring/cluster repeats the versions of the Prometheus, Grafana and
+# kube-state-metrics images, because it can be applied without this script.
 # shellcheck shell=bash disable=SC2034
 
 # The default node of kind 0.30.0, by digest (kubernetes-sigs/kind v0.30.0:
 # pkg/apis/config/defaults/image.go).
 KIND_NODE=kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a
-# For Kubernetes, the minimum of Knative 1.23; for the tools, the versions that the scripts were
-# written for.
+# The minimum versions: of Kubernetes, the minimum of Knative 1.23; of the tools, the versions for
+# which the scripts were written.
 KUBERNETES_LEAST=1.34
 KIND_LEAST=0.30
 KUBECTL_LEAST=1.32
@@ -19,8 +19,8 @@ SERVING=1.23.0
 KOURIER=1.23.0
 EVENTING=1.23.0
 KSERVE=0.20.0
-# KServe's webhooks need its certificates; this version supports Kubernetes 1.32 to 1.35
-# (cert-manager.io/docs/releases).
+# cert-manager issues the certificates of KServe's webhooks. This version supports Kubernetes 1.32
+# to 1.35 (cert-manager.io/docs/releases).
 CERT_MANAGER=1.20.3
 KEDA=2.21.0
 METRICS_SERVER=0.8.1

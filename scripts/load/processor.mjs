@@ -1,5 +1,5 @@
-// Functions for artillery.yml's scenarios. Artillery passes its context to each function, and takes
-// counters and histograms through `events`.
+// Functions for the scenarios in artillery.yml. Artillery passes its context to each function, and
+// receives counters and histograms through `events`.
 import * as http from 'node:http'
 import * as https from 'node:https'
 import { text } from 'node:stream/consumers'
@@ -7,24 +7,27 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 const { TARGET, HOST_HEADER, MODEL, WAKE_UPS = '20', SLEEP_SECONDS } = process.env
 
-/** Time until no pod runs: on a cluster, the stable window plus the last pod's grace period. */
+/**
+ * Seconds until no pod runs, by environment. On a cluster, this is the stable window plus the last
+ * pod's grace period.
+ */
 const SLEEPS = { local: 3, knative: 150, kserve: 150 }
 
 export async function chooseModel(context) {
   context.vars.model = MODEL ?? 'iris-classifier'
 }
 
-/** TARGET and HOST_HEADER take precedence over artillery.yml. */
+/** Applies TARGET and HOST_HEADER, which take precedence over artillery.yml. */
 export async function address(request) {
   if (TARGET !== undefined) {
-    // Its variables are not filled in yet, and URL would escape them.
+    // Artillery has not filled in the URL's variables yet, and the class URL would escape them.
     const path = request.url.replace(/^https?:\/\/[^/]*/, '')
     request.url = TARGET.replace(/\/$/, '') + path
   }
   if (HOST_HEADER !== undefined) request.headers = { ...request.headers, host: HOST_HEADER }
 }
 
-/** The row as binary tensor data. */
+/** Sends the row as binary tensor data. */
 export async function binary(request, context) {
   const { sepalLength, sepalWidth, petalLength, petalWidth } = context.vars
   const tensor = Buffer.from(
@@ -48,7 +51,7 @@ export async function binary(request, context) {
   }
 }
 
-/** The request as a CloudEvent in binary content mode. */
+/** Turns the request into a CloudEvent in binary content mode. */
 export async function event(request) {
   request.headers = {
     ...request.headers,
@@ -74,14 +77,14 @@ export async function untilAsleep(context) {
   await wait(1_000 * Number(SLEEP_SECONDS ?? SLEEPS[context.vars.$environment] ?? SLEEPS.local))
 }
 
-/** Counts as a wake-up when the answering process differs from the last one. */
+/** Records a wake-up if a new process sent the response, and its share of the response time. */
 export async function recordWakeUp(request, { timings }, context, events) {
   const { vars } = context
   const total = timings.response - timings.start
   vars.wakeUps = (vars.wakeUps ?? 0) + 1
   const metrics = await readMetrics(new URL('/metrics', request.url))
   const began = Number(/^process_start_time_seconds (\S+)$/m.exec(metrics)?.[1])
-  if (Number.isNaN(began)) throw new Error('GET /metrics does not tell how the process started')
+  if (Number.isNaN(began)) throw new Error('GET /metrics has no process_start_time_seconds')
   if (began === vars.began) {
     events.emit('counter', 'cold.still_awake', 1)
     return
@@ -100,7 +103,7 @@ export async function recordWakeUp(request, { timings }, context, events) {
   events.emit('histogram', 'cold.platform_ms', Math.max(0, total - ours))
 }
 
-/** Not with fetch, which cannot set another Host than the address. */
+/** Uses node:http, because fetch cannot send a Host header that differs from the address. */
 function readMetrics(url) {
   const { get } = url.protocol === 'https:' ? https : http
   const headers = HOST_HEADER === undefined ? {} : { host: HOST_HEADER }

@@ -1,8 +1,9 @@
 /*
- * Adds to Artillery's own output: a run's course over time, and the shares of a canary's versions.
+ * Extends Artillery's output: charts of a run over time, and each version's share of the responses
+ * during a canary.
  */
 
-/** A period, or the whole run, in Artillery's own file (`--output`). */
+/** A period, or the complete run, in the file that Artillery writes (`--output`). */
 export interface Period {
   readonly firstMetricAt: number
   readonly lastMetricAt: number
@@ -19,7 +20,7 @@ const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP] = [920, 240, 56, 28, 26, 12]
 const COLORS = ['#0969da', '#8250df', '#bc4c00']
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 
-/** A document of two charts without external resources. */
+/** Returns an HTML page with two charts and without external resources. */
 export function page(title: string, periods: readonly Period[]): string {
   const ordered = periods.toSorted((a, b) => a.firstMetricAt - b.firstMetricAt)
   const began = ordered[0]?.firstMetricAt ?? 0
@@ -40,7 +41,7 @@ export function page(title: string, periods: readonly Period[]): string {
 <title>${escaped(title)}</title>
 <style>body { font: 15px system-ui; max-width: 960px; margin: 24px auto } path { fill: none; stroke-width: 2 } text { font-size: 12px }</style>
 <h1>${escaped(title)}</h1>
-<h2>Time to answer, ms</h2>
+<h2>Response time, ms</h2>
 ${chart(middles, times)}
 <h2>Per second</h2>
 ${chart(middles, rates)}
@@ -48,7 +49,7 @@ ${chart(middles, rates)}
 `
 }
 
-/** The first and the last period are shorter than the rest. */
+/** Computes a rate from the length of the period: the first and the last period are shorter. */
 const perSecond =
   (names: RegExp) =>
   ({ counters, firstMetricAt, lastMetricAt }: Period) =>
@@ -75,7 +76,7 @@ function chart(seconds: readonly number[], lines: readonly Line[]): string {
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}">${axes.join('')}${drawn.join('')}</svg>`
 }
 
-/** One line per version that answered: its share, and the count of each answer. */
+/** Returns one line per version: its share of the responses, and the share of each prediction. */
 export function shares(counters: Period['counters']): string[] {
   const versions = Object.entries(counters).filter(([name]) => name.startsWith('canary.version.'))
   const all = sumOf(counters, /^canary\.version\./)
@@ -86,7 +87,7 @@ export function shares(counters: Period['counters']): string[] {
       .filter(([counter]) => counter.startsWith(prefix))
       .sort(([, a], [, b]) => b - a)
       .map(([counter, times]) => `${counter.slice(prefix.length)} ${percent(times / count)}`)
-    return `${version} answered ${percent(count / all)}: ${answers.join(', ')}`
+    return `${version} sent ${percent(count / all)} of the responses: ${answers.join(', ')}`
   })
 }
 

@@ -11,19 +11,24 @@ import manifest from './package.json' with { type: 'json' }
 import { type Period, page, shares } from './report.ts'
 
 /*
- * `node scripts/load/run.ts SCENARIO [--env ENVIRONMENT]`: installs Artillery if missing, starts
- * this server unless another target is given, runs artillery.yml's scenario of that name, and draws
- * its course over time.
+ * `node scripts/load/run.ts SCENARIO [--env ENVIRONMENT]`: installs Artillery if it is missing,
+ * starts this server unless another target is given, runs the scenario of artillery.yml, and draws
+ * charts of the run over time.
  */
 
 const HELP = `node scripts/load/run.ts SCENARIO [--env local|knative|kserve] [--report FILE]
 
   SCENARIO       cold, steady, ramp, spike, mixed or canary
-  --env          of artillery.yml; local, without TARGET, starts the built server by itself, for cold under systemd-socket-activate
-  --report FILE  where the page of charts goes (load-SCENARIO.html in the temporary folder)
+  --env          an environment of artillery.yml (local). local starts the built server, unless TARGET is set;
+                 the scenario cold starts it under systemd-socket-activate
+  --report FILE  the file for the page of charts (load-SCENARIO.html in the temporary folder)
 
-  TARGET=URL HOST_HEADER=NAME MODEL=NAME   another address, the host it is asked for, another model
-  WAKE_UPS=20 SLEEP_SECONDS=150            how often cold wakes the function up, and how long it lets it fall asleep
+Environment variables:
+  TARGET=URL         the address of another server
+  HOST_HEADER=NAME   the Host header, if it differs from the address
+  MODEL=NAME         the model (iris-classifier)
+  WAKE_UPS=20        how often the scenario cold wakes the function up
+  SLEEP_SECONDS=150  how long the scenario cold waits until the function has scaled to zero
 `
 
 interface Script {
@@ -38,7 +43,10 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const project = here('../..')
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
-/** Asking npm whether a folder is installed takes as long as installing it. */
+/**
+ * Installs Artillery, unless the required version is installed. Reads the version from the folder,
+ * because npm would take as long to check the installation as to repeat it.
+ */
 function install(): void {
   const installed = here('node_modules/artillery/package.json')
   if (
@@ -65,7 +73,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** Starts the built server, or for `cold` its socket. @returns its address, once it listens */
+/** Starts the built server, or for `cold` its socket. @returns its address, when it is ready */
 async function serve(scenario: string): Promise<{ process: ChildProcess; target: string }> {
   const port = await freePort()
   const node = [process.execPath, 'build/main.js']
@@ -91,7 +99,9 @@ async function serve(scenario: string): Promise<{ process: ChildProcess; target:
     await wait(50)
   }
   child.kill()
-  throw new Error(`the server does not start: ${command} ${args.join(' ')} (npm run build?)`)
+  throw new Error(
+    `the server was not ready within 20 s: ${command} ${args.join(' ')} (did you run npm run build?)`,
+  )
 }
 
 async function main(): Promise<number> {
@@ -113,7 +123,7 @@ async function main(): Promise<number> {
   const environment = script.config.environments[values.env]
   if (environment === undefined)
     throw new Error(
-      `--env is "${values.env}"; artillery.yml has ${Object.keys(script.config.environments).join(', ')}`,
+      `unknown --env "${values.env}"; artillery.yml defines ${Object.keys(script.config.environments).join(', ')}`,
     )
   const chosen = script['x-load'][scenario]
   const own =

@@ -1,10 +1,13 @@
-/* Finds sentences in comments, messages and pages that readers stumble over. Ends with 1 if any. */
+/*
+ * Finds sentences in comments, messages and pages that are hard to read. Exits with status 1 if it
+ * finds any.
+ */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { findHabits } from './habits.ts'
 import { textsOf } from './texts.ts'
 
-// Released notes, answers of other servers, and the sentences that the test must find.
+// Not checked: released notes, responses of other servers, and the bad sentences of the test.
 const LEFT_OUT = new Set([
   'CHANGELOG.md',
   'conformance/servers.md',

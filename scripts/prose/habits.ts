@@ -1,4 +1,4 @@
-/** A way of writing that readers stumble over, and the plain form to write instead. */
+/** A phrase that is hard to read, and the plain form to write instead. */
 interface Habit {
   readonly name: string
   readonly pattern: RegExp
@@ -6,8 +6,8 @@ interface Habit {
 }
 
 /**
- * Patterns match one sentence, with code left out. They spare questions, and labels such as
- * "What a handler depends on:".
+ * Each pattern is tested against one sentence, in which a letter replaces code. The patterns allow
+ * questions, and labels such as "What a handler depends on:".
  */
 const HABITS: readonly Habit[] = [
   {
@@ -86,7 +86,7 @@ export interface Finding {
   readonly sentence: string
 }
 
-/** Finds the first habit of each sentence of a text. */
+/** Finds the first habit in each sentence of a text. */
 export function findHabits(text: string): Finding[] {
   const flat = text.replaceAll('\n', ' ')
   const findings: Finding[] = []

@@ -1,19 +1,19 @@
-/** A comment, string or paragraph. Its line breaks are those of the file, its code is left out. */
+/** A comment, string or paragraph, with the line breaks of the file. A letter replaces code. */
 export interface Text {
-  /** The line on which it begins, from 1. */
+  /** The line on which the text begins, counted from 1. */
   readonly line: number
   readonly text: string
 }
 
-// Comments, strings and templates; then regular expressions, which may hold quotes.
+// Matches comments, strings and templates, and also regular expressions, which may contain quotes.
 const CODE =
   /\/\/.*|\/\*[\s\S]*?\*\/|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\[\s\S]|[^`\\])*`|(?<=[(,=:[!&|?{};\n]\s*)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\//g
 
-// Comments and quoted strings. In a word, # and ' have no meaning.
+// Matches comments, quoted strings and plain YAML values. Inside a word, # and ' have no meaning.
 const SCRIPT =
   /(?<=^|\s)#.*|(?<![\w\\])'[^'\n]*'|(?<![\w\\])"(?:\\.|[^"\\\n])*"|(?<=^\s*(?:- )?[\w.-]+: )(?!['"|>&{[]).+/gm
 
-/** The comments, strings and paragraphs of a file, by its ending. */
+/** Returns the comments, strings or paragraphs of a file; its name decides how it is read. */
 export function textsOf(path: string, source: string): Text[] {
   if (path.endsWith('.md')) return paragraphs(source)
   return pieces(source, /\.(?:sh|ya?ml)$/.test(path) ? SCRIPT : CODE)
@@ -21,7 +21,7 @@ export function textsOf(path: string, source: string): Text[] {
 
 type Kind = 'line' | 'block' | 'string' | 'other'
 
-/** The text between two pieces that are one. */
+/** Matches the text between two pieces that belong to the same sentence. */
 const JOINT: Readonly<Record<Kind, RegExp | undefined>> = {
   line: /^[ \t]*\n?[ \t]*$/,
   string: /^\s*\+\s*$/,
@@ -29,7 +29,7 @@ const JOINT: Readonly<Record<Kind, RegExp | undefined>> = {
   other: undefined,
 }
 
-/** Joins comments of consecutive lines, and strings with only + between them. */
+/** Returns the texts of a program. Joins comments on consecutive lines, and strings joined by +. */
 function pieces(source: string, pattern: RegExp): Text[] {
   const found: { start: number; text: string; kind: Kind }[] = []
   let end = 0
@@ -62,7 +62,7 @@ function inner(token: string): string {
   return /^['"`]/.test(token) ? token.slice(1, -1) : token
 }
 
-/** Paragraphs, list items, headings and table cells of a page. */
+/** Returns the paragraphs, list items, headings and table cells of a page. */
 function paragraphs(source: string): Text[] {
   const page = source
     .replace(/^(`{3,})[\s\S]*?^\1/gm, blank)
@@ -75,7 +75,7 @@ function paragraphs(source: string): Text[] {
   )) {
     const line = lineAt(page, match.index)
     const cells = match[0].startsWith('|') ? withoutCode(match[0]).split('|') : [match[0]]
-    // The names of columns are short, such as "what it does".
+    // Skip short cells, such as the names of columns: they are not sentences.
     const sentences = cells.filter(text => cells.length === 1 || text.trim().split(' ').length > 3)
     for (const text of sentences)
       if (text.trim() !== '') texts.push({ line, text: withoutCode(text) })
@@ -83,7 +83,7 @@ function paragraphs(source: string): Text[] {
   return texts
 }
 
-/** Replaces code and inserted values by a letter, so that no pattern sees them. */
+/** Replaces code and inserted values by a letter, so that no pattern matches them. */
 function withoutCode(text: string): string {
   return text
     .replace(/\$\{[^{}]*\}/g, 'x')

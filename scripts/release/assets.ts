@@ -1,11 +1,11 @@
-// Writes the files of a release, as the pipeline does for a tag:
+// Writes the files of a release. The pipeline runs this program for each version tag:
 //
 //   node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST
 //
-// The notes, from CHANGELOG.md, are written beside FOLDER as FOLDER.md. FOLDER gets the manifests
-// that run this exact image, the production tree for each architecture, the bill of materials, and
-// the checksums of all of them. The same commit and image give the same bytes, except for the
-// number and time that npm gives a bill of materials.
+// Writes the notes from CHANGELOG.md to FOLDER.md, beside FOLDER. FOLDER receives the manifests
+// that run exactly this image, the production tree for each architecture, the bill of materials,
+// and the checksums of all these files. The same commit and image produce the same bytes, except
+// for the serial number and the time in the bill of materials.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -22,7 +22,7 @@ import { basename, join } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import { section } from './changelog.ts'
 
-/** Manifests to apply without a clone, by file name. */
+/** The folders whose manifests users can apply without a clone, by the name in the file. */
 const MANIFESTS: Readonly<Record<string, string>> = {
   knative: 'knative/overlays/production',
   kserve: 'kserve/knative/base',
@@ -33,7 +33,7 @@ const ARCHITECTURES = ['amd64', 'arm64']
 const [target, image] = process.argv.slice(2)
 if (target === undefined || image === undefined || !/^[\w./:-]+@sha256:[0-9a-f]{64}$/.test(image)) {
   process.stderr.write(
-    'which folder, and which image? node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST\n',
+    'FOLDER is missing, or the image is not IMAGE@sha256:DIGEST\nusage: node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST\n',
   )
   process.exit(1)
 }
@@ -41,7 +41,7 @@ const name = `${manifest.name}-${manifest.version}`
 const notes = section(readFileSync('CHANGELOG.md', 'utf8'), manifest.version)
 if (notes === undefined) {
   process.stderr.write(
-    `CHANGELOG.md has nothing about ${manifest.version}: npm version makes a release\n`,
+    `CHANGELOG.md has no section "## ${manifest.version}": create the release with npm version\n`,
   )
   process.exit(1)
 }
@@ -65,11 +65,11 @@ const sums = readdirSync(target)
 writeFileSync(join(target, 'SHA256SUMS'), sums.join(''))
 writeFileSync(
   `${target}.md`,
-  `${notes}\n\nThe image: \`${image}\`. How to check what is here: docs/releasing.md.\n`,
+  `${notes}\n\nThe image is \`${image}\`. docs/releasing.md describes how to verify these files.\n`,
 )
 process.stdout.write(sums.join(''))
 
-/** Builds the manifests from a copy whose image file names this image. */
+/** Builds the manifests from a copy in which kubernetes/image names this image. */
 function writeManifests(): void {
   const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
   for (const folder of ['knative', 'kserve', 'kubernetes'])
@@ -100,10 +100,10 @@ function kustomize(folder: string): string {
     if (status !== 0) throw new Error(`${program} cannot build ${folder}: ${stderr}`)
     return stdout
   }
-  throw new Error('neither kustomize nor kubectl is there')
+  throw new Error('neither kustomize nor kubectl is on the PATH')
 }
 
-/** As npm packs: without owners or dates, in order. */
+/** Writes a reproducible archive, as npm pack does: sorted, and without owners or dates. */
 function archive(architecture: string, file: string): void {
   const folder = mkdtempSync(join(tmpdir(), 'tree-'))
   const tree = join(folder, basename(file, '.tar.gz'))

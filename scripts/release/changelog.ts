@@ -1,6 +1,7 @@
 /**
- * The text of CHANGELOG.md between one second-level heading and the next, without blank lines
- * around it; undefined when there is no such heading.
+ * Returns the text of CHANGELOG.md between one second-level heading and the next, without
+ * surrounding blank lines.
+ * @returns undefined when the heading does not exist
  */
 export function section(changelog: string, title: string): string | undefined {
   const part = changelog
@@ -9,15 +10,18 @@ export function section(changelog: string, title: string): string | undefined {
   return part?.slice(part.indexOf('\n') + 1).trim()
 }
 
-/** The changelog with its unreleased part moved under the version and date. */
+/** Returns the changelog with its unreleased part moved under the version and date. */
 export function released(changelog: string, version: string, date: string): string {
   return changelog.replace(/^## Unreleased$/m, `## Unreleased\n\n## ${version} - ${date}`)
 }
 
-/** Titles of changes that require action; the next version depends on them (docs/releasing.md). */
+/**
+ * The titles of changes that require action by users. They determine the next version
+ * (docs/releasing.md).
+ */
 export const BREAKING = ['Removed', 'Breaking']
 
-/** The text under the given third-level titles. */
+/** Returns the text under the given third-level titles. */
 export const under = (notes: string, titles: readonly string[]): string =>
   notes
     .split(/^### /m)

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
 
-/** Runs git to its end. @returns its output, trimmed @throws {Error} with git's message */
+/** Runs git. @returns its output, trimmed @throws {Error} with git's message */
 export const git = (...args: string[]): string =>
   execFileSync('git', args, { encoding: 'utf8', maxBuffer: 2 ** 26 }).trim()
 
-/** The same; undefined if git fails, without its message. */
+/** Runs git, without its error output. @returns its output, trimmed, or undefined if git fails */
 export function gitMaybe(...args: string[]): string | undefined {
   try {
     return execFileSync('git', args, {
@@ -16,7 +16,7 @@ export function gitMaybe(...args: string[]): string | undefined {
   }
 }
 
-/** Prints why a hook of `npm version` refuses, without a stack trace, and fails. */
+/** Prints why a hook of `npm version` refuses the release, without a stack trace, and exits. */
 export function refuse(why: string): never {
   process.stderr.write(`${why}\n`)
   process.exit(1)

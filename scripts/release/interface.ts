@@ -1,5 +1,5 @@
-// Prints the names that users rely on, read from the code: docs/interface.json is this output at
-// the last release.
+// Prints the names that users rely on, read from the code. docs/interface.json is the output of
+// this program at the last release.
 //
 //   node scripts/release/interface.ts
 import { VARIABLES } from '../../function/config/variables.ts'
@@ -19,7 +19,7 @@ export const currentInterface = (): Interface => ({
   routes: routeNames(),
 })
 
-/** Attributes of a reply, forwarded ones included; for the type, how it is derived. */
+/** Returns the attributes of a reply, including forwarded ones, and the types of two replies. */
 function eventAttributes(): string[] {
   const type = 'a.request'
   const request = {
@@ -40,7 +40,7 @@ function eventAttributes(): string[] {
   return [...attributes, ...types.map(reply => `type: ${type} → ${reply}`)].sort()
 }
 
-/** Each metric, and each metric with each of its labels. */
+/** Returns the name of each metric, and each combination of a metric and one of its labels. */
 const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
   Object.entries(metrics)
     .flatMap(([name, { labels }]) => [
@@ -49,7 +49,7 @@ const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
     ])
     .sort()
 
-/** As described in the OpenAPI document, which a test compares with the routes. */
+/** Returns the routes in the OpenAPI document, which a test compares with the server's routes. */
 function routeNames(): string[] {
   const model = { name: 'MODEL', version: 'VERSION', description: undefined }
   const { paths } = openApi(

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 const folder = import.meta.dirname
 const words = readFileSync(join(folder, 'words.txt'), 'utf8').split('\n').slice(2, -1)
 
-/** The words of a text that are not accepted in a file of that path. */
+/** Returns the words of a text that cspell rejects in a file of that path. */
 function misspelt(path, text) {
   const cspell = join(folder, 'node_modules/cspell/bin.mjs')
   const options = [
@@ -25,15 +25,15 @@ function misspelt(path, text) {
   return stdout.split('\n').filter(word => word !== '')
 }
 
-test('misspelt and American words are found', () => {
+test('cspell finds misspelt words and American spellings', () => {
   const text = 'The behaviour is recieved and honored: kserve reads the widht.\n'
   assert.deepEqual(misspelt('docs/a.md', text), ['recieved', 'honored', 'widht'])
 })
 
-test('misspelt words that tests need are accepted only there', () => {
+test('cspell accepts the misspelt words that tests need only in tests', () => {
   assert.deepEqual(misspelt('test/a.test.ts', '// The widht is recieved.\n'), ['recieved'])
 })
 
-test('the word list is sorted and has each word once', () => {
+test('the word list is sorted and contains no word twice', () => {
   assert.deepEqual(words, [...new Set(words)].sort())
 })

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Does for one command what systemd does with onnx-function.socket and onnx-function.service, for
-# users without root or a running systemd: holds a listening socket, and starts the command at a
-# connection whenever it is not running.
+# Runs one command by socket activation, as systemd does with onnx-function.socket and
+# onnx-function.service, but needs neither root nor a running systemd: it keeps a listening socket
+# open, and starts the command when a connection arrives while the command is not running.
 #
 #   IDLE_EXIT_SECONDS=5 scripts/systemd/activate.sh 127.0.0.1:8080 node build/main.js
 #
-# Needs systemd-socket-activate, from Debian's package systemd. Exits when the command fails.
+# Needs systemd-socket-activate, from Debian's package systemd. Exits if the command fails.
 set -euo pipefail
 
-# Without this option, the command gets no environment.
+# By default, systemd-socket-activate passes no environment to the command.
 mapfile -t environment < <(compgen -e | grep -v '^LISTEN_' | sed 's/^/--setenv=/')
 
 # When systemd-socket-activate restarts this script, the socket is descriptor 3.

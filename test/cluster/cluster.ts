@@ -1,4 +1,7 @@
-/* A cluster of files, which the stand-ins of kubectl, kind, helm, docker and curl answer from. */
+/*
+ * A simulated cluster, whose objects are files. Substitutes for kubectl, kind, helm, docker and
+ * curl read and change the files.
+ */
 import { spawnSync } from 'node:child_process'
 import {
   existsSync,
@@ -17,7 +20,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 
 const TOOLS = ['kubectl', 'helm', 'kind', 'docker', 'curl', 'sleep']
-/** The programs that the scripts use; nothing else is on the PATH, so that no real tool is reached. */
+/** The programs that the scripts use. The PATH contains no others, so that no real tool can run. */
 const SYSTEM = [
   'bash',
   'base64',
@@ -42,20 +45,21 @@ export interface Outcome {
   readonly code: number | null
   readonly out: string
   readonly err: string
-  /** The calls, in order. */
+  /** The calls of the tools, in order. */
   readonly calls: readonly string[]
 }
 
 export interface Cluster {
   readonly setUp: (...args: readonly string[]) => Outcome
   readonly remove: (...args: readonly string[]) => Outcome
-  /** The next calls that match: refused so often, or the script killed by the first. */
+  /** Lets the next calls that match the pattern fail, this many times. */
   readonly refuse: (times: number, pattern: string) => void
+  /** Kills the script at its next call that matches the pattern. */
   readonly killAt: (pattern: string) => void
   readonly write: (file: string, text: string) => void
   readonly record: () => Readonly<Record<string, string>>
   readonly objects: () => readonly string[]
-  /** Takes a tool away. */
+  /** Removes a tool from the PATH. */
   readonly without: (tool: string) => void
   readonly environment: Record<string, string>
 }

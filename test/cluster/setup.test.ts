@@ -13,18 +13,18 @@ const INSTALLED = {
   metrics_server: versions.METRICS_SERVER,
   classifier: manifest.version,
 }
-/** Calls that change nothing. */
+/** Matches calls that change nothing. */
 const LOOKS =
   /^(kubectl (--context \S+ )?(version|get|auth can-i|wait|rollout status|port-forward|logs|kustomize) |helm (version|.* list )|kind (--version|get )|docker version|curl |sleep )/
-/** Calls that change the nodes' images, and nothing where they are the same. */
+/** Matches calls that update the nodes' images; they change nothing if the image is the same. */
 const IMAGE = /^(docker build|kind load docker-image) /
 
 const indexOf = (calls: readonly string[], part: string) => {
   const index = calls.findIndex(call => call.includes(part))
-  assert.notEqual(index, -1, `nothing called had ${part}`)
+  assert.notEqual(index, -1, `no call contains ${part}`)
   return index
 }
-/** Without what differs from run to run. */
+/** Replaces the parts of a line that differ from run to run. */
 const steady = (line: string) =>
   line
     .replaceAll("'", '')
@@ -35,7 +35,7 @@ const steady = (line: string) =>
     .replace(/ &$/, '')
 
 describe('setup-cluster.sh', () => {
-  test('from nothing to a classifier that answers: everything is installed, recorded, asked, and told how to ask again and to remove', t => {
+  test('installs and records every component, tests the classifier, and prints the next commands', t => {
     const cluster = startCluster(t)
     const { code, out, err } = cluster.setUp()
     assert.equal(code, 0, err)
@@ -52,9 +52,9 @@ describe('setup-cluster.sh', () => {
     ['--context', 'other'],
     ['--context', 'other', '--image', 'registry.example.com/iris@sha256:0'],
   ]) {
-    test(`a dry run runs nothing, and shows every command of a real run, in order: ${args.join(' ') || 'in kind'}`, t => {
+    test(`a dry run executes no command, and prints every command of a real run in order: ${args.join(' ') || 'in kind'}`, t => {
       const real = startCluster(t)
-      // In a dry run nobody can tell whether the nodes are kind's.
+      // A dry run cannot find out whether the nodes belong to kind, and assumes that they do not.
       if (args.length > 0) real.environment.PROVIDER = 'aws:///eu/node'
       const { calls } = real.setUp(...args)
       const dry = startCluster(t)
@@ -63,7 +63,7 @@ describe('setup-cluster.sh', () => {
       assert.deepEqual(called, [])
       assert.deepEqual(dry.objects(), [])
       const shown = out
-        .slice(0, out.indexOf('== It would end with'))
+        .slice(0, out.indexOf('== The script would then print'))
         .split('\n')
         .filter(line => /^(kubectl|helm|kind|docker|curl) /.test(line))
         .map(line => steady(line.replace(/ \| sed .*/, '')))
@@ -72,7 +72,7 @@ describe('setup-cluster.sh', () => {
     })
   }
 
-  test('a component is installed after those it needs', t => {
+  test('installs a component after the components that it needs', t => {
     const { calls } = startCluster(t).setUp()
     const order = [
       'kind create cluster',
@@ -105,7 +105,7 @@ describe('setup-cluster.sh', () => {
     )
   })
 
-  test('a second run changes nothing, and asks again', t => {
+  test('a second run changes nothing, and tests the classifier again', t => {
     const cluster = startCluster(t)
     cluster.setUp()
     const [record, objects] = [cluster.record(), cluster.objects()]
@@ -134,7 +134,7 @@ describe('setup-cluster.sh', () => {
     '*"classifier":"*.?"}}',
     '*curl*ce-type*',
   ]) {
-    test(`killed at ${place} and started again, it ends as if it had not been, and does no step again that was done`, t => {
+    test(`after being killed at ${place}, a second run completes the installation and repeats no completed step`, t => {
       const cluster = startCluster(t)
       cluster.killAt(place)
       const first = cluster.setUp()
@@ -150,7 +150,7 @@ describe('setup-cluster.sh', () => {
     })
   }
 
-  test('Helm refuses to continue an interrupted release: a pending one is removed first', t => {
+  test('removes a pending Helm release first, because Helm refuses to continue it', t => {
     const cluster = startCluster(t)
     cluster.write('pending', '[{"name":"kserve-crd","status":"pending-install"}]')
     const { calls } = cluster.setUp()
@@ -159,26 +159,26 @@ describe('setup-cluster.sh', () => {
     )
   })
 
-  test('a webhook that does not answer yet is asked again', t => {
+  test('repeats a command while a webhook does not respond yet', t => {
     const cluster = startCluster(t)
     cluster.refuse(4, '*patch configmap config-network*')
     const { code, out } = cluster.setUp()
     assert.equal(code, 0)
-    assert.match(out, /not yet; again in 10 s \(4 of 5\)/)
+    assert.match(out, /attempt 4 of 5 failed; trying again in 10 s/)
   })
 
-  test('components that it did not install stay as they are', t => {
+  test('does not change components that it did not install', t => {
     const cluster = startCluster(t)
     cluster.write('objects/crd|scaledobjects.keda.sh', '')
     cluster.write('objects/namespace|monitoring', '')
     const { code, out, calls } = cluster.setUp('--context', 'other')
     assert.equal(code, 0)
-    assert.equal(out.match(/not by this script: left as it is/g)?.length, 2)
+    assert.equal(out.match(/not by this script: not changed/g)?.length, 2)
     assert.ok(!calls.some(call => /keda-|apply .*monitoring|config-observability/.test(call)))
     assert.ok(!('keda' in cluster.record()) && !('monitoring' in cluster.record()))
   })
 
-  test('only kubelets of kind are believed without a certificate', t => {
+  test('skips the check of kubelet certificates only in kind', t => {
     const cluster = startCluster(t)
     cluster.environment.PROVIDER = 'aws:///eu/node'
     assert.ok(!cluster.setUp('--context', 'other').calls.some(call => call.includes('insecure')))
@@ -189,7 +189,7 @@ describe('setup-cluster.sh', () => {
     )
   })
 
-  test('a new version in the file is installed over the one before', t => {
+  test('installs a new version over the recorded one', t => {
     const cluster = startCluster(t)
     cluster.setUp()
     cluster.write('record/keda', '2.19.0\n')
@@ -198,7 +198,7 @@ describe('setup-cluster.sh', () => {
     assert.deepEqual(cluster.record(), INSTALLED)
   })
 
-  test('the cluster of kind that was made before is used', t => {
+  test('uses an existing kind cluster of the same name', t => {
     const cluster = startCluster(t)
     cluster.write('objects/cluster|mine', '')
     const { calls } = cluster.setUp('--name', 'mine')
@@ -210,15 +210,15 @@ describe('setup-cluster.sh', () => {
     )
   })
 
-  describe('explains what failed, what to look at and what would be right', () => {
-    test('a component that is not ready in time: TIMED_OUT, with the pods and events of its namespace', t => {
+  describe('reports the failure, the expected state and the next command', () => {
+    test('when a component is not ready in time: TIMED_OUT, with the pods and events of its namespace', t => {
       const cluster = startCluster(t)
       cluster.refuse(1, '*wait deployment --all --namespace kserve *')
       const { code, err, calls } = cluster.setUp()
       assert.equal(code, 6)
       assert.match(
         err,
-        /KServe in Knative mode: not ready in time in the namespace kserve\n {2}right would be: every pod Running/,
+        /KServe in Knative mode: the namespace kserve was not ready in time\n {2}expected: every pod is Running/,
       )
       assert.match(err, /describe pods --namespace kserve/)
       assert.match(err, /TIMED_OUT \(exit code 6\)\n$/)
@@ -236,62 +236,62 @@ describe('setup-cluster.sh', () => {
       {
         when: 'a manifest is refused five times',
         code: 5,
-        says: /KEDA: this failed 5 times.*kubectl .*keda-.*\n {2}right would be/,
+        says: /KEDA: this command failed 5 times.*kubectl .*keda-.*\n {2}expected/,
         prepare: cluster => cluster.refuse(5, '*keda-*'),
       },
       {
         when: 'a tool is missing',
         code: 3,
-        says: /helm is needed, 3\.13 or later.*\n {2}get it: https/,
+        says: /helm is not on the PATH; 3\.13 or later is needed\n {2}get it: https/,
         prepare: cluster => cluster.without('helm'),
       },
       {
         when: 'a tool is too old',
         code: 3,
-        says: /kind is 0\.20\.0; 0\.30 or later is needed/,
+        says: /kind 0\.20\.0 is too old; 0\.30 or later is needed/,
         prepare: ({ environment }) => {
           environment.KIND = '0.20.0'
         },
       },
       {
-        when: 'Docker’s daemon does not answer',
+        when: 'Docker’s daemon does not respond',
         code: 3,
-        says: /docker is there, and does not work/,
+        says: /docker is installed but does not work/,
         prepare: cluster => cluster.refuse(1, 'docker version*'),
       },
       {
-        when: 'kind cannot make a cluster',
+        when: 'kind cannot create a cluster',
         code: 5,
-        says: /kind could not make/,
+        says: /kind could not create the cluster onnx-function/,
         prepare: cluster => cluster.refuse(1, 'kind create*'),
       },
       {
-        when: 'the cluster does not answer',
+        when: 'the cluster does not respond',
         code: 4,
         args: ['--context', 'other'],
-        says: /"other" does not answer\n {2}right would be/,
+        says: /"other" does not respond\n {2}expected/,
         prepare: cluster => cluster.refuse(1, '*/version*'),
       },
       {
         when: 'the cluster is too old',
         code: 4,
-        says: /is Kubernetes 1\.32; .* needs 1\.34/,
+        says: /runs Kubernetes 1\.32; .* needs 1\.34/,
         prepare: ({ environment }) => {
           environment.MINOR = '32'
         },
       },
       {
-        when: 'the user may not do everything',
+        when: 'the user does not have all permissions',
         code: 4,
-        says: /may not do everything.*\n {2}right would be: cluster-admin/,
+        says: /does not have all permissions.*\n {2}expected: the role cluster-admin/,
         prepare: ({ environment }) => {
           environment.ALLOWED = 'no'
         },
       },
       {
-        when: 'the route answers something else',
+        when: 'the route returns another response',
         code: 7,
-        says: /did not say that this iris is setosa/,
+        says: /does not contain the class setosa/,
         prepare: ({ environment }) => {
           environment.ANSWER = '{"error":"no"}'
         },
@@ -299,15 +299,15 @@ describe('setup-cluster.sh', () => {
       {
         when: 'the Broker refuses an event',
         code: 7,
-        says: /answered 400 to an event; right would be 202/,
+        says: /returned status 400 for an event; expected 202/,
         prepare: ({ environment }) => {
           environment.BROKER_STATUS = '400'
         },
       },
       {
-        when: 'no reply comes',
+        when: 'no reply arrives',
         code: 7,
-        says: /its reply did not come to iris-replies\n {2}lost events, with reasons: .*iris-dead-letter/,
+        says: /no reply arrived at iris-replies\n {2}lost events, with reasons: .*iris-dead-letter/,
         prepare: ({ environment }) => {
           environment.SILENT = 'yes'
         },
@@ -316,7 +316,7 @@ describe('setup-cluster.sh', () => {
         when: 'an option is unknown',
         code: 2,
         args: ['--all'],
-        says: /--all is no option\n {2}.*--help/,
+        says: /unknown option: --all\n {2}.*--help/,
         prepare: () => {},
       },
       {
@@ -330,19 +330,19 @@ describe('setup-cluster.sh', () => {
         when: 'options exclude each other',
         code: 2,
         args: ['--context', 'a', '--name', 'b'],
-        says: /--name is of a cluster of kind/,
+        says: /--name and --context exclude each other/,
         prepare: () => {},
       },
       {
-        when: 'an image is named for kind',
+        when: 'an image is given without a context',
         code: 2,
         args: ['--image', 'a'],
-        says: /--image is for --context/,
+        says: /--image needs --context/,
         prepare: () => {},
       },
     ]
     for (const { when, code, says, args = [], prepare } of cases) {
-      test(`where ${when}`, t => {
+      test(`when ${when}`, t => {
         const cluster = startCluster(t)
         prepare(cluster)
         const outcome = cluster.setUp(...args)
@@ -355,7 +355,7 @@ describe('setup-cluster.sh', () => {
 })
 
 describe('delete-cluster.sh', () => {
-  test('removes from a cluster what was installed, last first, and its record', t => {
+  test('removes the installed components in reverse order, and then the record', t => {
     const cluster = startCluster(t)
     cluster.setUp('--context', 'other')
     const { code, err, calls } = cluster.remove('--context', 'other', '--yes')
@@ -384,7 +384,7 @@ describe('delete-cluster.sh', () => {
     assert.deepEqual(cluster.record(), {})
   })
 
-  test('a second time removes nothing', t => {
+  test('removes nothing when it runs a second time', t => {
     const cluster = startCluster(t)
     cluster.setUp('--context', 'other')
     cluster.remove('--context', 'other', '--yes')
@@ -392,14 +392,14 @@ describe('delete-cluster.sh', () => {
     cluster.remove('--context', 'other', '--yes')
     const { code, out, calls } = cluster.remove('--context', 'other', '--yes')
     assert.equal(code, 0)
-    assert.match(out, /; nothing to remove/)
+    assert.match(out, /: nothing to remove/)
     assert.deepEqual(
       calls.filter(call => !LOOKS.test(call)),
       [],
     )
   })
 
-  test('objects from before stay', t => {
+  test('keeps components that existed before the installation', t => {
     const cluster = startCluster(t)
     cluster.write('objects/crd|certificates.cert-manager.io', '')
     cluster.setUp('--context', 'other')
@@ -408,7 +408,7 @@ describe('delete-cluster.sh', () => {
     assert.ok(cluster.objects().includes('crd|certificates.cert-manager.io'))
   })
 
-  test('a component that others use stays, and what it needs; the rest is removed the next time', t => {
+  test('keeps a component that other objects use, and the components that it needs, until those objects are deleted', t => {
     const cluster = startCluster(t)
     cluster.setUp('--context', 'other')
     cluster.write(
@@ -419,7 +419,7 @@ describe('delete-cluster.sh', () => {
     assert.equal(code, 5)
     assert.match(
       err,
-      /Knative Serving with Kourier stays.*\n {2}Service {3}shop {3}basket\n {2}right would be/,
+      /Knative Serving with Kourier was kept.*\n {2}Service {3}shop {3}basket\n {2}Delete these objects/,
     )
     assert.doesNotMatch(err, /owned/)
     assert.deepEqual(Object.keys(cluster.record()), ['cert_manager', 'serving'])
@@ -434,7 +434,7 @@ describe('delete-cluster.sh', () => {
     '*delete*serving-core.yaml',
     '*"keda":null*',
   ]) {
-    test(`killed at ${place} and started again, nothing is left`, t => {
+    test(`after being killed at ${place}, a second run removes everything`, t => {
       const cluster = startCluster(t)
       cluster.setUp('--context', 'other')
       cluster.killAt(place)
@@ -448,7 +448,7 @@ describe('delete-cluster.sh', () => {
     })
   }
 
-  test('deletes the cluster of kind, and does nothing where it is gone', t => {
+  test('deletes the kind cluster, and does nothing if the cluster does not exist', t => {
     const cluster = startCluster(t)
     cluster.setUp()
     const { code, calls } = cluster.remove('--yes')
@@ -456,20 +456,20 @@ describe('delete-cluster.sh', () => {
     assert.ok(calls.includes('kind delete cluster --name onnx-function'))
     const again = cluster.remove('--yes')
     assert.equal(again.code, 0)
-    assert.match(again.out, /kind has no cluster onnx-function; nothing to remove/)
+    assert.match(again.out, /kind has no cluster onnx-function: nothing to remove/)
   })
 
-  test('asks first; where nobody is there to answer, it removes nothing', t => {
+  test('asks for confirmation, and removes nothing if standard input is closed', t => {
     const cluster = startCluster(t)
     cluster.setUp()
     const { code, err, calls } = cluster.remove()
     assert.equal(code, 2)
-    assert.match(err, /nobody is there to answer; --yes answers/)
+    assert.match(err, /cannot ask for confirmation, because standard input is closed; use --yes/)
     assert.ok(!calls.some(call => call.includes('delete')))
   })
 
   for (const args of [[], ['--context', 'other']]) {
-    test(`a dry run runs nothing, and shows what would be removed: ${args.join(' ') || 'in kind'}`, t => {
+    test(`a dry run executes no command, and prints the commands that remove the components: ${args.join(' ') || 'in kind'}`, t => {
       const cluster = startCluster(t)
       const { code, out, calls } = cluster.remove(...args, '--dry-run')
       assert.equal(code, 0)

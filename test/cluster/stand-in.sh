@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Stands in for kubectl, helm, kind, docker, curl and sleep, by the name it is called by: writes down what it was asked, and answers as the
-# tool is documented to. The objects of the cluster are files in the folder STATE:
+# Replaces kubectl, helm, kind, docker, curl or sleep in tests, depending on the name under which it
+# is called. Logs each call, and prints the documented output of the tool. The folder STATE contains
+# the simulated cluster:
 #
-#   log           every call, a line each
-#   objects/      KIND|NAME of what exists          record/   the keys of the record, and their values
-#   refused       TIMES PATTERN: as many calls that match the pattern end with an error
-#   killed        PATTERN: the first call that matches ends who called, before anything is done
-#   others        what `get KIND --all-namespaces` finds of others
+#   log           every call, one per line
+#   objects/      one file KIND|NAME per object that exists
+#   record/       one file per key of the record, with its value
+#   refused       TIMES PATTERN: this many calls that match the pattern fail
+#   killed        PATTERN: the first call that matches kills its caller before it changes anything
+#   others        the output of `get KIND --all-namespaces`: the kind, then the objects of other users
 set -euo pipefail
 tool=${0##*/}
 arguments=("$@")
@@ -24,7 +26,7 @@ if [ -f "$STATE/refused" ]; then
   # shellcheck disable=SC2053  # a pattern
   if [ "$times" != 0 ] && [[ $log == $pattern ]]; then
     echo "$((times - 1)) $pattern" >"$STATE/refused"
-    echo "error: $tool was told to refuse" >&2
+    echo "error: the test made $tool fail" >&2
     exit 1
   fi
 fi
@@ -32,13 +34,13 @@ fi
 there() { [ -e "$STATE/objects/$1" ]; }
 make() { touch "${@/#/$STATE/objects/}"; }
 unmake() { rm -f "${@/#/$STATE/objects/}"; }
-# The value of an option.
+# Prints the value of an option.
 option() {
   local i
   for ((i = 0; i < ${#arguments[@]}; i++)); do [ "${arguments[i]}" != "$1" ] || { echo "${arguments[i + 1]}"; return; }; done
 }
 
-# The objects of a manifest, as far as the scripts read them.
+# Prints the objects of a manifest that the scripts query.
 of_manifest() {
   case $1 in
     */cert-manager.yaml) echo 'crd|certificates.cert-manager.io' ;;

@@ -18,7 +18,7 @@ const images = (path: string) =>
   [...read(path).matchAll(/\bimage: (\S+)/g)].map(([, image]) => image)
 
 describe('a version that setup-cluster.sh installs', () => {
-  test('is a whole one, so that the same is installed tomorrow; Kubernetes has its digest besides', () => {
+  test('is a complete version, so that every run installs the same; the node image also has its digest', () => {
     for (const name of [
       'SERVING',
       'KOURIER',
@@ -35,7 +35,7 @@ describe('a version that setup-cluster.sh installs', () => {
     assert.match(versions.KIND_NODE ?? '', /^kindest\/node:v\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$/)
   })
 
-  test('is named in no other place of the scripts', () => {
+  test('appears in no other script', () => {
     for (const file of [
       'scripts/setup-cluster.sh',
       'scripts/delete-cluster.sh',
@@ -45,7 +45,7 @@ describe('a version that setup-cluster.sh installs', () => {
       assert.deepEqual(read(file).match(/\bv?\d+\.\d+\.\d+\b(?!\.|:)/g), null, file)
   })
 
-  test('is the one that Prometheus, Grafana and kube-state-metrics run, in a cluster and beside compose.yaml', () => {
+  test('is the version of Prometheus, Grafana and kube-state-metrics in the manifests and in compose.yaml', () => {
     const prometheus = `prom/prometheus:v${versions.PROMETHEUS}`
     const grafana = `grafana/grafana:${versions.GRAFANA}`
     assert.deepEqual(images('monitoring/cluster/prometheus.yaml'), [prometheus])
@@ -56,7 +56,7 @@ describe('a version that setup-cluster.sh installs', () => {
     assert.deepEqual(images('compose.yaml'), [prometheus, grafana])
   })
 
-  test('is of the Kubernetes that the manifests are checked against', () => {
+  test('is the Kubernetes version against whose schemas the manifests are checked', () => {
     const [, node] = /node:v(\d+\.\d+)/.exec(versions.KIND_NODE ?? '') ?? []
     assert.match(read('.ci/run'), new RegExp(`k8s\\.io/kubernetes@v${node}\\.`))
     assert.match(read('docs/deploy.md'), new RegExp(`made for Kubernetes ${node},`))
@@ -66,7 +66,7 @@ describe('a version that setup-cluster.sh installs', () => {
     )
   })
 
-  test('is one that docs/deploy.md says the manifests are for', () => {
+  test('is within the range in docs/deploy.md', () => {
     const [, least = '', most = '', keda] =
       /Knative (\S+) to (\S+), KEDA (\d+\.\d+)/.exec(read('docs/deploy.md')) ?? []
     for (const name of ['SERVING', 'KOURIER', 'EVENTING']) {
@@ -80,7 +80,7 @@ describe('a version that setup-cluster.sh installs', () => {
   })
 
   for (const page of pages) {
-    test(`is the one that ${page} speaks of: KServe, KEDA, cert-manager, metrics-server`, () => {
+    test(`is the version of KServe, KEDA, cert-manager and metrics-server in ${page}`, () => {
       const text = read(page)
       for (const [name, product] of [
         ['KSERVE', 'KServe'],
@@ -91,7 +91,7 @@ describe('a version that setup-cluster.sh installs', () => {
         for (const [said, version] of text.matchAll(
           new RegExp(`\\b${product}'?s? (?:SDK )?v?(\\d+\\.\\d+(?:\\.\\d+)?)`, 'g'),
         )) {
-          // KServe's SDK is a package of its own, with versions of its own.
+          // KServe's SDK is a separate package with its own versions.
           if (said.includes('SDK')) continue
           assert.equal(
             version,
@@ -103,7 +103,7 @@ describe('a version that setup-cluster.sh installs', () => {
     })
   }
 
-  test('stands in the table of scripts/cluster/README.md, all of them', () => {
+  test('is in the table of scripts/cluster/README.md', () => {
     const table = read('scripts/cluster/README.md')
     for (const [name, version] of Object.entries(versions)) {
       if (name.endsWith('_LEAST')) continue

@@ -139,7 +139,7 @@ describe('the project', () => {
       t.diagnostic(weight)
       assert.match(
         start,
-        /^started by "node .*" as user \d+ on http:\S+: setosa; ended by TERM with 0$/,
+        /^started by "node .*" as user \d+ on http:\S+: predicted setosa; exited with 0 after SIGTERM$/,
       )
       // The build's own transform.js, and of the packages what runs.
       assert.ok(readFileSync(join(target, 'model/transform.js'), 'utf8').includes('setosa'))

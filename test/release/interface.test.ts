@@ -7,7 +7,7 @@ import { BREAKING, section, under } from '../../scripts/release/changelog.ts'
 import { currentInterface, type Interface } from '../../scripts/release/interface.ts'
 import { projectFolder } from '../server.ts'
 
-/** Names of the last release that are gone, and that the changelog does not tell of. */
+/** Returns the names of the last release that no longer exist and that the changelog omits. */
 function missing(before: Interface, now: Interface, changelog: string): string[] {
   const told = under(section(changelog, 'Unreleased') ?? '', BREAKING)
   return (Object.keys(before) as (keyof Interface)[])
@@ -17,7 +17,7 @@ function missing(before: Interface, now: Interface, changelog: string): string[]
 
 const changelog = readFileSync(join(projectFolder, 'CHANGELOG.md'), 'utf8')
 
-test('every metric, route, variable and event attribute of the last release is still there, or CHANGELOG.md says that it is removed', () => {
+test('every metric, route, variable and event attribute of the last release exists, or CHANGELOG.md lists its removal', () => {
   assert.deepEqual(missing(released, currentInterface(), changelog), [])
 })
 
@@ -25,24 +25,24 @@ suite('a name that users rely on', () => {
   const now = currentInterface()
   const before: Interface = { ...now, metrics: [...now.metrics, 'inference_gone_total'] }
 
-  test('is missed when it is gone', () => {
+  test('is reported when it no longer exists', () => {
     assert.deepEqual(missing(before, now, changelog), ['inference_gone_total'])
   })
 
-  test('is missed, too, where it stands anywhere else in the changelog', () => {
+  test('is also reported when another section of the changelog mentions it', () => {
     const elsewhere =
       '## Unreleased\n\n### Added\n\n- `inference_gone_total`\n\n## 0.1.0 - 2026-01-01\n\n### Removed\n\n- `inference_gone_total`\n'
     assert.deepEqual(missing(before, now, elsewhere), ['inference_gone_total'])
   })
 
   for (const heading of BREAKING) {
-    test(`may go where it is under ${heading}`, () => {
-      const told = `## Unreleased\n\n### Fixed\n\n- A thing.\n\n### ${heading}\n\n- \`inference_gone_total\`, of which nobody asked.\n`
+    test(`may be removed when the changelog lists it under ${heading}`, () => {
+      const told = `## Unreleased\n\n### Fixed\n\n- A bug.\n\n### ${heading}\n\n- \`inference_gone_total\`, which had no users.\n`
       assert.deepEqual(missing(before, now, told), [])
     })
   }
 
-  test('may come without a word', () => {
+  test('may be added without an entry in the changelog', () => {
     assert.deepEqual(missing({ ...now, metrics: [] }, now, ''), [])
   })
 })

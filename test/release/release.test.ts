@@ -8,7 +8,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { leastAfter } from '../../scripts/release/preversion.ts'
 import { projectFolder } from '../server.ts'
 
-const CHANGELOG = '# Changelog\n\n## Unreleased\n\n### Added\n\n- A thing, by `THING`.\n'
+const CHANGELOG = '# Changelog\n\n## Unreleased\n\n### Added\n\n- The variable `LIMIT`.\n'
 const { preversion, version, postversion } = manifest.scripts
 const MANIFEST = {
   name: 'onnx-function',
@@ -17,7 +17,7 @@ const MANIFEST = {
   scripts: { preversion, version, postversion, test: 'node test.mjs', check: 'node check.mjs' },
 }
 
-/** Of this project what a release needs, small: its tests fail if FAIL is set. */
+/** The files of a small project that can be released. Its tests fail if FAIL is set. */
 const FILES: Readonly<Record<string, string>> = {
   '.gitignore': 'node_modules\n',
   'package.json': JSON.stringify(MANIFEST, undefined, 2),
@@ -35,12 +35,12 @@ const FILES: Readonly<Record<string, string>> = {
   'test.mjs': 'process.exit(process.env.FAIL ? 1 : 0)\n',
 }
 
-/** A repository on main, and a bare one that it pushes to. */
+/** Creates a repository on the branch main, and a bare repository as its remote. */
 function repository(t: TestContext) {
   const temporary = mkdtempSync(join(tmpdir(), 'release-'))
   t.after(() => rmSync(temporary, { recursive: true }))
   const [folder, origin] = [join(temporary, 'work'), join(temporary, 'origin.git')]
-  // Neither signing keys nor hooks of the user's.
+  // Ignore the user's configuration of git, such as signing keys and hooks.
   const env = {
     ...process.env,
     PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
@@ -87,18 +87,18 @@ function repository(t: TestContext) {
     commit,
     read: (path: string) => readFileSync(join(folder, path), 'utf8'),
     npm: (args: readonly string[], more?: object) => run('npm', args, more),
-    /** The first hook alone: npm itself takes a second. */
+    /** Runs only the first hook, because npm itself takes one second. */
     preversion: (next: string) =>
       run(process.execPath, ['scripts/release/preversion.ts'], {
         ...{ npm_old_version: '0.1.0', npm_new_version: next },
       }),
-    /** The state that must not change if nothing was released. */
+    /** Returns the state that must not change unless a release succeeds. */
     state: () => [git('rev-parse', 'main'), git('tag'), git('ls-remote', 'origin')].join('\n'),
   }
 }
 
 suite('npm version', () => {
-  test('makes one commit, in which all that names the version follows package.json, and pushes it with its tag', t => {
+  test('creates one commit that updates the version in every file, and pushes it with its tag', t => {
     const { git, read, npm, origin } = repository(t)
     const before = git('rev-parse', 'main')
     const { status, output } = npm(['version', '0.1.1'])
@@ -118,12 +118,12 @@ suite('npm version', () => {
     )
     assert.equal(git('cat-file', '-t', 'v0.1.1'), 'tag')
     const notes = git('tag', '--list', '--format=%(contents)', 'v0.1.1')
-    assert.equal(notes, 'v0.1.1\n\n### Added\n\n- A thing, by `THING`.')
+    assert.equal(notes, 'v0.1.1\n\n### Added\n\n- The variable `LIMIT`.')
     for (const ref of ['main', 'v0.1.1'])
       assert.equal(git('-C', origin, 'rev-parse', ref), git('rev-parse', ref))
   })
 
-  test('may release the version that package.json has as the first of all', t => {
+  test('may release the current version of package.json as the first release', t => {
     const { npm, git } = repository(t)
     const { status, output } = npm(['version', '0.1.0', '--allow-same-version'])
     assert.equal(status, 0, output)
@@ -138,7 +138,7 @@ suite('npm version', () => {
     assert.deepEqual([state(), git('status', '--porcelain')], [before, ''])
   })
 
-  test('with --no-git-tag-version shows what it would change, and neither tags nor pushes', t => {
+  test('with --no-git-tag-version, changes the files, but neither tags nor pushes', t => {
     const { npm, git, state } = repository(t)
     const before = state()
     const { status, output } = npm(['version', '0.1.1', '--no-git-tag-version'])
@@ -148,7 +148,7 @@ suite('npm version', () => {
   })
 })
 
-suite('a release is refused', () => {
+suite('npm version refuses a release', () => {
   type Repository = ReturnType<typeof repository>
   const cases: readonly {
     readonly where: string
@@ -157,51 +157,55 @@ suite('a release is refused', () => {
     readonly says: RegExp
   }[] = [
     {
-      where: 'of what is no version',
+      where: 'with an invalid version',
       version: '1.0.0-rc.1',
-      says: /"1\.0\.0-rc\.1" is no version/,
+      says: /"1\.0\.0-rc\.1" is not a release version/,
     },
-    { where: 'of a version that does not follow', version: '0.0.9', says: /is 0\.1\.1 or later/ },
+    {
+      where: 'with a lower version',
+      version: '0.0.9',
+      says: /must be 0\.1\.1 or later, not 0\.0\.9/,
+    },
     {
       where: 'from another branch',
       prepare: ({ git }) => git('switch', '--quiet', '-c', 'topic'),
-      says: /made on main; this is topic/,
+      says: /on the branch main, not on topic/,
     },
     {
-      where: 'with something uncommitted',
+      where: 'with uncommitted changes',
       prepare: ({ write }) => write('new.txt', ''),
-      says: /not committed[\s\S]*new\.txt/,
+      says: /commit these changes first:[\s\S]*new\.txt/,
     },
     {
-      where: 'if nothing is unreleased',
+      where: 'without unreleased changes',
       prepare: ({ write, commit }) => {
         write('CHANGELOG.md', '# Changelog\n\n## Unreleased\n\n## 0.1.0 - 2026-01-01\n\n- All.\n')
         commit('Empty')
       },
-      says: /nothing under Unreleased/,
+      says: /the section Unreleased of CHANGELOG\.md is empty/,
     },
     {
-      where: 'as a patch, if something was removed',
+      where: 'with a patch version after a breaking change',
       prepare: ({ write, commit }) => {
         write('CHANGELOG.md', CHANGELOG.replace('### Added', '### Removed'))
         commit('Remove')
       },
-      says: /after 0\.1\.0 the next version is 0\.2\.0 or later: Unreleased has Removed or Breaking/,
+      says: /after 0\.1\.0, the next version must be 0\.2\.0 or later, not 0\.1\.1: Unreleased has changes/,
     },
     {
-      where: 'under a tag that exists',
+      where: 'with an existing tag',
       prepare: ({ git }) => git('tag', 'v0.1.1'),
-      says: /the tag v0\.1\.1 exists already/,
+      says: /the tag v0\.1\.1 already exists/,
     },
     {
-      where: 'on a main that lacks what others pushed',
+      where: 'from a main branch that lacks commits of origin',
       prepare: ({ git, write, commit }) => {
         write('theirs.txt', '')
         commit('Theirs')
         git('push', '--quiet', 'origin', 'main')
         git('reset', '--quiet', '--hard', 'HEAD^')
       },
-      says: /origin has commits that this main lacks: git pull --ff-only/,
+      says: /origin has commits that the local main lacks: run git pull --ff-only/,
     },
   ]
   for (const { where, prepare, version = '0.1.1', says } of cases) {
@@ -214,14 +218,14 @@ suite('a release is refused', () => {
     })
   }
 
-  test('not on a clean main that has all of origin, as the version that may follow', t => {
+  test('but accepts the next version on a clean and up-to-date main branch', t => {
     const { status, output } = repository(t).preversion('0.1.1')
     assert.deepEqual([status, output], [0, ''])
   })
 })
 
-suite('npm run postversion makes a release whole that was stopped', () => {
-  /** As npm leaves it after its commit. */
+suite('npm run postversion completes an interrupted release', () => {
+  /** Creates a repository in the state in which npm leaves it after its commit. */
   function committed(t: TestContext) {
     const made = repository(t)
     made.write('package.json', JSON.stringify({ ...MANIFEST, version: '0.1.1' }))
@@ -233,7 +237,7 @@ suite('npm run postversion makes a release whole that was stopped', () => {
     return made
   }
 
-  test('before its tag, or before its push, and does nothing twice', t => {
+  test('that stopped before its tag or before its push, and changes nothing when run again', t => {
     const { npm, git, origin, state } = committed(t)
     assert.equal(npm(['run', 'postversion']).status, 0)
     assert.equal(git('-C', origin, 'rev-parse', 'v0.1.1^{commit}'), git('rev-parse', 'main'))
@@ -244,7 +248,7 @@ suite('npm run postversion makes a release whole that was stopped', () => {
     assert.equal(state(), before)
   })
 
-  test('pushes neither branch nor tag if one of them is refused', t => {
+  test('but pushes neither the branch nor the tag if the remote refuses one of them', t => {
     const { npm, git, write, commit, origin } = committed(t)
     git('push', '--quiet', 'origin', 'main')
     write('theirs.txt', '')
@@ -255,25 +259,28 @@ suite('npm run postversion makes a release whole that was stopped', () => {
     assert.equal(git('-C', origin, 'tag'), '')
   })
 
-  test('refuses a commit that is no release, and a tag of another commit', t => {
+  test('but refuses a commit that is not a release, and a tag of another commit', t => {
     const { npm, git, write, commit } = committed(t)
     git('tag', '--annotate', '--message', 'v0.1.1', 'v0.1.1', 'HEAD^')
-    assert.match(npm(['run', 'postversion']).output, /v0\.1\.1 is .*, not the release's commit/)
+    assert.match(
+      npm(['run', 'postversion']).output,
+      /v0\.1\.1 points to .*, not to the release's commit/,
+    )
     write('more.txt', '')
     commit('More')
-    assert.match(npm(['run', 'postversion']).output, /this is no commit “Release 0\.1\.1”/)
+    assert.match(npm(['run', 'postversion']).output, /not a clean commit “Release 0\.1\.1”/)
   })
 
-  test('says what to push if there is no remote', t => {
+  test('and prints the push command if there is no remote', t => {
     const { npm, git } = committed(t)
     git('remote', 'remove', 'origin')
     const { status, output } = npm(['run', 'postversion'])
     assert.equal(status, 0, output)
-    assert.match(output, /Once there is: git push --quiet --atomic origin main v0\.1\.1/)
+    assert.match(output, /When it exists, run: git push --quiet --atomic origin main v0\.1\.1/)
   })
 })
 
-test('a break asks for a new minor before 1.0.0, and for a new major from then on', () => {
+test('a breaking change needs a new minor version before 1.0.0, and a new major version after it', () => {
   const versions = (['0.3.1', '1.3.1'] as const).flatMap(before => [
     leastAfter(before, {}),
     leastAfter(before, { isBreaking: true }),

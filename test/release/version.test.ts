@@ -7,7 +7,7 @@ import lock from '../../package-lock.json' with { type: 'json' }
 import { IMAGE } from '../../scripts/release/version.ts'
 import { projectFolder } from '../server.ts'
 
-/** Folders that hold what is not ours or is made, and tests, which have versions of their own making. */
+/** Folders with third-party or generated files, and the tests, which use invented versions. */
 const SKIPPED = new Set(['node_modules', '.git', 'build', 'coverage', 'schemas', 'test'])
 
 const texts = readdirSync(projectFolder, { withFileTypes: true })
@@ -24,7 +24,7 @@ const texts = readdirSync(projectFolder, { withFileTypes: true })
   })
   .filter(path => /\.(ya?ml|md|sh|ts|mjs|json)$|^Dockerfile$/.test(path) && path !== 'CHANGELOG.md')
 
-test('every image of this function, in every manifest, script and page, has the version of package.json', () => {
+test('every reference to an image of this function has the version of package.json', () => {
   const images = texts.flatMap(path =>
     Array.from(
       readFileSync(join(projectFolder, path), 'utf8').matchAll(IMAGE),

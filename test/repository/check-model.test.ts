@@ -20,8 +20,8 @@ import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
 /*
- * The report on a model before it is deployed, for models with every property a graph can have. Each is loaded in a process of its
- * own, as a user's is.
+ * The report on a model before it is deployed, for models with every property a graph can have.
+ * Each is loaded in a process of its own, as a user's is.
  */
 
 const temporary = mkdtempSync(join(tmpdir(), 'check-model-'))
@@ -243,7 +243,8 @@ suite('of each test model', { concurrency: 2 }, () => {
       /^node "sum" \(ReduceSum, ai\.onnx 21\): the node works along dimension 0, which is the batch$/,
   }
 
-  // Those with a property of their own; of the datatypes, those that JSON cannot say or that are not numbers.
+  // Those with a property of their own; of the datatypes, those that JSON cannot say or that are
+  // not numbers.
   const ODD = [
     ...Object.keys(ERRORS),
     ...Object.keys(NOT_JOINED),

@@ -127,6 +127,6 @@ suite('the audit', { concurrency: 2 }, () => {
   test('does not fail, and says so, where the registry tells of no vulnerabilities', async () => {
     const { code, output } = await audit(() => ({ error: 'no such thing' }), 404)
     assert.equal(code, 0)
-    assert.match(output, /^NOT audited: the registry does not tell of vulnerabilities/)
+    assert.match(output, /^NOT audited: the registry returned no advisories/)
   })
 })

@@ -35,7 +35,7 @@ for (const builder of ['pack', 's2i']) {
       t.diagnostic(weight)
       assert.match(
         start,
-        /^started by "node --max-semi-space-size=16 build\/main\.js" as user \d+ on http:\S+: setosa; ended by TERM with 0$/,
+        /^started by "node --max-semi-space-size=16 build\/main\.js" as user \d+ on http:\S+: predicted setosa; exited with 0 after SIGTERM$/,
       )
       const { devDependencies } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
       const left = Object.keys(devDependencies).filter(name =>
