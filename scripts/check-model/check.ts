@@ -14,9 +14,9 @@ import type { Report } from './report.ts'
 import type { TransformFolder, TriedTransform } from './try-transform.ts'
 
 /**
- * Examines a model as the server will: its contents, its interface for callers, its speed here, and
- * its problems.
- * @param config of a server that serves it
+ * Examines a model as the server would: its contents, its interface for callers, its speed on this
+ * machine, and its problems.
+ * @param config the configuration of a server that serves the model
  */
 export async function checkModel(config: Config): Promise<Report> {
   let folder: ModelFolder
@@ -68,26 +68,26 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
     : [
         {
           level: 'hint',
-          text: `${file} is not loaded: it lies beside a stored model; set TRANSFORM to load it`,
+          text: `${file} is not loaded, because files beside a stored model are not run as code; set TRANSFORM to load it`,
         },
       ]
 
-/** Advice about a file that is not an ONNX model, when the reason gives none. */
+/** Adds advice to the reason why a file is not an ONNX model, unless the reason contains advice. */
 function noModel(reason: string): string {
   if (/truncated|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`
   return /not an ONNX model/.test(reason)
-    ? `${reason}. Give the file that the exporter wrote`
+    ? `${reason}. Specify the file that the exporter wrote`
     : reason
 }
 
-/** In the build, it is a file beside this one. */
+/** The program of the child process. In the build, it is a JavaScript file beside this one. */
 const MEASURE = new URL(
   import.meta.url.endsWith('.ts') ? './measure.ts' : './measure.js',
   import.meta.url,
 )
 
-/** @returns the findings, or one line that says how the process ended */
+/** @returns the findings, or one line that describes how the process ended */
 async function examine(
   folder: ModelFolder,
   { operators }: OnnxFile,
@@ -102,22 +102,22 @@ async function examine(
     else if ('failure' in said) result = `${doing} failed: ${said.failure}`
   })
   const [code, signal] = await exited
-  const died = `the model ended the process at ${doing} (${signal ?? `exit code ${code}`})`
-  return result ?? `${died}: ${WHY_DIED[signal ?? ''] ?? 'a server would die of it too'}`
+  const died = `the model crashed the process while ${doing} (${signal ?? `exit code ${code}`})`
+  return result ?? `${died}: ${WHY_DIED[signal ?? ''] ?? 'it would crash a server, too'}`
 }
 
 function startMeasuring(question: Question | TransformFolder) {
   const child = fork(MEASURE, {
     execArgv: ['--expose-gc'],
     serialization: 'advanced',
-    // The last words of ONNX Runtime or the C library are replaced by ours.
+    // Hides the output of ONNX Runtime and the C library after a crash; the report explains it.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
   child.send(question)
   return { child, exited: once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]> }
 }
 
-/** A server ends such a call after the same time. */
+/** The limit of a transform call: a server stops a call after the same time. */
 const MOST_MS = 30_000
 
 /** Calls the author's code once, in its own process: it may exit or hang. */
@@ -141,14 +141,14 @@ async function examineTransform(
   if (tried !== undefined) return tried
   const ended =
     signal === 'SIGKILL'
-      ? `did not answer within ${most} ms`
+      ? `did not return within ${most} ms`
       : `ended the process (${signal ?? `exit code ${code}`})`
-  const text = `the transform ${file} ${failure === undefined ? ended : `could not be tried: ${failure}`}`
+  const text = `the transform ${file} ${failure === undefined ? ended : `could not be tested: ${failure}`}`
   return { file, parts: [], problems: [{ level: 'error', text }] }
 }
 
 const WHY_DIED: Readonly<Record<string, string>> = {
-  SIGKILL: 'most likely it needs more memory than there is',
+  SIGKILL: 'the model probably needs more memory than is available',
   SIGFPE:
-    'one of its operators divides integers by zero inside ONNX Runtime, which does not check it (converted KNNImputers do). A server dies of it too, at its start and of any request that does the same: a sample in model.json may let it start, but export the model without that operator where callers may send such values',
+    'an operator divides integers by zero, which ONNX Runtime does not check (converted KNNImputers contain such an operator). The model would crash a server at startup, and at any request with such values. A sample in model.json may prevent the crash at startup; if callers can send such values, export the model without that operator',
 }

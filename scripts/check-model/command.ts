@@ -5,22 +5,22 @@ import { readConfig } from '../../function/config/config.ts'
 import { checkModel } from './check.ts'
 import { showJson, showText } from './show.ts'
 
-const helpOf = (command: string) => `What to know about a model before it is deployed.
+const helpOf = (command: string) => `Checks a model before it is deployed.
 
   ${command} FOLDER_OR_FILE [--json]
 
-FOLDER_OR_FILE  a model folder, as MODEL_DIR takes it, or a .onnx file
---json          the report as JSON; with npm run --silent, nothing else is printed
---help          this
+FOLDER_OR_FILE  a model folder, as for MODEL_DIR, or a .onnx file
+--json          prints the report as JSON; use npm run --silent to hide npm's own output
+--help          prints this text
 
-It tells what callers will see, gives a request that works and its answer, measures on this machine, and lists what is wrong, with
-what to do about it. The exit code is 0 where there is no error (warnings and hints may be there), 1 where there is one, and 2 where
-the command itself is wrong.
+The report shows the interface for callers, a request that works and its response, measurements on this machine, and the
+problems of the model with their fixes. The exit code is 0 if there are no errors (there may be warnings and hints),
+1 if there is an error, and 2 if the command line is invalid.
 `
 
 /** How the command was invoked. */
 interface Called {
-  /** As its user writes it. */
+  /** The command as its user types it. */
   readonly command: string
   /** The base of relative paths. */
   readonly from: string
@@ -37,7 +37,7 @@ export async function check(args: readonly string[], { command, from }: Called):
     return
   }
   const [path] = positionals
-  if (path === undefined) throw new Usage('name the folder or file to check')
+  if (path === undefined) throw new Usage('FOLDER_OR_FILE is missing')
   const folder = resolve(from, path)
   if (statSync(folder, { throwIfNoEntry: false }) === undefined)
     throw new Usage(`not found: ${folder}`)

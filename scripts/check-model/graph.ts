@@ -11,7 +11,10 @@ import {
 } from '../../function/inference/onnx-file.ts'
 import { elementName } from '../../function/inference/onnx-types.ts'
 
-/* Reads an ONNX file's own description: ONNX Runtime reports only the first problem it meets. */
+/*
+ * Reads the graph from an ONNX file, in order to report all problems: ONNX Runtime reports only the
+ * first problem that it finds.
+ */
 
 /** An operator of the graph, of nested graphs (If, Loop, Scan) or of the file's own functions. */
 export interface Operator {
@@ -23,7 +26,10 @@ export interface Operator {
   readonly count: number
 }
 
-/** A graph input or output, with ONNX's type: tensor(float), sequence(map(int64,tensor(float))). */
+/**
+ * A graph input or output, with ONNX's name of its type: tensor(float),
+ * sequence(map(int64,tensor(float))).
+ */
 export interface GraphValue {
   readonly name: string
   readonly type: string
@@ -32,19 +38,20 @@ export interface GraphValue {
 export interface OnnxFile {
   readonly irVersion: number | undefined
   readonly producer: string
-  /** Version by domain. */
+  /** The versions of the operator sets, by domain. */
   readonly opsets: Readonly<Record<string, number>>
   readonly operators: readonly Operator[]
   readonly outputs: readonly GraphValue[]
   readonly inputs: readonly GraphValue[]
-  /** Inputs that have a value in the file, which callers cannot replace. */
+  /** Inputs that have a value in the file. Callers cannot replace this value. */
   readonly overridable: readonly string[]
   readonly externalFiles: readonly ExternalFile[]
 }
 
 /**
- * @param path of a .onnx file
- * @throws {Error} with a one-line message when it is not an ONNX model
+ * Reads an ONNX file.
+ * @param path the path of a .onnx file
+ * @throws {Error} with a one-line message when the file is not an ONNX model
  */
 export async function readOnnxFile(path: string): Promise<OnnxFile> {
   if (statSync(path).size === 0) throw new Error('the file is empty')
@@ -99,14 +106,17 @@ function countNodes(
   }
 }
 
-/** Before IR version 4, every weight had to be an input as well, so there it means nothing. */
+/**
+ * Returns the inputs that have a value in the file. Before IR version 4, every weight had to be an
+ * input as well, so these files have no such inputs.
+ */
 function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   const weights = new Set(graph.initializers.map(({ name }) => name))
   const names = graph.inputs.map(({ name }) => name).filter(name => weights.has(name))
   return irVersion < 4 ? [] : names
 }
 
-/** Old files list their weights among the graph's inputs. */
+/** Returns the inputs that have no value in the file: old files list their weights as inputs. */
 function withoutWeights({ initializers, inputs }: Graph): ValueInfo[] {
   const weights = new Set(initializers.map(({ name }) => name))
   return inputs.filter(({ name }) => !weights.has(name))

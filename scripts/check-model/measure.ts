@@ -25,7 +25,7 @@ export interface Question {
   readonly ortThreads: number
 }
 
-/** Messages from the process: its current step, in case it dies there, and finally the findings. */
+/** Messages from the process: each step as it begins, in case of a crash, and then the result. */
 export type Said =
   | { readonly doing: string }
   | { readonly found: Found }
@@ -35,39 +35,39 @@ export type Said =
 export interface Found {
   readonly newest: Newest
   readonly missing: readonly { readonly operator: Operator; readonly reason: string }[]
-  /** Why the model cannot be served; then nothing else is set. */
+  /** Why the model cannot be served; `served` is then absent. */
   readonly unservable?: string
   readonly served?: Served
 }
 
-/** Times in milliseconds, medians where there are several; memory in bytes. */
+/** Times are in milliseconds, and medians if there are several; memory is in bytes. */
 export interface Served {
   readonly signature: Signature
   /** model.json's names for the elements of an input's last dimension, by input name. */
   readonly features: Readonly<Record<string, readonly string[]>>
   /** Outputs that are not tensors. */
   readonly leftOut: Session['leftOut']
-  /** Why the model fails on the example; then there is no request and no run time. */
+  /** Why the model fails on the example; the report then has no request and no run times. */
   readonly exampleFails: string | undefined
-  /** Outputs whose text is not UTF-8 for inputs other than the example's. */
+  /** Outputs whose strings are not UTF-8 for inputs that differ from the example. */
   readonly notText: readonly string[]
-  /** Outputs that cannot be returned for the example, when others can. */
+  /** Outputs that cannot be returned for the example, if other outputs can. */
   readonly lost: readonly { readonly name: string; readonly reason: string }[]
   readonly request: ReadyRequest | undefined
-  /** Why the server refuses the request; undefined when it does not. */
+  /** Why the server refuses the request; undefined if it accepts the request. */
   readonly refused: string | undefined
-  /** Whether requests share runs, as the server decides it. */
+  /** The server's decision whether requests share runs. */
   readonly batching: Batching
-  /** The node whose run time depends on values of the request. */
+  /** The node whose run time or output size depends on values of the request. */
   readonly byValues: string | undefined
   readonly sizesByValues: string | undefined
   readonly place: 'main thread' | 'worker threads'
   readonly threads: number
   readonly loadMs: number
   readonly warmUpMs: number | undefined
-  /** A run of one row, or of one request if the model has no rows. */
+  /** The time of a run with one row, or with one request if the model has no batch dimension. */
   readonly oneRowMs: number | undefined
-  /** Undefined when the model takes no rows, or fails on them: see `rowsFail`. */
+  /** Undefined if the model has no batch dimension, or fails on 32 rows: see `rowsFail`. */
   readonly rows32Ms: number | undefined
   readonly rowsFail: string | undefined
   readonly modelBytes: number
@@ -77,8 +77,8 @@ export interface Served {
 const ROWS = 32
 
 /*
- * Runs in its own process, so that its memory is the model's, and a model that crashes it ends
- * nothing else.
+ * This file runs in a separate process, so that the process's memory is that of the model, and so
+ * that a crash of the model does not stop the report.
  */
 
 const tell = (said: Said) => new Promise<void>(resolve => process.send?.(said, () => resolve()))
@@ -97,7 +97,7 @@ process.once('message', async (question: Question | TransformFolder) => {
 
 async function examine({ folder, operators, ortThreads }: Question): Promise<Found> {
   setEnvironment()
-  await tell({ doing: 'asking ONNX Runtime for the operators' })
+  await tell({ doing: 'looking up the operators' })
   const missing = missingOperators(operators)
   const newest = newestVersions()
   await tell({ doing: 'loading the model' })
@@ -108,7 +108,10 @@ async function examine({ folder, operators, ortThreads }: Question): Promise<Fou
   }
 }
 
-/** @throws {Error} with a one-line message when the server would not start */
+/**
+ * Loads and runs the model as the server would, and measures it.
+ * @throws {Error} with a one-line message when the server would not start
+ */
 async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const before = await memory()
   const check = await checkGraph(folder.file)
@@ -170,8 +173,9 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
 }
 
 /**
- * The memory of another copy of the model after a run. The first copy also sets up ONNX Runtime,
- * which takes more than a small model. A model that runs in workers is not loaded twice for this.
+ * Measures the memory of another copy of the model after a run. The memory of the first copy would
+ * include that of ONNX Runtime itself, which is larger than a small model. Models that run in
+ * worker threads are large or slow, so they are not loaded twice for this measurement.
  */
 async function copyBytes(
   file: string,
@@ -195,7 +199,10 @@ function readExample({ signature }: Session, { sample }: ModelFolder): readonly 
   }
 }
 
-/** The first run, with all outputs. If it fails, each output is run alone to find the cause. */
+/**
+ * Executes the first run, with all outputs. If it fails, requests each output alone to find out
+ * which outputs fail.
+ */
 async function tryOutputs(
   session: Session,
   example: readonly Tensor[],
@@ -220,7 +227,8 @@ async function tryOutputs(
 }
 
 /**
- * The example's text may be valid by chance, so other values are tried; other errors are ignored.
+ * Finds outputs whose strings are not always UTF-8. The example's strings may be valid by chance,
+ * so the model runs with other values; other errors are ignored.
  */
 async function notText(
   session: Session,
@@ -237,7 +245,7 @@ async function notText(
   return found
 }
 
-/** The text of session.ts's error. */
+/** Matches an error of session.ts. */
 const NOT_TEXT = /bytes that are not UTF-8/
 
 async function ask(
@@ -254,7 +262,10 @@ async function ask(
   }
 }
 
-/** The example's first row, once and 32 times; undefined when its inputs' row counts differ. */
+/**
+ * Returns the example's first row, once and 32 times; undefined if the inputs have different
+ * numbers of rows.
+ */
 function rowsOf(example: readonly Tensor[]): [one: Tensor[], many: Tensor[]] | undefined {
   const rows = example[0]?.shape[0] ?? 0
   if (rows === 0 || example.some(({ shape }) => shape[0] !== rows)) return undefined
@@ -281,7 +292,10 @@ const LEAST_RUNS = 3
 const MOST_RUNS = 1_000
 const LONG_ENOUGH_MS = 300
 
-/** The first runs set up ONNX Runtime and let V8 compile; they are not counted. */
+/**
+ * Measures the median time of a run, without the first fifth of the runs, in which ONNX Runtime
+ * allocates memory and V8 compiles code.
+ */
 async function medianMs(
   session: Session,
   inputs: readonly Tensor[],
@@ -305,7 +319,7 @@ async function runMs(
   return performance.now() - began
 }
 
-/** The process's memory in bytes, after garbage collection. */
+/** Returns the process's memory in bytes, after garbage collection. */
 async function memory(): Promise<number> {
   global.gc?.()
   await wait(0)

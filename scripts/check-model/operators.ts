@@ -3,10 +3,10 @@ import { field, message, numberField } from '../../function/inference/protobuf.t
 import type { Operator } from './graph.ts'
 
 /**
- * Finds operators that this ONNX Runtime has no definition of. Each is tried alone, in a model of
- * one node: with the whole model, ONNX Runtime names only the first, and a list kept here would
- * belong to another version.
- * @returns them with a message each
+ * Finds operators that this version of ONNX Runtime does not define. Tests each operator in a model
+ * of one node, because ONNX Runtime reports only the first missing operator of a model, and a list
+ * in this file would become outdated.
+ * @returns the missing operators, each with a reason
  */
 export const missingOperators = (
   operators: readonly Operator[],
@@ -16,7 +16,7 @@ export const missingOperators = (
     return reason === undefined ? [] : [{ operator, reason }]
   })
 
-/** The newest files that this ONNX Runtime reads, from its refusal of a newer one. */
+/** Returns the newest file versions that ONNX Runtime supports, from its error for newer ones. */
 export function newestVersions(): Newest {
   const said = (model: Buffer) => whyRefused(model) ?? ''
   const ir = /max supported IR version: (\d+)/.exec(said(oneNodeModel('', 'Identity', 1, FUTURE)))
@@ -26,20 +26,20 @@ export function newestVersions(): Newest {
 
 export interface Newest {
   readonly irVersion: number
-  /** Of ONNX's own domain. */
+  /** The opset version of ONNX's own domain. */
   readonly opset: number
 }
 
 const FUTURE = 1_000
 
-/** The node lacks its inputs, which does not matter: ONNX Runtime looks up the operator first. */
+/** The model's node has no inputs: ONNX Runtime looks up the operator before it checks inputs. */
 function whyMissing({ domain, name, opset }: Operator): string | undefined {
   if (opset === undefined) return `the file imports no operator set of the domain "${domain}"`
   const said = whyRefused(oneNodeModel(domain === 'ai.onnx' ? '' : domain, name, opset)) ?? ''
   if (/is not a registered function\/op|No Op registered for/.test(said))
-    return `it is not in its operator set ${domain} ${opset}`
+    return `the operator set ${domain} ${opset} does not contain it`
   return /is deprecated in domain_version/.test(said)
-    ? `it is no longer in the operator set ${domain} ${opset}`
+    ? `the operator set ${domain} ${opset} no longer contains it`
     : undefined
 }
 
@@ -55,7 +55,10 @@ function whyRefused(model: Buffer): string | undefined {
   }
 }
 
-/** IR version 8 is from 2021, so that only the operator is refused. Field numbers: onnx.proto. */
+/**
+ * Encodes a model of one node, with the field numbers of onnx.proto. IR version 8 is from 2021, so
+ * that ONNX Runtime can refuse only the operator.
+ */
 function oneNodeModel(domain: string, name: string, opset: number, irVersion = 8): Buffer {
   const imported = message(8, [field(1, domain), numberField(2, opset)])
   const node = message(1, [field(2, 'y'), field(4, name), field(7, domain)])

@@ -1,6 +1,6 @@
-/** One finding before the model is deployed, and what to do about it, in one line. */
+/** One finding about a model, with its fix, in one line. */
 export interface Problem {
-  /** An error must be fixed, a warning should be; a hint is an improvement. */
+  /** An error must be fixed, and a warning should be fixed; a hint suggests an improvement. */
   readonly level: 'error' | 'warning' | 'hint'
   readonly text: string
 }

@@ -11,7 +11,7 @@ import type { Problem } from './problem.ts'
 import type { Checked } from './report.ts'
 import { mebibytes } from './show.ts'
 
-/** The problems of a model that was tried, the worst first. */
+/** Returns the problems of a model that was run: errors first, then warnings and hints. */
 export function problemsOf(checked: Checked, config: Config): Problem[] {
   const { missing, unservable, served } = checked.found
   const lacking = missing.map(({ operator: { domain, name, count }, reason }) =>
@@ -20,7 +20,7 @@ export function problemsOf(checked: Checked, config: Config): Problem[] {
     ),
   )
   const reasons = [...lacking, ...versionProblems(checked), ...typeProblems(checked)]
-  // ONNX Runtime also reports the first of these.
+  // ONNX Runtime's message repeats the first of these reasons.
   if (unservable !== undefined && reasons.length > 0) return reasons
   const found = [
     ...lacking,
@@ -40,10 +40,10 @@ const lackingFix = (domain: string) =>
   /training/.test(domain)
     ? 'Export the model for inference, not for training'
     : domain === 'ai.onnx' || domain.startsWith('ai.onnx.')
-      ? 'Export with another opset version, or with an operator that this one has'
-      : 'Custom operators need a library that ONNX Runtime for Node cannot load: express it with the operators of ONNX'
+      ? 'Export with another opset version, or with an operator of this opset'
+      : 'ONNX Runtime for Node cannot load libraries of custom operators: replace it by operators of ONNX'
 
-/** The server's message when it does not start, and what to do about it. */
+/** Adds a fix to the reason why the server would not start. */
 function withFix(reason: string): string {
   const [, fix] = FIXES.find(([says]) => says.test(reason)) ?? []
   return fix === undefined ? reason : `${reason.replace(/\.$/, '')}. ${fix}`
@@ -63,7 +63,10 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
   [/sample/, 'Give model.json a sample that the model accepts'],
 ]
 
-/** onnx writes its newest versions by default, newer than those of a released ONNX Runtime. */
+/**
+ * Finds files that are too new. By default, the package onnx writes its newest versions, which may
+ * be newer than those that a released ONNX Runtime supports.
+ */
 function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
   const { irVersion = 0, opsets } = onnx
   const opset = opsets['ai.onnx'] ?? 0
@@ -74,19 +77,19 @@ function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
     : ''
   return [
     error(
-      `the file is of IR version ${irVersion} and opset ${opset}, and ONNX Runtime ${ort.version} reads those up to ${newest.irVersion} and ${newest.opset}. Save it again, in Python: import onnx, onnx.version_converter; model = onnx.load("model.onnx"); ${convert}model.ir_version = ${newest.irVersion}; onnx.save(model, "model.onnx")`,
+      `the file has IR version ${irVersion} and opset ${opset}; ONNX Runtime ${ort.version} supports IR versions up to ${newest.irVersion} and opsets up to ${newest.opset}. Convert the file in Python: import onnx, onnx.version_converter; model = onnx.load("model.onnx"); ${convert}model.ir_version = ${newest.irVersion}; onnx.save(model, "model.onnx")`,
     ),
   ]
 }
 
-/** Inputs and outputs with types that the protocol lacks: BF16, float8, int4 and the like. */
+/** Finds inputs and outputs with types that the protocol lacks, such as BF16, float8 or int4. */
 const typeProblems = ({ onnx }: Checked): Problem[] =>
   Object.entries({ input: onnx.inputs, output: onnx.outputs }).flatMap(([kind, values]) =>
     values
       .filter(({ type }) => /^tensor\(/.test(type) && !SERVED_TYPES.has(type))
       .map(({ name, type }) =>
         error(
-          `${kind} "${name}" is ${type}, which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float, or to an integer of 8 bits or more in the graph`,
+          `${kind} "${name}" has the type ${type}, which the Open Inference Protocol or ONNX Runtime for Node does not support: in the graph, cast it to float, or to an integer of 8 bits or more`,
         ),
       ),
   )
@@ -95,14 +98,14 @@ const SERVED_TYPES = new Set(
   Object.values(DATATYPES).map(({ onnx }) => `tensor(${elementName(onnx)})`),
 )
 
-/** Properties of the file that callers will not expect. */
+/** Finds inputs that callers cannot set, and files that the image cannot read. */
 function fileProblems({ folder, onnx }: Checked): Problem[] {
   const found: Problem[] = []
   const [first, ...others] = onnx.overridable
   if (first !== undefined)
     found.push(
       hint(
-        `input "${first}"${others.length > 0 ? ` and ${others.length} more have` : ' has'} a value in the file: it is a constant here, and callers cannot send another. Take it out of the file's initializers where they should`,
+        `input "${first}"${others.length > 0 ? ` and ${others.length} more have` : ' has'} a value in the file, which callers cannot replace. To let callers send this input, remove it from the file's initializers`,
       ),
     )
   const files = onnx.externalFiles.map(({ location }) => join(dirname(folder.file), location))
@@ -111,7 +114,7 @@ function fileProblems({ folder, onnx }: Checked): Problem[] {
     if ((mode & 0o004) === 0)
       found.push(
         warning(
-          `${basename(path)} may be read by its owner alone (mode ${(mode & 0o777).toString(8)}), and the image runs as uid 10001: chmod a+r ${basename(path)}, or COPY --chmod=755 in the Dockerfile`,
+          `the permissions of ${basename(path)} (mode ${(mode & 0o777).toString(8)}) do not allow other users to read it, and the image runs as uid 10001: chmod a+r ${basename(path)}, or COPY --chmod=755 in the Dockerfile`,
         ),
       )
   }
@@ -126,35 +129,39 @@ function servedProblems(
   const { signature, leftOut, lost, exampleFails, refused, rowsFail } = served
   const found: Problem[] = []
   for (const { name, why } of leftOut) {
-    const type = onnx.outputs.find(output => output.name === name)?.type ?? 'no tensor'
-    found.push(error(`output "${name}" is ${type}, no tensor: callers will not have it: ${why}`))
+    const type = onnx.outputs.find(output => output.name === name)?.type ?? 'unknown'
+    found.push(
+      error(
+        `output "${name}" has the type ${type}, which is not a tensor, so responses do not contain it: ${why}`,
+      ),
+    )
   }
   for (const { name, reason } of lost)
     found.push(error(`output "${name}" cannot be returned: ${reason}. ${lostFix(reason)}`))
   for (const name of served.notText)
     found.push(
       error(
-        `output "${name}" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8`,
+        `output "${name}" is not always UTF-8, as ONNX strings must be: such requests fail with status 500. Return numbers, or strings in UTF-8`,
       ),
     )
   if (refused !== undefined)
-    found.push(error(`the server refuses a request of the model's own example: ${refused}`))
+    found.push(error(`the server refuses a request with the model's example: ${refused}`))
   if (exampleFails !== undefined)
     found.push(
       warning(
-        `generated inputs of zeros fail, so there is no warm-up and no example: ${exampleFails}. Add a sample to model.json`,
+        `the model fails on the generated inputs, which are zeros, so there is no warm-up and no example: ${exampleFails}. Add a sample to model.json`,
       ),
     )
   if (rowsFail !== undefined)
     found.push(
       warning(
-        `the graph says that it takes any number of rows, but 32 fail: ${rowsFail}. Export it with a batch dimension that holds throughout`,
+        `the graph declares a variable number of rows, but a run of 32 rows fails: ${rowsFail}. Export the model with a batch dimension that every node preserves`,
       ),
     )
   for (const { name, datatype } of signature.outputs.filter(isNotJson))
     found.push(
       warning(
-        `output "${name}" is ${datatype}, which JSON cannot represent: ask for it as binary tensor data, or cast it to FP32 in the graph`,
+        `output "${name}" is ${datatype}, which JSON cannot represent: request it as binary tensor data, or cast it to FP32 in the graph`,
       ),
     )
   for (const { name, datatype } of signature.inputs.filter(isNotJson))
@@ -167,21 +174,21 @@ function servedProblems(
     if (shape.includes(0))
       found.push(
         warning(
-          `input "${name}" has a dimension of 0 ([${shape}]), so that it holds nothing, and no other request fits: export it with a variable dimension`,
+          `input "${name}" has a dimension of 0 ([${shape}]), so every request must be empty: export it with a variable dimension`,
         ),
       )
   for (const { name, anyRank } of signature.inputs)
     if (anyRank)
       found.push(
         hint(
-          `input "${name}" has no shape in the graph, so any is taken, and a wrong one fails in the run: export it with a shape`,
+          `input "${name}" has no shape in the graph, so the server accepts any shape, and a wrong shape fails only during the run: export it with a shape`,
         ),
       )
   for (const { name, shape } of signature.inputs)
     if (shape.length > 1 && shape[0] === 1)
       found.push(
         hint(
-          `input "${name}" is fixed to 1 row ([${shape}]): export it with a variable first dimension, and requests can be joined`,
+          `input "${name}" is fixed to 1 row ([${shape}]): export it with a variable first dimension, so that requests can be joined`,
         ),
       )
   const bytes = signature.inputs.reduce(
@@ -192,37 +199,37 @@ function servedProblems(
   if (bytes > maxBodyBytes)
     found.push(
       warning(
-        `one request has ${mebibytes(bytes)} at least, above MAX_BODY_BYTES (${mebibytes(maxBodyBytes)}): set it higher`,
+        `a request has at least ${mebibytes(bytes)}, more than MAX_BODY_BYTES (${mebibytes(maxBodyBytes)}): increase MAX_BODY_BYTES`,
       ),
     )
   else if (bytes > LARGE_REQUEST_BYTES)
     found.push(
       hint(
-        `one request has ${mebibytes(bytes)} at least, and as JSON several times that: send binary tensor data`,
+        `a request has at least ${mebibytes(bytes)}, and several times as much in JSON: send binary tensor data`,
       ),
     )
   if (served.byValues !== undefined)
     found.push(
       hint(
-        `input values determine how long a run takes or how much it returns, so the model runs in worker threads: ${served.byValues}`,
+        `the duration of a run or the size of its outputs depends on input values, so the model runs in worker threads: ${served.byValues}`,
       ),
     )
   if (served.sizesByValues !== undefined)
     found.push(
       hint(
-        `no limit on requests bounds the memory of a run, and one request may end the container: ${served.sizesByValues}; limit the address space (docs/deploy.md)`,
+        `limits on requests do not bound the memory of a run, so a single request may crash the container: ${served.sizesByValues}; limit the address space (docs/deploy.md)`,
       ),
     )
   if (folderBytes > LARGE_MODEL_BYTES)
     found.push(
       hint(
-        `the model is large (${mebibytes(folderBytes)}): it is loaded off the main thread, each worker thread holds a copy, and it wakes more slowly; give the container memory for ${mebibytes(served.processBytes)} and more, or quantize it`,
+        `the model is large (${mebibytes(folderBytes)}), so it is loaded in worker threads, each of which has a copy, and startup takes longer; give the container more than ${mebibytes(served.processBytes)} of memory, or quantize the model`,
       ),
     )
   if (folder.sample === undefined && exampleFails === undefined)
     found.push(
       hint(
-        'model.json has no sample, so the example and the warm-up are zeros: one good input there makes both real',
+        'model.json has no sample, so the example and the warm-up use zeros: add a realistic input as the sample',
       ),
     )
   return found
@@ -230,10 +237,10 @@ function servedProblems(
 
 const isNotJson = ({ datatype }: TensorMetadata) => !hasJson(datatype)
 
-/** From this size on, parsing a request as JSON takes noticeable time. */
+/** For larger requests, parsing JSON takes noticeable time. */
 const LARGE_REQUEST_BYTES = 100 * 1_024
 
 const lostFix = (reason: string) =>
   /UTF-8/.test(reason)
-    ? 'Return numbers, or text in UTF-8'
-    : 'Give model.json a sample for which it can'
+    ? 'Return numbers, or strings in UTF-8'
+    : 'Give model.json a sample for which the model returns it'

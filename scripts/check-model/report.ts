@@ -5,21 +5,21 @@ import type { Problem } from './problem.ts'
 import type { TriedTransform } from './try-transform.ts'
 
 export interface Report {
-  /** Absent when there is no readable model. */
+  /** Absent if there is no readable model. */
   readonly folder?: ModelFolder
   readonly fileBytes?: number
-  /** The file and all files beside it. */
+  /** The size of the file and of all other files in its folder. */
   readonly folderBytes?: number
-  /** Undefined when the file is not an ONNX model. */
+  /** Undefined if the file is not an ONNX model. */
   readonly onnx?: OnnxFile
-  /** Undefined when the model was not tried. */
+  /** Undefined if the model was not run. */
   readonly found?: Found
-  /** Undefined when there is no transform, or the model cannot be served. */
+  /** Undefined if there is no transform, or if the model cannot be served. */
   readonly transform?: TriedTransform
   readonly problems: readonly Problem[]
 }
 
-/** A report on a model that was tried. */
+/** A report on a model that was run. */
 export type Checked = Required<
   Pick<Report, 'folder' | 'fileBytes' | 'folderBytes' | 'onnx' | 'found'>
 >

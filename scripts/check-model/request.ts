@@ -10,25 +10,26 @@ import type { Tensor } from '../../function/protocol/tensor.ts'
 /** The address of `npm start`. */
 const URL_OF_START = 'http://localhost:8080'
 
-/** Longer text is of no use to copy or read. */
+/** The report shortens or omits longer texts, which nobody would read or copy. */
 const LONGEST = 2_000
 
 export interface ReadyRequest {
   /**
-   * A command that calls the server of `npm start`; undefined when it would be too long to copy.
+   * A command that calls the server of `npm start`; undefined if the command would be too long.
    */
   readonly curl: string | undefined
   /**
-   * The server's answer: JSON, shortened if long, and the size of the binary tensor data after it.
+   * The server's response: JSON, shortened if it is long, and the size of the binary tensor data
+   * after it.
    */
   readonly answer: { readonly json: string; readonly cut: boolean; readonly binaryBytes: number }
 }
 
 /**
- * A request as a caller would send it, and its answer: decoded, run and encoded by the server's
- * code.
+ * Returns a request as a caller would send it, and its response. The server's code decodes the
+ * request, runs the model and encodes the response.
  * @param wanted names of the outputs that can be returned
- * @throws {Error} when the server would refuse it or the model fails on it
+ * @throws {Error} when the server would refuse the request, or the model fails
  */
 export async function tryRequest(
   session: Session,
@@ -73,7 +74,7 @@ const isInJson = (outputs: Session['signature']['outputs']) => (name: string) =>
 
 const BINARY = "-H 'Content-Type: application/octet-stream' --data-binary @-"
 
-/** In a shell command, binary tensor data is base64, or a number of zero bytes. */
+/** Returns a shell command that sends binary tensor data, encoded as base64 or as a zero count. */
 function binaryCurl(url: string, body: Buffer, jsonLength: number): string | undefined {
   const headers = `-H 'Inference-Header-Content-Length: ${jsonLength}' ${BINARY} --output answer.bin`
   const base64 = body.toString('base64')
@@ -81,7 +82,10 @@ function binaryCurl(url: string, body: Buffer, jsonLength: number): string | und
   return zeros(url, body, jsonLength, ' --output answer.bin')
 }
 
-/** For zeros that are too long for a command line: binary inputs, a JSON answer. */
+/**
+ * Returns a command for zeros that are too long for a command line: it sends binary inputs and
+ * requests a JSON response.
+ */
 function zerosCurl(
   url: string,
   example: readonly Tensor[],

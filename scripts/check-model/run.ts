@@ -2,7 +2,7 @@ import { Usage } from '../../function/cli/usage.ts'
 import { check } from './command.ts'
 
 const command = 'npm run check-model --'
-// npm starts scripts in the project's folder, whatever the current folder.
+// npm runs scripts in the project's folder; INIT_CWD is the folder in which the user called npm.
 const from = process.env.npm_lifecycle_event === 'check-model' ? process.env.INIT_CWD : undefined
 
 check(process.argv.slice(2), { command, from: from ?? '.' }).catch((error: Error) => {

@@ -7,7 +7,7 @@ import type { Served } from './measure.ts'
 import type { Report } from './report.ts'
 import type { TriedTransform } from './try-transform.ts'
 
-/** The report for people: plain text, as wide as its requests. */
+/** Returns the report as plain text for people. */
 export function showText({
   folder,
   fileBytes = 0,
@@ -28,7 +28,7 @@ export function showText({
     say(
       row(
         'file',
-        `${size(fileBytes)}${folderBytes > fileBytes ? `, ${size(folderBytes)} with what lies beside it` : ''}`,
+        `${size(fileBytes)}${folderBytes > fileBytes ? `, ${size(folderBytes)} with the other files of its folder` : ''}`,
       ),
     )
   }
@@ -37,7 +37,7 @@ export function showText({
     say(
       row(
         'opsets',
-        `${opsets.join(', ')}; IR version ${onnx.irVersion}${onnx.producer === '' ? '' : `; made by ${onnx.producer}`}`,
+        `${opsets.join(', ')}; IR version ${onnx.irVersion}${onnx.producer === '' ? '' : `; producer: ${onnx.producer}`}`,
       ),
     )
     say(row('operators', operatorsText(onnx.operators, found)))
@@ -59,7 +59,7 @@ function transformText({ file, parts, example, curl, answer }: TriedTransform): 
     row('file', relative(process.cwd(), file)),
     ...(parts.length === 0 ? [] : [row('parts', parts.join(', '))]),
     ...(example === undefined ? [] : [row('request', curl ?? example)]),
-    ...(answer === undefined ? [] : [row('answer', answer)]),
+    ...(answer === undefined ? [] : [row('response', answer)]),
   ]
 }
 
@@ -84,8 +84,8 @@ function operatorsText(
     found === undefined
       ? ''
       : found.missing.length === 0
-        ? `; ONNX Runtime ${ort.version} has all`
-        : `; ONNX Runtime ${ort.version} lacks ${found.missing.length}`
+        ? `; ONNX Runtime ${ort.version} has all of them`
+        : `; ONNX Runtime ${ort.version} lacks ${found.missing.length} of them`
   return `${total}: ${named.join(', ')}${more}${had}`
 }
 
@@ -105,9 +105,11 @@ function servedText(served: Served, hasTransform: boolean): string[] {
   } = served
   const ran = warmUpMs === undefined ? [] : [row('warm-up', `${ms(warmUpMs)}, the first run`)]
   if (oneRowMs !== undefined)
-    ran.push(row(served.rows32Ms === undefined ? 'a request' : 'one row', `${ms(oneRowMs)} a run`))
+    ran.push(
+      row(served.rows32Ms === undefined ? 'one request' : 'one row', `${ms(oneRowMs)} per run`),
+    )
   if (rows32Ms !== undefined)
-    ran.push(row('32 rows', `${ms(rows32Ms)} a run, ${ms(rows32Ms / 32)} a row`))
+    ran.push(row('32 rows', `${ms(rows32Ms)} per run, ${ms(rows32Ms / 32)} per row`))
   return [
     ...[
       '',
@@ -122,7 +124,7 @@ function servedText(served: Served, hasTransform: boolean): string[] {
     ...(request === undefined ? [] : ['', ...requestText(request)]),
     ...[
       '',
-      `On this machine (${cpuModel()}; ${threads === 1 ? 'one thread' : `${threads} threads`}; another machine differs)`,
+      `On this machine (${cpuModel()}; ${threads === 1 ? 'one thread' : `${threads} threads`}; other machines differ)`,
     ],
     ...[
       row('load', ms(loadMs)),
@@ -140,10 +142,10 @@ function placeText(place: Served['place'], hasTransform: boolean): string {
   if (hasTransform) return 'in worker threads, with the transform'
   return place === 'main thread'
     ? 'on the main thread'
-    : 'in worker threads, because a run or the loading may take long'
+    : 'in worker threads, because a run or loading the model may take a long time'
 }
 
-/** The proof, or what prevented it, its cost, and what to do about it. */
+/** Describes whether requests share runs. If not, also the reason, the cost, and a fix. */
 function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
   const [first = '', ...rest] = describeBatching(batching)
   const lines = [`${first.toUpperCase()}${rest.join('')}.`]
@@ -153,7 +155,7 @@ function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
     lines.push(
       row(
         'costs',
-        `32 waiting requests take ${ms(32 * oneRowMs)}; in one run ${ms(rows32Ms)} (${times.toFixed(1)} times)`,
+        `32 waiting requests take ${ms(32 * oneRowMs)}; one joined run would take ${ms(rows32Ms)} (${times.toFixed(1)} times faster)`,
       ),
     )
   }
@@ -164,9 +166,9 @@ function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
 
 const ADVICE: Partial<Record<Served['batching']['reason'], string>> = {
   not_proven:
-    'export the model without that node (docs/models.md), or, if you know that rows are independent, say "batch": true in model.json',
+    'export the model without that node (docs/models.md), or, if you know that rows are independent, set "batch": true in model.json',
   sizes_by_values:
-    'export the model with sizes that follow from shapes, or, if you know how large they get, say "batch": true in model.json',
+    'export the model with sizes that depend only on shapes, or, if you know the largest sizes, set "batch": true in model.json',
   fixed_dimension: 'export the model with a variable first dimension of every input',
 }
 
@@ -189,9 +191,9 @@ function requestText({ curl, answer }: NonNullable<Served['request']>): string[]
   const binary =
     answer.binaryBytes === 0 ? '' : `, then ${answer.binaryBytes} bytes of binary tensor data`
   return [
-    `Request${curl === undefined ? ": too long to show; its values are model.json's sample" : ''}`,
+    `Request${curl === undefined ? ': too long to show; its values are the sample in model.json' : ''}`,
     ...(curl === undefined ? [] : [`  ${curl}`]),
-    ...['', 'Answer', `  ${answer.json}${answer.cut ? ' …' : ''}${binary}`],
+    ...['', 'Response', `  ${answer.json}${answer.cut ? ' …' : ''}${binary}`],
   ]
 }
 
@@ -208,7 +210,10 @@ export const mebibytes = (bytes: number) =>
 const size = (bytes: number) =>
   bytes < 2 ** 20 ? `${bytes.toLocaleString('en')} bytes` : mebibytes(bytes)
 
-/** The report for machines, without unknown fields. Times in milliseconds, sizes in bytes. */
+/**
+ * Returns the report as JSON for programs, without undefined fields. Times are in milliseconds,
+ * sizes in bytes.
+ */
 export function showJson({
   folder,
   fileBytes,

@@ -20,16 +20,16 @@ import {
 import { openTransform, type ThreadTransform } from '../../function/transform/thread.ts'
 import type { Problem } from './problem.ts'
 
-/** The result of the author's code with the model. */
+/** The result of calling the author's code with the model. */
 export interface TriedTransform {
   readonly file: string
-  /** The functions that it exports, by name. */
+  /** The names of the parts that the code exports. */
   readonly parts: readonly string[]
-  /** Its input as JSON; undefined when no input could be made. */
+  /** The input as JSON; undefined if no input could be generated. */
   readonly example?: string
-  /** A request that a caller would send; undefined when it is too long to show. */
+  /** A command that sends the request; undefined if it is too long to show. */
   readonly curl?: string | undefined
-  /** JSON, or a description of the body. */
+  /** The response: JSON, or a description of the body. */
   readonly answer?: string
   readonly problems: readonly Problem[]
 }
@@ -46,7 +46,10 @@ const error = (text: string): Problem => ({ level: 'error', text: `transform: ${
 const warning = (text: string): Problem => ({ level: 'warning', text: `transform: ${text}` })
 const hint = (text: string): Problem => ({ level: 'hint', text: `transform: ${text}` })
 
-/** Calls the author's code once, as a server would: with its schema's example, else the model's. */
+/**
+ * Calls the author's code once, as a server would, with the example of its schema, or else with the
+ * model's example.
+ */
 export async function tryTransform(folder: TransformFolder): Promise<TriedTransform> {
   setEnvironment()
   const { transform: file } = folder
@@ -84,7 +87,7 @@ async function schemaMistakes({ described }: ThreadTransform): Promise<Problem[]
   return texts.filter(text => text !== undefined).map(error)
 }
 
-/** @returns the reason why no request can be made, instead of data */
+/** @returns the data of a request, or the reason why no request can be generated */
 function dataFor(
   { described }: ThreadTransform,
   { signature }: Session,
@@ -93,17 +96,17 @@ function dataFor(
   const { input, preprocess } = described
   if (!preprocess) {
     const json = requestJson(sample, signature)
-    if (json === undefined) return 'it was not tried: JSON cannot represent the model’s inputs'
+    if (json === undefined) return 'not tested, because JSON cannot represent the model’s inputs'
     return { value: JSON.parse(json), json }
   }
   if (input === undefined)
-    return 'it was not tried: without "input" nobody knows what to send. A schema with "examples" is checked here, and is what OpenAPI and the page show'
+    return 'not tested, because it has no schema "input", which describes the request. Write one with "examples": this check uses them, and OpenAPI and the page show them'
   const mediaType = mediaTypeOf(input)
   if (mediaType !== undefined)
-    return `it was not tried: it takes ${mediaType}, which no schema can give`
+    return `not tested, because it accepts ${mediaType}, and a schema cannot contain an example of that`
   const value = exampleOf(input)
   if (value === undefined)
-    return 'it was not tried: no example can be made of "input"; write "examples" into it'
+    return 'not tested, because no example can be generated from the schema "input"; add "examples" to it'
   return { value, json: JSON.stringify(value) }
 }
 
@@ -113,7 +116,7 @@ interface Asking {
   readonly folder: TransformFolder
 }
 
-/** One call, through the server's codec. */
+/** Executes one call with the server's codec. */
 async function ask(
   { opened, session, folder }: Asking,
   value: unknown,
@@ -152,14 +155,13 @@ async function ask(
 function failure(reason: unknown): Problem {
   const { code, message, cause } = reason as Error & { readonly code?: string }
   if (code === 'TRANSFORM_FAILED')
-    return error(
-      `it fails on the example: ${cause instanceof Error ? cause.message : String(cause)}`,
-    )
+    return error(`failed on the example: ${cause instanceof Error ? cause.message : String(cause)}`)
   if (code === 'MODEL_FAILED')
     return error(`the model failed on the output of preprocess: ${message}`)
-  if (code === 'TRANSFORM_UNAVAILABLE') return warning(`it says that it is unavailable: ${message}`)
+  if (code === 'TRANSFORM_UNAVAILABLE')
+    return warning(`reported that it is unavailable: ${message}`)
   return warning(
-    `it refuses the example: ${message}. Write "examples" that it takes: OpenAPI and the page show them`,
+    `refused the example: ${message}. Write "examples" that it accepts, because OpenAPI and the page show them`,
   )
 }
 
@@ -170,7 +172,7 @@ function textOf(content: Content | undefined): string {
   return (typeof json === 'string' ? json : Buffer.concat(json).toString()).slice(0, LONGEST)
 }
 
-/** The server does not check answers, so they are checked here. */
+/** Checks a response against the schema "output", because the server does not check responses. */
 async function answerProblems(
   { described: { output, postprocess } }: ThreadTransform,
   content: Content | undefined,
@@ -182,12 +184,18 @@ async function answerProblems(
     const isSame = given.split(';')[0] === mediaType
     return isSame
       ? []
-      : [warning(`the answer is ${given}, and "output" says ${mediaType ?? 'JSON'}`)]
+      : [
+          warning(
+            `the response is ${given}, but the schema "output" declares ${mediaType ?? 'JSON'}`,
+          ),
+        ]
   }
   const { validate } = await compileSchema(output, 'output')
   const value = JSON.parse(content.json as string)
   if (validate(value)) return []
   return [
-    warning(`the answer does not fit "output": ${violationText(validate.errors ?? [], value)}`),
+    warning(
+      `the response does not match the schema "output": ${violationText(validate.errors ?? [], value)}`,
+    ),
   ]
 }

@@ -1,7 +1,7 @@
 import { DATATYPES, type Datatype } from '../../function/protocol/datatypes.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
 
-/** The example with other values, each valid for its datatype. */
+/** Returns the example with other values, each valid for its datatype. */
 export function variedInputs(inputs: readonly Tensor[]): readonly Tensor[] {
   return inputs.map(tensor => {
     const data = DATATYPES[tensor.datatype].allocate(tensor.data.length)
@@ -15,7 +15,7 @@ const orOne = (value: number) => (value === 0 ? 1 : 0)
 const half = (value: number) => value * 0.5 + 1
 const bigOrOne = (value: bigint) => (value === 0n ? 1n : 0n)
 
-/** FP16 is its bit pattern: 0x3c00 is 1. */
+/** FP16 values are bit patterns: 0x3c00 is 1, and 0x4000 is 2. */
 const VARIATION: Record<Datatype, (value: never) => number | bigint | string> = {
   BOOL: orOne,
   UINT8: orOne,

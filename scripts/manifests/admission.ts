@@ -2,12 +2,15 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Manifest } from './sources.ts'
 
-/** Separate Go modules: KServe pins older versions of Kubernetes than Knative Serving needs. */
+/**
+ * The folders of the Go programs. They are separate modules, because KServe pins an older version
+ * of Kubernetes than Knative Serving needs.
+ */
 const PROGRAMS = ['knative', 'kserve'].map(name =>
   fileURLToPath(new URL(`admission/${name}`, import.meta.url)),
 )
 
-/** Kinds that a webhook in admission/ validates. */
+/** Matches the kinds that a webhook in admission/ validates. */
 const ASKED =
   /^(serving\.knative\.dev\/v1 Service|gateway\.networking\.k8s\.io\/v1 HTTPRoute|serving\.kserve\.io\/\S+ (InferenceService|(Cluster)?ServingRuntime))$/
 
@@ -16,10 +19,10 @@ export const isAsked = ({ apiVersion, kind }: Manifest) => ASKED.test(`${apiVers
 export const hasGo = spawnSync('go', ['version']).error === undefined
 
 /**
- * Runs the validation of Knative Serving, of KServe and of the Gateway API's CRDs, compiled from
- * their own modules: some minutes the first time.
- * @returns each object's errors, in order
- * @throws {Error} if the program does not build; Go prints why on stderr
+ * Runs the validation code of Knative Serving, of KServe and of the Gateway API's CRDs. The first
+ * call takes some minutes, because it compiles their modules.
+ * @returns the errors of each object, in order
+ * @throws {Error} if a program does not build; Go prints the reason to stderr
  */
 export function askWebhooks(objects: readonly Manifest[]): string[][] {
   if (objects.length === 0) return []
@@ -27,7 +30,7 @@ export function askWebhooks(objects: readonly Manifest[]): string[][] {
   return objects.map((_, i) => said.flatMap(of => of[i] ?? []))
 }
 
-/** @returns one program's errors per object; null for a kind that it does not know */
+/** @returns the errors of each object from one program; null for a kind that it does not validate */
 function answers(folder: string, objects: readonly Manifest[]): (string[] | null)[] {
   const { status, stdout } = spawnSync('go', ['run', '.'], {
     cwd: folder,

@@ -14,13 +14,13 @@ import { checkTypesOfExample, EXAMPLE_FUNCTIONS } from './examples.ts'
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podsOf, typesOf } from './objects.ts'
 import { type Bundle, exampleOf, exists, type Manifest, parse, read } from './sources.ts'
 
-/** A problem and the place it is about. */
+/** A problem, with the file or object in which it was found. */
 export type Problem = readonly [where: string, what: string]
 
-/** All files that are compared; a test breaks them one part at a time. */
+/** All files that are compared. A test introduces one mistake at a time. */
 export interface Project {
   readonly bundles: readonly Bundle[]
-  /** Texts of files other than manifests, by path; undefined if missing. */
+  /** Returns the text of a file that is not a manifest; undefined if the file is missing. */
   readonly text: (path: string) => string | undefined
 }
 
@@ -29,16 +29,16 @@ export const theProject = (bundles: readonly Bundle[]): Project => ({
   text: path => (exists(path) ? read(path) : undefined),
 })
 
-/** Variables of a predictor that KServe reads, and the function does not. */
+/** Variables of a predictor that KServe reads and the function does not read. */
 const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI']
-/** The image of kserve/canary, without the function, and its command's environment. */
+/** The image of kserve/canary, which does not contain the function; and its variables. */
 const CANARY_IMAGE = 'onnx-function-canary'
 const CANARY_ENVIRONMENT = ['PROMETHEUS_URL']
 const CONSUMER = 'build/consumer.js'
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** Checks that facts stated in two places agree. */
+/** Checks that values which appear in several files agree. */
 export const checkAgreement = (project: Project): Problem[] => [
   ...project.bundles.flatMap(bundle =>
     bundle.objects.flatMap(object =>
@@ -67,14 +67,14 @@ const knativeService = ({ bundles }: Project): Manifest =>
     .find(({ name }) => name === 'knative/base')
     ?.objects.find(object => kindOf(object) === KNATIVE_SERVICE)
 
-/** The name of an image without registry, tag and digest. */
+/** Returns the name of an image without its registry, tag and digest. */
 const nameOf = (image: string) => /([^/:@]+)(:[^/]*)?(@.*)?$/.exec(image)?.[1]
 
-/** The image that the Knative Service names, which everything else must match. */
+/** Returns the image of the Knative Service, which all other objects must use. */
 const ourImage = (project: Project) =>
   nameOf(knativeService(project)?.spec.template.spec.containers[0].image)
 
-/** Image, version, program, port, probes and environment of every container. */
+/** Checks the image, version, program, port, probes and environment of every container. */
 const checkContainers = (object: Manifest, project: Project): string[] =>
   containersOf(object).flatMap(({ value: container, at }) => {
     const image = String(container.image)
@@ -87,7 +87,7 @@ const checkContainers = (object: Manifest, project: Project): string[] =>
     const ours = ourImage(project)
     return [
       ...problems,
-      ...when(nameOf(image) !== ours, `${at}.image is ${image}; the others are ${ours}`),
+      ...when(nameOf(image) !== ours, `${at}.image is ${image}; the other containers run ${ours}`),
       ...checkProgram(container, at),
       ...checkEnvironment(container.env ?? [], at),
     ]
@@ -99,7 +99,7 @@ function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
   return [
     ...env
       .filter(({ name }: Manifest) => !CANARY_ENVIRONMENT.includes(name))
-      .map(({ name }: Manifest) => `${at}.env: the canary reads no ${name}`),
+      .map(({ name }: Manifest) => `${at}.env: the canary does not read the variable ${name}`),
     ...(refused === undefined ? [] : [`${at}.args: ${refused}`]),
   ]
 }
@@ -107,10 +107,10 @@ function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
 const programOf = ({ args = [] }: Manifest): string =>
   args.find((argument: string) => argument.startsWith('build/')) ?? 'build/main.js'
 
-/** Checks that a container's program is built, listens on its port, and answers its probes. */
+/** Checks that the build writes a container's program, and that the program has the port and probes. */
 function checkProgram(container: Manifest, at: string): string[] {
   const program = programOf(container)
-  if (!isBuilt(program)) return [`${at}.args: npm run build makes no ${program}`]
+  if (!isBuilt(program)) return [`${at}.args: npm run build does not write ${program}`]
   const isAnswered = (path: string) =>
     answers(path) && (program !== CONSUMER || path.startsWith('/health/'))
   return [
@@ -122,7 +122,7 @@ function checkProgram(container: Manifest, at: string): string[] {
       return [
         ...when(
           path !== undefined && !isAnswered(path),
-          `${at}.${name}.httpGet.path: ${program} has no ${path}`,
+          `${at}.${name}.httpGet.path: ${program} has no route ${path}`,
         ),
         ...when(
           typeof port === 'number' && port !== PORT,
@@ -133,13 +133,13 @@ function checkProgram(container: Manifest, at: string): string[] {
   ]
 }
 
-/** A container's environment, or func.yaml's. */
+/** The environment of a container or of func.yaml. */
 type Variables = readonly { readonly name: string; readonly value?: string }[]
 
 const environmentOf = (variables: Variables) =>
   Object.fromEntries(variables.map(({ name, value }) => [name, value]))
 
-/** Checks that the function knows every variable, and would start with these values. */
+/** Checks that the function reads every variable, and would start with these values. */
 function checkEnvironment(variables: Variables, at: string): string[] {
   const own = variables.filter(({ name }) => !PLATFORM_ENVIRONMENT.includes(name))
   const folder = environmentOf(own).MODEL_DIR
@@ -147,19 +147,19 @@ function checkEnvironment(variables: Variables, at: string): string[] {
   return [
     ...own
       .filter(({ name }) => !isVariable(name))
-      .map(({ name }) => `${at}.env: docs/configuration.md has no ${name}`),
+      .map(({ name }) => `${at}.env: docs/configuration.md does not list ${name}`),
     ...own
       .filter(({ name }, i) => own.findIndex(other => other.name === name) !== i)
-      .map(({ name }) => `${at}.env: ${name} is there twice`),
+      .map(({ name }) => `${at}.env: ${name} appears twice`),
     ...when(
       folder?.startsWith('models/') === true && !exists(`${folder}/model.onnx`),
-      `${at}.env: MODEL_DIR is ${folder}, which images do not hold`,
+      `${at}.env: MODEL_DIR is ${folder}, which images do not contain`,
     ),
     ...(refused === undefined ? [] : [`${at}.env: ${refused}`]),
   ]
 }
 
-/** Checks that the grace period lets a pod answer all requests it accepted. */
+/** Checks that the grace period is long enough for a pod to complete all accepted requests. */
 function checkTimes(object: Manifest): string[] {
   const [main] = containersOf(object)
   const pod = podsOf(object)[0]?.value
@@ -168,13 +168,13 @@ function checkTimes(object: Manifest): string[] {
   if (refusesEnvironment(environment) !== undefined) return []
   const { requestTimeoutMs, drainTimeoutMs, drainDelayMs } = configOf(environment)
   if (kindOf(object) === KNATIVE_SERVICE) {
-    // The grace period is timeoutSeconds, and 30 s of it pass before TERM (knative/serving:
-    // pkg/queue/drain).
+    // The grace period is timeoutSeconds. Knative waits 30 s of it before it sends SIGTERM
+    // (knative/serving: pkg/queue/drain).
     const least = 30 + (requestTimeoutMs + drainTimeoutMs) / 1000
     const { timeoutSeconds = 300 } = pod
     return when(
       timeoutSeconds < least,
-      `spec.template.spec.timeoutSeconds is ${timeoutSeconds}; draining may take ${least}`,
+      `spec.template.spec.timeoutSeconds is ${timeoutSeconds}; draining may take ${least} s`,
     )
   }
   if (kindOf(object) !== 'Deployment') return []
@@ -182,15 +182,15 @@ function checkTimes(object: Manifest): string[] {
   return [
     ...when(
       drainDelayMs === 0,
-      `${main.at}.env: DRAIN_DELAY_MS is missing; requests on their way would be refused`,
+      `${main.at}.env: DRAIN_DELAY_MS is missing; the pod would refuse requests that are already routed to it`,
     ),
     ...when(
       grace <= drainTimeoutMs / 1000,
-      `spec.template.spec.terminationGracePeriodSeconds is ${grace}; DRAIN_TIMEOUT_MS is ${drainTimeoutMs}`,
+      `spec.template.spec.terminationGracePeriodSeconds is ${grace}; it must be more than DRAIN_TIMEOUT_MS (${drainTimeoutMs})`,
     ),
     ...when(
       drainTimeoutMs < drainDelayMs + requestTimeoutMs,
-      `${main.at}.env: DRAIN_TIMEOUT_MS is less than DRAIN_DELAY_MS and REQUEST_TIMEOUT_MS together`,
+      `${main.at}.env: DRAIN_TIMEOUT_MS is less than DRAIN_DELAY_MS plus REQUEST_TIMEOUT_MS`,
     ),
   ]
 }
@@ -206,7 +206,7 @@ const CHECKS: Readonly<
 
 const PING = 'dev.knative.sources.ping'
 
-/** Checks that every expected event type is sent, and that replies do not loop back. */
+/** Checks that every event type of a filter is sent, and that the function gets no own replies. */
 function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string[] {
   const example = exampleOf(bundle.name)
   if (example !== undefined) return checkTypesOfExample(object, bundle, { example, text })
@@ -217,11 +217,11 @@ function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string
   if (object.spec.subscriber?.ref?.name !== functionName(bundle))
     return typesOf(object)
       .filter(type => bundle.whole && !replies.includes(type))
-      .map(type => `spec.filters: no Trigger here makes the function reply with ${type}`)
+      .map(type => `spec.filters: no event of these Triggers makes the function reply with ${type}`)
   return typesOf(object).flatMap(type => [
     ...when(
       type !== asked && !(type === PING && pinged),
-      `spec.filters: nobody sends ${type}; the README's type is ${asked}`,
+      `spec.filters: no sender uses the type ${type}; the README sends ${asked}`,
     ),
     ...when(
       replies.includes(type),
@@ -230,7 +230,7 @@ function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string
   ])
 }
 
-/** The Service that runs the function. */
+/** Returns the name of the Service that runs the function. */
 const functionName = ({ objects }: Bundle) =>
   objects.find(
     object => kindOf(object) === KNATIVE_SERVICE && !object.spec.template.spec.containers[0].args,
@@ -240,18 +240,18 @@ function checkCorrelation({ spec }: Manifest): string[] {
   const { correlationAttribute: from, replyAttribute: to } = spec
   return when(
     replyTo({ [from]: 'asked' })[to] !== 'asked',
-    `spec: the function copies no ${from} to ${to}`,
+    `spec: the function does not copy ${from} to ${to}`,
   )
 }
 
-/** Checks that the event sent each minute is the shipped model's own sample. */
+/** Checks that the event of a PingSource is the sample of the shipped model. */
 function checkSample({ spec }: Manifest): string[] {
   const { sample } = JSON.parse(read('models/iris/v1.0.0/model.json'))
   let request: Manifest
   try {
     request = JSON.parse(spec.data)
   } catch {
-    return ['spec.data is no JSON']
+    return ['spec.data is not JSON']
   }
   return (request.inputs ?? [{}]).flatMap(({ name, data }: Manifest) =>
     when(
@@ -266,7 +266,7 @@ function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project)
   const made = bundles.flatMap(({ objects }) =>
     objects.flatMap(object => {
       if (kindOf(object) === KNATIVE_SERVICE) return [object.metadata.name]
-      // KServe's Services, in Knative mode.
+      // In Knative mode, KServe creates a Service with this name.
       return object.kind === 'InferenceService' ? [`${object.metadata.name}-predictor`] : []
     }),
   )
@@ -274,17 +274,17 @@ function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project)
     .filter(({ key }: Manifest) => key === 'serving.knative.dev/service')
     .flatMap(({ values = [] }: Manifest) => values)
     .filter((name: string) => !made.includes(name))
-    .map((name: string) => `spec.selector: nothing here makes a Knative Service "${name}"`)
+    .map((name: string) => `spec.selector: no object creates a Knative Service "${name}"`)
 }
 
-/** All strings below a value whose key marks a query. */
+/** Returns all queries in a value, at any depth. */
 function queriesOf(value: unknown, key = ''): string[] {
   if (typeof value === 'string') return ['query', 'expr'].includes(key) ? [value] : []
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => queriesOf(inner, name))
 }
 
-// A colon in the name marks a recording rule: another series.
+// Matches the function's metrics. A name with a colon is the series of a recording rule.
 const OUR_SERIES =
   /(?<![\w:])(?:inference_|cold_start_|model_|function_|dead_letters_)\w+(?![\w:])/g
 
@@ -298,7 +298,7 @@ function checkMetrics(object: Manifest): string[] {
   return [
     ...when(
       object.kind === 'ScaledObject' && queries.some(query => !/inference_/.test(query)),
-      'spec.triggers: the query asks for none of our metrics',
+      'spec.triggers: the query uses no metric of the function',
     ),
     ...[...new Set(names)]
       .filter(name => !SERIES.has(name))
@@ -306,7 +306,10 @@ function checkMetrics(object: Manifest): string[] {
   ]
 }
 
-/** Checks that a named revision is the same everywhere: Knative refuses a second template. */
+/**
+ * Checks that all templates of a named revision are the same, because Knative refuses a second
+ * template for the same name.
+ */
 function checkRevisions({ bundles }: Project): Problem[] {
   const templates = new Map<string, { where: string; spec: string }>()
   return bundles.flatMap(({ name: where, objects }) =>
@@ -321,7 +324,7 @@ function checkRevisions({ bundles }: Project): Problem[] {
         return [
           ...when(
             (spec.traffic ?? []).every(({ revisionName }: Manifest) => revisionName !== name),
-            `spec.traffic does not name the revision ${name} it makes`,
+            `spec.traffic does not name the revision ${name}, which this Service creates`,
           ),
           ...when(
             other.spec !== text,
@@ -332,7 +335,7 @@ function checkRevisions({ bundles }: Project): Problem[] {
   )
 }
 
-/** Fields of func.yaml's deploy.options, and the matching annotations of knative/base. */
+/** Fields of func.yaml's deploy.options, with the matching annotations of knative/base. */
 const SCALE = {
   min: 'min-scale',
   max: 'max-scale',
@@ -410,7 +413,7 @@ function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project):
   return [
     ...when(
       !/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/.test(func.created),
-      `created is "${func.created}"; without a time func takes this for no function`,
+      `created is "${func.created}"; it must be a time, or func does not recognize the function`,
     ),
     ...when(func.runtime !== 'typescript', `runtime is ${func.runtime}`),
     ...when(
@@ -425,10 +428,11 @@ function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project):
       start !== scripts.start,
       `build.buildEnvs: NODE_CMD is "${start}"; package.json starts "${scripts.start}"`,
     ),
-    // Its run script uses both (sclorg/s2i-nodejs-container: 24-minimal/s2i/bin/run).
+    // The builder's run script reads NODE_CMD and INIT_WRAPPER (sclorg/s2i-nodejs-container:
+    // 24-minimal/s2i/bin/run).
     ...when(
       environment.INIT_WRAPPER !== 'false',
-      'build.buildEnvs: NODE_CMD is heeded only if INIT_WRAPPER is false',
+      'build.buildEnvs: INIT_WRAPPER must be false, or the builder ignores NODE_CMD',
     ),
     ...when(
       !String(s2i).includes(`nodejs-${major}-`),
@@ -436,7 +440,7 @@ function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project):
     ),
     ...when(
       'NODE_ENV' in environment,
-      'build.buildEnvs: with NODE_ENV no builder installs what the build needs',
+      'build.buildEnvs: NODE_ENV must not be set, or builders do not install the packages that the build needs',
     ),
   ]
 }
@@ -450,43 +454,44 @@ function checkSubscriptions(subscriptions: readonly Manifest[], { bundles }: Pro
   return subscriptions.flatMap(({ source, filters }) => [
     ...when(
       !types.includes(filters?.type),
-      `deploy.subscriptions: no Trigger is for ${filters?.type}`,
+      `deploy.subscriptions: no Trigger has the type ${filters?.type}`,
     ),
     ...when(!brokers.includes(source), `deploy.subscriptions: there is no Broker "${source}"`),
   ])
 }
 
-/** Checks that builders get every source of the build, and none of its output. */
+/** Checks that func uploads every source of the build, but not node_modules and .git. */
 function checkFuncIgnore({ text }: Project): string[] {
   const ignored = (text('.funcignore') ?? '').split('\n')
   const needed = [...BUILT_FROM, 'models', 'scripts', 'package.json', 'package-lock.json', '.npmrc']
   return [
     ...needed
       .filter(path => ignored.includes(path))
-      .map(path => `it leaves out ${path}, which the build needs`),
+      .map(path => `the file excludes ${path}, which the build needs`),
     ...['node_modules', '.git']
       .filter(path => !ignored.includes(path))
-      .map(path => `it does not leave out ${path}`),
+      .map(path => `the file does not exclude ${path}`),
   ]
 }
 
 /**
- * Checks that the image is built from all files it needs; test/dockerfile.test.ts checks the rest.
+ * Checks the port of the image, and that its build gets all folders that it needs.
+ * test/repository/dockerfile.test.ts checks the other parts of the Dockerfile.
  */
 function checkImage({ text }: Project): string[] {
   const ignore = (text('.dockerignore') ?? '').split('\n').map(line => line.replace(/\/$/, ''))
   return [
     ...when(
       !text('Dockerfile')?.split('\n').includes(`EXPOSE ${PORT}`),
-      `EXPOSE is not ${PORT}, on which the function listens`,
+      `EXPOSE is not ${PORT}, the port on which the function listens`,
     ),
     ...[...BUILT_FROM]
       .filter(folder => ignore.includes('*') && !ignore.includes(`!${folder}`))
-      .map(folder => `.dockerignore leaves out ${folder}, which the build needs`),
+      .map(folder => `.dockerignore excludes ${folder}, which the build needs`),
   ]
 }
 
-/** Checks that compose runs the deployed image, and holds no password. */
+/** Checks that compose.yaml runs the deployed image, and contains no password. */
 function checkCompose(project: Project): string[] {
   const [{ services }] = parse(project.text('compose.yaml') ?? '', 'compose.yaml')
   const all = Object.entries<Manifest>(services)
@@ -494,14 +499,14 @@ function checkCompose(project: Project): string[] {
     ([, { build, image }]) => build !== undefined || nameOf(String(image)) === ourImage(project),
   )
   return [
-    ...when(ours.length === 0, 'no service is the function'),
+    ...when(ours.length === 0, 'no service runs the function'),
     ...all.flatMap(([name, { environment, image }]) => [
       ...variablesOf(environment)
         .filter(
           ({ name: variable, value }) =>
             /PASSWORD|SECRET|TOKEN/.test(variable) && !/^(\$\{.*\})?$/s.test(value),
         )
-        .map(({ name: variable }) => `${name}: ${variable} is written down`),
+        .map(({ name: variable }) => `${name}: the file contains the value of ${variable}`),
       ...when(image !== undefined && !/[:@$]/.test(image), `${name}: ${image} has no tag`),
     ]),
     ...ours.flatMap(([name, { environment, ports = [] }]) => [
@@ -517,14 +522,14 @@ function checkCompose(project: Project): string[] {
           String(port.target ?? port)
             .split(':')
             .at(-1) !== String(PORT),
-          `${name}: a port is not published from ${PORT}`,
+          `${name}: a published port does not lead to ${PORT}`,
         ),
       ),
     ]),
   ]
 }
 
-/** A service's environment, which is a list of NAME=value or a map. */
+/** Returns the environment of a service, which is a list of NAME=value or a map. */
 const variablesOf = (environment: Manifest = {}): { name: string; value: string }[] =>
   Array.isArray(environment)
     ? environment.map((entry: string) => {

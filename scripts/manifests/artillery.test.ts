@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import { exists, parse, read } from './sources.ts'
 
 /*
- * Checks artillery.yml without Artillery: every name it uses exists, and its documented promises
- * hold.
+ * Checks artillery.yml without Artillery: every name in it exists, and its phases and limits are as
+ * documented.
  */
 
 const [script] = parse(read('artillery.yml'), 'artillery.yml')
@@ -14,7 +14,7 @@ const processor: Record<string, unknown> = await import(
 )
 const names = scenarios.map(({ name }: { name: string }) => name)
 
-/** The values of all fields of that name, at any depth. */
+/** Returns the values of all fields with this name, at any depth. */
 function found(value: unknown, field: string): unknown[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => [
@@ -23,7 +23,7 @@ function found(value: unknown, field: string): unknown[] {
   ])
 }
 
-test('it has the environments and scenarios that docs/performance.md explains', () => {
+test('artillery.yml has the environments and scenarios that docs/performance.md explains', () => {
   const page = read('docs/performance.md')
   assert.deepEqual(Object.keys(config.environments), ['local', 'knative', 'kserve'])
   assert.deepEqual(names.toSorted(), ['canary', 'cold', 'mixed', 'ramp', 'spike', 'steady'])
@@ -33,7 +33,7 @@ test('it has the environments and scenarios that docs/performance.md explains', 
     assert.ok(URL.canParse(target), target)
 })
 
-test('as it is, it ramps to 200 requests a second and holds them for 60 s, and nothing else', () => {
+test('by default, artillery.yml runs only the ramp to 200 requests per second, held for 60 s', () => {
   assert.deepEqual(
     scenarios
       .filter(({ weight }: { weight: number }) => weight > 0)
@@ -49,7 +49,7 @@ test('as it is, it ramps to 200 requests a second and holds them for 60 s, and n
   )
 })
 
-test('every other scenario has phases and limits of its own', () => {
+test('every other scenario has its own phases and limits', () => {
   assert.deepEqual(
     Object.keys(own).toSorted(),
     names.filter((name: string) => name !== 'ramp').toSorted(),
@@ -62,14 +62,14 @@ test('every other scenario has phases and limits of its own', () => {
   }
 })
 
-test('every request expects something, so that a wrong answer is an error', () => {
+test('every request has an expectation, so that a wrong response counts as an error', () => {
   const requests = found(scenarios, 'post') as { expect?: { statusCode?: number }[] }[]
   assert.ok(requests.length >= names.length)
   for (const { expect } of requests) assert.ok(expect?.some(({ statusCode }) => statusCode === 200))
   assert.equal(config.plugins.expect.reportFailuresAsErrors, true)
 })
 
-test('every function it calls is in its processor, and its payload has the columns it names', () => {
+test('the processor has every function that artillery.yml calls, and the payload has its columns', () => {
   const called = [
     'beforeRequest',
     'afterResponse',
@@ -85,7 +85,7 @@ test('every function it calls is in its processor, and its payload has the colum
   assert.equal(read(config.payload.path).split('\n')[0], config.payload.fields.join(','))
 })
 
-test('every limit is on what is always measured', () => {
+test('every limit uses a metric that is always measured', () => {
   const always = ['http.response_time', 'cold.total_ms', 'cold.ours_ms']
   const metrics = [config, own]
     .flatMap(part => found(part, 'thresholds'))

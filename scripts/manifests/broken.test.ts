@@ -7,10 +7,11 @@ import { kindOf } from './objects.ts'
 import { readSchemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse, read } from './sources.ts'
 
-/* Tests that each mistake of mistakes.yaml is found, in one manifest of its kind. */
+/* Tests that the checks find each mistake of mistakes.yaml in one manifest of its kind. */
 
 /**
- * The mistake, the field, its value (null: none), and the check's message; in one bundle, if given.
+ * The mistake, the field, its value (null removes the field), and the check's message; optionally
+ * the bundle in which the mistake is made.
  */
 type Mistake = readonly [what: string, at: string, value: unknown, says: string, only?: string]
 type TextMistake = readonly [file: string, what: string, from: string, to: string, says: string]
@@ -20,13 +21,13 @@ const [{ any, canary, texts, ...MISTAKES }] = parse(
   'mistakes.yaml',
 ) as [Record<string, readonly Mistake[]> & { texts: readonly TextMistake[] }]
 
-/** Folders as for --schemas, separated by colons; without them, schema mistakes are skipped. */
+/** SCHEMAS lists folders as for --schemas, separated by colons. Without it, some tests are skipped. */
 const schemas = readSchemas((process.env.SCHEMAS ?? '').split(':').filter(folder => folder !== ''))
 const project = theProject(findBundles())
-const NO_SCHEMA = 'there is no schema; SCHEMAS names folders of them'
+const NO_SCHEMA = 'no schema for this kind; set SCHEMAS to folders with schemas'
 const base = project.bundles.find(({ name }) => name === 'knative/base') as Bundle
 
-/** Makes the mistake in a copy. */
+/** Returns a copy of the manifest with the mistake. */
 function withMistake(manifest: Manifest, [, at, value]: Mistake): Manifest {
   const copy = structuredClone(manifest)
   const keys = at.replace('CONTAINER', 'spec/template/spec/containers/0').split('/')
@@ -41,7 +42,7 @@ function withMistake(manifest: Manifest, [, at, value]: Mistake): Manifest {
   return copy
 }
 
-/** A manifest with a mistake, and its bundle, compared with the other bundles. */
+/** A manifest with a mistake, in a project that contains its bundle and knative/base. */
 interface Case {
   readonly mistake: Mistake
   readonly object: Manifest
@@ -76,7 +77,7 @@ automountServiceAccountToken: false`,
   ),
   beside: [],
 }
-// A mistake in a part is found in the whole that includes it.
+// Only complete bundles: a mistake in a part is found in the bundle that includes the part.
 const originals = project.bundles
   .filter(({ whole }) => whole)
   .flatMap(bundle => bundle.objects.map(object => ({ bundle, object })))
@@ -97,7 +98,7 @@ const canaryCases = canary?.map(mistake =>
   caseOf(canaries, canaries.objects[0], mistake),
 ) as readonly Case[]
 
-/** The errors of Serving and KServe for all manifests, from one call. */
+/** The manifests that the webhooks validate; one call returns the errors of all of them. */
 const asked = [
   ...originals,
   { object: canaries.objects[0] },
@@ -110,17 +111,18 @@ const admitted = new Map(askWebhooks(asked).map((said, i) => [asked[i], said]))
 
 const problemsOf = (of: Project) => checkAll(of, schemas).map(problem => problem.join(': '))
 
-/** Fails if no check or webhook finds it. @returns the reason why the check cannot run */
+/** Fails if no check or webhook finds the mistake. @returns a reason to skip the test */
 function missed({ mistake, object, project }: Case): string | undefined {
   const said = [...problemsOf(project), ...(admitted.get(object) ?? [])].join('\n')
   if (new RegExp(mistake[3]).test(said)) return undefined
-  if (isAsked(object) && !hasGo) return 'only Serving and KServe may notice it, and there is no Go'
+  if (isAsked(object) && !hasGo)
+    return 'the mistake may need the webhooks of Serving or KServe, and Go is not installed'
   assert.fail(`expected ${mistake[3]}, got:\n${said}`)
 }
 
-test('nothing is wrong with the manifests as they are', () => {
+test('the manifests of the project have no problems', () => {
   assert.deepEqual(problemsOf(project), [])
-  // func.yaml is compared with all bundles.
+  // Ignore func.yaml, which must be compared with all bundles.
   const added = problemsOf({ ...project, bundles: [base, canaries] })
   assert.deepEqual(
     added.filter(problem => !problem.startsWith('func.yaml')),
@@ -130,10 +132,10 @@ test('nothing is wrong with the manifests as they are', () => {
   assert.deepEqual(admitted.get(canaries.objects[0]) ?? [], [])
 })
 
-/** One test per mistake. */
+/** Creates one test per mistake. */
 function testEach(made: readonly Case[]): void {
   for (const one of made) {
-    test(`${one.mistake[0]} is noticed`, t => {
+    test(one.mistake[0], t => {
       const untold = missed(one)
       if (untold !== undefined) t.skip(untold)
     })
@@ -141,26 +143,27 @@ function testEach(made: readonly Case[]): void {
 }
 
 for (const { kind, made } of cases) {
-  describe(`that a ${kind}`, () => {
+  describe(`the checks find a ${kind} that`, () => {
     testEach(made)
-    test('has three mistakes', () => assert.ok(made.length >= 3, `${made.length}`))
+    test('has one of at least three listed mistakes', () =>
+      assert.ok(made.length >= 3, `${made.length}`))
 
     const [{ object } = { object: undefined }] = kinds.get(kind) ?? []
     const skip = schemas.of(object.apiVersion, object.kind) === undefined && NO_SCHEMA
     for (const mistake of any as readonly Mistake[]) {
       if (mistake[1].startsWith('spec/') && object.spec === undefined) continue
-      test(`${mistake[0]} is noticed`, { skip }, () => {
+      test(mistake[0], { skip }, () => {
         missed(caseIn(kind, mistake))
       })
     }
   })
 }
 
-describe('that a canary of KServe’s Standard mode', () => testEach(canaryCases))
+describe('the checks find a canary of KServe’s Standard mode that', () => testEach(canaryCases))
 
-describe('in a file that is no manifest', () => {
+describe('the checks find a mistake in', () => {
   for (const [file, what, from, to, says] of texts) {
-    test(`that ${file} says ${what} is noticed`, () => {
+    test(`${file}: ${what}`, () => {
       const before = project.text(file) as string
       const wrong = before.replace(new RegExp(from, 'm'), to)
       assert.notEqual(wrong, before)
@@ -169,7 +172,7 @@ describe('in a file that is no manifest', () => {
     })
   }
 
-  test('a key of func.yaml that func does not know is noticed', {
+  test('func.yaml: an unknown key', {
     skip: schemas.func === undefined && NO_SCHEMA,
   }, () => {
     const text = (path: string) =>

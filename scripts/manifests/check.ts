@@ -3,9 +3,10 @@
  *
  *   npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
  *
- * kustomize builds each folder. Then come strict schemas, if available; the admission code of
- * Knative Serving, KServe and the Gateway API, if Go is available; policy.yaml's rules; references
- * between objects; and agreement between files. Exits with 1 and a line for each problem.
+ * Builds each folder with kustomize, and then checks the objects against strict schemas, if
+ * available; the admission code of Knative Serving, KServe and the Gateway API, if Go is available;
+ * the rules in policy.yaml; references between objects; and agreement between files. If there are
+ * problems, prints a line for each and exits with status 1.
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -17,7 +18,7 @@ import { checkReferences } from './references.ts'
 import { readSchemas, type Schemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse } from './sources.ts'
 
-/** Runs one check on every object, and prefixes its messages with the object's place. */
+/** Runs one check on every object, and adds the bundle and the object to its messages. */
 const checkEach = (
   bundles: readonly Bundle[],
   check: (object: Manifest, bundle: Bundle) => readonly string[],
@@ -30,20 +31,20 @@ const checkEach = (
     ),
   )
 
-/** Each object as the admission code of Serving, KServe and the Gateway API sees it. */
+/** Checks each object with the admission code of Serving, KServe and the Gateway API. */
 function checkAdmission(bundles: readonly Bundle[]): Problem[] {
   const asked = bundles.flatMap(({ objects }) => objects).filter(isAsked)
   const said = new Map(askWebhooks(asked).map((problems, i) => [asked[i], problems]))
   return checkEach(bundles, object => said.get(object) ?? [])
 }
 
-/** Each func.yaml against func's own schema. */
+/** Checks each func.yaml against func's schema. */
 export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schemas): Problem[] =>
   ['func.yaml', ...EXAMPLE_FUNCTIONS].flatMap(file =>
     (func?.(parse(text(file) ?? '', file)[0]) ?? []).map((what): Problem => [file, what]),
   )
 
-/** All checks except the webhooks; kinds without a schema are not reported here. */
+/** Runs all checks except the webhooks. Kinds without a schema are not reported. */
 export const checkAll = (project: Project, schemas: Schemas): Problem[] => [
   ...checkEach(
     project.bundles,
@@ -78,24 +79,24 @@ function main(): void {
   for (const { name, objects } of bundles)
     say(`${name}: ${objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).join(', ')}`)
   say(
-    `${objects.length} objects of ${kinds.size} kinds in ${bundles.length} builds, against policy.yaml and each other; ${kinds.size - unchecked.length} kinds against a strict schema`,
+    `Checked ${objects.length} objects of ${kinds.size} kinds in ${bundles.length} builds against policy.yaml and each other; ${kinds.size - unchecked.length} kinds against a strict schema`,
   )
   say(
     hasGo
-      ? 'Knative Serving, KServe and the Gateway API were asked by their own code'
-      : 'NOT asked: Knative Serving, KServe and the Gateway API, which need Go',
+      ? 'Checked with the admission code of Knative Serving, KServe and the Gateway API'
+      : 'NOT checked with the admission code of Knative Serving, KServe and the Gateway API: it needs Go',
   )
   if (unchecked.length > 0 || schemas.func === undefined) {
     say(
       `NOT checked against a schema: ${[...unchecked, ...(schemas.func === undefined ? ['func.yaml'] : [])].join(', ')}`,
     )
-    say('To check those, give the schemas of your cluster:')
+    say('To check these, use the schemas of your cluster:')
     say(
       '  mkdir -p schemas && kubectl get crd -o yaml > schemas/crds.yaml && kubectl get --raw /openapi/v2 > schemas/openapi.json',
     )
     say('  npm run check --prefix scripts/manifests -- --schemas schemas')
     say(
-      "and, for func.yaml, func's own in the same folder: schema/func_yaml-schema.json of github.com/knative/func",
+      'For func.yaml, add schema/func_yaml-schema.json of github.com/knative/func to the same folder.',
     )
   }
   for (const [where, what] of problems) say(`✗ ${where}: ${what}`)

@@ -7,7 +7,7 @@ import { readOptions } from '../../kserve/canary/options.ts'
 import { currentInterface } from '../release/interface.ts'
 import { PROJECT } from './sources.ts'
 
-/* The code's own data, with which manifests are compared. */
+/* Data of the code, with which the checks compare the manifests. */
 
 const { routes, metrics } = currentInterface()
 
@@ -15,22 +15,22 @@ export const PORT = Number(VARIABLES.PORT.default)
 
 export const isVariable = (name: string) => name in VARIABLES
 
-/** Whether the function answers GET on that path. */
+/** Returns whether the function has a route GET for the path. */
 export const answers = (path: string) => routes.includes(`GET ${path}`)
 
-/** Names of series, including those of histograms. */
+/** The names of the function's series, including those of histograms. */
 export const SERIES: ReadonlySet<string> = new Set(
   metrics.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]),
 )
 
-/** The configuration from an environment. @throws {Error} as when the function refuses to start */
+/** Reads the configuration from an environment. @throws {Error} when the function would not start */
 export const configOf = (environment: Readonly<Record<string, string | undefined>>) =>
   readConfig(environment)
 
-/** Why the canary's command refuses its arguments. */
+/** Returns why the canary command refuses the arguments; undefined if it accepts them. */
 export const refusesArguments = (args: readonly string[]) => messageOf(() => readOptions([...args]))
 
-/** Why the function would not start with that environment. */
+/** Returns why the function would not start with the environment; undefined if it would start. */
 export const refusesEnvironment = (environment: Readonly<Record<string, string | undefined>>) =>
   messageOf(() => configOf(environment))
 
@@ -43,7 +43,7 @@ function messageOf(call: () => unknown): string | undefined {
   }
 }
 
-/** Attributes of the function's reply to an event. */
+/** Returns the attributes of the function's reply to an event. */
 export const replyTo = (event: Readonly<Record<string, string>>) =>
   replyAttributes(
     { specversion: '1.0', id: '1', source: '/', type: 'a', ...event },
@@ -52,10 +52,10 @@ export const replyTo = (event: Readonly<Record<string, string>>) =>
     { contentType: 'application/json' },
   ) as Readonly<Record<string, string>>
 
-/** Whether the build includes that program. */
+/** Returns whether the build contains the program. */
 export const isBuilt = (program: string) => existsSync(join(PROJECT, program))
 
-/** Our folders that went into the build, by its source maps. */
+/** The folders whose files the build contains, read from its source maps. */
 export const BUILT_FROM: ReadonlySet<string> = new Set(
   globSync('build/*.js.map', { cwd: PROJECT })
     .flatMap(

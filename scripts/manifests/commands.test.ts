@@ -14,13 +14,13 @@ const PAGES = [
   ...FOLDERS.flatMap(filesBelow).filter(path => path.endsWith('.md') && !path.includes('/.')),
 ]
 const { scripts } = JSON.parse(read('package.json'))
-/** A path from this folder, not the end of another path. */
+/** Matches a path that begins with a folder of the project. */
 const PATH = new RegExp(`(?<![\\w./@-])(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g')
 
-/** The working folder of a page's commands: for an example, its own. */
+/** Returns the working folder of a page's commands: the example's folder, or the project. */
 const folderOf = (page: string) => exampleOf(page) ?? '.'
 
-/** The shell commands of a page, one block at a time. */
+/** Returns the blocks of shell commands in a page. */
 const blocks = (page: string) =>
   [...read(page).matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = '', text = '']) =>
     text.replaceAll(`\n${indent}`, '\n'),
@@ -28,12 +28,12 @@ const blocks = (page: string) =>
 
 for (const page of PAGES) {
   blocks(page).forEach((block, i) => {
-    test(`${page}: commands ${i + 1} are the shell's`, () => {
+    test(`${page}: block ${i + 1} is valid shell syntax`, () => {
       const { status, stderr } = spawnSync('bash', ['-n'], { input: block, encoding: 'utf8' })
       assert.equal(status, 0, stderr)
     })
 
-    test(`${page}: commands ${i + 1} name what is there`, () => {
+    test(`${page}: block ${i + 1} uses existing scripts and files`, () => {
       const missing = [
         // test/repository/contributing.test.ts checks other packages.
         ...[...block.matchAll(/npm run (?:--silent )?([\w:-]+)(?!.*--prefix)/g)]
@@ -49,7 +49,7 @@ for (const page of PAGES) {
   })
 }
 
-test('the folders that the pages apply build', () => {
+test('kustomize builds every folder that a page applies', () => {
   const folders = new Set(
     PAGES.flatMap(page =>
       blocks(page).flatMap(block =>

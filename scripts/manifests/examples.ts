@@ -2,17 +2,17 @@ import { globSync } from 'node:fs'
 import { KNATIVE_SERVICE, kindOf, typesOf } from './objects.ts'
 import { type Bundle, type Manifest, PROJECT } from './sources.ts'
 
-/** The files with which func deploys examples. */
+/** The func.yaml files of the examples. */
 export const EXAMPLE_FUNCTIONS = globSync('examples/*/func.yaml', { cwd: PROJECT })
 
-/** A file of the project, by its path. */
+/** Returns the text of a file of the project; undefined if the file is missing. */
 type Text = (path: string) => string | undefined
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
 /**
- * Checks that an example's function receives the type that its README sends, and that other
- * services receive its transform's reply type, which the author chooses.
+ * Checks that an example's function receives the event type that its README sends, and that other
+ * services receive the type of the replies of its transform, which the author chooses.
  */
 export function checkTypesOfExample(
   trigger: Manifest,
@@ -29,9 +29,12 @@ export function checkTypesOfExample(
   return typesOf(trigger).flatMap(type => {
     const isReply = transform.includes(`'${type}'`)
     if (!isForFunction)
-      return when(!isReply, `spec.filters: ${example}'s transform replies with no ${type}`)
+      return when(!isReply, `spec.filters: the transform of ${example} does not reply with ${type}`)
     return [
-      ...when(type !== sent, `spec.filters: nobody sends ${type}; the README's type is ${sent}`),
+      ...when(
+        type !== sent,
+        `spec.filters: no sender uses the type ${type}; the README sends ${sent}`,
+      ),
       ...when(isReply, `spec.filters: ${type} is the type of the function's own replies`),
     ]
   })

@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { exampleOf, findBundles, kustomize, PROJECT } from './sources.ts'
 
-test('an image named in kubernetes/image is the one that everything runs, but for what is built on the spot, and what judges a canary', t => {
+test('all manifests run the image named in kubernetes/image, except the local overlay and the canary command', t => {
   const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
   t.after(() => rmSync(copy, { recursive: true }))
   for (const folder of ['knative', 'kserve', 'kubernetes', 'monitoring'])
     cpSync(join(PROJECT, folder), join(copy, folder), { recursive: true })
   const file = join(copy, 'kubernetes/image/kustomization.yaml')
-  // As `kustomize edit set image` writes it.
+  // The same change as by `kustomize edit set image`.
   const yours = 'registry.example.com/iris'
   writeFileSync(
     file,

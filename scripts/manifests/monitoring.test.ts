@@ -1,4 +1,4 @@
-/* monitoring/ applies third-party programs; they must meet the rules for every pod. */
+/* monitoring/ installs third-party programs, which must follow the same rules as our own pods. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { podsOf } from './objects.ts'
@@ -17,9 +17,9 @@ const named = (kind: string, name: string) =>
 for (const object of objects) {
   const schema = schemas.of(object.apiVersion, object.kind)
   test(
-    `the ${object.kind} ${object.metadata.name} has no field that Kubernetes does not know`,
+    `the ${object.kind} ${object.metadata.name} has no unknown fields`,
     {
-      skip: schema === undefined && 'there is no schema; SCHEMAS names folders of them',
+      skip: schema === undefined && 'no schema for this kind; set SCHEMAS to folders with schemas',
     },
     () => assert.deepEqual(schema?.(object), []),
   )
@@ -29,18 +29,18 @@ for (const deployment of deployments) {
   const { name } = deployment.metadata
   const pod = podsOf(deployment)[0]?.value
 
-  test(`${name} is as restricted as our own pods, has probes and limits, and a namespace that asks for it`, () => {
+  test(`${name} has probes, limits and the restrictions of our own pods, and so has its namespace`, () => {
     const problems = [
       ...checkPolicy(deployment),
       ...checkPolicy(named('Namespace', 'monitoring')),
       ...checkReferences(named('Namespace', 'monitoring'), bundle),
-      // Tokens are tested below.
+      // Another test, below, checks the tokens.
       ...checkReferences(deployment, bundle).filter(problem => !problem.includes('Token')),
     ]
     assert.deepEqual(problems, [])
   })
 
-  test(`${name} mounts what is there, but for the password, which is made`, () => {
+  test(`${name} mounts only existing objects, except the Secret with the password`, () => {
     for (const { configMap } of pod.volumes ?? []) {
       if (configMap !== undefined) assert.ok(named('ConfigMap', configMap.name), configMap.name)
     }
@@ -52,7 +52,7 @@ for (const deployment of deployments) {
     )
   })
 
-  test(`${name} has a token only where a role needs one, and the role is to look at pods`, () => {
+  test(`${name} has a token only if it has a role, and the role can only read pods`, () => {
     const bindings = objects.filter(
       ({ kind, subjects }) =>
         kind === 'ClusterRoleBinding' && subjects[0].name === pod.serviceAccountName,
@@ -67,13 +67,13 @@ for (const deployment of deployments) {
   })
 }
 
-test('a Service selects one Deployment, by a port that it has', () => {
+test('each Service selects a Deployment and one of its ports', () => {
   const services = objects.filter(({ kind }) => kind === 'Service')
   assert.ok(services.length > 0)
   for (const service of services) assert.deepEqual(checkReferences(service, bundle), [])
 })
 
-test('Grafana has the data source that it has beside compose.yaml, at the interval that Prometheus scrapes in', () => {
+test('Grafana has the same data source as in compose.yaml, with the scrape interval of Prometheus', () => {
   const [here, there] = [
     'monitoring/cluster/datasource.yml',
     'monitoring/grafana/provisioning/datasources/prometheus.yml',

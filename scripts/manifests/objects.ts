@@ -2,13 +2,13 @@ import type { Manifest } from './sources.ts'
 
 export const KNATIVE_SERVICE = 'serving.knative.dev/Service'
 
-/** A kind, distinct from another group's kind of the same name. */
+/** Returns the kind of an object; with the group, for a Service that is not Kubernetes' own. */
 export const kindOf = ({ apiVersion, kind }: Manifest): string => {
   const [group] = apiVersion.split('/')
   return kind === 'Service' && group !== 'v1' ? `${group}/Service` : kind
 }
 
-/** Paths to a kind's pods; for an InferenceService, including its canaries'. */
+/** The paths of the pods in each kind; an InferenceService also has pods of its canaries. */
 const PODS: Readonly<Record<string, readonly string[]>> = {
   [KNATIVE_SERVICE]: ['spec/template/spec'],
   Deployment: ['spec/template/spec'],
@@ -19,14 +19,15 @@ const PODS: Readonly<Record<string, readonly string[]>> = {
   ClusterServingRuntime: ['spec'],
 }
 
-/** A value, and its path for messages. */
+/** A value, with its path for messages. */
 export interface Found {
   readonly at: string
   readonly value: Manifest
 }
 
 /**
- * Every field that a path matches; `*` matches every item. A missing field has the value undefined.
+ * Returns every field that the path matches; `*` matches every item. The value of a missing field
+ * is undefined.
  */
 export function find(value: Manifest, path: string, at = ''): Found[] {
   if (path === '') return [{ at, value }]
@@ -41,11 +42,11 @@ export function find(value: Manifest, path: string, at = ''): Found[] {
   return rest.includes('*') ? [] : [{ at: join(path.replaceAll('/', '.')), value: undefined }]
 }
 
-/** The pods that an object creates. */
+/** Returns the pods that an object creates. */
 export const podsOf = (object: Manifest): readonly Found[] =>
   (PODS[kindOf(object)] ?? []).flatMap(path => find(object, path))
 
-/** Every object that creates a container; a model's runtime brings its own. */
+/** Returns the containers that an object creates; a `model` has none, since its runtime has them. */
 export const containersOf = (object: Manifest): readonly Found[] =>
   podsOf(object).flatMap(({ value, at }) =>
     (value?.containers ?? []).map((container: Manifest) => ({
@@ -58,10 +59,10 @@ export const containersOf = (object: Manifest): readonly Found[] =>
     })),
   )
 
-/** Labels of the pods that a Deployment creates. */
+/** Returns the labels of the pods that a Deployment creates. */
 export const podLabelsOf = (object: Manifest): Readonly<Record<string, string>> =>
   object.spec.template.metadata?.labels ?? {}
 
-/** The event types that a Trigger filters by. */
+/** Returns the event types by which a Trigger filters. */
 export const typesOf = (trigger: Manifest): string[] =>
   find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])

@@ -16,7 +16,7 @@ const POLICY = readPolicy()
 function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
   const ajv = new Ajv({ strict: false, allErrors: true, verbose: true })
   const [policy] = parse(readFileSync(new URL(FILE, import.meta.url), 'utf8'), FILE)
-  // A schema that two kinds share is one object, compiled once.
+  // Kinds can share a schema, which is one object and is compiled once.
   const compiled = new Map<object, ValidateFunction>()
   const compile = (schema: Manifest) => {
     const known = compiled.get(schema) ?? ajv.compile(schema)
@@ -39,10 +39,10 @@ function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
   )
 }
 
-/** Kinds with rules in policy.yaml. */
+/** The kinds that have rules in policy.yaml. */
 export const KINDS: readonly string[] = [...POLICY.keys()]
 
-/** policy.yaml's complaints about an object and its containers. */
+/** Returns the rules of policy.yaml that an object or its containers violate, as messages. */
 export const checkPolicy = (object: Manifest): string[] => [
   ...demand(kindOf(object), object, ''),
   ...containersOf(object).flatMap(({ value, at }) => demand('Container', value, at)),
@@ -56,7 +56,7 @@ const demand = (kind: string, value: Manifest, within: string): string[] =>
     }),
   )
 
-/** One line per field, however much of the schema it violates: the last error is the outermost. */
+/** Describes all errors of a field in one line: the last error is the outermost one. */
 function explain(at: string, errors: readonly ErrorObject[], why: string): string {
   const reasons = errors.map(({ parentSchema }) => parentSchema?.description).filter(Boolean)
   const { instancePath, keyword, params, message, data } = errors.at(-1) as ErrorObject
@@ -67,7 +67,7 @@ function explain(at: string, errors: readonly ErrorObject[], why: string): strin
   const wanted: Readonly<Record<string, string>> = {
     const: `must be ${JSON.stringify(params.allowedValue)}`,
     enum: `must be one of ${params.allowedValues?.join(', ')}`,
-    contains: 'lacks an item',
+    contains: 'lacks a required item',
   }
   const value = JSON.stringify(data)?.slice(0, 60)
   return `${where || 'the object'} is ${value}; it ${wanted[keyword] ?? message}${because(reasons.at(0) ?? why)}`

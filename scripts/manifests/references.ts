@@ -1,13 +1,13 @@
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podLabelsOf, podsOf } from './objects.ts'
 import type { Bundle, Manifest } from './sources.ts'
 
-/** An object that a field names, with defaults for the parts that the field leaves out. */
+/** The apiVersion and kind of an object that a field names, if the field leaves them out. */
 type Target = Readonly<Partial<Record<'apiVersion' | 'kind', string>>>
 
 const BROKER: Target = { apiVersion: 'eventing.knative.dev/v1', kind: 'Broker' }
 const DEPLOYMENT: Target = { apiVersion: 'apps/v1', kind: 'Deployment' }
 
-/** Fields that name an object by kind and name, or by name alone: both must be applied together. */
+/** Fields that name another object, by kind and name or by name alone, which must also be applied. */
 const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   Broker: { 'spec/delivery/deadLetterSink/ref': {} },
   Trigger: {
@@ -32,7 +32,7 @@ const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   },
 }
 
-/** Ports of an applied Service, or of KServe's for a predictor in Standard mode, with port 80. */
+/** Returns the ports of a Service; for one of KServe's in Standard mode, port 80. */
 function servicePorts(name: string, { objects }: Bundle): readonly number[] | undefined {
   const service = objects.find(
     object => kindOf(object) === 'Service' && object.metadata.name === name,
@@ -48,7 +48,7 @@ function servicePorts(name: string, { objects }: Bundle): readonly number[] | un
   return predictors.includes(name) ? [80] : undefined
 }
 
-/** Labels that Knative and KServe set on the pods of the object of that name. */
+/** Labels that Knative and KServe set on pods, with the kind of the object that the label names. */
 const OWNERS: Readonly<Record<string, string>> = {
   'serving.knative.dev/service': KNATIVE_SERVICE,
   'serving.kserve.io/inferenceservice': 'InferenceService',
@@ -56,7 +56,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** Wrong references from an object to others that are applied with it. */
+/** Checks the references from an object to other objects that are applied with it. */
 export const checkReferences = (object: Manifest, bundle: Bundle): string[] => [
   ...checkNames(object, bundle),
   ...(CHECKS[kindOf(object)]?.(object, bundle) ?? []),
@@ -75,7 +75,7 @@ const CHECKS: Readonly<Record<string, (object: Manifest, bundle: Bundle) => stri
   PingSource: ({ spec }) =>
     when(
       spec.contentType === 'application/json' && !isJsonObject(spec.data),
-      'spec.data is no JSON object, as its contentType says',
+      'spec.data is not a JSON object, although contentType is application/json',
     ),
   Namespace: checkNamespace,
   Deployment: checkDeployment,
@@ -123,7 +123,7 @@ function checkNames(object: Manifest, { objects, beside, whole }: Bundle): strin
     find(object, path).map(found => ({ ...found, target })),
   )
   return fields.flatMap(({ at, value, target }) => {
-    // policy.yaml says which of them are required; a URI names no object of ours.
+    // policy.yaml states which fields are required, and a URI does not name an object.
     if (value === undefined) return []
     const { name, ...named } = typeof value === 'string' ? { name: value } : value
     const { apiVersion, kind } = { ...named, ...target }
@@ -136,7 +136,7 @@ function checkNames(object: Manifest, { objects, beside, whole }: Bundle): strin
   })
 }
 
-/** Only pods with permissions call Kubernetes, and so need a token. */
+/** Checks that only pods with permissions mount a token: other pods do not call Kubernetes. */
 function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
   if (kindOf(object).endsWith('ServingRuntime')) return []
   const isThere = (name: string) =>
@@ -147,11 +147,13 @@ function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
         kind === 'RoleBinding' && subjects.some((subject: Manifest) => subject.name === name),
     )
   return podsOf(object).flatMap(({ at, value: pod }) => {
-    // A model without containers takes the namespace's defaults.
+    // A model without containers uses the defaults of the namespace.
     if (pod === undefined || Object.keys(pod).every(field => field === 'model')) return []
     const account = pod.serviceAccountName
     if (account === undefined)
-      return [`${at}.serviceAccountName is missing: the default account has what others got`]
+      return [
+        `${at}.serviceAccountName is missing; other pods share the default account and its permissions`,
+      ]
     const token = isGranted(account)
     return [
       ...when(
@@ -168,7 +170,7 @@ function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
 
 function checkNamespace({ metadata }: Manifest, { objects }: Bundle): string[] {
   const level = metadata.labels?.['pod-security.kubernetes.io/enforce']
-  // KServe adds its own containers to its pods.
+  // A namespace with only KServe's pods is exempt, because KServe adds containers to them.
   const ours = objects.some(object => [KNATIVE_SERVICE, 'Deployment'].includes(kindOf(object)))
   const elsewhere = objects.filter(
     ({ metadata: { namespace } }) => namespace !== undefined && namespace !== metadata.name,
@@ -180,7 +182,7 @@ function checkNamespace({ metadata }: Manifest, { objects }: Bundle): string[] {
     ),
     ...elsewhere.map(
       ({ kind, metadata: { name } }) =>
-        `metadata.name is ${metadata.name}; the ${kind} ${name} is in another`,
+        `metadata.name is ${metadata.name}; the ${kind} ${name} is in another namespace`,
     ),
   ]
 }
@@ -192,7 +194,7 @@ function checkDeployment(object: Manifest): string[] {
   )
   return [
     ...unmatched.map(
-      ([name, value]) => `spec.selector.matchLabels: ${name}=${value} is not on the template`,
+      ([name, value]) => `spec.selector.matchLabels: the template lacks the label ${name}=${value}`,
     ),
     ...containersOf(object).flatMap(({ value, at }) => checkProbes(value, at)),
   ]
@@ -221,7 +223,7 @@ function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle):
   return when(whole && (!found || wanted.length === 0), `${at} selects no Deployment's pods`)
 }
 
-/** Checks that a policy selects pods of applied objects. */
+/** Checks that a NetworkPolicy selects pods of applied objects. */
 function checkSelectedPods(selector: Manifest, bundle: Bundle): string[] {
   const { matchLabels = {}, matchExpressions = [] } = selector
   const named = [
@@ -248,7 +250,7 @@ const portsOf = ({ objects }: Bundle): ReadonlySet<unknown> =>
       .flatMap(({ name, containerPort }: Manifest) => [name, containerPort]),
   )
 
-/** Checks that a container metric is of an existing container. */
+/** Checks that the containers exist whose metrics an autoscaler uses. */
 function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle): string[] {
   const names = objects.flatMap(containersOf).map(({ value }) => value.name)
   return metrics
@@ -257,15 +259,18 @@ function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle)
     .map(name => `spec.metrics: there is no container "${name}"`)
 }
 
-/** A Deployment with `replicas` overrides its scaler at each apply. */
+/** Finds Deployments with `replicas`, which would override the autoscaler at each apply. */
 const ownReplicas = ({ objects }: Bundle) =>
   objects
     .filter(object => kindOf(object) === 'Deployment' && object.spec.replicas !== undefined)
-    .map(({ metadata }) => `the Deployment "${metadata.name}" has spec.replicas of its own`)
+    .map(
+      ({ metadata }) =>
+        `the Deployment "${metadata.name}" has spec.replicas, which would override the autoscaler`,
+    )
 
-/** Grafana gives a dashboard without a uid a new one at each start. */
+/** Checks that a dashboard has a uid: otherwise, Grafana generates a new one at each startup. */
 function checkDashboard([name, text]: [string, string]): string[] {
-  if (!isJsonObject(text)) return [`data.${name} is no JSON`]
+  if (!isJsonObject(text)) return [`data.${name} is not a JSON object`]
   return when(typeof JSON.parse(text).uid !== 'string', `data.${name} has no uid`)
 }
 
@@ -277,7 +282,7 @@ function isJsonObject(text: string): boolean {
   }
 }
 
-/** Seconds of a Go duration such as 1m30s. */
+/** Returns the seconds of a Go duration, such as 1m30s. */
 function goSeconds(text: string): number {
   const unit: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 0.001 }
   return [...text.matchAll(/([\d.]+)(h|ms|m|s)/g)].reduce(

@@ -21,7 +21,7 @@ const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8
 const IMAGE = `registry.example.com/team/onnx-function@sha256:${'0123456789abcdef'.repeat(4)}`
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'amd64'
 
-suite('the files of a release', () => {
+suite('the folder of release files', () => {
   let copy = ''
   const assets = (path = '') => join(copy, 'assets', path)
   const make = () =>
@@ -56,7 +56,7 @@ suite('the files of a release', () => {
   })
   after(() => rmSync(copy, { recursive: true }))
 
-  test('is what its checksums say, which sha256sum understands', () => {
+  test('matches its checksums, which sha256sum can read', () => {
     const checked = execFileSync('sha256sum', ['--check', '--strict', 'SHA256SUMS'], {
       cwd: assets(),
       encoding: 'utf8',
@@ -72,16 +72,16 @@ suite('the files of a release', () => {
     assert.equal(files.length, 6)
   })
 
-  test('is the same, byte for byte, when it is made again', () => {
+  test('is the same, byte for byte, when it is written again', () => {
     const first = readFileSync(assets('SHA256SUMS'), 'utf8')
     make()
-    // npm gives a bill of materials its own number and time.
+    // npm gives each bill of materials a new serial number and time.
     const withoutBill = (sums: string) =>
       sums.split('\n').filter(line => !line.endsWith('.cdx.json'))
     assert.deepEqual(withoutBill(readFileSync(assets('SHA256SUMS'), 'utf8')), withoutBill(first))
   })
 
-  test('has manifests that run the released image by its digest, and no other', () => {
+  test('contains manifests that run only the released image, by its digest', () => {
     for (const file of readdirSync(assets()).filter(file => file.endsWith('.yaml'))) {
       const text = readFileSync(assets(file), 'utf8')
       const images = [...text.matchAll(/\bimage: (\S+)/g)].map(([, image]) => image)
@@ -93,11 +93,11 @@ suite('the files of a release', () => {
   test('has the notes of this version', () => {
     assert.match(
       readFileSync(join(copy, 'assets.md'), 'utf8'),
-      /^- Now\.\n\nThe image: `registry\.example\.com\/team\/onnx-function@sha256:/,
+      /^- Now\.\n\nThe image is `registry\.example\.com\/team\/onnx-function@sha256:/,
     )
   })
 
-  test('has a tree that starts, and says this version', async t => {
+  test('contains a tree that starts and reports this version', async t => {
     const tree = `onnx-function-${version}-linux-${ARCHITECTURE}`
     execFileSync('tar', ['-xzf', assets(`${tree}.tar.gz`), '-C', copy])
     const server = spawn(process.execPath, ['build/main.js'], {

@@ -3,21 +3,21 @@ import { join } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import { type Manifest, parse } from './sources.ts'
 
-/** A schema's errors for a value, one line each. */
+/** Returns the errors of a value, one line each. */
 export type Validate = (value: unknown) => string[]
 
 export interface Schemas {
-  /** Undefined when no schema is known for that kind. */
+  /** Returns the validator of a kind; undefined if the folders contain no schema for it. */
   readonly of: (apiVersion: string, kind: string) => Validate | undefined
-  /** For func.yaml. */
+  /** The validator of func.yaml. */
   readonly func: Validate | undefined
 }
 
 /**
- * Reads every schema in the folders: CustomResourceDefinitions (one per file, many, or the List
+ * Reads every schema in the folders: CustomResourceDefinitions (one or many per file, or the List
  * that `kubectl get crd -o yaml` prints), a cluster's OpenAPI document (`kubectl get --raw
- * /openapi/v2`) for Kubernetes' own kinds, and func's schema of func.yaml. They are made strict: an
- * unknown field is an error, as it is to `kubectl apply`.
+ * /openapi/v2`) for Kubernetes' own kinds, and func's schema of func.yaml. The validators are
+ * strict: an unknown field is an error, as for `kubectl apply`.
  */
 export function readSchemas(folders: readonly string[]): Schemas {
   const files = folders.flatMap(filesIn).map(path => ({ path, text: readFileSync(path, 'utf8') }))
@@ -26,7 +26,7 @@ export function readSchemas(folders: readonly string[]): Schemas {
     ({ path, text }) =>
       path.endsWith('.json') && text.includes('"x-kubernetes-group-version-kind"'),
   )
-  // Version 2 of OpenAPI; Kubernetes' module also contains version 3.
+  // Keep only documents of OpenAPI 2; Kubernetes' module also contains OpenAPI 3.
   const documents = openApi
     .map(({ text }) => JSON.parse(text))
     .filter(({ definitions }) => definitions !== undefined)
@@ -83,7 +83,7 @@ export function readSchemas(folders: readonly string[]): Schemas {
 }
 
 function filesIn(folder: string): string[] {
-  if (!existsSync(folder)) throw new Error(`--schemas ${folder}: there is no such folder`)
+  if (!existsSync(folder)) throw new Error(`--schemas ${folder}: the folder does not exist`)
   return readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath, entry.name))
@@ -91,7 +91,7 @@ function filesIn(folder: string): string[] {
 
 const STRING = { type: 'string' }
 const STRINGS = { type: 'object', additionalProperties: STRING }
-/** Fields of metadata, which a CustomResourceDefinition leaves to Kubernetes. */
+/** The fields of metadata, which CustomResourceDefinitions do not describe. */
 const METADATA = {
   type: 'object',
   required: ['name'],
@@ -119,12 +119,12 @@ function say({ instancePath, keyword, params, message, data }: ErrorObject): str
   return `${where} is ${JSON.stringify(data)?.slice(0, 60)}; it ${message}`
 }
 
-/** A Kubernetes schema as strict JSON Schema. */
+/** Converts a Kubernetes schema to a strict JSON Schema. */
 function strict(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(strict)
   if (typeof schema !== 'object' || schema === null) return schema
   const { description, $schema, default: _, ...given } = schema as Manifest
-  // Quantities and ports: Kubernetes declares "string", but accepts numbers too.
+  // Kubernetes declares quantities and ports as strings, but also accepts numbers.
   if (given.type === 'string' && given.format === 'int-or-string')
     return { type: ['integer', 'string'] }
   if (isQuantity(description)) return { type: ['number', 'string'] }
@@ -137,14 +137,15 @@ function strict(schema: unknown): unknown {
         )
       : strict(value)
   }
-  // Go's syntax for a case-insensitive match.
+  // Convert Go's syntax for a case-insensitive match.
   if (typeof given.pattern === 'string')
     made.pattern = given.pattern.replace(/^\^\(\?i\)(.*)\$$/, '^(?i:$1)$')
   if (given['x-kubernetes-int-or-string'] === true && given.anyOf === undefined)
     made.type = ['integer', 'string']
   if (given.nullable === true && typeof made.type === 'string') made.type = [made.type, 'null']
-  // Some schemas list fields but keep unknown ones, as Knative's Triggers and Brokers do for
-  // experimental fields. The cluster would silently accept a misspelt field; here it is an error.
+  // Some schemas preserve unknown fields, such as those of Knative's Triggers and Brokers, which
+  // have experimental fields. A cluster accepts a misspelt field without an error; this check
+  // reports it.
   if (given.properties?.backoffDelay !== undefined)
     made.properties = { ...EXPERIMENTAL_DELIVERY, ...made.properties }
   if (given.properties !== undefined && given.additionalProperties === undefined)
@@ -156,8 +157,11 @@ const isQuantity = (description: unknown) =>
   typeof description === 'string' &&
   description.startsWith('Quantity is a fixed-point representation')
 
-/** Fields of a delivery that its schema leaves out (knative/eventing: pkg/apis/duck/v1/delivery_types.go). */
+/**
+ * Fields of a delivery that its schema leaves out (knative/eventing:
+ * pkg/apis/duck/v1/delivery_types.go).
+ */
 const EXPERIMENTAL_DELIVERY = { timeout: STRING, retryAfterMax: STRING, format: STRING }
 
-/** Keywords whose value maps names to schemas; such a name may look like a keyword. */
+/** Keywords whose value maps names to schemas. These names can be the same as keywords. */
 const NAMED = new Set(['properties', 'patternProperties', 'definitions'])

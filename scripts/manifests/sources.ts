@@ -6,7 +6,7 @@ import { parseAllDocuments } from 'yaml'
 
 export const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** A Kubernetes object; the rules interpret its fields. */
+/** A Kubernetes object. */
 // biome-ignore lint/suspicious/noExplicitAny: its content is unknown until checked
 export type Manifest = any
 
@@ -14,25 +14,26 @@ export type Manifest = any
 export interface Bundle {
   /** The folder of a kustomization, or a single file. */
   readonly name: string
-  /** No other bundle includes it, so it must contain everything it refers to. */
+  /** No other bundle includes this one, so it must contain every object to which it refers. */
   readonly whole: boolean
   readonly objects: readonly Manifest[]
   /**
-   * Objects that exist elsewhere: for a file, all that is built; for an example, what func deploys.
+   * Objects outside the bundle that it may name: for a file, the objects of all built folders; for
+   * an example, the Service that func deploys.
    */
   readonly beside: readonly Manifest[]
 }
 
-/** Folders with manifests; a folder that does not exist yet has none. */
+/** The folders with manifests. */
 const FOLDERS = ['knative', 'kserve', 'kubernetes', 'monitoring', 'examples']
 
-/** Third-party programs, exempt from the rules for ours; monitoring.test.ts checks them. */
+/** Matches manifests of third-party programs, which monitoring.test.ts checks. */
 const OTHERS = /^monitoring\/(kustomization\.yaml$|cluster\/)/
 
 export const read = (path: string) => readFileSync(join(PROJECT, path), 'utf8')
 export const exists = (path: string) => existsSync(join(PROJECT, path))
 
-/** @throws {Error} naming the file that is not YAML */
+/** Parses the YAML documents of a file. @throws {Error} with the file's name if it is not YAML */
 export function parse(text: string, name: string): Manifest[] {
   return parseAllDocuments(text, { merge: true })
     .filter(document => document.contents !== null)
@@ -53,10 +54,10 @@ export function filesBelow(folder: string): string[] {
   })
 }
 
-/** The example that contains a path: a separate project. */
+/** Returns the folder of the example that contains a path; each example is a separate project. */
 export const exampleOf = (path: string) => /^examples\/[^/]+(?=\/)/.exec(path)?.[0]
 
-/** The Service that `func deploy` creates for an example, which its manifests name. */
+/** Returns the Service that `func deploy` creates for an example, to which its manifests refer. */
 function deployedByFunc(folder: string): Manifest[] {
   const file = `${exampleOf(folder)}/func.yaml`
   if (!exists(file)) return []
@@ -65,9 +66,8 @@ function deployedByFunc(folder: string): Manifest[] {
 }
 
 /**
- * Every manifest of the project, as it would be applied.
- * @throws {Error} naming a folder that does not build, or a file that the kustomization beside it
- * does not list
+ * Builds every manifest of the project, as it would be applied.
+ * @throws {Error} when a folder does not build, or a kustomization does not list a file beside it
  */
 export function findBundles(): Bundle[] {
   const files = FOLDERS.flatMap(filesBelow).filter(
@@ -99,7 +99,7 @@ export function findBundles(): Bundle[] {
     const kustomization = kustomizations.get(dirname(path))
     if (kustomization === undefined) {
       const objects = parse(read(path), path)
-      // Files for other programs, such as Prometheus' own configuration, are not checked.
+      // Skip files of other formats, such as the configuration of Prometheus.
       if (
         objects.every(
           object =>
@@ -112,7 +112,7 @@ export function findBundles(): Bundle[] {
       }
     } else if (!isUsed(kustomization, basename(path)) && !built.has(path)) {
       throw new Error(
-        `${path} is in no kustomization: name it in ${dirname(path)}/kustomization.yaml, or remove it`,
+        `${path} is not used: list it in ${dirname(path)}/kustomization.yaml, or remove it`,
       )
     }
   }
@@ -124,7 +124,10 @@ const isUsed = ({ resources = [], patches = [], configurations = [] }: Manifest,
     path => path !== undefined && relative('.', path) === file,
   )
 
-/** Builds a folder, relative to the project. @throws {Error} kustomize's, or that it is missing */
+/**
+ * Builds a folder, given relative to the project.
+ * @throws {Error} with kustomize's message, or if neither kustomize nor kubectl is installed
+ */
 export function kustomize(folder: string): string {
   for (const [command, ...args] of [
     ['kustomize', 'build'],
@@ -141,6 +144,6 @@ export function kustomize(folder: string): string {
     }
   }
   throw new Error(
-    'neither kubectl nor kustomize is there: install kubectl, or go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1, and put it on the PATH',
+    'neither kubectl nor kustomize is on the PATH: install kubectl, or run go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1',
   )
 }

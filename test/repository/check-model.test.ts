@@ -20,8 +20,8 @@ import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
 /*
- * The report on a model before it is deployed, for models with every property a graph can have.
- * Each is loaded in a process of its own, as a user's is.
+ * Tests the report on models with every property that a graph can have. As for users, each model is
+ * loaded in a separate process.
  */
 
 const temporary = mkdtempSync(join(tmpdir(), 'check-model-'))
@@ -32,7 +32,7 @@ const texts = ({ problems }: Report, ...levels: string[]) =>
   problems
     .filter(({ level }) => levels.includes(level))
     .map(({ level, text }) => `${level}: ${text}`)
-/** All but the hints. */
+/** Returns the errors and warnings of a report. */
 const wrong = (report: Report) => texts(report, 'error', 'warning')
 
 const command = (...args: string[]) =>
@@ -41,7 +41,7 @@ const command = (...args: string[]) =>
     encoding: 'utf8',
   })
 
-/** A model folder with that file in it. */
+/** Creates a model folder that contains these files. */
 function folderOf(
   name: string,
   model: Buffer | string,
@@ -54,7 +54,7 @@ function folderOf(
   return folder
 }
 
-/* A small writer of ONNX files; field numbers are those of onnx.proto. */
+/* The following functions encode ONNX files, with the field numbers of onnx.proto. */
 
 const node = (
   name: string,
@@ -74,7 +74,7 @@ const node = (
 const FLOAT = 1
 const BFLOAT16 = 16
 
-/** A text is a dimension's name, a number its size. */
+/** Encodes a tensor type. In the shape, a string is the name of a dimension, a number its size. */
 const tensorType = (element: number, shape: readonly (number | string)[]) =>
   message(1, [
     numberField(1, element),
@@ -104,7 +104,7 @@ const x = value(11, 'x', tensorType(FLOAT, ['n', 2]))
 const y = value(12, 'y', tensorType(FLOAT, ['n', 2]))
 
 suite('npm run check-model', { concurrency: 2 }, () => {
-  test('tells what callers will see, in the text that the page about it shows', () => {
+  test('prints the report that docs/models.md shows', () => {
     const { status, stdout, stderr } = command('models/iris/v1.0.0')
     assert.deepEqual([status, stderr], [0, ''])
     const page = readFileSync(join(projectFolder, 'docs/models.md'), 'utf8')
@@ -113,7 +113,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
     assert.equal(withoutMeasured(stdout), withoutMeasured(shown))
     assert.match(
       stdout,
-      /^ {2}one row {5}[\d.]+ (µs|ms) a run\n {2}32 rows {5}[\d.]+ (µs|ms) a run, [\d.]+ (µs|ms) a row$/m,
+      /^ {2}one row {5}[\d.]+ (µs|ms) per run\n {2}32 rows {5}[\d.]+ (µs|ms) per run, [\d.]+ (µs|ms) per row$/m,
     )
     assert.match(
       stdout,
@@ -121,7 +121,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
     )
   })
 
-  test('tells the same as JSON', () => {
+  test('prints the same report as JSON', () => {
     const { status, stdout } = command('models/iris/v1.0.0', '--json')
     assert.equal(status, 0)
     const { measured, file, request, answer, ...rest } = JSON.parse(stdout)
@@ -182,12 +182,12 @@ suite('npm run check-model', { concurrency: 2 }, () => {
   })
 
   for (const [mistake, args, says] of [
-    ['no model', [], 'name the folder or file to check'],
+    ['no model', [], 'FOLDER_OR_FILE is missing'],
     ['two models', ['a', 'b'], 'unexpected argument: b'],
     ['an unknown option', ['--yaml', 'models/iris/v1.0.0'], "Unknown option '--yaml'"],
-    ['a path that is not there', ['/nowhere'], 'not found: /nowhere'],
+    ['a path that does not exist', ['/nowhere'], 'not found: /nowhere'],
   ] as const) {
-    test(`${mistake} is a mistake in the command: exit code 2 and one line`, () => {
+    test(`rejects ${mistake} with exit code 2 and one line`, () => {
       const { status, stdout, stderr } = command(...args)
       assert.deepEqual([status, stdout], [2, ''])
       assert.ok(stderr.startsWith(says), stderr)
@@ -195,13 +195,13 @@ suite('npm run check-model', { concurrency: 2 }, () => {
     })
   }
 
-  test('--help tells the exit codes', () => {
+  test('--help lists the exit codes', () => {
     const { status, stdout } = command('--help')
     assert.equal(status, 0)
-    assert.match(stdout, /The exit code is 0 where there is no error/)
+    assert.match(stdout, /The exit code is 0 if there are no errors/)
   })
 
-  test('a broken file is exit code 1 and one line, in text and in JSON', () => {
+  test('reports a broken file with exit code 1 and one line, as text and as JSON', () => {
     const { status, stdout, stderr } = command(testModel('broken'))
     assert.deepEqual([status, stderr], [1, ''])
     assert.match(
@@ -213,23 +213,23 @@ suite('npm run check-model', { concurrency: 2 }, () => {
   })
 })
 
-suite('of each test model', { concurrency: 2 }, () => {
+suite('check-model with each test model', { concurrency: 2 }, () => {
   const ERRORS: Record<string, string[]> = {
     broken: [
       'error: the file is not an ONNX model: the file is truncated. Copy or download it again, and compare its size',
     ],
     'not-utf8': [
-      'error: output "text" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8',
+      'error: output "text" is not always UTF-8, as ONNX strings must be: such requests fail with status 500. Return numbers, or strings in UTF-8',
     ],
     'fp16-out': [
-      'warning: output "half" is FP16, which JSON cannot represent: ask for it as binary tensor data, or cast it to FP32 in the graph',
+      'warning: output "half" is FP16, which JSON cannot represent: request it as binary tensor data, or cast it to FP32 in the graph',
     ],
     'identity-fp16': [
-      'warning: output "y" is FP16, which JSON cannot represent: ask for it as binary tensor data, or cast it to FP32 in the graph',
+      'warning: output "y" is FP16, which JSON cannot represent: request it as binary tensor data, or cast it to FP32 in the graph',
       'warning: input "x" is FP16, which JSON cannot represent: send it as binary tensor data, or cast it to FP32 in the graph',
     ],
     'zeros-fail': [
-      "warning: generated inputs of zeros fail, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Add a sample to model.json",
+      "warning: the model fails on the generated inputs, which are zeros, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Add a sample to model.json",
     ],
   }
   const ROWLESS = ['no-batch', 'fixed', 'middle', 'scalar', 'unknown-rank']
@@ -261,7 +261,7 @@ suite('of each test model', { concurrency: 2 }, () => {
     ],
   ]
   for (const name of new Set(ODD)) {
-    test(`${name}: reports its faults, whether requests are joined, and a request that a server answers as shown`, async () => {
+    test(`${name}: reports the problems, the batching, and a request to which a server sends the shown response`, async () => {
       const report = await check(testModel(name))
       assert.deepEqual(wrong(report), ERRORS[name] ?? [])
       for (const { text } of report.problems) assert.doesNotMatch(text, /\n/)
@@ -314,7 +314,7 @@ suite('of each test model', { concurrency: 2 }, () => {
   }
 })
 
-/** Does what the command would. @returns the JSON of the answer */
+/** Sends the request of a curl command. @returns the JSON of the response */
 async function send(curl: string, url: string): Promise<string> {
   const address =
     /'(http:\/\/localhost:8080[^']+)'/.exec(curl)?.[1]?.replace('http://localhost:8080', url) ?? ''
@@ -339,7 +339,7 @@ async function send(curl: string, url: string): Promise<string> {
     .toString()
 }
 
-suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
+suite('check-model with a model that cannot be served', { concurrency: 2 }, () => {
   const CASES: [string, Buffer | string, Record<string, string>, string[]][] = [
     [
       'an empty file',
@@ -348,11 +348,11 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ['error: the file is empty. Copy or download it again, and compare its size'],
     ],
     [
-      'a text',
-      'not a model, although somebody called it one',
+      'a text file',
+      'not a model, although its name ends in .onnx',
       {},
       [
-        'error: the file is not an ONNX model: a field has the unknown wire type 6. Give the file that the exporter wrote',
+        'error: the file is not an ONNX model: a field has the unknown wire type 6. Specify the file that the exporter wrote',
       ],
     ],
     [
@@ -362,7 +362,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ['error: the file is a Git LFS pointer, not the model. Run git lfs pull'],
     ],
     [
-      'operators nobody defined, one of them in a nested graph, another in a training graph',
+      'undefined operators, also in a nested graph and of a training domain',
       file(
         graphOf(
           node('Foo', 'com.example', ['x'], ['a']),
@@ -386,10 +386,10 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ),
       {},
       [
-        'error: ONNX Runtime for Node lacks the operator com.example.Foo (1 in the graph): it is not in its operator set com.example 3. Custom operators need a library that ONNX Runtime for Node cannot load: express it with the operators of ONNX',
-        'error: ONNX Runtime for Node lacks the operator ai.onnx.Quux (1 in the graph): it is not in its operator set ai.onnx 21. Export with another opset version, or with an operator that this one has',
-        'error: ONNX Runtime for Node lacks the operator ai.onnx.preview.training.Adam (1 in the graph): it is not in its operator set ai.onnx.preview.training 1. Export the model for inference, not for training',
-        'error: ONNX Runtime for Node lacks the operator com.unknown.Bar (1 in the graph): the file imports no operator set of the domain "com.unknown". Custom operators need a library that ONNX Runtime for Node cannot load: express it with the operators of ONNX',
+        'error: ONNX Runtime for Node lacks the operator com.example.Foo (1 in the graph): the operator set com.example 3 does not contain it. ONNX Runtime for Node cannot load libraries of custom operators: replace it by operators of ONNX',
+        'error: ONNX Runtime for Node lacks the operator ai.onnx.Quux (1 in the graph): the operator set ai.onnx 21 does not contain it. Export with another opset version, or with an operator of this opset',
+        'error: ONNX Runtime for Node lacks the operator ai.onnx.preview.training.Adam (1 in the graph): the operator set ai.onnx.preview.training 1 does not contain it. Export the model for inference, not for training',
+        'error: ONNX Runtime for Node lacks the operator com.unknown.Bar (1 in the graph): the file imports no operator set of the domain "com.unknown". ONNX Runtime for Node cannot load libraries of custom operators: replace it by operators of ONNX',
       ],
     ],
     [
@@ -397,7 +397,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       file(graphOf(node('Gelu', '', ['x'], ['y']), x, y), { '': 17 }),
       {},
       [
-        'error: ONNX Runtime for Node lacks the operator ai.onnx.Gelu (1 in the graph): it is not in its operator set ai.onnx 17. Export with another opset version, or with an operator that this one has',
+        'error: ONNX Runtime for Node lacks the operator ai.onnx.Gelu (1 in the graph): the operator set ai.onnx 17 does not contain it. Export with another opset version, or with an operator of this opset',
       ],
     ],
     [
@@ -417,7 +417,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ),
       {},
       [
-        'error: output "y" is tensor(bfloat16), which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float, or to an integer of 8 bits or more in the graph',
+        'error: output "y" has the type tensor(bfloat16), which the Open Inference Protocol or ONNX Runtime for Node does not support: in the graph, cast it to float, or to an integer of 8 bits or more',
       ],
     ],
     [
@@ -437,7 +437,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ],
     ],
     [
-      'a file that is not there, though it has a digest',
+      'a missing file that has a digest',
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': JSON.stringify({ sha256: { 'weights.bin': '0'.repeat(64) } }) },
       ['error: the model does not match sha256 in model.json: "weights.bin" is missing'],
@@ -452,7 +452,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     ],
   ]
   CASES.forEach(([what, model, files, expected], i) => {
-    test(`${what} is told, with what to do`, async () => {
+    test(`reports ${what}, with a fix`, async () => {
       const folder = folderOf(`case-${i}`, model, files)
       assert.deepEqual(
         wrong(await check(folder)).map(text => text.replaceAll(folder, 'FOLDER')),
@@ -464,19 +464,24 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
   for (const [what, opset, irVersion, convert] of [
     ['IR version', 21, 99, ''],
     ['opset', 99, 10, 'model = onnx\\.version_converter\\.convert_version\\(model, \\d+\\); '],
-    ['of both', 99, 99, 'model = onnx\\.version_converter\\.convert_version\\(model, \\d+\\); '],
+    [
+      'IR version and opset',
+      99,
+      99,
+      'model = onnx\\.version_converter\\.convert_version\\(model, \\d+\\); ',
+    ],
   ] as const)
-    test(`a file of a later ${what} is told, with what to do`, async () => {
+    test(`reports a newer ${what}, with a fix`, async () => {
       const model = file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': opset }, irVersion)
       assert.match(
         wrong(await check(folderOf(`later-${what}`, model))).join('\n'),
         new RegExp(
-          `^error: the file is of IR version ${irVersion} and opset ${opset}, and ONNX Runtime [\\d.]+ reads those up to \\d+ and \\d+\\. Save it again, in Python: .*model = onnx\\.load\\("model\\.onnx"\\); ${convert}model\\.ir_version = \\d+; onnx\\.save\\(model, "model\\.onnx"\\)$`,
+          `^error: the file has IR version ${irVersion} and opset ${opset}; ONNX Runtime [\\d.]+ supports IR versions up to \\d+ and opsets up to \\d+\\. Convert the file in Python: .*model = onnx\\.load\\("model\\.onnx"\\); ${convert}model\\.ir_version = \\d+; onnx\\.save\\(model, "model\\.onnx"\\)$`,
         ),
       )
     })
 
-  test('an input with a value of its own is a hint, and one of no elements a warning', async () => {
+  test('gives a hint for an input with a value in the file, and a warning for an empty input', async () => {
     const w = message(5, [
       numberField(1, 2),
       numberField(2, FLOAT),
@@ -492,7 +497,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     )
     assert.ok(
       texts(await check(folderOf('overridable', file(graph))), 'hint')[0]?.startsWith(
-        'hint: input "w" has a value in the file: it is a constant here',
+        'hint: input "w" has a value in the file, which callers cannot replace',
       ),
     )
     const none = value(11, 'x', tensorType(FLOAT, [0, 2]))
@@ -501,21 +506,21 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     )
     assert.match(
       texts(await check(folderOf('empty-input', empty)), 'warning').join('\n'),
-      /^warning: input "x" has a dimension of 0 \(\[0,2\]\), so that it holds nothing/,
+      /^warning: input "x" has a dimension of 0 \(\[0,2\]\), so every request must be empty/,
     )
   })
 
-  test('a file that only its owner may read is a warning', async () => {
+  test('warns of a file that only its owner can read', async () => {
     const folder = folderOf('mode', '')
     cpSync(testModel('external-data'), folder, { recursive: true })
     chmodSync(join(folder, 'weights.bin'), 0o600)
     assert.match(
       texts(await check(folder), 'warning').join('\n'),
-      /^warning: weights\.bin may be read by its owner alone \(mode 600\), and the image runs as uid 10001: chmod a\+r weights\.bin, or COPY --chmod=755/,
+      /^warning: the permissions of weights\.bin \(mode 600\) do not allow other users to read it, and the image runs as uid 10001: chmod a\+r weights\.bin, or COPY --chmod=755/,
     )
   })
 
-  test('weights that are missing, cut off, a Git LFS pointer or outside the folder are told', async () => {
+  test('reports weights that are missing, cut off, a Git LFS pointer, or outside the folder', async () => {
     const folder = folderOf('external', '')
     copyFileSync(`${testModel('external-data')}/model.onnx`, join(folder, 'model.onnx'))
     assert.deepEqual(wrong(await check(folder)), [
@@ -538,7 +543,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     ])
   })
 
-  test('every file that is iris with one byte changed, or its end cut off, is answered in lines', async () => {
+  test('reports one line per problem for a corrupted or truncated iris model', async () => {
     const iris = readFileSync(join(projectFolder, 'models/iris/v1.0.0/model.onnx'))
     for (const at of [0, 3, 20, 100, 300, 500, 687]) {
       const changed = Buffer.from(iris)
@@ -554,11 +559,11 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
   })
 })
 
-suite('of a model that could be better', { concurrency: 2 }, () => {
+suite('check-model with a model that can be improved', { concurrency: 2 }, () => {
   const NO_SAMPLE =
-    'hint: model.json has no sample, so the example and the warm-up are zeros: one good input there makes both real'
+    'hint: model.json has no sample, so the example and the warm-up use zeros: add a realistic input as the sample'
 
-  test('a first dimension fixed to 1 is a hint', async () => {
+  test('gives a hint for a first dimension that is fixed to 1', async () => {
     const [one, two] = [
       value(11, 'x', tensorType(FLOAT, [1, 2])),
       value(12, 'y', tensorType(FLOAT, [1, 2])),
@@ -567,12 +572,12 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
       folderOf('one', file(graphOf(node('Neg', '', ['x'], ['y']), one, two))),
     )
     assert.deepEqual(texts(report, 'error', 'warning', 'hint'), [
-      'hint: input "x" is fixed to 1 row ([1,2]): export it with a variable first dimension, and requests can be joined',
+      'hint: input "x" is fixed to 1 row ([1,2]): export it with a variable first dimension, so that requests can be joined',
       NO_SAMPLE,
     ])
   })
 
-  test('a graph that says any number of rows and takes only one is a warning', async () => {
+  test('warns of a graph that declares a variable number of rows and accepts only one row', async () => {
     const shape = message(5, [
       field(1, 'value_ints'),
       numberField(8, 1),
@@ -589,11 +594,11 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
     const [problem = ''] = wrong(await check(folderOf('reshape', file(graph))))
     assert.match(
       problem,
-      /^warning: the graph says that it takes any number of rows, but 32 fail: .*Export it with a batch dimension that holds throughout$/,
+      /^warning: the graph declares a variable number of rows, but a run of 32 rows fails: .*Export the model with a batch dimension that every node preserves$/,
     )
   })
 
-  test('a large request is asked by a command that makes its zeros, and binary tensor data is hinted at', async () => {
+  test('for a large request, prints a command that generates zeros, and a hint to send binary tensor data', async () => {
     const images = [
       value(11, 'x', tensorType(FLOAT, ['n', 3, 224, 224])),
       value(12, 'y', tensorType(FLOAT, ['n', 3, 224, 224])),
@@ -602,7 +607,7 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
       folderOf('images', file(graphOf(node('Neg', '', ['x'], ['y']), ...images))),
     )
     assert.deepEqual(texts(report, 'error', 'warning', 'hint'), [
-      'hint: one request has 0.6 MiB at least, and as JSON several times that: send binary tensor data',
+      'hint: a request has at least 0.6 MiB, and several times as much in JSON: send binary tensor data',
       NO_SAMPLE,
     ])
     const { curl, answer } = report.found?.served?.request ?? {}
@@ -610,7 +615,7 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
     assert.deepEqual([answer?.cut, answer?.json.length], [true, 2_000])
   })
 
-  test('a .onnx file is checked by itself, as a server serves it', async () => {
+  test('checks a single .onnx file as a server would serve it', async () => {
     const model = file(graphOf(node('Neg', '', ['x'], ['y']), x, y))
     const folder = folderOf('several', model, {
       'model.json': '{"name":"named","sample":{"x":[[1,2]]}}',

@@ -10,7 +10,9 @@ import { showJson, showText } from '../../scripts/check-model/show.ts'
 import { tryTransform } from '../../scripts/check-model/try-transform.ts'
 import { projectFolder } from '../server.ts'
 
-/* The author's own code is asked once, by the example of its schema, in a process of its own. */
+/*
+ * check-model calls the author's code once, with the example of its schema, in a separate process.
+ */
 
 const folders: string[] = []
 after(() => folders.map(folder => rmSync(folder, { recursive: true })))
@@ -31,7 +33,7 @@ const INPUT = `input: { type: 'object', required: ['a'], properties: { a: { type
 const PREPROCESS = `preprocess: ({ a }) => ({ input: [[a, 3.5, 1.4, 0.2]] })`
 const POSTPROCESS = `postprocess: ({ predicted_class }) => ({ species: predicted_class.data[0] })`
 
-test('check-model shows what a transform has, a request, and what that is answered with', async () => {
+test('check-model shows the parts of a transform, a request and its response', async () => {
   const report = await check(`export default { ${INPUT}, ${PREPROCESS}, ${POSTPROCESS} }`)
   assert.deepEqual(report.problems, [])
   const text = showText(report)
@@ -40,13 +42,13 @@ test('check-model shows what a transform has, a request, and what that is answer
     /Transform\n {2}file .*transform\.mjs\n {2}parts {7}input, preprocess, postprocess\n/,
   )
   assert.match(text, /request {5}curl http:\/\/localhost:8080\/ .* -d '\{"a":5\.1\}'\n/)
-  assert.match(text, /answer {6}\{"species":"setosa"\}\n/)
+  assert.match(text, /response {4}\{"species":"setosa"\}\n/)
   assert.match(text, /runs {8}in worker threads, with the transform/)
   const { transform } = JSON.parse(showJson(report))
   assert.deepEqual([transform.request, transform.answer], ['{"a":5.1}', '{"species":"setosa"}'])
 })
 
-test('a transform without preprocess is asked by an inference request', async () => {
+test('check-model calls a transform without preprocess with an inference request', async () => {
   const { transform, problems } = await check(`export default { ${POSTPROCESS} }`)
   assert.deepEqual([transform?.answer, problems], ['{"species":"setosa"}', []])
 })
@@ -57,17 +59,17 @@ const WRONG: readonly (readonly [what: string, code: string, problem: RegExp])[]
   [
     'throws',
     both(`preprocess: () => { throw new TypeError('no words') }`),
-    /^error: transform: it fails on the example: no words$/,
+    /^error: transform: failed on the example: no words$/,
   ],
   [
-    'makes a wrong shape',
+    'returns a wrong shape',
     both('preprocess: () => ({ input: [[1]] })'),
     /^error: .*input "input": it has the shape \[1,1\]; the model accepts FP32/,
   ],
   [
-    'gives what is no JSON',
+    'returns a value that JSON cannot represent',
     both(PREPROCESS, 'postprocess: () => NaN'),
-    /^error: transform: it fails on the example: /,
+    /^error: transform: failed on the example: /,
   ],
   [
     'has an invalid schema',
@@ -80,45 +82,45 @@ const WRONG: readonly (readonly [what: string, code: string, problem: RegExp])[]
     /^error: transform: the schema "input": \/minLength must be >= 0/,
   ],
   [
-    'has an output that is no schema',
+    'has an invalid output schema',
     both(PREPROCESS, `output: { type: 'text' }`),
     /^error: transform: the schema "output": /,
   ],
   [
-    'has an example that its schema refuses',
+    'has an example that violates its schema',
     `export default { input: { type: 'number', minimum: 1, examples: [0] }, ${PREPROCESS} }`,
-    /^warning: transform: it refuses the example: the data must be >= 1 \(minimum\); got 0\. Write "examples"/,
+    /^warning: transform: refused the example: the data must be >= 1 \(minimum\); got 0\. Write "examples"/,
   ],
   [
-    'answers what its schema does not say',
+    'returns a response that violates its schema',
     both(PREPROCESS, POSTPROCESS, `output: { type: 'array' }`),
-    /^warning: transform: the answer does not fit "output": the data must be array/,
+    /^warning: transform: the response does not match the schema "output": the data must be array/,
   ],
   [
-    'answers a body where its schema says JSON',
+    'returns a body although its schema declares JSON',
     both(
       PREPROCESS,
       `output: { type: 'string' }`,
       `postprocess: () => ({ body: 'a', contentType: 'text/csv' })`,
     ),
-    /^warning: transform: the answer is text\/csv, and "output" says JSON$/,
+    /^warning: transform: the response is text\/csv, but the schema "output" declares JSON$/,
   ],
   [
-    'says that it is unavailable',
+    'reports that it is unavailable',
     both(
       `preprocess: () => { throw Object.assign(new Error('store down'), { code: 'TRANSFORM_UNAVAILABLE', retryAfter: 1 }) }`,
     ),
-    /^warning: transform: it says that it is unavailable: store down$/,
+    /^warning: transform: reported that it is unavailable: store down$/,
   ],
   [
     'has no example',
     `export default { ${PREPROCESS} }`,
-    /^hint: transform: it was not tried: without "input"/,
+    /^hint: transform: not tested, because it has no schema "input"/,
   ],
   [
-    'takes pictures',
+    'accepts images',
     `export default { input: { contentMediaType: 'image/png' }, ${PREPROCESS} }`,
-    /^hint: transform: it was not tried: it takes image\/png/,
+    /^hint: transform: not tested, because it accepts image\/png/,
   ],
   [
     'cannot be loaded',
@@ -133,26 +135,26 @@ const WRONG: readonly (readonly [what: string, code: string, problem: RegExp])[]
 ]
 
 for (const [what, code, problem] of WRONG)
-  test(`check-model tells of a transform that ${what}`, async () => {
+  test(`check-model reports a transform that ${what}`, async () => {
     const folder = readModelFolder(readConfig({ MODEL_DIR: folderWith(code) }))
     const { problems } = await tryTransform({ ...folder, transform: folder.transform ?? '' })
     const [first] = problems.map(({ level, text }) => `${level}: ${text}`)
     assert.match(first ?? 'nothing', problem)
   })
 
-test('check-model tells of a transform that ends the process', async () => {
+test('check-model reports a transform that ends the process', async () => {
   const { problems } = await check(both('preprocess: () => process.exit(3)'))
   assert.match(problems[0]?.text ?? '', /^the transform .* ended the process \(exit code 3\)$/)
 })
 
-test('check-model ends a transform that does not end', async () => {
+test('check-model stops a transform that does not return', async () => {
   const { problems } = await check(both('preprocess: () => { for (;;); }'), {
     RUN_TIMEOUT_MS: '4000',
   })
-  assert.match(problems[0]?.text ?? '', /^the transform .* did not answer within 4000 ms$/)
+  assert.match(problems[0]?.text ?? '', /^the transform .* did not return within 4000 ms$/)
 })
 
-test('check-model leaves out a transform that TRANSFORM=off turns off', async () => {
+test('check-model ignores a transform that TRANSFORM=off turns off', async () => {
   const { transform, problems } = await check(both(PREPROCESS), { TRANSFORM: 'off' })
   assert.deepEqual([transform, problems], [undefined, []])
 })

@@ -19,13 +19,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 
-	// The client of the Gateway API is not used: its module holds the CRDs.
+	// Imported for its module, which contains the CRDs; the program does not use the client.
 	_ "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 )
 
-// httpRoute answers as the API server does with the Gateway API's CRD, which has all admission
-// rules since 1.1: unknown fields, defaults, the schema, and the rules in CEL.
+// httpRoute validates an HTTPRoute as the API server does with the Gateway API's CRD, which
+// contains all admission rules since version 1.1: unknown fields, defaults, the schema, and the
+// rules in CEL.
 func httpRoute(manifest []byte) []error {
 	crd, err := httpRouteCRD()
 	if err != nil {
@@ -44,7 +45,7 @@ func httpRoute(manifest []byte) []error {
 	for _, err := range validation.ValidateCustomResource(nil, object, crd.validator) {
 		errs = append(errs, err)
 	}
-	// The rules rely on the schema.
+	// The rules in CEL need an object that matches the schema.
 	if len(errs) > 0 {
 		return errs
 	}
@@ -65,7 +66,7 @@ type definition struct {
 var httpRouteCRD = sync.OnceValues(func() (made definition, err error) {
 	folder, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
 	if err != nil {
-		return made, fmt.Errorf("go list does not find sigs.k8s.io/gateway-api: %w", err)
+		return made, fmt.Errorf("go list cannot find sigs.k8s.io/gateway-api: %w", err)
 	}
 	file := filepath.Join(strings.TrimSpace(string(folder)), "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml")
 	text, err := os.ReadFile(file)

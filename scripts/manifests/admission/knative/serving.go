@@ -12,8 +12,9 @@ import (
 	"onnx-function/lines"
 )
 
-// knativeService applies a Service twice. When the revision name stays, Serving fills in no
-// defaults the second time, and refuses the template if it did so the first time.
+// knativeService validates a Service as if it were applied twice. If the name of the revision does
+// not change, Serving sets no defaults the second time, and refuses a template that received
+// defaults the first time.
 func knativeService(manifest []byte) []error {
 	ctx := apis.WithUserInfo(context.Background(), &authenticationv1.UserInfo{Username: "checker"})
 	created := &servingv1.Service{}
@@ -39,7 +40,7 @@ func admitService(ctx context.Context, service *servingv1.Service) []error {
 	return errorsOf(service.Validate(ctx))
 }
 
-// errorsOf leaves out warnings: Serving accepts an object with warnings.
+// errorsOf returns the errors without the warnings, because Serving accepts objects with warnings.
 func errorsOf(all *apis.FieldError) (errs []error) {
 	for _, err := range all.Filter(apis.ErrorLevel).WrappedErrors() {
 		errs = append(errs, err)
@@ -48,7 +49,7 @@ func errorsOf(all *apis.FieldError) (errs []error) {
 }
 
 // applied returns the result of `kubectl apply` on a custom resource: a JSON merge patch, which
-// replaces lists whole.
+// replaces complete lists.
 func applied(live *servingv1.Service, manifest []byte) (*servingv1.Service, error) {
 	before, err := json.Marshal(live)
 	if err != nil {

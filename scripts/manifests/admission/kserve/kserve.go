@@ -34,18 +34,18 @@ func inferenceService(manifest []byte) []error {
 	return nil
 }
 
-// admitPredictor runs the validation of the Serving version that KServe is built with.
+// admitPredictor runs the validation of the Serving version that KServe depends on.
 func admitPredictor(service *servingv1.Service) (errs []error) {
 	ctx := apis.WithinCreate(context.Background())
 	service.SetDefaults(ctx)
-	// Warnings do not reject the object.
+	// Leave out warnings: Serving accepts objects with warnings.
 	for _, err := range service.Validate(ctx).Filter(apis.ErrorLevel).WrappedErrors() {
 		errs = append(errs, err)
 	}
 	return errs
 }
 
-// knativePredictor is the Knative Service that KServe creates for a predictor with its own
+// knativePredictor returns the Knative Service that KServe creates for a predictor with its own
 // containers.
 func knativePredictor(from *v1beta1.InferenceService) *servingv1.Service {
 	predictor := from.Spec.Predictor
@@ -97,13 +97,13 @@ func refused(handler admission.Handler, manifest []byte) []error {
 
 func scheme() *runtime.Scheme {
 	made := runtime.NewScheme()
-	// Its registration cannot fail on an empty scheme.
+	// AddToScheme cannot fail on an empty scheme.
 	_ = v1alpha1.AddToScheme(made)
 	return made
 }
 
-// oneRuntime is a cluster that holds only this runtime: the webhook compares a runtime's own
-// formats only in a cluster that has one.
+// oneRuntime is the client of a cluster that contains only this runtime. The webhook compares a
+// runtime's own formats only if the cluster contains a runtime.
 type oneRuntime struct {
 	client.Client
 	namespaced *v1alpha1.ServingRuntime

@@ -15,7 +15,8 @@ import (
 // A Webhook returns the errors of an object.
 type Webhook func(manifest []byte) []error
 
-// Serve answers from standard input to standard output, by apiVersion and kind: a list of errors, or null for any other kind.
+// Serve reads objects from standard input. For each object, it writes the errors of the webhook for
+// its apiVersion and kind to standard output, or null if no webhook validates this kind.
 func Serve(webhooks map[string]Webhook) {
 	if err := answer(webhooks, os.Stdin, os.Stdout); err != nil {
 		log.Fatal(err)
@@ -41,7 +42,7 @@ func answer(webhooks map[string]Webhook, in io.Reader, out io.Writer) error {
 func admit(webhooks map[string]Webhook, manifest []byte) ([]string, error) {
 	var kind struct{ APIVersion, Kind string }
 	if err := json.Unmarshal(manifest, &kind); err != nil {
-		return nil, fmt.Errorf("a line of the input is no JSON object: %w", err)
+		return nil, fmt.Errorf("a line of the input is not a JSON object: %w", err)
 	}
 	check, known := webhooks[kind.APIVersion+" "+kind.Kind]
 	if !known {
