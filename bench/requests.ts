@@ -246,7 +246,7 @@ export function binaryOf(
   return target(verify, headers, json, tensor)
 }
 
-/** Any inputs as JSON; `right` checks the outputs. */
+/** Returns a JSON request with any inputs; `right` checks the outputs. */
 export const jsonOf = (
   inputs: readonly object[],
   right: (outputs: V2Response['outputs']) => boolean,

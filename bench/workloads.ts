@@ -389,7 +389,7 @@ const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const
 
 const MANY = { MAX_CONNECTIONS: '20000', MAX_QUEUE_ROWS: '20000' }
 
-/** Growth: requests per second and their times by the number of connections. */
+/** Measures how the rate and the times of requests change with the number of connections. */
 const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const).map(
   (count): Workload => ({
     ...connections(count, [subjects.NODE_HTTP], 'growth-', ours(MANY)),

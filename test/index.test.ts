@@ -32,7 +32,7 @@ interface Runtime {
   readonly process: ChildProcess
 }
 
-/** The runtime's own command on function/index.ts, on a free port. */
+/** Starts function/index.ts with the command of the runtime, on a free port. */
 async function startRuntime(
   env: Record<string, string> = {},
   cwd = projectFolder,
@@ -50,12 +50,12 @@ async function startRuntime(
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const port = await new Promise<string>((resolve, reject) => {
-    // Reads every line, so that a full pipe never blocks the process.
+    // Keep reading after this line, so that a full pipe does not block the process.
     createInterface({ input: child.stdout }).on('line', line => {
       const port = /Server listening at .*:(\d+)/.exec(line)?.[1]
       if (port !== undefined) resolve(port)
     })
-    child.once('exit', () => reject(new Error('the runtime ended before it listened')))
+    child.once('exit', () => reject(new Error('the runtime exited before it listened')))
   })
   return { url: `http://127.0.0.1:${port}`, process: child }
 }
@@ -77,7 +77,7 @@ function refused(status: number, answer: Answer): string {
   })
 }
 
-/** Like {@link replyIn}. */
+/** Like {@link replyIn}, but the runtime adds a charset to the content type. */
 const reply = (mode: 'binary' | 'structured', answer: Answer): EventJson =>
   replyIn(mode, {
     ...answer,
@@ -90,14 +90,14 @@ const reply = (mode: 'binary' | 'structured', answer: Answer): EventJson =>
     },
   })
 
-describe('the function under faas-js-runtime’s own command', () => {
+describe('the function under the command of faas-js-runtime', () => {
   let runtime: Runtime
   before(async () => {
     runtime = await startRuntime()
   })
   after(() => stopRuntime(runtime))
 
-  test('answers GET / with the server metadata', async () => {
+  test('returns the server metadata for GET /', async () => {
     const answer = await fetch(runtime.url)
     assert.equal(answer.status, 200)
     assert.deepEqual(Object.keys((await answer.json()) as object), [
@@ -107,14 +107,14 @@ describe('the function under faas-js-runtime’s own command', () => {
     ])
   })
 
-  test('answers a bare inference request at /', async () => {
+  test('serves an inference request without an event at /', async () => {
     const answer = await post(runtime.url, JSON_TYPE, JSON.stringify({ id: 'r', ...IRIS }))
     assert.equal(answer.status, 200, answer.text)
     const { id, model_name, outputs } = JSON.parse(answer.text)
     assert.deepEqual([id, model_name, outputs[1].data], ['r', 'iris-classifier', ['setosa']])
   })
 
-  test('answers a binary body with a binary body', async () => {
+  test('returns a binary body for a binary body', async () => {
     const tensor = Buffer.from(Float32Array.of(5.1, 3.5, 1.4, 0.2).buffer)
     const json = JSON.stringify({
       inputs: [
@@ -150,7 +150,7 @@ describe('the function under faas-js-runtime’s own command', () => {
   })
 
   for (const mode of ['binary', 'structured'] as const) {
-    test(`answers an event in ${mode} mode by the same event as our own host`, async () => {
+    test(`replies to an event in ${mode} mode with the same event as npm start`, async () => {
       const host = await startServer()
       try {
         const event = {
@@ -169,7 +169,7 @@ describe('the function under faas-js-runtime’s own command', () => {
     })
   }
 
-  test('answers an event whose data is Base64', async () => {
+  test('replies to an event whose data is Base64', async () => {
     const base64 = Buffer.from(JSON.stringify(IRIS)).toString('base64')
     assert.equal(
       reply(
@@ -180,7 +180,7 @@ describe('the function under faas-js-runtime’s own command', () => {
     )
   })
 
-  test('acknowledges its own events and KServe’s log', async () => {
+  test('acknowledges its own events and the events of KServe’s logger', async () => {
     for (const own of [
       { source: '/onnx-function/iris-classifier' },
       { type: 'org.kubeflow.serving.inference.request' },
@@ -203,9 +203,9 @@ describe('the function under faas-js-runtime’s own command', () => {
     ['a number', 400, JSON_TYPE, '42'],
     ['null', 400, JSON_TYPE, 'null'],
     ['no body', 400, {}, ''],
-    ['a media type that is not known', 415, { 'content-type': 'text/plain' }, JSON.stringify(IRIS)],
+    ['an unknown media type', 415, { 'content-type': 'text/plain' }, JSON.stringify(IRIS)],
     ['an event without data', 400, CE, ''],
-    ['an event whose data is no request', 400, { ...CE, ...JSON_TYPE }, '{"inputs":5}'],
+    ['an event whose data is not a request', 400, { ...CE, ...JSON_TYPE }, '{"inputs":5}'],
     ['an event without an id', 400, { ...CE, ...JSON_TYPE, 'ce-id': '' }, JSON.stringify(IRIS)],
     [
       'an event of version 0.3',
@@ -214,7 +214,7 @@ describe('the function under faas-js-runtime’s own command', () => {
       JSON.stringify(IRIS),
     ],
     [
-      'an event of another time',
+      'an event with an invalid time',
       400,
       { ...CE, ...JSON_TYPE, 'ce-time': 'yesterday' },
       JSON.stringify(IRIS),
@@ -250,7 +250,7 @@ describe('the function under faas-js-runtime’s own command', () => {
       JSON.stringify({ ...EVENT, data: false }),
     ],
     [
-      'a structured event of another time',
+      'a structured event with an invalid time',
       400,
       { 'content-type': STRUCTURED },
       JSON.stringify({ ...EVENT, time: 'yesterday' }),
@@ -268,7 +268,7 @@ describe('the function under faas-js-runtime’s own command', () => {
     })
   }
 
-  test('is not misled by query parameters, which the runtime copies over its context', async () => {
+  test('ignores query parameters, which the runtime copies into its context', async () => {
     for (const query of ['cloudevent=1', 'cloudevent=1&cloudevent=2', 'headers=1', 'log=1']) {
       const { status, text } = await post(
         `${runtime.url}/?${query}`,
@@ -280,7 +280,7 @@ describe('the function under faas-js-runtime’s own command', () => {
     refused(400, await post(`${runtime.url}/?body=1`, JSON_TYPE, JSON.stringify(IRIS)))
   })
 
-  test('says that it is live and ready at the health paths', async () => {
+  test('reports that it is live and ready at the health paths', async () => {
     assert.deepEqual(await (await fetch(`${runtime.url}/health/liveness`)).json(), { live: true })
     assert.deepEqual(await (await fetch(`${runtime.url}/health/readiness`)).json(), {
       live: true,
@@ -288,13 +288,13 @@ describe('the function under faas-js-runtime’s own command', () => {
     })
   })
 
-  test('cannot take a batch, for the runtime fails on it: it is not taken for delivered', async () => {
+  test('returns an error for a batch, on which the runtime fails, so that it does not count as delivered', async () => {
     const { status } = await post(runtime.url, { 'content-type': BATCHED }, JSON.stringify([EVENT]))
     assert.ok(status >= 400, String(status))
   })
 })
 
-describe('an INT64 model under faas-js-runtime, beside a func.yaml', () => {
+describe('an INT64 model under faas-js-runtime with a func.yaml', () => {
   const FUNC_YAML = `specVersion: 0.36.0
 name: iris
 runtime: typescript
@@ -328,7 +328,7 @@ deploy:
   const BIG = '9007199254740993'
   const base64 = Buffer.from(request(BIG)).toString('base64')
 
-  test('refuses an integer that the runtime’s parser has rounded, rather than answer for another', async () => {
+  test('refuses an integer that the runtime’s parser has rounded, instead of using the rounded value', async () => {
     for (const headers of [JSON_TYPE, { ...CE, ...JSON_TYPE }]) {
       assert.match(refused(400, await post(runtime.url, headers, request(BIG))), /9007199254740992/)
       assert.match(
@@ -356,18 +356,18 @@ deploy:
     ],
   ]
   for (const [way, headers, body] of EXACT) {
-    test(`has it exactly from ${way}`, async () => {
+    test(`receives the exact integer from ${way}`, async () => {
       assert.match((await post(runtime.url, headers, body)).text, /"data":\[9007199254740993\]/)
     })
   }
 })
 
 describe('a model that fails, under faas-js-runtime’s start()', () => {
-  test('is 422 to an event and 500 to a request, as JSON', async () => {
+  test('returns status 422 for an event and 500 for a request, as JSON', async () => {
     process.env.MODEL_DIR = testModel('failing')
     process.env.LOG_LEVEL = 'silent'
-    // 0 would select the runtime's default port; its types lack its replies' code() and a port as
-    // text.
+    // The runtime replaces the number 0 by its default port, so the port is a string. The runtime's
+    // types allow neither a string as the port nor the method code() of its replies.
     const func = knativeFunction as unknown as RuntimeFunction
     const server = await faas.start(func, {
       port: '0' as unknown as number,
@@ -397,7 +397,7 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
 })
 
 describe('the function contract', () => {
-  /** A reply as the runtime's health handlers receive it. */
+  /** Calls a health handler as the runtime does. @returns the status and the body */
   const health = (handler: (request: unknown, reply: Reply) => unknown) => {
     let answer: unknown
     const reply: Reply = { code: status => ({ send: body => (answer = [status, body]) }) }
@@ -406,7 +406,7 @@ describe('the function contract', () => {
   }
   type Reply = Parameters<typeof knativeFunction.liveness>[1]
 
-  /** A fresh copy of the module, before init was called. */
+  /** Imports a new copy of the module, on which init has not been called. */
   const fresh = (): Promise<typeof knativeFunction> => import(`../function/index.ts?${++instances}`)
   let instances = 0
 
@@ -416,7 +416,7 @@ describe('the function contract', () => {
     Object.assign(process.env, env)
   }
 
-  test('before init: live, not ready, and handle says why it cannot', async () => {
+  test('before init, the function is live but not ready, and handle rejects with the reason', async () => {
     const { handle, liveness, readiness, shutdown } = await fresh()
     assert.deepEqual(health(liveness), [200, { live: true }])
     assert.deepEqual(health(readiness), [
@@ -435,19 +435,23 @@ describe('the function contract', () => {
     ],
     ['the model is broken', { MODEL_DIR: testModel('broken') }, /^.+$/],
     [
-      'it is to know who asks',
+      'authentication is configured',
       { AUTH_SECRET: 'sixteen-and-more' },
       /^variables with AUTH_ have no effect in this runtime/,
     ],
     [
-      'it is to speak HTTPS',
+      'TLS is configured',
       { TLS_CERT_FILE: '/a', TLS_KEY_FILE: '/b' },
       /^variables with TLS_ have no effect in this runtime/,
     ],
-    ['a variable is wrong', { PORT: 'x' }, /^PORT is "x"; it must be an integer from 0 to 65535$/],
+    [
+      'a variable is invalid',
+      { PORT: 'x' },
+      /^PORT is "x"; it must be an integer from 0 to 65535$/,
+    ],
   ]
   for (const [why, env, says] of FAILING) {
-    test(`init fails with one line when ${why}; nothing is ready then`, async () => {
+    test(`init rejects with a one-line message if ${why}, and the function is not ready`, async () => {
       const { init, readiness } = await fresh()
       withEnv(env)
       await assert.rejects(init(), { message: says })
@@ -456,7 +460,7 @@ describe('the function contract', () => {
     })
   }
 
-  test('from init to shutdown: ready, answers, then not ready', async () => {
+  test('from init to shutdown, the function is ready and serves requests; then it is not ready', async () => {
     const { handle, init, readiness, shutdown } = await fresh()
     withEnv({})
     await init()
@@ -491,7 +495,7 @@ describe('the function contract', () => {
     ])
   })
 
-  test('where an endpoint is set, what was counted and its spans are sent by the time it has shut down', async () => {
+  test('if an endpoint is set, shutdown sends the last metrics and spans', async () => {
     const receiver = await startReceiver()
     const { handle, init, shutdown } = await fresh()
     withEnv({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
@@ -514,7 +518,7 @@ describe('the function contract', () => {
     )
   })
 
-  test('handles many calls at once', async () => {
+  test('handles concurrent calls', async () => {
     const { handle, init, shutdown } = await fresh()
     withEnv({})
     await init()

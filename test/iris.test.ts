@@ -51,11 +51,11 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
       actual.forEach((value, i) => {
         assert.ok(
           Math.abs(value - (wanted[i] as number)) <= expected.tolerance,
-          `element ${i}: ${value}, scikit-learn says ${wanted[i]}`,
+          `element ${i}: got ${value}, scikit-learn returned ${wanted[i]}`,
         )
       })
 
-    test("all 150 rows in one request get scikit-learn's own answers", async () => {
+    test('one request with all 150 rows gets the predictions of scikit-learn', async () => {
       const { status, outputs } = await infer(expected.input)
       assert.equal(status, 200)
       assert.deepEqual(outputs[1], {
@@ -68,7 +68,7 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
       assertClose(outputs[0].data, probabilities.flat())
     })
 
-    test('150 requests of one row, sent at once, get the same', async () => {
+    test('150 concurrent requests of one row get the same predictions', async () => {
       const answers = await Promise.all(expected.input.map(row => infer([row])))
       answers.forEach(({ outputs }, i) => {
         assert.deepEqual(outputs[1].data, [labels[i]])
@@ -76,7 +76,7 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
       })
     })
 
-    test('an empty batch gets an empty answer', async () => {
+    test('an empty batch gets an empty response', async () => {
       const { outputs } = await infer([])
       assert.deepEqual(
         [outputs[0].shape, outputs[0].data, outputs[1].shape, outputs[1].data],
@@ -84,7 +84,7 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
       )
     })
 
-    test('the metadata is the contract clients rely on', async () => {
+    test('the metadata lists the inputs and outputs on which clients rely', async () => {
       const response = await fetch(`${server.url}/v2/models/iris-classifier/versions/${version}`)
       assert.deepEqual(await response.json(), {
         name: 'iris-classifier',
@@ -100,7 +100,7 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
   })
 }
 
-test("the request people know is answered setosa, with every field the protocol's response has", async () => {
+test('the usual example is classified as setosa, in a response with all fields of the protocol', async () => {
   const server = await startServer()
   try {
     const response = await fetch(`${server.url}/v2/models/iris-classifier/infer`, {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { lazily } from '../function/lazily.ts'
 
-test('a lazy value is loaded at its first use, and once', async () => {
+test('a lazy value is loaded once, at its first use', async () => {
   let loads = 0
   const one = lazily(async () => ++loads)
   assert.equal(loads, 0)

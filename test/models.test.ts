@@ -14,9 +14,9 @@ import {
 } from './tensors.ts'
 
 /*
- * MODEL_DIR alone is enough to serve any model: one small model for each property that a graph can
- * have, every output checked by value, as JSON and as binary tensor data, and as raw and typed
- * contents over gRPC.
+ * Any model can be served with MODEL_DIR alone. The tests use one small model for each property
+ * that a graph can have, and check the values of every output: as JSON, as binary tensor data, and
+ * as raw and typed contents over gRPC.
  */
 
 interface Case {
@@ -31,10 +31,10 @@ const MODELS = readdirSync(testModel(''), { withFileTypes: true })
 
 const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
   datatype === 'FP16' || data === undefined
-/** ONNX Runtime for Node loses bytes that are not UTF-8, so such an answer is refused in either form. */
+/** ONNX Runtime for Node loses bytes that are not UTF-8, so the server returns an error instead. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
-/** The same shapes with other magnitudes; for other datatypes, the elements in another order. */
+/** Returns inputs with extreme floating-point values, or with reversed elements of other datatypes. */
 const hostile = (inputs: readonly WrittenTensor[]): WrittenTensor[][] =>
   [
     [3e6, -3e6, 1e30, 0],
@@ -93,7 +93,7 @@ for (const name of MODELS) {
       }
 
       if (outputs.some(isLost)) {
-        test(`${name}: an answer whose bytes would be lost is an error, not a wrong answer`, async () => {
+        test(`${name}: the server returns an error for an output whose bytes would be lost`, async () => {
           for (const response of [
             await postJson(inputs),
             await fetch(url, { method: 'POST', ...binaryRequest(inputs) }),
@@ -105,7 +105,7 @@ for (const name of MODELS) {
         continue
       }
 
-      test(`${name}: binary tensor data in, the expected bytes out`, async () => {
+      test(`${name}: a request with binary tensor data gets the expected bytes`, async () => {
         const response = await fetch(url, { method: 'POST', ...binaryRequest(inputs) })
         const body = Buffer.from(await response.arrayBuffer())
         assert.equal(response.status, 200, body.toString())
@@ -118,13 +118,13 @@ for (const name of MODELS) {
         )
       })
 
-      test(`${name}: raw contents in, the expected raw contents out`, async () => {
+      test(`${name}: a gRPC request with raw contents gets the expected raw contents`, async () => {
         const { status, message, isRaw, outputs } = await inferByGrpc(rawRequest)
         assert.equal(status, 0, message)
         assert.deepEqual([isRaw, outputs], [true, expected])
       })
 
-      test(`${name}: typed contents in, the expected ones out; raw where an output is FP16`, async () => {
+      test(`${name}: a gRPC request with typed contents gets typed contents, or raw ones for FP16`, async () => {
         const { status, message, isRaw, outputs } = await inferByGrpc(typedRequest)
         if (inputs.some(({ datatype }) => datatype === 'FP16')) {
           assert.equal(status, 3)
@@ -137,13 +137,13 @@ for (const name of MODELS) {
       })
 
       if (inputs.some(jsonHasNoWord) || outputs.some(jsonHasNoWord)) {
-        test(`${name}: values that JSON cannot express are refused, naming binary data`, async () => {
+        test(`${name}: the server refuses values that JSON cannot represent, and suggests binary data`, async () => {
           const response = await postJson(inputs)
           assert.equal(response.status, 400)
           assert.match(((await response.json()) as { error: string }).error, /binary/)
         })
       } else {
-        test(`${name}: JSON in, the expected JSON out`, async () => {
+        test(`${name}: a JSON request gets the expected JSON`, async () => {
           const response = await postJson(inputs)
           const text = await response.text()
           assert.equal(response.status, 200, text)
@@ -152,7 +152,7 @@ for (const name of MODELS) {
       }
     }
 
-    test('beside hostile neighbours every answer is the same', async () => {
+    test('returns the same outputs when it joins requests with extreme values', async () => {
       const asked = (cases ?? []).filter(({ outputs }) => !outputs.some(isLost))
       const neighbours = asked.flatMap(({ inputs }) => hostile(inputs))
       const answers = await Promise.all(
@@ -171,7 +171,7 @@ for (const name of MODELS) {
     })
 
     for (const { name, inputs } of fails) {
-      test(`${name}: the model's own failure is 500, and says that it is the model's`, async () => {
+      test(`${name}: a failure of the model returns status 500 with "the model failed"`, async () => {
         const response = await postJson(inputs)
         assert.equal(response.status, 500)
         assert.match(((await response.json()) as { error: string }).error, /^the model failed/)
@@ -179,7 +179,7 @@ for (const name of MODELS) {
     }
 
     for (const { name, inputs } of refused) {
-      test(`${name}: a request that ONNX Runtime would answer wrongly is refused`, async () => {
+      test(`${name}: the server refuses a request for which ONNX Runtime returns wrong results`, async () => {
         const response = inputs.some(jsonHasNoWord)
           ? await fetch(url, { method: 'POST', ...binaryRequest(inputs) })
           : await postJson(inputs)
@@ -187,7 +187,7 @@ for (const name of MODELS) {
       })
     }
 
-    test('says of its inputs and outputs what its answers are', async () => {
+    test('describes its inputs and outputs as they appear in requests and responses', async () => {
       const { inputs, outputs } = (await (await fetch(url.replace('/infer', ''))).json()) as Case
       for (const { inputs: given, outputs: got } of cases ?? []) {
         for (const [described, tensors] of [
@@ -197,7 +197,7 @@ for (const name of MODELS) {
           for (const { name, datatype, shape } of described) {
             const tensor = tensors.find(other => other.name === name)
             assert.equal(tensor?.datatype, datatype)
-            // A graph without a shape accepts any, which the protocol cannot express.
+            // A graph without a shape accepts any shape, which the protocol cannot express.
             if (server.service.model.loaded?.signature.inputs.some(({ anyRank }) => anyRank))
               continue
             assert.equal(tensor?.shape.length, shape.length)
@@ -211,7 +211,7 @@ for (const name of MODELS) {
   })
 }
 
-/** x86 sets the sign bit of NaN, NumPy does not: both are NaN. */
+/** Replaces every NaN by the same one: x86 sets the sign bit of NaN, and NumPy does not. */
 function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }): Buffer {
   if (datatype !== 'FP32' && datatype !== 'FP64') return bytes
   const width = datatype === 'FP32' ? 4 : 8
@@ -235,6 +235,6 @@ function bits(tensors: readonly WrittenTensor[]): unknown {
   }))
 }
 
-test('every kind of model is among those tested', () => {
+test('at least 30 models are tested', () => {
   assert.ok(MODELS.length >= 30, `${MODELS.length} models`)
 })

@@ -4,7 +4,7 @@ import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/tele
 import { readMetrics } from './http/client.ts'
 import { startServer } from './server.ts'
 
-test('the function exposes the declared metrics: each with its type and labels, and only known values of bounded labels', async t => {
+test('the function exposes exactly the declared metrics, with their types, labels and label values', async t => {
   const server = await startServer()
   t.after(server.stop)
   const text = await server.service.metrics.text()

@@ -12,12 +12,12 @@ import { IRIS, irisBody } from './http/client.ts'
 import { testModel } from './server.ts'
 
 const POST = { method: 'POST', headers: { 'content-type': 'application/json' } }
-// biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
+// biome-ignore lint/suspicious/noExplicitAny: tests read arbitrary fields of a response
 const jsonOf = (answer: Response): Promise<any> => answer.json()
 
 const ask = { ...POST, body: irisBody('1') }
 
-test('a project finds these names in the package', () => {
+test('the package exports these names', () => {
   assert.deepEqual(Object.keys(exported).sort(), [
     'BadRequest',
     'Refused',
@@ -30,7 +30,7 @@ test('a project finds these names in the package', () => {
 })
 
 describe('start()', () => {
-  test('serves a model on a free port of the loopback, and closes it', async () => {
+  test('serves a model on a free port of the loopback interface until it is closed', async () => {
     const server = await start()
     assert.match(server.url, /^http:\/\/127\.0\.0\.1:\d+$/)
     const answer = await fetch(server.url + IRIS, ask)
@@ -39,7 +39,7 @@ describe('start()', () => {
     await assert.rejects(fetch(server.url))
   })
 
-  test('serves several in one process, each with its own model and environment', async () => {
+  test('starts several servers in one process, each with its own model and environment', async () => {
     const options = [
       { model: testModel('identity-fp32'), env: { MODEL_NAME: 'first' } },
       {
@@ -56,7 +56,7 @@ describe('start()', () => {
     }
   })
 
-  test('answers what is in flight before it closes', async () => {
+  test('completes requests in flight before it closes', async () => {
     const server = await start()
     const head = { ...POST.headers, expect: '100-continue' }
     const sending = sendRequest(server.url + IRIS, { method: 'POST', headers: head })
@@ -70,7 +70,7 @@ describe('start()', () => {
     await closed
   })
 
-  test('rejects with one line where there is no model, and listens no longer', async () => {
+  test('rejects with a one-line message if the model or a variable is invalid', async () => {
     await assert.rejects(start({ model: 'nowhere' }), /^Error: no model: MODEL_DIR .*nowhere/)
     await assert.rejects(
       start({ model: testModel('broken') }),
@@ -84,13 +84,13 @@ describe('start()', () => {
 })
 
 describe('request()', () => {
-  test('answers one request without a socket', async () => {
+  test('serves one request without a socket', async () => {
     const answer = await request(IRIS, ask)
     assert.equal(answer.headers.get('content-type'), 'application/json')
     assert.deepEqual((await jsonOf(answer)).outputs[1].data, ['setosa'])
   })
 
-  test('of a loaded function goes all the way: head, limits, encodings, route, method', async () => {
+  test('applies authentication, limits, encodings, routes and methods of a loaded function', async () => {
     const app = await load({
       env: { MAX_BODY_BYTES: '1000', AUTH_SECRET: 'a-secret-of-the-tests' },
     })
@@ -111,7 +111,7 @@ describe('request()', () => {
     await app.close()
   })
 
-  test('rejects where its signal is aborted, as a caller that hangs up', async t => {
+  test('rejects if its signal is aborted, as when a caller closes the connection', async t => {
     const app = await load({ model: testModel('slow') })
     t.after(() => app.close())
     const controller = new AbortController()
@@ -126,7 +126,7 @@ describe('request()', () => {
     await assert.rejects(running, /too late/)
   })
 
-  test('whose signal is aborted aborts that of the author’s code', async t => {
+  test('passes the abort of its signal to the author’s code', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'hangs-up-'))
     t.after(() => rmSync(folder, { recursive: true }))
     const transform = join(folder, 'transform.mjs')

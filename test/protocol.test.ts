@@ -6,9 +6,11 @@ import { points } from '../conformance/points.ts'
 import { targetOf } from '../conformance/test/target.ts'
 import { serve } from './served-models.ts'
 
-/** Every point of the conformance suite, on models that together make each one applicable. */
+/*
+ * Runs every point of the conformance suite. Each point applies to at least one of the models.
+ */
 
-/** With one input and several, with versions and without, and failing ones. */
+/** Models with one and with several inputs, with and without versions, and failing models. */
 const ALL_POINTS = ['iris', 'two-in-two-out', 'failing', 'not-utf8']
 
 const POINTS_ABOUT_TENSORS = [
@@ -25,17 +27,17 @@ const POINTS_ABOUT_TENSORS = [
 ]
 
 /**
- * Points that depend on datatypes, shapes or the number of tensors, for each model that differs.
+ * The groups of points that depend on datatypes, shapes or the number of tensors.
  */
 const ABOUT_TENSORS = ['shapes', 'data', 'datatypes', 'binary', 'outputs']
 
-// Decoding is the same for every listener.
+// The predictor decodes tensors with the same code, so it needs fewer models.
 const models =
   process.env.ON_PREDICTOR === undefined ? [...ALL_POINTS, ...POINTS_ABOUT_TENSORS] : ALL_POINTS
 
 const results = new Map<string, readonly Result[]>()
-// Before the first test: the runner tracks each asynchronous call of a test, which takes a third of
-// the time.
+// Run the points before the first test: the test runner tracks each asynchronous call of a test,
+// which would take a third of the time.
 for (const model of models) {
   const { server, served } = await serve(model)
   const asked = choosePoints(ALL_POINTS.includes(model) ? [] : ABOUT_TENSORS)
@@ -45,14 +47,14 @@ for (const model of models) {
 
 for (const [model, asked] of results) {
   const applied = asked.filter(({ outcome }) => outcome !== 'not applicable')
-  test(`${model} keeps the ${applied.length} points that apply`, () => {
+  test(`${model} passes the ${applied.length} points that apply`, () => {
     const failures = applied.filter(({ outcome }) => outcome === 'fail')
     assert.deepEqual(failures, [])
     assert.notEqual(applied.length, 0)
   })
 }
 
-test('every point has a name of its own', () =>
+test('no two points have the same name', () =>
   assert.equal(new Set(points.map(({ name }) => name)).size, points.length))
 
 test('no point is required where the specification is silent', () =>
@@ -64,7 +66,7 @@ test('no point is required where the specification is silent', () =>
   ))
 
 if (models !== ALL_POINTS) {
-  test('every point applies to at least one of the models, but for those of extensions that this server does not have', () => {
+  test('every point applies to at least one model, except points of extensions that this server lacks', () => {
     const asked = [...results.values()].flat()
     const applied = new Set(
       asked.filter(({ outcome }) => outcome !== 'not applicable').map(({ point }) => point),

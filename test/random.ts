@@ -1,4 +1,4 @@
-/** mulberry32: numbers from 0 to 1, the same for the same seed. */
+/** Returns a mulberry32 generator: the same seed produces the same numbers from 0 to 1. */
 export function random(seed: number): () => number {
   let state = seed
   return () => {

@@ -1,17 +1,20 @@
 import fc from 'fast-check'
 
-/** 1 runs every example of a property; `npm test` a tenth, CI all, each night ten times as many. */
+/**
+ * The share of the examples of each property that a run executes: a tenth by default, 1 in CI, and
+ * 10 in the nightly tests.
+ */
 const SHARE = Number(process.env.RUNS ?? 0.1)
 
-/** How many examples of a property to run. */
+/** Returns how many examples of a property to run. */
 export const runs = (all: number) => ({ numRuns: Math.ceil(all * SHARE) })
 
 fc.configureGlobal({
-  // The same cases at each run, so that a failure comes from the current change; `SEED=2 npm test`
-  // tries others.
+  // Each run tests the same cases, so that a failure comes from the current change. `SEED=2 npm
+  // test` tests other cases.
   seed: Number(process.env.SEED ?? 1),
-  // Shrinking a large example on a busy machine would take hours; report the smallest one found so
-  // far.
+  // Shrinking a large example could take hours on a busy machine. After this limit, fast-check
+  // reports the smallest example that it has found.
   interruptAfterTimeLimit: 120_000 * Math.max(1, SHARE),
   markInterruptAsFailure: true,
 })

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import type { Served } from '../conformance/test/target.ts'
 import { type Server, startServer, testModel } from './server.ts'
 
-/** Small enough to be accepted at once, large enough for an id of 1 MB. */
+/** Small enough for one read, and large enough for an id of 1 MB. */
 const MAX_BODY_BYTES = 2 * 2 ** 20
 
-/** This server with the iris classifier, or with one of test/models, for the conformance suite. */
+/** Starts this server with the iris classifier or a model of test/models, for the conformance suite. */
 export async function serve(name: string): Promise<{ server: Server; served: Served }> {
   const isIris = name === 'iris'
   const server = await startServer({
@@ -23,7 +23,7 @@ export async function serve(name: string): Promise<{ server: Server; served: Ser
   return { server, served }
 }
 
-/** As a program: serves the named models, prints their addresses, exits when its input ends. */
+/** As a program, serves the named models, prints their addresses, and exits when its input ends. */
 if (import.meta.main) {
   const names = process.argv.slice(2)
   const all = await Promise.all(names.map(serve))

@@ -10,16 +10,16 @@ import { createService, type Service } from '../function/service.ts'
 
 export const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 
-/** A folder of test/models. */
+/** Returns the path of a folder of test/models. */
 export const testModel = (name: string) => fileURLToPath(new URL(`models/${name}`, import.meta.url))
 
 export interface Server {
   readonly url: string
   readonly port: number
-  /** Set when metrics have their own port. */
+  /** Set if metrics have a separate port. */
   readonly metricsPort: number | undefined
   readonly service: Service
-  /** Stops listening and waits for requests in flight. @returns whether all were answered */
+  /** Stops listening and waits for requests in flight. @returns whether all of them completed */
   close(timeoutMs: number): Promise<boolean>
   /** Stops listening after this long without a request. */
   closeWhenUnused(ms: number, prepare?: () => Promise<void>): Promise<void>
@@ -28,19 +28,19 @@ export interface Server {
 }
 
 /**
- * Tests can run on KServe's predictor instead of `npm start`: test/kserve does so with the tests of
- * HTTP, events and the process' life.
+ * Whether the tests use KServe's predictor instead of the program of `npm start`. test/predictor
+ * runs the tests of HTTP, events and the process in this way.
  */
 export const onPredictor = process.env.ON_PREDICTOR !== undefined
 
-/** The whole suite can run in another mode, set by the variable of that name. */
+/** Variables that select another mode for all tests, if they are set in this environment. */
 const MODE = Object.fromEntries(
   ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name =>
     process.env[name] === undefined ? [] : [[name, process.env[name]]],
   ),
 )
 
-/** The predictor's way to listen. */
+/** Returns the listen options of KServe's predictor. */
 export async function predictor(config: Config): Promise<ListenOptions> {
   const { createApp } = await import('../kserve/app.ts')
   const { predictorRows } = await import('../kserve/routes.ts')
@@ -49,13 +49,13 @@ export async function predictor(config: Config): Promise<ListenOptions> {
 
 const { PATH, NODE_COMPILE_CACHE } = process.env
 
-/** The parts of this environment that child processes receive; test/preload.ts sets the second. */
+/** The variables that child processes inherit; test/preload.ts sets NODE_COMPILE_CACHE. */
 export const INHERITED = {
   ...(PATH !== undefined && { PATH }),
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
 }
 
-/** The whole function in this process, on a free loopback port; by default with a loaded model. */
+/** Starts the function in this process, on a free port of the loopback; loads the model by default. */
 export async function startServer(
   env: Record<string, string> = {},
   {
@@ -102,7 +102,7 @@ export async function startServer(
   }
 }
 
-/** The program of a process. */
+/** The programs that a process can run. */
 export const PROGRAMS = { function: 'function/main.ts', predictor: 'kserve/predictor.ts' } as const
 
 const PROGRAM = onPredictor ? PROGRAMS.predictor : PROGRAMS.function
@@ -117,10 +117,10 @@ export interface ServerProcess {
 }
 
 /**
- * `npm start`'s own command as a process, after its start line.
- * @param args for the predictor
- * @param longestMs time after which it is killed
- * @param program the program to start, if not the suite's
+ * Starts the command of `npm start` as a process, and waits until it logs its address.
+ * @param args the arguments, which only the predictor reads
+ * @param longestMs the time after which the process is killed
+ * @param program the program to start instead of that of all tests
  */
 export async function startProcess(
   env: Record<string, string> = {},
@@ -138,13 +138,13 @@ export async function startProcess(
       if (url !== undefined) resolve(url)
     })
     child.once('exit', () =>
-      reject(new Error(`the server ended before it was ready: ${log.join('\n')}`)),
+      reject(new Error(`the server exited before it was ready: ${log.join('\n')}`)),
     )
   })
   return { url: await url, process: child, log, exited }
 }
 
-/** @returns the started process; for starts that must fail */
+/** Starts a process without waiting for it, for startups that must fail. */
 export const spawnFunction = (
   env: Record<string, string> = {},
   args: readonly string[] = [],
@@ -161,12 +161,12 @@ export const spawnFunction = (
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // So that a failed test leaves no process behind.
+    // Kill the process in the end, so that a failed test leaves no process behind.
     timeout: longestMs,
     killSignal: 'SIGKILL',
   })
 
-/** A port of the loopback that is free now. */
+/** Returns a port of the loopback interface that is currently free. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,10 +1,10 @@
-/** Tensors as test files write them; the codec here is independent of the one under test. */
+/** A tensor as test files describe it. The codec in this file is independent of the server's. */
 export interface WrittenTensor {
   readonly name: string
   readonly datatype: string
   readonly shape: readonly number[]
   readonly data?: readonly (number | bigint | string | boolean)[]
-  /** In the binary extension's bytes. */
+  /** The bytes of the binary extension, as base64. */
   readonly data_base64?: string
 }
 
@@ -25,7 +25,7 @@ const WRITERS: Record<
   FP64: [8, (view, at, value: number | string) => view.setFloat64(at, Number(value), true)],
 }
 
-/** The tensor as binary tensor data. */
+/** Encodes a tensor as binary tensor data. */
 export function toBytes({ datatype, data, data_base64: base64 }: WrittenTensor): Buffer {
   if (base64 !== undefined) return Buffer.from(base64, 'base64')
   if (datatype === 'BYTES')
@@ -46,7 +46,7 @@ function lengthPrefix(text: string): Buffer {
   return prefix
 }
 
-/** JSON that keeps every digit of an integer, both ways. */
+/** Parses JSON and keeps every digit of integers; {@link writeExactly} does the reverse. */
 export const parseExactly = (text: string): unknown =>
   // A reviver takes seconds for megabytes, and most texts do not need it.
   /[[,:\s-]\d{16}/.test(text)
@@ -68,7 +68,7 @@ export const writeExactly = (value: unknown): string =>
           ? '-0'
           : JSON.stringify(value)
 
-/** A V2 request with every input and output as binary tensor data. */
+/** Encodes a V2 request with every input and output as binary tensor data. */
 export function binaryRequest(inputs: readonly WrittenTensor[]): {
   headers: Record<string, string>
   body: Buffer
@@ -92,7 +92,7 @@ export function binaryRequest(inputs: readonly WrittenTensor[]): {
   }
 }
 
-/** The outputs of a binary response, each with its bytes. */
+/** Reads the outputs of a binary response, each with its bytes. */
 export function binaryOutputs(
   headers: Headers,
   body: Buffer,

@@ -26,7 +26,7 @@ suite('a production tree', () => {
   })
   after(() => rmSync(tree, { recursive: true }))
 
-  /** The package's own start command, run in the tree; nothing of the checkout is there. */
+  /** Runs the start command of package.json in the tree, which contains no files of the checkout. */
   async function start(env: Record<string, string>, script = 'start') {
     const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts[
       script
@@ -44,7 +44,9 @@ suite('a production tree', () => {
           const { url } = JSON.parse(line)
           if (url !== undefined) resolve(url)
         })
-        .once('close', () => reject(new Error(`it ended before it served: ${said.join('')}`)))
+        .once('close', () =>
+          reject(new Error(`the process exited before it was ready: ${said.join('')}`)),
+        )
     })
     return { url, child, said }
   }
@@ -55,7 +57,7 @@ suite('a production tree', () => {
     '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 
   for (const execution of ['inline', 'worker']) {
-    test(`answers requests, events, pages and metrics, with the model ${execution}`, async () => {
+    test(`serves requests, events, pages and metrics with EXECUTION=${execution}`, async () => {
       const { url, child } = await start({ EXECUTION: execution })
       try {
         const answer = await fetch(`${url}/v2/models/iris-classifier/infer`, {
@@ -91,7 +93,7 @@ suite('a production tree', () => {
     })
   }
 
-  test('starts KServe\u2019s predictor too, which answers V1, V2 and pages', async () => {
+  test('also starts KServe\u2019s predictor, which serves V1, V2 and pages', async () => {
     const { url, child } = await start({}, 'start:predictor')
     try {
       const post = (path: string, body: string) =>
@@ -115,7 +117,7 @@ suite('a production tree', () => {
   })
 
   for (const script of ['start', 'start:predictor']) {
-    test(`takes request targets that are whole URLs, or none, and Node warns of nothing: ${script}`, async () => {
+    test(`accepts absolute and invalid URLs as request targets, without a warning of Node: ${script}`, async () => {
       const { url, child, said } = await start({}, script)
       const statusOf = async (path: string) => {
         const [response] = (await once(get(url, { path, agent: false }), 'response')) as [
@@ -133,7 +135,7 @@ suite('a production tree', () => {
             'https://a:99999/v2',
           ].map(statusOf),
         )
-        // Whose the authority is decides nothing: Host is not checked either.
+        // The server ignores the authority of a request target, as it ignores the Host header.
         assert.deepEqual(statuses, [200, 200, 200, 200])
         child.kill('SIGTERM')
         await once(child, 'close')
@@ -143,7 +145,7 @@ suite('a production tree', () => {
       }
     })
   }
-  test('pushes what it counts where an endpoint is set, and has nothing of what that takes among the files of its start', async () => {
+  test('pushes metrics and spans if an endpoint is set, with code that startup does not load', async () => {
     const receiver = await startReceiver()
     const { url, child } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
     try {
@@ -157,7 +159,7 @@ suite('a production tree', () => {
         .at(-1)
         ?.filter(({ name }) => name === 'inference_requests_total')
         .map(({ value }) => value)
-      // By protocol and status.
+      // One series per protocol and status.
       assert.deepEqual(counts, [1, 0, 0, 0, 0, 0])
       assert.equal(receiver.spans.length, 5)
     } finally {
@@ -176,7 +178,7 @@ suite('a production tree', () => {
     for (const file of files) assert.doesNotMatch(read(file), /OTLPExporter/, file)
   })
 
-  test('takes no module of Node by an ES import, which would read all of its exports', () => {
+  test('loads no module of Node with an ES import, which would read all exports of the module', () => {
     const imported = new RegExp(
       `(?:from|import\\(?)\\s*"(?:node:)?(?:${builtinModules.join('|')})"`,
     )
@@ -184,7 +186,7 @@ suite('a production tree', () => {
       assert.doesNotMatch(read(file), imported, file)
   })
 
-  test('holds both versions of the model, and no other platform’s library', () => {
+  test('contains both versions of the model, and the library of only this platform', () => {
     assert.deepEqual(readdirSync(join(tree, 'models/iris')).sort(), ['v1.0.0', 'v2.0.0'])
     assert.deepEqual(readdirSync(join(tree, 'node_modules')), ['onnxruntime-node'])
     assert.deepEqual(readdirSync(join(tree, 'node_modules/onnxruntime-node/bin/napi-v6')), [
@@ -196,7 +198,7 @@ suite('a production tree', () => {
     assert.ok(size <= 60, `${size} MB`)
   })
 
-  suite('says in one line what it lacks', () => {
+  suite('reports in one line', () => {
     let folder: string
     before(() => {
       folder = mkdtempSync(join(tmpdir(), 'lacking-'))
@@ -205,7 +207,7 @@ suite('a production tree', () => {
     })
     after(() => rmSync(folder, { recursive: true }))
 
-    /** The output of a package's script that ends with 1. */
+    /** Returns the message of a package script that exits with status 1. */
     function saidBy(script: 'start' | 'start:predictor'): string {
       const [, ...args] = manifest.scripts[script].split(' ')
       const env = { PORT: '0', LISTEN_HOST: '127.0.0.1' }
@@ -214,11 +216,11 @@ suite('a production tree', () => {
       return JSON.parse(child.stdout).msg
     }
 
-    test('of its dependencies', () => {
+    test('a missing dependency', () => {
       assert.match(saidBy('start'), /^onnxruntime-node\S+ is missing; run "npm ci"/)
     })
 
-    test('of a Node that is new enough', () => {
+    test('a Node version that is too old', () => {
       for (const old of ['18.20.8', '20.20.2', '22.17.1'])
         assert.throws(
           () => checkNode(old),
@@ -227,9 +229,9 @@ suite('a production tree', () => {
       for (const node of ['22.18.0', manifest.devDependencies.node, '26.0.0']) checkNode(node)
     })
 
-    test('of a Node without process.getBuiltinModule, whichever file it reads first', () => {
+    test('a Node version without process.getBuiltinModule, in the first line of every file', () => {
       const files = readdirSync(join(tree, 'build')).filter(name => /^[^.]+\.js$/.test(name))
-      // The imports of a file run before it.
+      // The imports of a file run before the file.
       const firstOf = (file: string): string => {
         const [, imported] = /^(?:#!.*\n)?import[^;]*"\.\/([^"]+)"/.exec(read(file)) ?? []
         return imported === undefined ? file : firstOf(imported)
@@ -239,7 +241,7 @@ suite('a production tree', () => {
     })
 
     for (const script of ['start', 'start:predictor'] as const) {
-      test(`of the build itself: ${script}`, () => {
+      test(`a missing build: ${script}`, () => {
         const file = join(folder, manifest.scripts[script].split(' ').at(-1) as string)
         rmSync(file)
         assert.ok(saidBy(script).startsWith(`${file} is missing: make it with "npm run build"`))
@@ -248,7 +250,7 @@ suite('a production tree', () => {
   })
 })
 
-test('where the bundler is not installed, preparing does nothing and succeeds', t => {
+test('without the bundler, npm run prepare succeeds and changes nothing', t => {
   const folder = mkdtempSync(join(tmpdir(), 'no-bundler-'))
   t.after(() => rmSync(folder, { recursive: true }))
   const script = join(folder, 'build.mjs')

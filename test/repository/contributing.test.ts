@@ -14,7 +14,7 @@ const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--excl
   encoding: 'utf8',
 }).split('\n')
 
-/** Rows of tables, entries of lists and paragraphs, each as one line. */
+/** Returns the table rows, list items and paragraphs of a page, each as one line. */
 const unitsOf = (page: string): string[] =>
   page
     .replaceAll(/^```[\s\S]*?^```/gm, '')
@@ -23,14 +23,17 @@ const unitsOf = (page: string): string[] =>
 
 const codeIn = (unit: string) => [...unit.matchAll(/`([^`]+)`/g)].map(([, code]) => code as string)
 
-/** `Queue.takeBatch`: a member of a class. */
+/** Matches a member of a class, such as `Queue.takeBatch`. */
 const MEMBER = /^([A-Z][a-z]\w*)\.(#?\w+)$/
 
-/** `func.yaml`, `scripts/`, `.ci/run`; not a command, a route or a module of Go. */
+/** Returns whether code is a path, such as `func.yaml`, `scripts/` or `.ci/run`. */
 const isPath = (code: string) =>
   /^[\w.][\w./-]*(\/|\.[a-z]+)$|^\.?[\w-]+\/[\w./-]+$/.test(code) && !MEMBER.test(code)
 
-/** A unit may name a path within function/, or within a folder that it has named before. */
+/**
+ * Finds the paths in a unit. A path can be relative to the project, to function/, or to a folder
+ * that the unit has named before.
+ */
 function resolvePaths(unit: string): { found: string[]; missing: string[] } {
   const found: string[] = []
   const missing: string[] = []
@@ -48,7 +51,7 @@ function resolvePaths(unit: string): { found: string[]; missing: string[] } {
 
 const missingPaths = (page: string) => unitsOf(page).flatMap(unit => resolvePaths(unit).missing)
 
-/** Tables, types and classes that an entry of a list names, and that no file it names declares. */
+/** Returns the tables, types and classes in a list item that no file in the same item declares. */
 function undeclaredNames(page: string): string[] {
   return unitsOf(page)
     .filter(unit => unit.startsWith('- '))
@@ -61,8 +64,8 @@ function undeclaredNames(page: string): string[] {
 }
 
 /**
- * Scripts that a page tells to run, and that no package.json has: that of `--prefix`, or those of
- * the page's own package and of the project.
+ * Returns the npm commands of a page whose script does not exist: in the package of `--prefix`, or
+ * else in the page's own package and in the project.
  */
 function missingScripts(page: string, folder: string): string[] {
   const command =
@@ -79,7 +82,7 @@ function scriptsOf(folder: string): string[] {
   return isFile(manifest) ? Object.keys(JSON.parse(read(manifest)).scripts ?? {}) : []
 }
 
-/** The folder of the package that a page is in. */
+/** Returns the folder of the package that contains a page. */
 function packageOf(page: string): string {
   let folder = dirname(page)
   while (folder !== '.' && !tracked.includes(`${folder}/package.json`)) folder = dirname(folder)
@@ -92,16 +95,16 @@ test('every file and folder that CONTRIBUTING.md names exists', () => {
   assert.deepEqual(missingPaths(contributing), [])
 })
 
-test('every table and type that CONTRIBUTING.md says to edit is declared in a file named beside it', () => {
+test('every table and type in a list item of CONTRIBUTING.md is declared in a file of that item', () => {
   assert.deepEqual(undeclaredNames(contributing), [])
 })
 
 const architecture = read('docs/architecture.md')
 const sources = tracked.filter(path => /^function\/.*\.ts$/.test(path)).map(read)
 
-/** Members whose class no file of function/ declares, or whose class's file does not name them. */
+/** Returns the members of a page that do not occur in the file of function/ with their class. */
 const missingMembers = (page: string) =>
-  // The fence of a block would pair the marks behind it wrongly.
+  // Remove code blocks, whose fences would shift the pairs of backticks after them.
   codeIn(page.replaceAll(/^```.*?^```/gms, '')).filter(code => {
     const [, owner, member] = MEMBER.exec(code) ?? []
     if (owner === undefined || member === undefined) return false
@@ -120,11 +123,11 @@ test('every file, folder and member that docs/architecture.md names exists', () 
 })
 
 for (const page of tracked.filter(path => path.endsWith('.md') && path !== 'CHANGELOG.md'))
-  test(`every npm script that ${page} names is in its package.json`, () => {
+  test(`every npm script in ${page} exists in package.json`, () => {
     assert.deepEqual(missingScripts(read(page), packageOf(page)), [])
   })
 
-test('a file, a name or a script that is gone is found', () => {
+test('a missing file, name or script is reported', () => {
   const page = [
     '| `http/` | `routes.ts`, `gone.ts` |',
     '- **a route**: a row of `ROUTES` or `GONE` in `function/http/routes.ts`, then',

@@ -16,7 +16,7 @@ after(() => rmSync(temporary, { recursive: true }))
 async function run(script: string, args: readonly string[] = [], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [script, ...args], {
     cwd: projectFolder,
-    // npm remembers advisories from one registry for another.
+    // npm caches advisories independently of the registry, so each run has its own cache.
     env: { ...process.env, npm_config_cache: mkdtempSync(join(temporary, 'cache-')), ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -26,7 +26,7 @@ async function run(script: string, args: readonly string[] = [], env: Record<str
   return { code, output }
 }
 
-test('the bill of materials names what production has, and nothing else', async () => {
+test('the bill of materials lists exactly the packages of production', async () => {
   const file = join(temporary, 'sbom.json')
   assert.equal((await run('scripts/sbom.mjs', [file])).code, 0)
   const bom = JSON.parse(readFileSync(file, 'utf8'))
@@ -56,7 +56,10 @@ test('the bill of materials names what production has, and nothing else', async 
 })
 
 suite('the audit', { concurrency: 2 }, () => {
-  /** @param answer to which advisories there are for packages, by name */
+  /**
+   * Runs the audit against a local registry.
+   * @param answer returns the advisories for packages, by name
+   */
   async function audit(answer: (names: readonly string[]) => unknown, status = 200) {
     const registry = createServer(async (request, response) => {
       const body = Buffer.concat(await request.toArray())
@@ -66,7 +69,7 @@ suite('the audit', { concurrency: 2 }, () => {
           : JSON.parse(
               String(request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body),
             )
-      // Of the packages themselves nothing is known here.
+      // The registry knows only advisories, and no packages.
       const known = request.method === 'POST' ? status : 404
       response
         .writeHead(known, { 'content-type': 'application/json' })
@@ -87,7 +90,7 @@ suite('the audit', { concurrency: 2 }, () => {
       {
         id: 1,
         url: 'https://advisories.example/1',
-        title: 'it burns',
+        title: 'remote code execution',
         severity,
         vulnerable_versions: '*',
         cwe: [],
@@ -96,27 +99,30 @@ suite('the audit', { concurrency: 2 }, () => {
     ],
   })
 
-  test('passes where nothing is known', async () => {
+  test('passes if there are no advisories', async () => {
     const { code, output } = await audit(() => ({}))
     assert.equal(code, 0)
     assert.match(output, /packages, 0 with known vulnerabilities/)
   })
 
-  // The second is needed by what tests use, too.
+  // prom-client is also a dependency of a package that only tests use.
   for (const name of ['jose', 'prom-client']) {
-    test(`fails where ${name} is known to be vulnerable, and says why`, async () => {
+    test(`fails if ${name} has a known vulnerability, and prints the advisory`, async () => {
       const { code, output } = await audit(() => advisory(name, 'high'))
       assert.equal(code, 1)
-      assert.match(output, new RegExp(`high: ${name} \\*: it burns https://advisories\\.example/1`))
+      assert.match(
+        output,
+        new RegExp(`high: ${name} \\*: remote code execution https://advisories\\.example/1`),
+      )
     })
   }
 
-  test('passes where it is of little weight', async () => {
+  test('passes if the severity of the advisory is low', async () => {
     const { code, output } = await audit(() => advisory('jose', 'low'))
     assert.equal(code, 0, output)
   })
 
-  test('passes where only what is not shipped is known to be', async () => {
+  test('passes if only a package that is not shipped is vulnerable', async () => {
     assert.equal(
       (await audit(names => (names.includes('supertest') ? advisory('supertest', 'critical') : {})))
         .code,
@@ -124,8 +130,8 @@ suite('the audit', { concurrency: 2 }, () => {
     )
   })
 
-  test('does not fail, and says so, where the registry tells of no vulnerabilities', async () => {
-    const { code, output } = await audit(() => ({ error: 'no such thing' }), 404)
+  test('passes, and reports that it audited nothing, if the registry has no advisories', async () => {
+    const { code, output } = await audit(() => ({ error: 'not found' }), 404)
     assert.equal(code, 0)
     assert.match(output, /^NOT audited: the registry returned no advisories/)
   })

@@ -7,7 +7,7 @@ import { describe, test } from 'node:test'
 import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 
-/** The Dockerfile's instructions, continued lines joined, comments left out. */
+/** The instructions of the Dockerfile, without comments, each on one line. */
 const instructions = readFileSync(join(projectFolder, 'Dockerfile'), 'utf8')
   .replaceAll(/\\\n\s*/g, ' ')
   .split('\n')
@@ -18,26 +18,26 @@ const argumentsOf = (name: string, from = instructions) =>
   from.filter(line => line.startsWith(`${name} `)).map(line => line.slice(name.length + 1))
 
 describe('the Dockerfile', () => {
-  test('has the Node that the tests run on, by its exact tag', () => {
+  test('uses the exact Node version of the tests', () => {
     const [base = '', digest] = (argumentsOf('ARG')[0] as string).split('@')
     assert.equal(base, `BASE=docker.io/library/node:${manifest.devDependencies.node}-bookworm-slim`)
     assert.match(digest ?? '', /^(sha256:[0-9a-f]{64})?$/)
   })
 
-  test('has one base in every stage, so that one digest holds all of them', () => {
+  test('uses the same base image in every stage, so that one digest pins all stages', () => {
     for (const from of argumentsOf('FROM'))
       assert.match(from, /^--platform=\$(BUILD|TARGET)PLATFORM \$\{BASE\}( |$)/)
   })
 
-  test('installs what the lock file says, and runs no package’s install script', () => {
+  test('installs the packages of the lock file without running their install scripts', () => {
     assert.match(argumentsOf('RUN')[0] as string, / npm ci --ignore-scripts$/)
   })
 
-  test('runs nothing of the image it makes, so that an image for another architecture needs no emulation', () => {
+  test('runs no commands in the final stage, so that a build for another architecture needs no emulation', () => {
     assert.deepEqual(argumentsOf('RUN', final), [])
   })
 
-  test('starts Node without a shell, as `npm start` does, by a numeric user that is not root', () => {
+  test('starts Node with the command of `npm start`, without a shell, and as a numeric user other than root', () => {
     const words = [...argumentsOf('ENTRYPOINT', final), ...argumentsOf('CMD', final)].flatMap(
       list => JSON.parse(list) as string[],
     )
@@ -45,16 +45,16 @@ describe('the Dockerfile', () => {
     assert.match(argumentsOf('USER', final).join(), /^[1-9]\d*:[1-9]\d*$/)
   })
 
-  test('copies from the first stage only, and as root, so that the user owns nothing', () => {
+  test('copies files only from the first stage, and as root, so that the user owns no files', () => {
     for (const copy of argumentsOf('COPY', final)) assert.match(copy, /^--from=build \/app\/\S+ /)
   })
 })
 
-/** Numbers of machines in an ELF file (System V ABI, e_machine). */
+/** The numbers of the architectures in an ELF file (System V ABI, e_machine). */
 const MACHINES = { x64: 62, arm64: 183 }
 
 for (const [architecture, machine] of Object.entries(MACHINES)) {
-  test(`a production tree for ${architecture} has ONNX Runtime’s files for it, which Debian 12’s C and C++ libraries are new enough for`, t => {
+  test(`a production tree for ${architecture} has ONNX Runtime’s files, which work with Debian 12’s C and C++ libraries`, t => {
     const tree = mkdtempSync(join(tmpdir(), 'production-'))
     t.after(() => rmSync(tree, { recursive: true }))
     execFileSync(process.execPath, ['scripts/production-tree.mjs', tree, architecture], {
@@ -80,7 +80,7 @@ for (const [architecture, machine] of Object.entries(MACHINES)) {
   })
 }
 
-test('a production tree for an architecture that ONNX Runtime has no files for is refused, naming those it has', () => {
+test('production-tree.mjs rejects an architecture without files of ONNX Runtime, and lists the allowed ones', () => {
   const refused = () =>
     execFileSync(process.execPath, ['scripts/production-tree.mjs', 'x', 'riscv64'], {
       cwd: projectFolder,
@@ -88,6 +88,6 @@ test('a production tree for an architecture that ONNX Runtime has no files for i
     })
   assert.throws(
     refused,
-    /ONNX Runtime has no files for "riscv64" on linux; it has them for arm64 or x64/,
+    /ONNX Runtime has no files for the architecture "riscv64" on linux; allowed: arm64 or x64/,
   )
 })

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { findHabits } from '../../scripts/prose/habits.ts'
 import { textsOf } from '../../scripts/prose/texts.ts'
 
-// Sentences of this project before and after they were rewritten.
+// Sentences of this project, each before and after its revision.
 const PAIRS: readonly (readonly [was: string, is: string])[] = [
   [
     'Keys that anybody on the way can change are none.',
@@ -46,12 +46,12 @@ const habits = (text: string) => findHabits(text).map(({ habit }) => habit)
 
 describe('a habit', () => {
   for (const [was, is] of PAIRS)
-    test(`is found in "${was}", and not in its plain form`, () => {
+    test(`is found in "${was}", but not in its plain form`, () => {
       assert.notDeepEqual(habits(was), [])
       assert.deepEqual(habits(is), [])
     })
 
-  test('is found in every sentence of a text, at its place', () => {
+  test('is found in every sentence of a text, with its position', () => {
     const found = findHabits('It is sent.\nWhat is alone is\nadmitted. Here: who asks is answered.')
     assert.deepEqual(
       found.map(({ at, sentence }) => [at, sentence]),

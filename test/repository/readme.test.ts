@@ -22,7 +22,7 @@ const PAGES = [
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 
-/** The README's curl commands, as what they send. */
+/** Returns the requests that the curl commands of a page send. */
 function requests(page: string) {
   return [...page.matchAll(/^curl [\s\S]*?(?=\n```)/gm)].map(([command]) => ({
     path: new URL(/https?:\S+/.exec(command)?.[0] ?? '').pathname,
@@ -36,7 +36,7 @@ function requests(page: string) {
   }))
 }
 
-test("the README's curl commands get the answers it shows", async () => {
+test("the README's curl commands get the responses in the README", async () => {
   const page = read('README.md')
   const inference = requests(page).find(({ path }) => path.startsWith('/v2/'))
   const event = requests(page).find(({ headers }) => 'ce-id' in headers)
@@ -62,11 +62,11 @@ test("the README's curl commands get the answers it shows", async () => {
   }
 })
 
-test("the README's transform answers what the README shows", async t => {
+test("the README's transform returns the response in the README", async t => {
   const page = read('README.md')
   const [, code, command, shown] =
     /```ts\n(.*?)```\n\n```sh\n(curl .*?\n```)\n\n```json\n(.*?)\n```/s.exec(page) ??
-    assert.fail('it shows none')
+    assert.fail('README.md has no transform with a request and a response')
   const folder = mkdtempSync(join(tmpdir(), 'readme-'))
   t.after(() => rmSync(folder, { recursive: true }))
   cpSync(join(projectFolder, 'models/iris/v1.0.0'), folder, { recursive: true })
@@ -81,7 +81,7 @@ test("the README's transform answers what the README shows", async t => {
   }
 })
 
-test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
+test('the V1 request in docs/kserve.md gets the response in that page', async () => {
   const page = read('docs/kserve.md')
   const [predict] = requests(page)
   assert.ok(predict !== undefined)
@@ -102,7 +102,10 @@ test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
   }
 })
 
-/** Pages from the README by links, each with the links it has: as GitHub resolves them, a folder is its README. */
+/**
+ * Returns all pages that are linked from the README, directly or indirectly, with their links. As
+ * on GitHub, a link to a folder leads to the README of the folder.
+ */
 function walk(): Map<
   string,
   readonly { readonly link: string; readonly path: string; readonly anchor: string | undefined }[]
@@ -111,7 +114,7 @@ function walk(): Map<
   const ahead = ['README.md']
   for (let page = ahead.pop(); page !== undefined; page = ahead.pop()) {
     if (pages.has(page) || !existsSync(join(projectFolder, page))) continue
-    // Links in code are examples.
+    // Ignore code blocks: links in code are examples.
     const text = read(page).replaceAll(/^( *)```[\s\S]*?^ *```/gm, '')
     const links = [...text.matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link]) => {
       const [path = '', anchor] = (link as string).split('#')
@@ -132,7 +135,7 @@ function pageAt(path: string): string {
   return existsSync(join(projectFolder, index)) ? index : path
 }
 
-/** The headings' anchors, as GitHub makes them. */
+/** Returns the anchors that GitHub generates for the headings of a page. */
 function anchorsOf(page: string): Set<string> {
   const anchors = new Set<string>()
   for (const [, heading] of read(page)
@@ -160,7 +163,7 @@ test('the README lists every page of docs/', () => {
   )
 })
 
-test('every page is reached from the README by links', () => {
+test('links lead from the README to every page', () => {
   assert.deepEqual(
     PAGES.filter(page => !pages.has(page)),
     [],
@@ -168,7 +171,7 @@ test('every page is reached from the README by links', () => {
 })
 
 for (const [page, links] of pages) {
-  test(`every link of ${page} leads somewhere`, () => {
+  test(`every link of ${page} leads to an existing file and anchor`, () => {
     const dead = links.filter(({ path, anchor }) => {
       if (!existsSync(join(projectFolder, path))) return true
       return anchor !== undefined && path.endsWith('.md') && !anchorsOf(path).has(anchor)

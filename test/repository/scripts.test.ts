@@ -13,7 +13,10 @@ const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclud
   .split('\n')
 const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
 
-/** Syntax that cmd.exe, by which npm runs scripts on Windows, passes on unchanged or does not know. */
+/**
+ * Syntax that needs a POSIX shell. On Windows, npm runs scripts with cmd.exe, which does not
+ * support it.
+ */
 const ONLY_IN_A_SHELL: readonly (readonly [what: string, pattern: RegExp])[] = [
   ['single quotes', /'/],
   ['!', /!/],
@@ -27,7 +30,7 @@ const ONLY_IN_A_SHELL: readonly (readonly [what: string, pattern: RegExp])[] = [
 const mistakes = (script: string) =>
   ONLY_IN_A_SHELL.filter(([, pattern]) => pattern.test(script)).map(([what]) => what)
 
-suite('every script of every package.json means the same to cmd.exe', () => {
+suite('every script in a package.json also works in cmd.exe', () => {
   for (const path of files.filter(path => /(^|\/)package\.json$/.test(path))) {
     for (const [name, script] of Object.entries<string>(JSON.parse(read(path)).scripts ?? {}))
       test(`${path}: ${name}`, () => assert.deepEqual(mistakes(script), []))
@@ -40,7 +43,7 @@ suite('every script of every package.json means the same to cmd.exe', () => {
     ['SEED=1 node --test', 'a variable before a command'],
     ['tsc && ../../node_modules/.bin/node --test', 'a program by its path'],
   ] as const)
-    test(`unlike ${script}`, () => assert.deepEqual(mistakes(script), [what]))
+    test(`in contrast to ${script}`, () => assert.deepEqual(mistakes(script), [what]))
 })
 
 suite('.ci/budget', () => {
@@ -52,24 +55,24 @@ suite('.ci/budget', () => {
       return { when, part, minutes: Number(minutes), command: command ?? '' }
     })
 
-  test('gives a change 60 minutes at most, with the 3 for tools', () => {
+  test('gives the parts for a change at most 60 minutes, including 3 minutes for tools', () => {
     const change = parts.filter(({ when }) => when === 'change')
     assert.equal(parts.length, change.length + parts.filter(({ when }) => when === 'night').length)
     const sum = change.reduce((sum, { minutes }) => sum + minutes, 3)
     assert.ok(sum <= 60, `${sum} minutes`)
   })
 
-  test('has every test file in a part', () => {
+  test('runs every test file in one of its parts', () => {
     const { scripts } = JSON.parse(read('package.json'))
     const commands = [scripts.test, read('.ci/run'), ...parts.map(({ command }) => command)]
     const named = commands.flatMap(command => [
       ...[...command.matchAll(/[\w./{},*-]+\.test\.ts/g)].map(([glob]) => glob),
       ...[...command.matchAll(/--prefix ([\w/]+)/g)].map(([, folder]) => `${folder}/**`),
     ])
-    // test/examples/examples.test.ts runs them.
+    // test/examples/examples.test.ts runs the tests of the examples.
     named.push('examples/*/*.test.ts')
     const isNamed = (path: string) => named.some(glob => matchesGlob(path, glob))
-    // The template's own test is run in the project that is made of it (test/package).
+    // test/package runs the template's test, in a project that it creates from the template.
     const tests = files.filter(path => path.endsWith('.test.ts') && !path.startsWith('templates/'))
     assert.ok(tests.length > 0)
     assert.deepEqual(
@@ -78,7 +81,7 @@ suite('.ci/budget', () => {
     )
   })
 
-  test('is all that runs each night, beside load and benchmarks', () => {
+  test('lists only nightly parts that nightly.yml runs', () => {
     const nightly = read('.github/workflows/nightly.yml')
     const night = parts.filter(({ when }) => when === 'night')
     assert.deepEqual(

@@ -4,13 +4,13 @@ import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { projectFolder } from '../server.ts'
 
-/** Files of the project, not what is installed or built. */
+/** The files of the project, without installed and built files. */
 const files = readdirSync(projectFolder, { recursive: true, withFileTypes: true })
   .filter(entry => entry.isFile())
   .map(({ parentPath, name }) => relative(projectFolder, join(parentPath, name)))
   .filter(path => !/(^|\/)(node_modules|build|\.git|\.venv|\.build)\//.test(path))
 
-test('CI looks at every shell script', () => {
+test('CI runs shellcheck on every shell script', () => {
   const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
   assert.match(read('.ci/run'), /git ls-files .*'\*\.sh' \| xargs -0 shellcheck .*\.ci\/run$/m)
   assert.match(read('.ci/budget'), /^change +shell +1 {2}shell$/m)

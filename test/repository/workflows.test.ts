@@ -27,41 +27,46 @@ const FOLDERS = readdirSync(projectFolder, { withFileTypes: true })
   )
   .map(({ name }) => name.replace('.', '\\.'))
 
-/** The content of a workflow, without names and comments. */
+/** Returns the text of a workflow without comments. */
 const code = (text: string) => text.replaceAll(/^\s*#.*$| #.*$/gm, '')
 
-/** @returns what is wrong with a workflow, or an action of ours, by the rules that matter most; actionlint and zizmor know many more */
+/**
+ * Checks a workflow, or an action of this repository, against the most important rules; actionlint
+ * and zizmor check many more.
+ * @returns the problems
+ */
 function mistakes(path: string, text: string): string[] {
   const isWorkflow = path.startsWith(WORKFLOWS)
   const found: string[] = []
   for (const [, action = '', comment = ''] of text.matchAll(/^[\s-]*uses: (\S+)(.*)$/gm)) {
     if (action.startsWith('./')) {
-      if (!existsSync(join(projectFolder, action))) found.push(`${action} is not there`)
-    } else if (!/@[0-9a-f]{40}$/.test(action)) found.push(`${action} is not held to a commit`)
+      if (!existsSync(join(projectFolder, action))) found.push(`${action} does not exist`)
+    } else if (!/@[0-9a-f]{40}$/.test(action)) found.push(`${action} is not pinned to a commit`)
     else if (!/^ # (v\d+\.\d+\.\d+|main of \d{4}-\d\d-\d\d.*)$/.test(comment))
-      found.push(`${action} does not say its version`)
+      found.push(`${action} has no comment with its version`)
   }
   if (isWorkflow && !/^permissions: \{\}$/m.test(text))
-    found.push('a right that no job requests is not denied: permissions: {}')
+    found.push('the workflow lacks permissions: {}, which denies all rights that no job requests')
   if (/\b(pull_request_target|workflow_run)\b/.test(code(text)))
-    found.push('strangers’ code would run with our secrets')
+    found.push('code from a fork would run with our secrets')
   const checkouts = text.match(/uses: actions\/checkout@/g)?.length ?? 0
   if ((text.match(/persist-credentials: false/g)?.length ?? 0) < checkouts)
-    found.push('a clone keeps the token')
+    found.push('a checkout leaves the token in the clone (persist-credentials: false is missing)')
   const jobs = text.match(/^ {4}runs-on:/gm)?.length ?? 0
-  if ((text.match(/^ {4}timeout-minutes:/gm)?.length ?? 0) < jobs) found.push('a job has no end')
+  if ((text.match(/^ {4}timeout-minutes:/gm)?.length ?? 0) < jobs)
+    found.push('a job has no timeout-minutes')
   for (const [, script = ''] of text.matchAll(/npm run (?:--silent )?([\w:-]+)/g)) {
-    if (!(script in manifest.scripts)) found.push(`npm run ${script} is not there`)
+    if (!(script in manifest.scripts)) found.push(`npm run ${script} does not exist`)
   }
   for (const [named] of code(text).matchAll(
     new RegExp(`(?<![\\w./@$-])(?:\\./)?(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g'),
   )) {
-    if (!existsSync(join(projectFolder, named))) found.push(`${named} is not there`)
+    if (!existsSync(join(projectFolder, named))) found.push(`${named} does not exist`)
   }
   return found
 }
 
-/** The workflows that a pull request starts, and those that they call. */
+/** Returns the workflows that a pull request starts, and the workflows and actions that they call. */
 function reachable(): string[] {
   const reached = paths.filter(path => /^ {2}pull_request:/m.test(read(path)))
   for (const path of reached) {
@@ -73,22 +78,22 @@ function reachable(): string[] {
   return reached
 }
 
-/** Rights that a stranger could misuse. */
+/** Returns the rights in a workflow that code from a fork could misuse. */
 const powers = (text: string) =>
   code(text).match(/\bsecrets\b|: write\b|write-all|^ +environment:|github\.token/gm) ?? []
 
 for (const path of paths) {
-  test(`${path} holds actions to commits, asks for the least, and runs what is there`, () => {
+  test(`${path} pins actions to commits, requests the least rights, and runs existing files`, () => {
     assert.deepEqual(mistakes(path, read(path)), [])
   })
 }
 
-test('a job of a pull request has no secret and no token that writes, since it may come from a fork', () => {
+test('a job of a pull request, which may come from a fork, has no secret and no token with write access', () => {
   assert.ok(reachable().length > 0)
   for (const path of reachable()) assert.deepEqual(powers(read(path)), [], path)
 })
 
-test('the tools of the workflows have the versions of .ci/run, and Node that of package.json', () => {
+test('the workflows use the tool versions of .ci/run, and the Node version of package.json', () => {
   const all = paths.map(read).join('\n')
   const versions = (pattern: RegExp, text = all) => [
     ...new Set(Array.from(text.matchAll(pattern), ([, version]) => version)),
@@ -101,7 +106,7 @@ test('the tools of the workflows have the versions of .ci/run, and Node that of 
   assert.equal(versions(/go-version: (\S+)/g).length, 1)
 })
 
-suite('the image of a tag', () => {
+suite('an image', () => {
   const steps = read('.github/workflows/image.yml').split(/^ {6}- /m)
   const push = steps.find(step => step.startsWith('name: Build and push')) as string
   const script = push.slice(push.indexOf('run: |\n') + 7).replaceAll(/^ {10}/gm, '')
@@ -112,12 +117,8 @@ suite('the image of a tag', () => {
     esac`
 
   for (const [what, standing, outputs] of [
-    [
-      'that is there, whoever pushed it, is not called built',
-      'sha256:theirs',
-      ['sha256:theirs', false],
-    ],
-    ['that is not there is what was built', '', ['sha256:own', true]],
+    ['that already exists is not reported as built', 'sha256:theirs', ['sha256:theirs', false]],
+    ['that does not exist is built', '', ['sha256:own', true]],
   ] as const) {
     test(what, t => {
       const folder = mkdtempSync(join(tmpdir(), 'image-'))
@@ -145,7 +146,7 @@ suite('the image of a tag', () => {
     })
   }
 
-  test('is attested, and the tag put on it, only where this run built it', () => {
+  test('is attested and tagged only if this run built it', () => {
     const signing = steps.filter(step => /actions\/attest@|imagetools create/.test(step))
     assert.equal(signing.length, 3)
     for (const step of signing) assert.match(step, /^ +if: steps\.push\.outputs\.built == 'true'$/m)
@@ -154,17 +155,17 @@ suite('the image of a tag', () => {
   })
 })
 
-suite('Renovate watches', () => {
+suite('Renovate updates', () => {
   const renovate = JSON.parse(read('.github/renovate.json'))
   const files = globSync(
     ['**/requirements*.txt', 'monitoring/cluster/*.yaml', '.github/workflows/*', '**/package.json'],
     { cwd: projectFolder, exclude: path => path.endsWith('node_modules') },
   )
-  /** As Renovate reads `/…/` in its configuration. */
+  /** Matches a path against the patterns of a manager; Renovate writes patterns as `/…/`. */
   const isWatched = (path: string, { managerFilePatterns }: { managerFilePatterns: string[] }) =>
     managerFilePatterns.some(pattern => new RegExp(pattern.slice(1, -1)).test(path))
 
-  test('the packages of every folder, of tests too, which its presets leave out', () => {
+  test('the packages of every folder, including tests, which the presets ignore', () => {
     assert.ok(renovate.extends.includes('config:best-practices'))
     assert.deepEqual(renovate.ignorePaths, ['**/node_modules/**'])
     assert.equal(renovate.enabledManagers, undefined)
@@ -172,7 +173,7 @@ suite('Renovate watches', () => {
 
   for (const [what, manager, pattern] of [
     ['every list of Python packages', renovate.pip_requirements, /requirements.*\.txt$/],
-    ['the images of the monitoring', renovate.kubernetes, /^monitoring\/cluster\//],
+    ['the images of monitoring/cluster', renovate.kubernetes, /^monitoring\/cluster\//],
     ['every workflow', renovate.customManagers[0], /^\.github\/workflows\//],
   ] as const) {
     test(what, () => {
@@ -182,7 +183,7 @@ suite('Renovate watches', () => {
     })
   }
 
-  test('an image that a workflow names in a variable', () => {
+  test('every image in a variable of a workflow', () => {
     const named = paths.flatMap(path => read(path).match(/^ +[A-Z]+_IMAGE: .*$/gm) ?? [])
     assert.ok(named.length > 0)
     for (const line of named)
@@ -190,7 +191,7 @@ suite('Renovate watches', () => {
   })
 })
 
-suite('a workflow is refused', () => {
+suite('the check rejects a workflow', () => {
   const path = `${WORKFLOWS}/check.yml`
   const good = read(path)
   const CASES: readonly (readonly [
@@ -200,54 +201,64 @@ suite('a workflow is refused', () => {
     says: RegExp,
   ])[] = [
     [
-      'with an action by its tag',
+      'that refers to an action by its tag',
       /checkout@[0-9a-f]{40} # v\S+/,
       'checkout@v7',
-      /checkout@v7 is not held to a commit/,
+      /checkout@v7 is not pinned to a commit/,
     ],
     [
-      'with an action by half a commit',
+      'that refers to an action by an abbreviated commit',
       /(checkout@[0-9a-f]{20})[0-9a-f]{20}/,
       '$1',
-      /is not held to a commit/,
+      /is not pinned to a commit/,
     ],
-    ['with a commit of no version', / # v\d\S+/, '', /does not say its version/],
     [
-      'with an action of ours that is not there',
+      'that pins an action without naming its version',
+      / # v\d\S+/,
+      '',
+      /has no comment with its version/,
+    ],
+    [
+      'that uses a missing action of this repository',
       /uses: actions\/checkout\S+/,
       'uses: ./.github/actions/none',
-      /none is not there/,
+      /none does not exist/,
     ],
-    ['with rights for every job', 'permissions: {}', 'permissions: read-all', /is not denied/],
     [
-      'started by strangers with our rights',
+      'that grants rights to every job',
+      'permissions: {}',
+      'permissions: read-all',
+      /lacks permissions: \{\}/,
+    ],
+    [
+      'that runs pull requests from forks with our rights',
       'pull_request:',
       'pull_request_target:',
-      /strangers’ code/,
+      /code from a fork/,
     ],
     [
-      'with a token left in the clone',
+      'that leaves the token in the clone',
       'persist-credentials: false',
       'fetch-depth: 0',
-      /keeps the token/,
+      /leaves the token in the clone/,
     ],
     [
-      'with a job that may run for ever',
+      'with a job that has no time limit',
       /timeout-minutes: \d+/,
       'continue-on-error: true',
-      /has no end/,
+      /has no timeout-minutes/,
     ],
     [
-      'that runs a script that is not there',
+      'that runs a missing script',
       '- run: .ci/run',
       '- run: npm run nothing',
-      /npm run nothing is not there/,
+      /npm run nothing does not exist/,
     ],
     [
-      'that runs a file that is not there',
+      'that runs a missing file',
       '- run: .ci/run',
       '- run: scripts/nothing.sh --all',
-      /scripts\/nothing\.sh is not there/,
+      /scripts\/nothing\.sh does not exist/,
     ],
   ]
   for (const [mistake, from, to, says] of CASES) {
@@ -264,7 +275,7 @@ suite('a workflow is refused', () => {
     '    environment: production',
     'TOKEN: ${'.concat('{ github.token }}'),
   ]) {
-    test(`for strangers, with ${power.trim()}`, () =>
+    test(`for pull requests, with ${power.trim()}`, () =>
       assert.equal(powers(`${good}\n${power}\n`).length, 1))
   }
 })

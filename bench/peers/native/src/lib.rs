@@ -51,7 +51,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// ORT_DYLIB_PATH names the library, MODEL_DIR the model.
+    /// Loads the model in MODEL_DIR. ORT_DYLIB_PATH is the path of the ONNX Runtime library.
     pub fn load() -> ort::Result<Self> {
         let environment = ort::init().build()?;
         let mut builder = Session::builder(&environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
