@@ -8,7 +8,7 @@ export interface Results {
 
 export interface WorkloadResult {
   readonly title: string
-  /** The contender by whose figures the tables divide. */
+  /** The contender whose figures are the denominators of the ratios. */
   readonly reference: string
   readonly metrics: readonly Metric[]
   /** One figure per round for each metric, or the reason why the contender was not measured. */

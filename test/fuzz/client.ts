@@ -7,35 +7,35 @@ import { type Frame, PREFACE, RawSession, TYPES } from '../http/frames.ts'
 import type { FuzzRequest } from './requests.ts'
 import { show } from './show.ts'
 
-/** One HTTP/1.1 answer, parsed without Node's parser, so that its framing is checked too. */
+/** One HTTP/1.1 response, parsed without Node's parser, so that its framing is checked, too. */
 export interface HttpAnswer {
   readonly status: number
-  /** Lower-case names. */
+  /** The headers, by lower-case name. */
   readonly headers: ReadonlyMap<string, string>
-  /** Decompressed. */
+  /** The decompressed body. */
   readonly body: Buffer
-  /** For a gRPC call: its status is gRPC's. */
+  /** Set for a gRPC call, whose `status` is the gRPC status. */
   readonly call?: Answered
 }
 
-/** The server did something that no HTTP server may do. */
+/** The server violated HTTP, or did not respond. */
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
-/** How long to wait when another process must start first, on a busy machine. */
+/** How long to wait if another process must start first, on a busy machine. */
 const PATIENCE_WITH_RESTARTS_MS = 60_000
-/** How long a server on an overloaded machine may take to answer anything at all. */
+/** How long a server on an overloaded machine may need for any response. */
 const MOST_PATIENCE_MS = 120_000
 
-/** Sends requests one after the other, on a connection that is kept while the server keeps it. */
+/** Sends requests in sequence, on a connection that stays open until the server closes it. */
 export interface Client {
-  /** The connection closed with its process: the request is sent again on another. */
+  /** Whether processes restart: a request whose process exits is sent again on a new connection. */
   readonly restarts: boolean
-  /** Requests that were sent again. */
+  /** The number of requests that were sent again. */
   readonly sentAgain: number
   /**
-   * @returns the answers: one when the request is complete, any number when its framing is broken
-   * @throws {BadAnswer} when the reply is not HTTP, or none comes
+   * @returns one response to a complete request, or any number if its framing is broken
+   * @throws {BadAnswer} when the response is not HTTP, or when no response arrives
    */
   send(request: FuzzRequest): Promise<HttpAnswer[]>
   close(): void
@@ -61,14 +61,14 @@ export function createClient(url: string, restarts = false): Client {
     if (kept?.isClosed()) close()
     kept ??= await open(hostname, Number(port), patienceMs)
     const wire = kept
-    // The answer may come before the request is fully written, but the next request must wait.
+    // The response may arrive before the request is fully written, but the next request must wait.
     const after =
-      before === undefined ? '' : `, on a connection that had answered: ${show(before.bytes)}`
+      before === undefined ? '' : `, on a connection after the request: ${show(before.bytes)}`
     const [answers] = await Promise.all([
       wire.read(1, request.asked?.method === 'HEAD'),
       wire.write(request),
     ]).catch(error => {
-      // This connection yields no further information.
+      // Do not reuse this connection.
       close()
       throw error instanceof BadAnswer ? new BadAnswer(`${error.message}${after}`) : error
     })
@@ -79,14 +79,14 @@ export function createClient(url: string, restarts = false): Client {
     }
     if (answers.length === 0)
       throw new BadAnswer(
-        `a complete request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`,
+        `a complete request got no response: ${wire.closedBy() ?? 'the server closed the connection'}${after}`,
       )
     before = request
-    // Invalid HTTP has no method: the answer that ends the connection may have a body, whether the
-    // request was HEAD or not.
+    // The server may not have recognized the method of an invalid request, so the last response to
+    // a HEAD request may have a body.
     const last = answers[0]?.headers.get('connection')?.toLowerCase() === 'close'
     if (wire.left() > 0 && !(last && request.asked?.method === 'HEAD'))
-      throw new BadAnswer(`${wire.left()} bytes came after the answer`)
+      throw new BadAnswer(`${wire.left()} bytes arrived after the response`)
     if (last || wire.isClosed()) {
       close()
     }
@@ -116,8 +116,7 @@ async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]
     await wire.write(request)
     if (request.ending === 'destroy') return []
     wire.end()
-    // A request whose method was corrupted may have become HEAD, whose answers have a length but no
-    // body.
+    // The corrupted bytes may contain a HEAD request, whose response has a length but no body.
     return await wire.read(
       Number.POSITIVE_INFINITY,
       request.bytes.includes('HEAD') ? 'perhaps' : false,
@@ -127,24 +126,25 @@ async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]
   }
 }
 
-/** @throws {BadAnswer} when no answer comes */
+/** Sends a gRPC call. @throws {BadAnswer} when no response arrives */
 async function sendCall({ bytes, call }: FuzzRequest, grpc: GrpcClient): Promise<HttpAnswer> {
   const { method, metadata } = call as NonNullable<typeof call>
   const answered = await within(MOST_PATIENCE_MS, grpc.send(method, bytes, metadata))
-  if (answered === undefined) throw new BadAnswer('the call does not end')
+  if (answered === undefined)
+    throw new BadAnswer(`the call did not end within ${MOST_PATIENCE_MS} ms`)
   const body = Buffer.from(answered.message)
   if (Number.isNaN(answered.status)) {
-    // An invalid gRPC call is refused as an HTTP request.
+    // The server refuses an invalid gRPC call with an HTTP status.
     const status = Number(answered.headers[':status'])
-    if (!(status >= 400)) throw new BadAnswer('the call ends without a status')
+    if (!(status >= 400)) throw new BadAnswer('the call ended without a gRPC status')
     return { status, headers: new Map(), body }
   }
   return { status: answered.status, headers: new Map(), body, call: answered }
 }
 
 /**
- * Sends frames on their own connection, then half-closes it.
- * @returns the statuses that HPACK has an index for; others are not read
+ * Sends frames on a new connection, and then half-closes it.
+ * @returns the responses whose status has an index in HPACK; other responses are not read
  */
 async function sendFrames(
   { bytes, streams = 0 }: FuzzRequest,
@@ -158,7 +158,7 @@ async function sendFrames(
     const all = await within(MOST_PATIENCE_MS, Promise.all(ends)).catch(error => {
       throw new BadAnswer(error.message)
     })
-    if (all === undefined) throw new BadAnswer('a complete request over HTTP/2 is not answered')
+    if (all === undefined) throw new BadAnswer('a complete request over HTTP/2 got no response')
     session.socket.end()
     if (
       (await within(
@@ -166,16 +166,19 @@ async function sendFrames(
         isOver(session, bytes).then(() => true),
       )) === undefined
     )
-      throw new BadAnswer('the connection stays open although the client ended it')
+      throw new BadAnswer('the server keeps the connection open although the client ended it')
   } finally {
     session.socket.destroy()
   }
   const wrong = session.frames.find(({ type, payload }) => type > 9 || payload.length > 16_384)
-  if (wrong !== undefined) throw new BadAnswer(`a frame of type ${wrong.type}`)
+  if (wrong !== undefined)
+    throw new BadAnswer(
+      `the server sent a frame of type ${wrong.type} with ${wrong.payload.length} bytes`,
+    )
   return session.frames.flatMap(answerOfFrame)
 }
 
-/** Statuses in HPACK's static table (RFC 7541, appendix A); the server writes `:status` first. */
+/** HPACK bytes of statuses (RFC 7541, appendix A); `:status` is the server's first header. */
 const STATUSES: Readonly<Record<number, number>> = {
   136: 200,
   137: 204,
@@ -186,8 +189,9 @@ const STATUSES: Readonly<Record<number, number>> = {
 }
 
 /**
- * Resolves when the server closes the connection. After a client's GOAWAY, the server's own GOAWAY
- * with an error is enough: the server then gives open streams their full time, which is long here.
+ * Resolves when the server closes the connection. If the client has sent GOAWAY, a GOAWAY of the
+ * server with an error is enough, because the server then waits for open streams until their
+ * timeout, which is long in these tests.
  */
 async function isOver(session: RawSession, sent: Buffer): Promise<void> {
   const over = [session.closed]
@@ -214,7 +218,7 @@ interface Wire {
   write(request: FuzzRequest): Promise<void>
   end(): void
   destroy(): void
-  /** @returns that many answers, or those that came before the server closed */
+  /** @returns `count` responses, or those that arrived before the server closed the connection */
   read(count: number, head: boolean | 'perhaps'): Promise<HttpAnswer[]>
   left(): number
   isClosed(): boolean
@@ -243,11 +247,12 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
   await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(onClosed)
   if (closed)
     throw new BadAnswer(
-      `the server accepts no connection: ${error?.message ?? 'it closed the connection'}`,
+      `cannot connect to the server: ${error?.message ?? 'the server closed the connection'}`,
     )
 
   /**
-   * Bytes arrived: a server that answers others but not this request fails; a starved one does not.
+   * Waits for bytes. After the time limit, fails only if the server responds to another request: on
+   * a busy machine, the server may not have run at all.
    */
   async function change(): Promise<void> {
     const changed = new Promise<'changed'>(resolve => {
@@ -262,7 +267,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
       return
     if ((await within(patienceMs, changed)) !== undefined) return
     throw new BadAnswer(
-      `no answer and no close within ${patienceMs} ms, nor within the same time after the server answered others`,
+      `neither a response nor a close within ${patienceMs} ms, nor within the same time after the server responded to another request`,
     )
   }
 
@@ -287,12 +292,12 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
         const read = readAnswer(received, head, closed)
         if (read !== undefined) {
           received = received.subarray(read.end)
-          // 1xx: the final answer is still to come.
+          // A 1xx response precedes the final response.
           if (read.answer.status >= 200) answers.push(read.answer)
         } else if (closed) {
           if (received.byteLength > 0 && error === undefined)
             throw new BadAnswer(
-              `the connection closed during an answer: ${received.toString('latin1').slice(0, 200)}`,
+              `the connection closed during a response: ${received.toString('latin1').slice(0, 200)}`,
             )
           break
         } else await change()
@@ -305,7 +310,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
   }
 }
 
-/** The value of `promise`, or undefined after the time limit. */
+/** Resolves to the value of `promise`, or to undefined after the time limit. */
 async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>(resolve => {
@@ -318,7 +323,7 @@ async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value
   }
 }
 
-/** The first answer in those bytes and its end, or undefined while incomplete. */
+/** Returns the first response in the bytes and its end; undefined while it is incomplete. */
 function readAnswer(
   bytes: Buffer,
   head: boolean | 'perhaps',
@@ -330,20 +335,22 @@ function readAnswer(
       bytes.byteLength > 0 &&
       !'HTTP/1.1 '.startsWith(bytes.toString('latin1', 0, Math.min(9, bytes.byteLength)))
     ) {
-      throw new BadAnswer(`not an HTTP answer: ${JSON.stringify(bytes.toString('latin1', 0, 100))}`)
+      throw new BadAnswer(
+        `not an HTTP response: ${JSON.stringify(bytes.toString('latin1', 0, 100))}`,
+      )
     }
     return undefined
   }
   const [statusLine = '', ...lines] = bytes.toString('latin1', 0, headEnd).split('\r\n')
   const status = Number(/^HTTP\/1\.1 (\d{3}) [\x20-\x7e]*$/.exec(statusLine)?.[1])
   if (!(status >= 100 && status < 600))
-    throw new BadAnswer(`not an HTTP answer: ${JSON.stringify(statusLine.slice(0, 100))}`)
+    throw new BadAnswer(`not an HTTP response: ${JSON.stringify(statusLine.slice(0, 100))}`)
   const headers = new Map<string, string>()
   for (const line of lines) {
     const [, name, value] = /^([\w-]+): ?([\x20-\x7e\x80-\xff\t]*)$/.exec(line) ?? []
     if (name === undefined || value === undefined)
       throw new BadAnswer(`not a header: ${JSON.stringify(line.slice(0, 100))}`)
-    if (headers.has(name.toLowerCase())) throw new BadAnswer(`the header ${name} comes twice`)
+    if (headers.has(name.toLowerCase())) throw new BadAnswer(`the header ${name} appears twice`)
     headers.set(name.toLowerCase(), value)
   }
   const from = headEnd + 4
@@ -368,7 +375,7 @@ const isFollowedByNoBody = (bytes: Buffer, from: number, closed: boolean) =>
 function readLength(bytes: Buffer, from: number, headers: ReadonlyMap<string, string>) {
   const length = headers.get('content-length')
   if (length === undefined || !/^\d+$/.test(length))
-    throw new BadAnswer(`an answer with the content-length ${length}`)
+    throw new BadAnswer(`a response has an invalid content-length: ${length}`)
   const end = from + Number(length)
   return end <= bytes.byteLength ? { body: bytes.subarray(from, end), end } : undefined
 }
@@ -380,7 +387,7 @@ function readChunks(bytes: Buffer, from: number) {
     const lineEnd = bytes.indexOf('\r\n', at)
     if (lineEnd === -1) return undefined
     const size = Number.parseInt(bytes.toString('latin1', at, lineEnd), 16)
-    if (!(size >= 0)) throw new BadAnswer('a chunk of the answer has no size')
+    if (!(size >= 0)) throw new BadAnswer('a chunk of the response has no size')
     const end = lineEnd + 2 + size
     if (end + 2 > bytes.byteLength) return undefined
     if (size === 0) return { body: Buffer.concat(chunks), end: end + 2 }
@@ -395,8 +402,9 @@ function inflated(body: Buffer, encoding: string | undefined): Buffer {
     if (encoding === 'gzip') return gunzipSync(body)
     if (encoding === 'deflate') return inflateSync(body)
   } catch (error) {
-    throw new BadAnswer(`the answer is not ${encoding}: ${(error as Error).message}`)
+    throw new BadAnswer(`the response is not valid ${encoding}: ${(error as Error).message}`)
   }
-  if (encoding !== undefined) throw new BadAnswer(`the answer has the content-encoding ${encoding}`)
+  if (encoding !== undefined)
+    throw new BadAnswer(`the response has an unknown content-encoding: ${encoding}`)
   return body
 }

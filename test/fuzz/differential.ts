@@ -44,54 +44,55 @@ import {
 } from './written.ts'
 
 /**
- * One question in every form that a caller can use: JSON and binary tensor data, over HTTP/1.1,
- * HTTP/2 and as an event in each content mode, and as a gRPC message with typed or raw contents, to
- * servers that run the model inline and in worker threads, joined and one request at a time. All
- * must give the same answer.
+ * A question, which is sent in every form that a caller can use: as JSON and binary tensor data,
+ * over HTTP/1.1 and HTTP/2, as an event in each content mode, and as a gRPC message with typed or
+ * raw contents. The servers run the model inline and in worker threads, each with and without
+ * joining requests. All responses must be the same.
  */
 export interface Question {
   readonly tensors: readonly WrittenTensor[]
   readonly id: string | undefined
-  /** Absent: every output that JSON can express. */
+  /** The requested outputs; if undefined, every output that JSON can express. */
   readonly outputs: readonly string[] | undefined
   /** A mistake outside the data, which every form can contain. */
   readonly mistake?: Mistake | undefined
-  /** A mistake anywhere in the JSON, for the forms that carry JSON. */
+  /** Mistakes anywhere in the JSON, for the forms that contain JSON. */
   readonly bends?: readonly Bend[] | undefined
 }
 
 interface Mistake {
   readonly in: 'request' | number
   readonly key: string
-  /** As JSON; absent: the member is left out. */
+  /** The wrong value as JSON; if undefined, the member is left out. */
   readonly value: string | undefined
 }
 
-/** The servers under test; the first is the reference for the others. */
+/** The servers under test. The first one is the reference. */
 const SERVERS: readonly ModeName[] = ['inline-single', 'inline', 'worker-single', 'worker']
 const CONNECTIONS = 16
 
-/** On average, of 1 to 8. */
+/** The average number of concurrent questions, which is 1 to 8. */
 const BURST = 4
 
-/** Then shrinking stops: long questions shrink for hours on a busy machine. */
+/** The time limits after which shrinking stops: it could take hours on a busy machine. */
 const START_MS = 60_000
 const QUESTION_MS = 3_000
 
 export interface Differential {
   readonly questions: number
-  /** Requests sent, of all forms to all servers. */
+  /** The number of requests, in all forms and to all servers. */
   readonly requests: number
-  /** Of the questions. */
+  /** The number of questions with status 200. */
   readonly answered: number
+  /** The number of questions with another status. */
   readonly refused: number
-  /** Of the servers that may join requests. */
+  /** The requests and runs of the servers that may join requests. */
   readonly joinedRuns: { readonly requests: number; readonly runs: number }
 }
 
 /**
- * Asks random questions.
- * @throws {Error} with the smallest question whose answers differ, as shell commands
+ * Sends random questions and compares the responses.
+ * @throws {Error} with the smallest question whose responses differ, as shell commands
  */
 export async function differential(
   model: ModelName,
@@ -159,7 +160,7 @@ interface Opened {
   readonly server: Server
   readonly target: Target
   readonly clients: readonly Client[]
-  /** Its session also makes requests over HTTP/2. */
+  /** The gRPC client, whose session also sends requests over HTTP/2. */
   readonly grpc: GrpcClient
 }
 
@@ -178,7 +179,7 @@ async function open(model: ModelName, mode: ModeName): Promise<Opened> {
   }
 }
 
-/** How many requests ran, in how many runs. */
+/** Reads from the metrics how many requests succeeded, and in how many runs. */
 async function runsOf({ server }: Opened): Promise<{ requests: number; runs: number }> {
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
   const total = (pattern: RegExp) =>
@@ -193,8 +194,8 @@ async function runsOf({ server }: Opened): Promise<{ requests: number; runs: num
 
 function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   const plain = fc.record({
-    // For values far from a real flower, a sum's last bits decide the answer, and they depend on
-    // the number of rows in a run.
+    // For values that differ a lot from a real flower, the last bits of a sum decide the class, and
+    // these bits depend on the number of rows in a run.
     tensors: model === 'iris' ? flowers : tensors(target),
     id: ids,
     outputs: fc.oneof(
@@ -218,13 +219,13 @@ function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   )
 }
 
-/** Elements of a long question's largest tensor: large enough to be read in its own thread. */
+/** The number of elements in a long question: enough for the server to parse it in a thread. */
 const LONG = 30_000
 
-/** It runs in parts, whose memory alignment changes the order of additions (measured: 2e-8). */
+/** A long question runs in parts, whose alignment changes the order of additions (error: 2e-8). */
 const isLong = ({ tensors }: Question) => tensors.some(({ data = [] }) => data.length >= LONG)
 
-/** The same rows repeated. */
+/** Repeats the rows of a question until it is long. */
 function lengthened<Plain extends Question>(plain: Plain): Plain {
   const times = Math.ceil(LONG / Math.max(1, ...plain.tensors.map(({ data = [] }) => data.length)))
   return {
@@ -299,15 +300,16 @@ type Form =
   | 'gRPC typed'
   | 'gRPC raw'
 
-/** Numbers of other magnitudes than those of the questions. */
+/** Numbers whose magnitudes differ from those of the questions. */
 const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
 
 /**
- * Another caller's request of the same shapes, whose answer is not checked: it may share runs with
- * the question, and must not change its answer. Undefined when the question is not numeric.
+ * Returns another caller's request with the same shapes. It may share runs with the question, and
+ * must not change the response to the question; its own response is not compared. Undefined if the
+ * question is long or contains a mistake.
  */
 function hostileTo(question: Question, target: Target): Asked | undefined {
-  // A long question shares no run.
+  // A long question does not share runs.
   if (isLong(question) || question.mistake !== undefined || question.bends !== undefined)
     return undefined
   const tensors = question.tensors.map(tensor =>
@@ -319,7 +321,7 @@ function hostileTo(question: Question, target: Target): Asked | undefined {
   return post(infer, [JSON_TYPE], Buffer.from(jsonOf({ ...question, tensors }, target)))
 }
 
-/** A question's request in each form that can express it. */
+/** Returns a question as a request in each form that can express it. */
 function formsOf(question: Question, target: Target): [Form, Asked][] {
   const infer = `/v2/models/${encodeURIComponent(target.name)}/infer`
   const json = Buffer.from(jsonOf(question, target))
@@ -347,7 +349,7 @@ function formsOf(question: Question, target: Target): [Form, Asked][] {
   return forms
 }
 
-/** A question's message in each form that can express it. */
+/** Returns a question as a gRPC message in each form that can express it. */
 function messagesOf(question: Question, target: Target): [Form, Message][] {
   const { id = '', bends, mistake } = question
   if (bends !== undefined || !id.isWellFormed()) return []
@@ -365,7 +367,10 @@ function messagesOf(question: Question, target: Target): [Form, Message][] {
 
 const isText = (value: unknown) => typeof value === 'string' && value.isWellFormed()
 
-/** Wrong values that a message can express. An omitted field has a default: another mistake. */
+/**
+ * Whether a message can express a wrong value, by field. A message cannot express a missing field,
+ * because it would have the default value.
+ */
 const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => boolean>> = {
   id: isText,
   name: isText,
@@ -373,14 +378,14 @@ const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => b
   shape: value =>
     Array.isArray(value) && value.every(size => Number.isSafeInteger(size) && !Object.is(size, -0)),
   inputs: value => Array.isArray(value) && value.length === 0,
-  // FP16 is an output that JSON refuses, but raw contents carry.
+  // An empty list requests all outputs, and raw contents can carry FP16, which JSON cannot express.
   outputs: (value, target) =>
     Array.isArray(value) &&
     value.every(output => isText(output?.name)) &&
     (value.length > 0 || inJson(target).length === target.outputs.length),
 }
 
-/** @returns undefined when no message can contain this mistake */
+/** Adds the mistake to a message. @returns undefined if no message can express this mistake */
 function mistakenMessage(
   message: Message,
   mistake: Mistake | undefined,
@@ -433,7 +438,7 @@ function binaryOf(
     out ? '{"binary_data_output":true}' : undefined,
   )
   const json = Buffer.from(write(mistaken(request, question.mistake)))
-  // Without inputs, a request has no use for their bytes.
+  // If the mistake is in the list of inputs, leave out the binary data.
   const isWithout = question.mistake?.key === 'inputs'
   return {
     headers: [BINARY_TYPE, [LENGTH_HEADER, String(json.byteLength)]],
@@ -467,18 +472,18 @@ function changed(object: Extract<Written, { members: unknown }>, { key, value }:
 
 interface Given {
   readonly form: Form
-  /** Its position in the burst. */
+  /** The index of the question in the burst. */
   readonly question: number
   readonly sent: FuzzRequest
   readonly answer: HttpAnswer | Answered
-  /** Which event of a batch's answer. */
+  /** The index of the event in the response to a batch. */
   readonly event?: number
-  /** A problem of the answer by itself. */
+  /** A problem of this response alone, without a comparison. */
   readonly wrong: string | undefined
 }
 
 interface Answer {
-  /** In HTTP's terms; for an event of a batch, 200 or 400. */
+  /** The HTTP status; for an event of a batch, 200 or 400. */
   readonly status: number
   readonly error?: string
   readonly id?: unknown
@@ -490,7 +495,7 @@ interface Answer {
   }[]
 }
 
-/** All questions in all forms at once, and those with valid JSON together in a batch. */
+/** Sends all questions in all forms concurrently, and those with valid JSON again in one batch. */
 async function ask(
   burst: readonly Question[],
   { target, clients, grpc }: Opened,
@@ -578,11 +583,11 @@ const reference = (given: readonly Given[], question: number) =>
 const referenceAsked = (given: readonly Given[], question: number) =>
   referenceOf(given, question).sent
 
-/** The parts that an envelope does not change. */
+/** Returns whether the error does not depend on the envelope of the request. */
 const isSound = ({ error = '' }: Answer) =>
   !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
-/** An event without data is another mistake. */
+/** Returns whether the body is null: an event with it has no data, which is another mistake. */
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'
 
 function answerIn({ form, answer, event }: Given): Answer {
@@ -598,7 +603,7 @@ function answerIn({ form, answer, event }: Given): Answer {
   return outputsOf(json, body.subarray(end))
 }
 
-/** With HTTP's status, from the table of error codes. */
+/** Converts a gRPC response; the table of error codes provides the HTTP status. */
 function answerOfCall({ status: code, message, messages }: Answered): Answer {
   const [response] = messages
   if (code === 0 && response !== undefined)
@@ -633,7 +638,7 @@ function outputsOf({ id, outputs }: Record<string, unknown>, binary: Buffer): An
   }
 }
 
-/** @returns how an answer differs from the expected one, or undefined */
+/** @returns how a response differs from the expected one, or undefined */
 function difference(
   given: Given,
   expected: Answer,
@@ -643,11 +648,11 @@ function difference(
   if (given.wrong !== undefined) return given.wrong
   const { form, sent } = given
   const answer = answerIn(given)
-  // An event without data gets its own error.
+  // An event without data gets a different error.
   if (form === 'event' && sent.bytes.includes('\r\nContent-Length: 0\r\n'))
     return answer.status === 400 ? undefined : `${answer.status}, not 400`
   const isWrapped = form === 'structured' || form === 'batched'
-  // Whether its own deadline passed depends on chance.
+  // Whether a request exceeds its own deadline depends on chance.
   if (answer.status === 504 || expected.status === 504) return undefined
   if (
     form === 'structured' &&
@@ -674,7 +679,7 @@ function difference(
     return inGeneral(answer.error) === inGeneral(expected.error)
       ? undefined
       : `"${answer.error}", not "${expected.error}"`
-  // A message without an id has an empty one.
+  // A gRPC message without an id has an empty id.
   const id = isCall ? (expected.id ?? '') : expected.id
   if (!Object.is(answer.id, id))
     return `the id ${JSON.stringify(answer.id)}, not ${JSON.stringify(id)}`
@@ -689,7 +694,7 @@ function difference(
     )
       return `output ${other.name} ${other.datatype} [${other.shape}], not ${output.name} ${output.datatype} [${output.shape}]`
     if (isAlike(other.bytes, output.bytes, output.datatype, isExact || target.identity)) continue
-    // When two classes tie, the last bits of their sums decide.
+    // If two classes tie, the last bits of their sums decide.
     if (!isExact && output.datatype === 'BYTES' && isTie(should)) continue
     return `output ${output.name} is ${show(other.bytes)}, not ${show(output.bytes)}`
   }
@@ -704,7 +709,7 @@ const NEEDS_BINARY_MODE =
 const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
   form === 'base64' || /binary_data/.test(asked?.body.toString() ?? '')
 
-/** The same mistake is reported for elements in JSON, and for bytes in binary tensor data. */
+/** Replaces error texts about elements in JSON and bytes in binary data by the same text. */
 const inGeneral = (error = '') =>
   error
     .replace(
@@ -713,7 +718,7 @@ const inGeneral = (error = '') =>
     )
     .replace(/^\d+ bytes of binary data are left over.*$/, 'the data does not fill the shape')
 
-/** ONNX Runtime adds in another order for another number of rows (measured: 3.6e-7). */
+/** The order in which ONNX Runtime adds depends on the number of rows (measured error: 3.6e-7). */
 const TOLERANCE = 1e-6
 
 function isAlike(one: Buffer, other: Buffer, datatype: string, isExact: boolean): boolean {
@@ -728,7 +733,7 @@ function isAlike(one: Buffer, other: Buffer, datatype: string, isExact: boolean)
   return true
 }
 
-/** A NaN's bits are not compared. */
+/** Reads a number for a comparison, in which all NaNs are equal. */
 function floatAt(bytes: Buffer, at: number, size: number): number {
   if (size === 4) return bytes.readFloatLE(at)
   if (size === 8) return bytes.readDoubleLE(at)

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fuzz, grewTooMuch, somePairs } from './fuzz.ts'
 
-// A fixed seed, so that each run of the suite is the same; `node test/fuzz/run.ts` tries other
+// The seed is fixed, so that each run of the tests is the same; `node test/fuzz/run.ts` uses other
 // seeds and more cases.
-test('1,500 random requests and 500 random events get the right kind of answer, and the server keeps running', {
+test('1,500 random requests and 500 random events get valid responses, and the servers keep running', {
   timeout: 120_000,
 }, async () => {
   const { failures, memory, byKind, byMode } = await fuzz({
@@ -21,11 +21,11 @@ test('1,500 random requests and 500 random events get the right kind of answer, 
     if (!['large', 'message', 'message framing', 'frames'].includes(kind))
       assert.ok(counts.size > 0, `no request of the kind ${kind} was sent`)
   for (const [mode, counts] of Object.entries(byMode))
-    assert.ok((counts.get(200) ?? 0) > 10, `no good requests in the mode ${mode}`)
-  assert.ok((byKind.event.get(200) ?? 0) > 20, 'good events are among them')
+    assert.ok((counts.get(200) ?? 0) > 10, `fewer than 11 valid requests in the mode ${mode}`)
+  assert.ok((byKind.event.get(200) ?? 0) > 20, 'fewer than 21 valid events were sent')
 })
 
-test('1,000 random gRPC calls and HTTP/2 connections get the right kind of answer, and the server keeps running', {
+test('1,000 random gRPC calls and HTTP/2 connections get valid responses, and the servers keep running', {
   timeout: 120_000,
 }, async () => {
   const pairs = somePairs().filter(({ mode }) => mode !== 'auto-single')
@@ -39,13 +39,13 @@ test('1,000 random gRPC calls and HTTP/2 connections get the right kind of answe
   })
   assert.deepEqual(failures, [])
   assert.deepEqual(memory.filter(grewTooMuch), [])
-  assert.ok((byKind.message.get(0) ?? 0) > 100, 'good calls are among them')
-  assert.ok((byKind.message.get(3) ?? 0) > 100, 'wrong calls are among them')
-  assert.ok((byKind['message framing'].get(13) ?? 0) > 5, 'truncated messages are among them')
-  assert.ok((byKind.frames.get(200) ?? 0) > 20, 'good requests in frames are among them')
+  assert.ok((byKind.message.get(0) ?? 0) > 100, 'fewer than 101 valid calls were sent')
+  assert.ok((byKind.message.get(3) ?? 0) > 100, 'fewer than 101 invalid calls were sent')
+  assert.ok((byKind['message framing'].get(13) ?? 0) > 5, 'fewer than 6 truncated messages')
+  assert.ok((byKind.frames.get(200) ?? 0) > 20, 'fewer than 21 valid requests in frames')
 })
 
-test('large bodies get the right kind of answer, up to one byte more than the limit', {
+test('large bodies up to one byte more than the limit get valid responses', {
   timeout: 120_000,
 }, async () => {
   const pairs = [
@@ -63,6 +63,6 @@ test('large bodies get the right kind of answer, up to one byte more than the li
   assert.deepEqual(failures, [])
   assert.ok(
     (byKind.large.get(200) ?? 0) > 1 && (byKind.large.get(413) ?? 0) > 0,
-    'good and too large bodies are among them',
+    'the bodies do not include two valid ones and one that is too large',
   )
 })

@@ -20,7 +20,7 @@ import { LARGEST_BODY, largeRequests } from './large.ts'
 import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
-/** Models that cannot fail on a request that fits them, so that any 500 is the server's fault. */
+/** Models that cannot fail on a valid request, so that status 500 is always a fault of the server. */
 export const MODELS = [
   'iris',
   'two-in-two-out',
@@ -36,9 +36,9 @@ export type ModelName = (typeof MODELS)[number]
 export const folderOf = (model: ModelName) =>
   model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model)
 
-/** Every way to run a model: where, with or without joining, and behind which front. */
+/** All ways to run a model: the execution, with or without joining, and the program. */
 export const MODES = {
-  /** KServe's, which also answers V1. */
+  /** KServe's predictor, which also serves V1. */
   predictor: { EXECUTION: 'auto' },
   inline: { EXECUTION: 'inline' },
   worker: { EXECUTION: 'worker' },
@@ -50,13 +50,13 @@ export const MODES = {
 export type ModeName = keyof typeof MODES
 export const MODE_NAMES = Object.keys(MODES) as ModeName[]
 
-/** One server: its model and how it runs. */
+/** A server: its model, and the mode in which it runs. */
 export interface Pair {
   readonly model: ModelName
   readonly mode: ModeName
 }
 
-/** Only `auto` runs the slow model, in worker threads: elsewhere it would delay other models. */
+/** The slow model runs only with `auto`, in worker threads: in other modes, it takes too long. */
 const isWorthwhile = ({ model, mode }: Pair) => model !== 'slow' || mode === 'auto'
 
 export const everyPair = (
@@ -65,32 +65,32 @@ export const everyPair = (
 ): readonly Pair[] =>
   modes.flatMap(mode => models.map(model => ({ model, mode }))).filter(isWorthwhile)
 
-/** Every model once and every mode at least once. */
+/** Returns every model except the slow one, each in one mode, and every mode at least once. */
 export const somePairs = (): readonly Pair[] =>
   MODELS.filter(model => model !== 'slow').map((model, i) => ({
     model,
     mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName,
   }))
 
-/** The requests to send: any, events, calls and frames, or large ones; each on its own servers. */
+/** The generators of requests. Large bodies have separate servers. */
 const PARTS = { requests, events, http2: http2Requests, large: largeRequests } as const
 export type Part = keyof typeof PARTS
 
 export interface FuzzOptions {
-  /** In total, over all servers. */
+  /** The total number of requests to all servers. */
   readonly requests: number
-  /** Requests that carry events, in addition. */
+  /** The number of additional requests that contain events. */
   readonly events?: number
-  /** gRPC calls and HTTP/2 connections, in addition. */
+  /** The number of additional gRPC calls and HTTP/2 connections. */
   readonly http2?: number
-  /** Requests with large bodies, in addition. */
+  /** The number of additional requests with large bodies. */
   readonly large?: number
   readonly seed: number
   readonly connections: number
   readonly pairs?: readonly Pair[]
-  /** A server that is already running; without it, each pair gets its own process. */
+  /** The URL of a running server; without it, each pair gets a new process. */
   readonly url?: string | undefined
-  /** Processes come and go behind that URL. */
+  /** Whether the processes behind the URL exit and start during the run. */
   readonly restarts?: boolean
   /** How long a server is idle before its memory is measured for the last time. */
   readonly restMs?: number
@@ -100,29 +100,33 @@ export interface FuzzOptions {
 
 export interface Failure extends Pair {
   readonly problem: string
-  /** The request as found, and the smallest that still fails. */
+  /** The request that failed. */
   readonly request: string
+  /** The smallest request that still fails. */
   readonly smallest: string | undefined
-  /** The smallest as a shell command. */
+  /** The smallest request as a shell command. */
   readonly command: string | undefined
-  /** Arguments of run.ts that send it again. */
+  /** The arguments of run.ts that repeat the failure. */
   readonly again: string
 }
 
-/** `none`: no answer, which is correct when the client hung up or its bytes are not a request. */
+/**
+ * A status, or `none` for no response, which is correct if the client closed the connection or its
+ * bytes are not a request.
+ */
 export type Outcome = number | 'none'
 
-/** Resident set sizes of one server process in MiB. */
+/** The resident memory of one server process in MiB. */
 export interface Memory extends Pair {
   readonly large: boolean
-  /** After the first tenth of its requests. */
+  /** The memory after the first tenth of the requests. */
   readonly warm: number
   readonly end: number
-  /** After an idle period. */
+  /** The memory after an idle period at the end. */
   readonly rested: number
 }
 
-/** The count of each status. */
+/** The number of responses with each status. */
 export type Counts = Map<Outcome, number>
 
 export interface Report {
@@ -130,7 +134,7 @@ export interface Report {
   readonly byMode: Readonly<Record<ModeName, Counts>>
   readonly memory: readonly Memory[]
   readonly failures: readonly Failure[]
-  /** Requests whose connection ended with a process, before the answer. */
+  /** The number of requests whose process exited before the response. */
   readonly sentAgain: number
   readonly seconds: number
 }
@@ -138,34 +142,34 @@ export interface Report {
 const BATCH = 250
 const LARGE_BATCH = 4
 const MOST_FAILURES = 10
-/** MiB. V8 and ONNX Runtime keep some memory after 8 MiB requests; measured: at most 234. */
+/** The memory limit after large bodies, in MiB; V8 and ONNX Runtime kept at most 234 MiB. */
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
-/** Limits concurrency: while one batch waits for slow answers, others use the machine. */
+/** The number of concurrent servers: while one waits for slow responses, others use the CPUs. */
 const SERVERS_AT_ONCE = 3
 
-/** Bodies held at once are limited to twice the largest. */
+/** The server limits the memory of concurrent bodies to twice the largest body. */
 const LARGE_AT_ONCE = 2
 
-/** How often and when a request is sent again that was refused because of other bodies. */
+/** The number of retries of a request that was refused because of other bodies, and their delay. */
 const TIMES_AGAIN = 40
 const AGAIN_AFTER_MS = 50
 
 export const ENVIRONMENT = {
-  // Small enough that requests can exceed it.
+  // The limit is small, so that requests can exceed it.
   MAX_BODY_BYTES: String(2 * 2 ** 20),
-  // Longer than a busy machine starves a process: a request that takes longer than this is
-  // correctly refused.
+  // The timeout is longer than a busy machine may suspend a process, because a timeout would refuse
+  // valid requests.
   REQUEST_TIMEOUT_MS: '600000',
-  // Measured over 100,000 requests: the heap in use stays at 15 MiB, but V8 grows its space for
-  // young objects, and malloc its arenas, to 330 MiB resident. With small limits, 171 MiB become
-  // 186, so that any further growth is a leak.
+  // Over 100,000 requests, the used heap stayed at 15 MiB, but V8's space for young objects and the
+  // arenas of malloc grew to 330 MiB of resident memory. With these small limits, the memory grew
+  // only from 171 to 186 MiB, so that further growth is a leak.
   NODE_OPTIONS: '--max-semi-space-size=2',
   MALLOC_ARENA_MAX: '1',
 }
 
-/** Sends random requests and checks every answer. */
+/** Sends random requests and checks every response. */
 export async function fuzz({
   requests,
   events = 0,
@@ -228,12 +232,11 @@ export async function fuzz({
         count,
       )
       const after = await afterBatch(server)
-      // A server that has exited answers no request: report its exit first, because the other
-      // failures follow from it.
+      // Report the exit of a server first, because it causes the other failures of the batch.
       const ended = server.process !== undefined && isOver(server.process)
       const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
       if (after !== undefined && (found.length === 0 || ended) && !seen.has(alike(after))) {
-        // Earlier output is kept for the report.
+        // The output of a server contains that of earlier batches: report each problem once.
         seen.add(alike(after))
         tell({
           ...pair,
@@ -267,7 +270,7 @@ export async function fuzz({
     if (warm !== undefined && end !== undefined && rested !== undefined)
       memory.push({ ...pair, large: isLarge, warm, end, rested })
     if (server.process !== undefined && isOver(server.process) && failures.length === 0) {
-      const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} after all answers`
+      const problem = `the server exited with ${server.process.exitCode ?? server.process.signalCode} after all responses`
       tell({
         ...pair,
         problem,
@@ -316,14 +319,14 @@ function batchesOf(shares: Partial<Record<Part, number>>): { part: Part; numRuns
   })
 }
 
-/** Problems that differ only in numbers and names are reported once. */
+/** Returns a key that is equal for problems that differ only in numbers and names. */
 const alike = (problem: string) => problem.slice(0, 80).replaceAll(/[\d.-]+|"[^"]*"/g, '')
 
-/** Far enough apart for different batches, in a run and in runs with neighbouring seeds. */
+/** Returns a different seed for each batch, also in runs with consecutive seeds. */
 const seedOf = (seed: number, pair: number, batch: number) =>
   (Math.imul(seed, 1_000_003) + Math.imul(pair, 7_919) + Math.imul(batch, 104_729)) | 0
 
-/** @returns whether memory grew too much for that run; a leak keeps growing, a heap settles */
+/** Returns whether the memory of a server grew too much: a leak grows without a limit. */
 export const grewTooMuch = ({ warm, rested, large }: Memory) =>
   rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
 
@@ -336,7 +339,7 @@ interface Subject extends AsyncDisposable {
   readonly log: readonly string[]
   readonly stderr: readonly string[]
   residentMiB(): number | undefined
-  /** Rejects when the answer to a valid request differs, byte for byte, from the first one. */
+  /** Sends a valid request; rejects if the response differs, byte for byte, from the first one. */
   answerGoodRequest(): Promise<void>
 }
 
@@ -375,7 +378,7 @@ async function serve(
   }
 }
 
-/** Like startProcess, but without its time limit, which is the longest time of a test. */
+/** Starts a process like startProcess, but without a time limit. */
 export async function start(
   env: Record<string, string>,
   program: string = PROGRAMS.function,
@@ -399,14 +402,14 @@ export async function start(
     })
     exited.then(() =>
       reject(
-        new Error(`the server ended before it was ready: ${log.join('\n')}${stderr.join('')}`),
+        new Error(`the server exited before it was ready: ${log.join('\n')}${stderr.join('')}`),
       ),
     )
   })
   return { url: await url, process: child, log, stderr, exited }
 }
 
-/** A server's description of its model. */
+/** Reads a server's metadata of its model. */
 export async function describe(url: string, model: ModelName): Promise<Target> {
   const name = model === 'iris' ? 'iris-classifier' : model
   const response = await fetch(`${url}/v2/models/${name}`)
@@ -426,7 +429,7 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
   }
 }
 
-/** Asks once, checks the answer against the model, and returns a function that asks again. */
+/** Sends a valid request and checks the response. @returns a function that repeats the request */
 async function learnGoodAnswer(
   url: string,
   name: string,
@@ -440,7 +443,7 @@ async function learnGoodAnswer(
       ...init,
     })
   const ask = async (init: RequestInit) => {
-    // The kept connection may have ended with its process.
+    // The process of the kept connection may have exited.
     const response = await send(init).catch(error =>
       restarts ? send(init) : Promise.reject(error),
     )
@@ -459,7 +462,7 @@ async function learnGoodAnswer(
     assert.equal(status, 200, body.toString())
     assert.ok(
       body.equals(first.body),
-      `the answer to a good request was ${show(first.body)}, and is now ${show(body)}`,
+      `the response to a valid request was ${show(first.body)}, and is now ${show(body)}`,
     )
   }
 }
@@ -508,7 +511,7 @@ interface Found {
   readonly problem: string
 }
 
-/** Every client takes the next request when it is free. */
+/** Sends all requests; each client sends the next request when it is free. */
 async function sendAll(
   all: readonly FuzzRequest[],
   clients: readonly Client[],
@@ -530,8 +533,8 @@ async function sendAll(
 }
 
 /**
- * Sends a request, and retries while other bodies block it, as a client does.
- * @returns what is wrong with the answer
+ * Sends a request. As a client would, retries while the server refuses it because of other bodies.
+ * @returns the problem of the response, or undefined
  */
 export async function sendOne(
   request: FuzzRequest,
@@ -557,11 +560,11 @@ export async function sendOne(
 
 const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers.has('retry-after')
 
-/** Two bodies that decompress beyond the limit fill the shared budget. */
+/** Whether other bodies, such as two that decompress beyond the limit, use all of the memory. */
 const isCrowdedOut = (answer: HttpAnswer) =>
   isRefusal(answer) && answer.body.includes('other requests’ bodies')
 
-/** @returns resources that the requests leaked */
+/** @returns a problem of the server after a batch: an exit, a wrong response, or its output */
 async function afterBatch({
   process,
   log,
@@ -569,12 +572,12 @@ async function afterBatch({
   answerGoodRequest,
 }: Subject): Promise<string | undefined> {
   if (process !== undefined && isOver(process)) {
-    return `the server ended with ${process.exitCode ?? process.signalCode}: ${stderr.join('').slice(-2_000)}`
+    return `the server exited with ${process.exitCode ?? process.signalCode}: ${stderr.join('').slice(-2_000)}`
   }
   try {
     await answerGoodRequest()
   } catch (error) {
-    return `a good request: ${(error as Error).message}`
+    return `a valid request after the batch: ${(error as Error).message}`
   }
   const error = log.find(line => JSON.parse(line).level >= 50)
   if (error !== undefined) return `in the log: ${error.slice(0, 2_000)}`
@@ -592,8 +595,8 @@ export interface Origin extends Pair {
 }
 
 /**
- * Sends it again, alone, to a new server, and looks for the smallest that fails in the same way.
- * Not for large bodies, which have too many smaller ones.
+ * Sends a request again, alone, to a new server, and searches for the smallest request that fails
+ * in the same way. Large bodies are not reduced, because that would take too many attempts.
  */
 async function explain(
   origin: Origin,
@@ -618,7 +621,10 @@ async function explain(
   }
 }
 
-/** Runs one request, found by its seed and path, alone on a new server, then ever smaller ones while they fail. */
+/**
+ * Sends one request, identified by its seed and path, alone to a new server, and then smaller and
+ * smaller requests while they fail.
+ */
 export async function again({
   path,
   url,
@@ -631,7 +637,7 @@ export async function again({
   const until = performance.now() + SHRINK_MS
   try {
     const property = fc.asyncProperty(PARTS[part](server.target), async request => {
-      // fast-check's own time limit would leave a server running.
+      // Do not use the time limit of fast-check, which would leave a server running.
       if (problem !== '' && performance.now() > until) return
       const client = createClient(server.url)
       const wrong = await sendOne(request, client, server.target)
@@ -640,11 +646,11 @@ export async function again({
       const now = wrong ?? after
       if (now === undefined) return
       if (after !== undefined) {
-        // Log output or an exit must not count against the next request.
+        // Start a new server, so that the output or the exit does not count for the next request.
         await server[Symbol.asyncDispose]()
         server = await serve(pair, url, part === 'large')
       }
-      // A smaller request with another problem is not the one to find.
+      // Ignore smaller requests that fail with another problem.
       if (problem !== '' && alike(now) !== alike(problem)) return
       problem = now
       throw new Error(now)
@@ -663,7 +669,7 @@ export async function again({
   }
 }
 
-/** Sends a whole batch again, for failures that need several requests. @returns the problems */
+/** Sends a complete batch again, for a failure that needs several requests. @returns the problems */
 export async function againTogether({
   numRuns,
   connections,

@@ -24,7 +24,7 @@ import {
   tensors,
 } from './requests.ts'
 
-/** gRPC calls and HTTP/2 frames: valid ones, and ones with every known kind of mistake. */
+/** Generates valid gRPC calls and HTTP/2 frames, and ones with every known kind of mistake. */
 export function http2Requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const message = messages(target)
   return fc.oneof(
@@ -48,7 +48,7 @@ const alone = (kind: FuzzRequest['kind'], bytes: Buffer, call: Call): CallReques
   call,
 })
 
-/** ModelInferRequests with typed or raw contents, whose fields or bytes may be corrupted. */
+/** Generates ModelInferRequests with typed or raw contents; some have corrupted fields or bytes. */
 function messages(target: Target): fc.Arbitrary<CallRequest> {
   const hasTyped = target.inputs.every(({ datatype }) => CONTENTS[datatype] !== undefined)
   return fc
@@ -97,7 +97,7 @@ const METADATA: readonly Readonly<Record<string, string>>[] = [
   { 'x-request-id': 'é' },
 ]
 
-/** The parts around messages: prefixes, number of messages, compression, the call's metadata. */
+/** Changes the parts around messages: prefix, number of messages, compression, and metadata. */
 function oddFraming(message: fc.Arbitrary<CallRequest>): fc.Arbitrary<CallRequest> {
   const ways: ((bytes: Buffer) => Buffer)[] = [
     bytes => bytes,
@@ -128,7 +128,7 @@ function oddFraming(message: fc.Arbitrary<CallRequest>): fc.Arbitrary<CallReques
 
 // Frames
 
-/** Requests on a connection, frame by frame: a message, JSON, and a page. */
+/** Returns the frames of three requests on one connection: a gRPC message, JSON, and metadata. */
 function framesOf({ bytes, call }: CallRequest): Buffer[] {
   const path = pathOf(call.method)
   const type = (value: string) => header('content-type', value)
@@ -161,7 +161,7 @@ interface FrameBend {
 const STREAMS = [0, 1, 2, 3, 5, 7, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]
 const LENGTHS = [0, 1, 4, 8, 9, 16_384, 16_385, 2 ** 24 - 1]
 
-/** Changes to a frame that is repeated. */
+/** The limit on the bytes of a repeated frame. */
 const MOST_BYTES = 2 ** 18
 
 type Way = (frames: Buffer[], index: number, by: number) => void
@@ -172,11 +172,11 @@ const changed =
     frames[i] = change(Buffer.from(frames[i] as Buffer), by)
   }
 
-/** Corruptions of frames, like those of JSON. */
+/** The ways to corrupt frames. */
 const WAYS = {
   drop: (frames, i) => void frames.splice(i, 1),
   twice: (frames, i) => void frames.splice(i, 0, frames[i] as Buffer),
-  /** A flood. */
+  /** Floods the server with copies of a frame. */
   often(frames, i, by) {
     const frame = frames[i] as Buffer
     const times = Math.min(by * 8, Math.floor(MOST_BYTES / frame.length))
@@ -192,7 +192,7 @@ const WAYS = {
       frame.subarray(9),
     ]),
   ),
-  /** A wrong length. */
+  /** Writes a wrong length. */
   length: changed((frame, by) => {
     frame.writeUIntBE(LENGTHS[by % LENGTHS.length] as number, 0, 3)
     return frame
@@ -201,7 +201,7 @@ const WAYS = {
     resized(frame, Buffer.alloc(LENGTHS[by % (LENGTHS.length - 1)] as number, by)),
   ),
   cut: changed((frame, by) => resized(frame, frame.subarray(9, 9 + (by % 32)))),
-  /** Wrong HPACK, settings or windows. */
+  /** Flips a bit of the payload, which corrupts HPACK, settings or windows. */
   flip: changed((frame, by) => {
     const place = 9 + (by % Math.max(frame.length - 9, 1))
     if (place < frame.length) frame[place] = (frame[place] as number) ^ (1 << (by % 8))

@@ -69,15 +69,15 @@ const output = (changed: object) => ({
   outputs: [{ ...RESPONSE.outputs[0], ...changed }],
 })
 
-describe('the judge passes', () => {
-  test('the right answer', () =>
+describe('the judge accepts', () => {
+  test('the correct response', () =>
     assert.equal(
       judge(request({ ...INFER, right: true }), [answer(200, RESPONSE)], TARGET),
       undefined,
     ))
-  test('the right reply to an event', () =>
+  test('the correct reply to an event', () =>
     assert.equal(judge(request(EVENT), [answer(200, RESPONSE, REPLY)], TARGET), undefined))
-  test('the right predictions', () =>
+  test('the correct predictions', () =>
     assert.equal(
       judge(request(PREDICT), [answer(200, { predictions: [7, 8] })], TARGET),
       undefined,
@@ -86,14 +86,16 @@ describe('the judge passes', () => {
     assert.equal(judge(request(INFER), [answer(400, { error: 'why' })], TARGET), undefined))
 })
 
-describe('the judge refuses', () => {
+describe('the judge rejects', () => {
   const wrong: Record<string, [HttpAnswer, Asked?]> = {
     'a 500': [answer(500, { error: 'why' })],
     'a 503': [answer(503, { error: 'why' })],
-    'a refusal of a good request': [answer(400, { error: 'why' }), { ...INFER, right: true }],
+    'a refusal of a valid request': [answer(400, { error: 'why' }), { ...INFER, right: true }],
     'a refusal that is not JSON': [answer(400, 'why')],
     'a refusal without "error"': [answer(400, { detail: 'why' })],
-    'a refusal of another type': [answer(400, { error: 'why' }, { 'content-type': 'text/plain' })],
+    'a refusal with another content type': [
+      answer(400, { error: 'why' }, { 'content-type': 'text/plain' }),
+    ],
     'a stack trace': [answer(400, { error: 'Error: why\n    at f (node:internal/x:1:2)' })],
     'a path of the server': [answer(400, { error: `${projectFolder}function/main.ts` })],
     'a 405 without Allow': [answer(405, { error: 'why' })],
@@ -107,7 +109,7 @@ describe('the judge refuses', () => {
     'data of another type': [answer(200, output({ data: ['7', '8'] }))],
     'a value that an identity model must not return': [answer(200, output({ data: [7, 9] }))],
     'no data': [answer(200, output({ data: undefined }))],
-    'an answer without predictions': [answer(200, RESPONSE), PREDICT],
+    'a response without predictions': [answer(200, RESPONSE), PREDICT],
     'a missing prediction': [answer(200, { predictions: [7] }), PREDICT],
     'a prediction that an identity model must not return': [
       answer(200, { predictions: [7, 9] }),
@@ -115,7 +117,7 @@ describe('the judge refuses', () => {
     ],
     'a reply that is not an event': [answer(200, RESPONSE), EVENT],
     'a reply without a source': [answer(200, RESPONSE, { ...REPLY, 'ce-source': '' }), EVENT],
-    'an empty answer to an event with status 200': [answer(200, ''), EVENT],
+    'an empty reply to an event with status 200': [answer(200, ''), EVENT],
   }
   for (const [mistake, [given, asked = INFER]] of Object.entries(wrong))
     test(mistake, () => assert.notEqual(judge(request(asked), [given], TARGET), undefined))
@@ -127,7 +129,7 @@ describe('a request refused because of other requests’ bodies', () => {
     { error: 'other requests’ bodies use all the memory allowed; try again later' },
     { 'retry-after': '1' },
   )
-  /** The judge's complaint when these answers follow one another, of which the last remains. */
+  /** Sends a request that gets these responses in turn, and the last one repeatedly. */
   const sent = (...answers: HttpAnswer[]) => {
     const client = {
       restarts: false,
@@ -141,22 +143,22 @@ describe('a request refused because of other requests’ bodies', () => {
   test('is retried', async () =>
     assert.equal(await sent(crowded, crowded, answer(200, RESPONSE)), undefined))
   test('fails if it is refused every time', async () =>
-    assert.match((await sent(crowded)) ?? '', /^503: a good request was refused/))
+    assert.match((await sent(crowded)) ?? '', /^503: a valid request was refused/))
   test('fails without Retry-After', async () => {
     assert.match(
       (await sent({ ...crowded, headers: new Map() }, answer(200, RESPONSE))) ?? '',
-      /^503: a good request was refused/,
+      /^503: a valid request was refused/,
     )
   })
 })
 
-describe('a failure is reported as a command', async () => {
+describe('a failure is reported as a command with', async () => {
   const hasCurl = await promisify(execFile)('curl', ['--version']).then(
     () => true,
     () => false,
   )
 
-  test('curl, which sends the same bytes', {
+  test('curl, if curl can send the same bytes', {
     skip: hasCurl ? false : 'curl is not installed',
   }, async () => {
     const asked = post(

@@ -9,11 +9,12 @@ import type { Asked, Call, Described, FuzzRequest, Target } from './requests.ts'
 import { show } from './show.ts'
 
 /**
- * Knative's dispatcher cuts the dead letter's `knativeerrordata` here, which breaks longer JSON.
+ * The size limit of an error. Knative's dispatcher truncates a dead letter's `knativeerrordata` at
+ * this length, so longer JSON would become invalid.
  */
 const MOST_OF_AN_ERROR = 1_024
 
-/** The first problem of the answers to a request, or undefined if they are right. */
+/** Returns the first problem of the responses to a request; undefined if they are correct. */
 export function judge(
   request: FuzzRequest,
   answers: readonly HttpAnswer[],
@@ -31,7 +32,10 @@ export function judge(
   return undefined
 }
 
-/** gRPC statuses of a failing server: UNKNOWN, and INTERNAL except for broken framing. */
+/**
+ * The gRPC statuses of a failing server: UNKNOWN, INTERNAL and DATA_LOSS. INTERNAL is allowed for
+ * broken framing.
+ */
 const FAILURES = [2, 13, 15]
 
 function judgeCall(
@@ -41,16 +45,18 @@ function judgeCall(
 ): string | undefined {
   if (call === undefined || answered === undefined) return undefined
   if (FAILURES.includes(status) && !(status === 13 && kind === 'message framing'))
-    return 'a caller cannot make the server fail'
+    return 'the status of a server failure; no request may make the server fail'
   if (status !== 0) {
-    if (call.right !== undefined) return 'a good call was refused'
-    if (body.includes(projectFolder)) return 'an error that shows a server path'
-    return body.byteLength > 0 ? undefined : 'an error without grpc-message'
+    if (call.right !== undefined) return 'a valid call was refused'
+    if (body.includes(projectFolder)) return 'the error contains a path of the server'
+    return body.byteLength > 0 ? undefined : 'the error has no grpc-message'
   }
   if (call.method !== 'ModelInfer') return undefined
-  if (answered.messages.length !== 1) return `${answered.messages.length} answers`
+  if (answered.messages.length !== 1)
+    return `the call got ${answered.messages.length} responses; expected 1`
   const [response = {}] = answered.messages
-  if (response.model_name !== target.name) return `model_name ${response.model_name}`
+  if (response.model_name !== target.name)
+    return `model_name is ${response.model_name}; expected ${target.name}`
   const outputs = outputsOf(response)
   for (const output of outputs) {
     const wrong = judgeOutput(output, output.bytes, target)
@@ -64,39 +70,41 @@ function judgeRightCall(
   response: Message,
   { identity, outputs: described }: Target,
 ): string | undefined {
-  if (response.id !== id) return `the id ${JSON.stringify(id)} came back as ${response.id}`
+  if (response.id !== id) return `the id is ${response.id}; expected ${JSON.stringify(id)}`
   const outputs = outputsOf(response)
-  if (outputs.length !== described.length) return `${outputs.length} outputs`
+  if (outputs.length !== described.length)
+    return `the response has ${outputs.length} outputs; expected ${described.length}`
   const [came, went] = [toBytes(tensors[0] as WrittenTensor), outputs[0]?.bytes as Buffer]
   return !identity || came.equals(went) || nansAlike(came, went)
     ? undefined
-    : `${came.toString('hex', 0, 40)} came back as ${went.toString('hex', 0, 40)}`
+    : `the output is ${went.toString('hex', 0, 40)}; expected ${came.toString('hex', 0, 40)}`
 }
 
-/** Rules for every answer, whatever the request. */
+/** Checks the rules for every response. */
 function judgeAnswer(
   { asked, bytes, call, streams }: FuzzRequest,
   { status, headers, body }: HttpAnswer,
 ): string | undefined {
-  if (streams !== undefined && streams > 0 && status !== 200) return 'a good request was refused'
+  if (streams !== undefined && streams > 0 && status !== 200) return 'a valid request was refused'
   if (asked?.right && status !== 200 && !(status === 413 && asked.mayBeTooLarge))
-    return 'a good request was refused'
-  // But it may set its own deadline.
+    return 'a valid request was refused'
+  // Status 504 is correct for a request with its own deadline.
   if (status >= 500 && !(status === 504 && bytes.includes('timeout')))
-    return 'a caller cannot make the server fail'
-  // Only their status is read.
+    return 'the status of a server failure; no request may make the server fail'
+  // The client reads only the status of these responses.
   if (call !== undefined || streams !== undefined) return undefined
   if (status < 300 || asked?.method === 'HEAD' || (body.byteLength === 0 && bytes.includes('HEAD')))
     return undefined
   if (status === 304 && bytes.includes('If-None-Match')) return undefined
   if (!/^application\/json\b/.test(headers.get('content-type') ?? ''))
-    return `an error of type ${headers.get('content-type')}`
+    return `the error has the content type ${headers.get('content-type')}; expected application/json`
   const error = parsed(body)?.error
-  if (typeof error !== 'string' || error === '') return 'an error without "error"'
+  if (typeof error !== 'string' || error === '') return 'the error has no "error"'
   if (/\n\s+at |\(?(?:node:|file:\/\/\/)[\w/]+:\d+/.test(error) || error.includes(projectFolder))
-    return 'an error with a stack trace'
-  if (asked && body.byteLength > MOST_OF_AN_ERROR) return `an error of ${body.byteLength} bytes`
-  if (status === 405 && !headers.has('allow')) return 'a 405 without Allow'
+    return 'the error contains a stack trace'
+  if (asked && body.byteLength > MOST_OF_AN_ERROR)
+    return `the error has ${body.byteLength} bytes; allowed: ${MOST_OF_AN_ERROR}`
+  if (status === 405 && !headers.has('allow')) return 'the header Allow is missing'
   return undefined
 }
 
@@ -104,7 +112,7 @@ function judgeSuccess(asked: Asked, answer: HttpAnswer, target: Target): string 
   if (asked.method === 'OPTIONS')
     return answer.status === 204 && answer.headers.has('allow')
       ? undefined
-      : 'OPTIONS without Allow'
+      : 'the response to OPTIONS has no Allow'
   if (asked.method === 'HEAD') return undefined
   if (asked.method !== 'POST') {
     if (answer.headers.get('content-type') !== 'application/json') return undefined
@@ -125,7 +133,7 @@ function judgeSuccess(asked: Asked, answer: HttpAnswer, target: Target): string 
 // Inference
 
 interface Sent {
-  /** Undefined for a raw binary request. */
+  /** The request's JSON; undefined for a raw binary request. */
   readonly json: Record<string, unknown> | undefined
   readonly binary: Buffer
 }
@@ -152,7 +160,7 @@ function judgeInference(
       ? contentType !== 'application/json'
       : contentType !== 'application/octet-stream'
   )
-    return `an inference answer of type ${contentType}`
+    return `the inference response has the content type ${contentType}`
   const json = parsed(jsonLength === undefined ? body : body.subarray(0, Number(jsonLength)))
   return json === undefined
     ? 'no JSON'
@@ -170,15 +178,17 @@ function judgeResponse(
   sent: Sent,
   target: Target,
 ): string | undefined {
-  if (json.model_name !== target.name) return `model_name ${json.model_name}`
-  if (json.model_version !== target.version) return `model_version ${json.model_version}`
+  if (json.model_name !== target.name)
+    return `model_name is ${json.model_name}; expected ${target.name}`
+  if (json.model_version !== target.version)
+    return `model_version is ${json.model_version}; expected ${target.version}`
   if (!Object.is(json.id, sent.json?.id))
-    return `the id ${JSON.stringify(sent.json?.id)} came back as ${JSON.stringify(json.id)}`
+    return `the id is ${JSON.stringify(json.id)}; expected ${JSON.stringify(sent.json?.id)}`
   const outputs = json.outputs as Output[]
   const asked = sent.json?.outputs as { name: string }[] | undefined
   const names = (asked?.length ? asked : target.outputs).map(({ name }) => name)
   if (String(outputs.map(({ name }) => name)) !== String(names))
-    return `outputs [${outputs.map(({ name }) => name)}], not [${names}]`
+    return `the outputs are [${outputs.map(({ name }) => name)}]; expected [${names}]`
   let at = 0
   for (const output of outputs) {
     const { parameters, data } = output
@@ -195,7 +205,7 @@ function judgeResponse(
   }
   return at === binary.byteLength
     ? undefined
-    : `${binary.byteLength} bytes of binary data, but the outputs declare ${at}`
+    : `the binary data has ${binary.byteLength} bytes; the outputs declare ${at}`
 }
 
 const BYTES_EACH: Readonly<Record<string, number>> = {
@@ -226,13 +236,14 @@ function judgeOutput(
   { outputs, anyRank }: Target,
 ): string | undefined {
   const described = outputs.find(output => output.name === name) as Described
-  if (datatype !== described.datatype) return `datatype ${datatype}`
+  if (datatype !== described.datatype)
+    return `the datatype is ${datatype}; expected ${described.datatype}`
   if (
     !anyRank &&
     (shape.length !== described.shape.length ||
       described.shape.some((size, i) => size !== -1 && size !== shape[i]))
   )
-    return `shape [${shape}]`
+    return `the shape is [${shape}]; expected [${described.shape}]`
   const elements = shape.reduce((product, size) => product * size, 1)
   if (data !== undefined) {
     if (data.length !== elements) return `${data.length} elements for the shape [${shape}]`
@@ -247,7 +258,7 @@ function judgeOutput(
               : typeof value === 'bigint'
                 ? 'bigint'
                 : 'number')
-    return data.every(fits) ? undefined : `data that is not ${datatype}`
+    return data.every(fits) ? undefined : `the data is not ${datatype}`
   }
   const size = bytes?.byteLength ?? 0
   if (datatype !== 'BYTES')
@@ -262,7 +273,7 @@ function judgeOutput(
     : `${count} elements in ${size} bytes for the shape [${shape}]`
 }
 
-/** An identity returns its input bit for bit; a NaN may change its sign. */
+/** Checks that an identity model returns its input bit for bit; a NaN may change its sign. */
 function judgeIdentity(
   output: Output,
   bytes: Buffer | undefined,
@@ -276,7 +287,7 @@ function judgeIdentity(
       : toBytes({ ...input, data: (input.data as unknown[]).flat(64) as number[] })
   const went = bytes ?? toBytes(output)
   if (came.equals(went) || (output.datatype === 'FP32' && nansAlike(came, went))) return undefined
-  return `${came.toString('hex', 0, 40)} came back as ${went.toString('hex', 0, 40)}`
+  return `the output is ${went.toString('hex', 0, 40)}; expected ${came.toString('hex', 0, 40)}`
 }
 
 function nansAlike(one: Buffer, other: Buffer): boolean {
@@ -293,16 +304,19 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 
 // V1
 
-/** One prediction per instance, or outputs; an identity's equal its inputs, if JSON is exact. */
+/**
+ * Checks a V1 response: one prediction per instance, or outputs. For an identity model, they must
+ * equal the inputs, except FP32, which JSON does not represent exactly.
+ */
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]
   if (sent === undefined || json === undefined) return 'no JSON'
   const [came, went] =
     sent.instances === undefined ? [sent.inputs, json.outputs] : [sent.instances, json.predictions]
   if (went === undefined || Object.keys(json).length !== 1)
-    return `an answer of ${Object.keys(json)}`
+    return `the response has the members ${Object.keys(json)}`
   if (sent.instances !== undefined && (went as unknown[]).length !== (came as unknown[]).length)
-    return `${(went as unknown[]).length} predictions of ${(came as unknown[]).length} instances`
+    return `${(went as unknown[]).length} predictions for ${(came as unknown[]).length} instances`
   const [input, output] = [target.inputs[0], target.outputs[0]]
   if (!target.identity || input?.datatype === 'FP32' || output === undefined) return undefined
   const [one, other] = [came, went].map(value =>
@@ -310,10 +324,10 @@ function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): st
   )
   return one?.equals(other as Buffer)
     ? undefined
-    : `${one?.toString('hex', 0, 40)} came back as ${other?.toString('hex', 0, 40)}`
+    : `the output is ${other?.toString('hex', 0, 40)}; expected ${one?.toString('hex', 0, 40)}`
 }
 
-/** Flat, named or not. */
+/** Returns the flat values of a row or column, whether or not the value names the input. */
 const valuesOf = (value: unknown, name: string | undefined): number[] =>
   [value]
     .flat(64)
@@ -338,19 +352,24 @@ interface SentEvent {
   readonly data_base64?: string | null
 }
 
-/** Acknowledged without a reply, to avoid an endless loop. */
+/** Whether the server acknowledges the event without a reply, to avoid an endless loop. */
 const isOwn = ({ source, type }: SentEvent, { name }: Target) =>
   source === `/onnx-function/${encodeURIComponent(name)}` ||
   type.startsWith('org.kubeflow.serving.inference.')
 
-/** Empty, one event, or a batch no larger than the request's, of inference responses or errors. */
+/**
+ * Checks the reply to an event or a batch: no body, one event, or a batch with one event for each
+ * event of the request.
+ */
 function judgeEvent(
   asked: Asked,
   { status, headers, body }: HttpAnswer,
   target: Target,
 ): string | undefined {
   if (status === 204 || body.byteLength === 0)
-    return status === 204 && body.byteLength === 0 ? undefined : 'an empty answer that is not 204'
+    return status === 204 && body.byteLength === 0
+      ? undefined
+      : 'an empty reply must have status 204, and a reply with status 204 must be empty'
   const contentType = headers.get('content-type') ?? ''
   const inBody = /^application\/cloudevents/i.test(contentType)
   let events: CloudEvent<unknown>[]
@@ -367,7 +386,7 @@ function judgeEvent(
     )
     if (spoiled !== undefined) return `the header ${spoiled[0]} contains a forbidden character`
   } catch (error) {
-    return `no CloudEvent: ${(error as Error).message}`
+    return `the reply is not a CloudEvent: ${(error as Error).message}`
   }
   const sentBody = inflate(asked)
   if (!inBody) {
@@ -384,14 +403,15 @@ function judgeEvent(
     event => !isOwn(event, target),
   )
   const went = [parseExactly(body.toString())].flat() as Record<string, unknown>[]
-  if (went.length === 0) return 'an empty batch instead of an empty answer'
-  if (went.length !== came.length) return `${went.length} events answer ${came.length}`
+  if (went.length === 0) return 'the reply is an empty batch; expected no body'
+  if (went.length !== came.length)
+    return `the reply has ${went.length} events; expected ${came.length}`
   if (/batch/.test(contentType) !== /batch/i.test(header(asked, 'content-type') ?? ''))
-    return 'a batch for an event, or an event for a batch'
+    return 'the reply to a batch is not a batch, or the reply to an event is a batch'
   for (const [i, event] of went.entries()) {
     const { id, data: sent, data_base64: base64 } = came[i] as SentEvent
     if (event.subject !== id)
-      return `event ${i} has the id ${id}, but its answer has the subject ${event.subject}`
+      return `the reply to event ${i} has the subject ${event.subject}; expected the id ${id}`
     const spoiled = Object.entries(event).find(
       ([, value]) => typeof value === 'string' && FORBIDDEN.test(value),
     )
@@ -399,7 +419,7 @@ function judgeEvent(
     const data = event.data as Record<string, unknown>
     if (String(event.type).endsWith('.error')) {
       if (typeof data.error !== 'string' || data.error === '')
-        return 'an error event without "error"'
+        return 'an error event has no "error"'
       continue
     }
     const wrong = judgeResponse(
@@ -442,7 +462,7 @@ function inflate(asked: Asked): Buffer {
 
 const withoutMark = (body: Buffer) => body.toString().replace(/^\ufeff/, '')
 
-/** A JSON object with all digits of its integers, or undefined. */
+/** Parses a JSON object with all digits of its integers; undefined if the body is not one. */
 function parsed(body: Buffer): Record<string, unknown> | undefined {
   try {
     const value = parseExactly(withoutMark(body))

@@ -34,12 +34,15 @@ const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(
 const eventWith = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)},${member}}`
 
 interface Form {
-  /** The share of the body that is data; spaces fill the rest. */
+  /** The share of the body that is data; spaces fill the remaining bytes. */
   readonly data: number
-  /** How many spaces in the data lengthen the body by one; absent: as many. 0: they stand beside the data, where so many may be refused. */
+  /**
+   * The number of spaces in the data that lengthen the body by one byte (1 by default). With 0, the
+   * spaces are beside the data, where the server may refuse so many.
+   */
   readonly share?: number
   readonly headers: Asked['headers']
-  /** The body's format; absent: JSON and binary tensor data. */
+  /** Formats the JSON as the body; if absent, the body is JSON and binary tensor data. */
   readonly text?: (json: string) => string
   readonly isNested?: boolean
   readonly isEvent?: boolean
@@ -74,7 +77,10 @@ const FORMS: readonly Form[] = [
   },
 ]
 
-/** Bodies from hundreds of kilobytes to the limit plus a byte: valid, wrong or cut at the end. */
+/**
+ * Generates bodies from hundreds of kilobytes to one byte more than the limit: valid, invalid at
+ * the end, or truncated.
+ */
 export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
   whole(
     'large',
@@ -95,7 +101,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         const inputs = tensors.map((tensor, i) =>
           inputOf(tensor, form.isNested ?? false, binary[i]?.byteLength),
         )
-        // FP16 is not requested: JSON cannot express it.
+        // Do not request FP16 outputs, which JSON cannot express.
         const outputs = target.outputs.some(({ datatype }) => datatype === 'FP16')
           ? items(members(['name', text('"y"')]))
           : undefined
@@ -118,7 +124,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         }
         const odd = end === 'wrong' ? json.replace(LAST, 'null$2') : json
         const least = Buffer.byteLength(form.text(odd))
-        // Within the data, because JSON beside it has a smaller limit.
+        // Insert the spaces into the data, because JSON beside the data has a smaller limit.
         const spaces = ' '.repeat(Math.max(0, Math.floor((size - least) * (form.share ?? 1)) - 8))
         return ended(
           post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)),
@@ -128,10 +134,10 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
       }),
   )
 
-/** The last element of the last input's data, and the brackets after it. */
+/** Matches the last element of the last input's data, and the brackets after it. */
 const LAST = /([^[\]])(\]+\}\])/
 
-/** All inputs with enough rows, a few elements repeated, to give about that many bytes of data. */
+/** Returns all inputs with about this many bytes of data, in which a few elements are repeated. */
 function filled(
   { inputs, anyRank }: Target,
   few: WrittenTensor['data'][],
@@ -165,7 +171,7 @@ function padded(json: string, size: number): Buffer {
   return Buffer.concat([bytes, Buffer.alloc(Math.max(size - bytes.byteLength, 0), ' ')])
 }
 
-/** Cut off before its last bracket, however many spaces follow. */
+/** Truncates the body, if requested, before its last bracket and the spaces after it. */
 function ended(asked: Asked, end: 'good' | 'wrong' | 'cut', isTaken = true): Asked {
   const size = asked.body.byteLength
   if (end !== 'cut')

@@ -1,24 +1,24 @@
 import fc from 'fast-check'
 import { KNOWN } from './written.ts'
 
-/** A message's field as written, valid or not: it may be repeated, and its length may be wrong. */
+/** A field of an encoded message, which may be invalid: repeated, or with a wrong length. */
 interface Field {
   number: number
   wire: number
-  /** A varint's bytes, a fixed number's, a string's; or the fields of a message. */
+  /** The bytes of a varint, a fixed-size number or a string, or the fields of a message. */
   value: Buffer | Field[]
-  /** How much its length exceeds the data. */
+  /** The difference between the written length and the length of the data. */
   lie?: number
 }
 
-/** Which fields of a message are messages, recursively. */
+/** The fields of a message that are messages, by number, recursively. */
 interface Nested {
   readonly [number: number]: Nested
 }
 
 const PARAMETER: Nested = { 2: {} }
 
-/** Of ModelInferRequest: parameters, inputs and outputs. */
+/** The message fields of ModelInferRequest: parameters, inputs and outputs. */
 export const INFER: Nested = { 4: PARAMETER, 5: { 4: PARAMETER, 5: {} }, 6: { 4: PARAMETER } }
 
 const VARINT = 0
@@ -32,7 +32,7 @@ const varint = (value: bigint): Buffer => {
   }
 }
 
-/** The end of the varint at a position, and its value. */
+/** Reads the varint at a position. @returns its end and its value */
 function readVarint(bytes: Buffer, from: number): { end: number; value: number } {
   let value = 0
   for (let at = from; ; at++) {
@@ -76,8 +76,8 @@ const ODD: readonly Buffer[] = [
   ...[0n, 1n, 127n, 2n ** 31n, 2n ** 32n, 2n ** 53n + 1n, 2n ** 63n, 2n ** 64n - 1n].map(varint),
   // Varints that are longer than necessary, longer than allowed, or unterminated.
   ...['8000', '80808080808080808000', 'ffffffffffffffffffff7f', 'ff', '8080'],
-  // Invalid UTF-8: a byte that never occurs, half a surrogate pair, an overlong NUL, a truncated
-  // text.
+  // Bytes that are not valid UTF-8, such as a byte that UTF-8 never uses, half a surrogate pair, an
+  // overlong NUL, and a truncated character; and bytes of numbers.
   ...['00', 'fe', 'eda080', 'c080', 'f09f8c', '0a', '0a00', '0000807f', '000000000000f07f'],
 ].map(odd => (typeof odd === 'string' ? Buffer.from(odd, 'hex') : odd))
 
@@ -90,7 +90,7 @@ const TEXTS = Object.values(KNOWN)
 const NUMBERS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 2_047, 19_000, 2 ** 29 - 1, 2 ** 29, 2 ** 32]
 const LIES = [-1, 1, -4, 7, 1_000, 2 ** 31, 2 ** 32, 2 ** 53, -1_000]
 
-/** Changes to a field that is repeated. */
+/** The limit on the bytes of a repeated field. */
 const MOST_BYTES = 2 ** 20
 
 const pick = <Value>(from: readonly Value[], at: number) => from[at % from.length] as Value
@@ -104,14 +104,14 @@ interface ProtobufBend {
 type Way = (fields: Field[], index: number, by: number) => void
 const at = (fields: Field[], index: number) => fields[index] as Field
 
-/** Writes another value, number, wire type or length. */
+/** Changes the value, number, wire type or length of a field. */
 const changed =
   (change: (field: Field, by: number) => Partial<Field>): Way =>
   (fields, i, by) => {
     fields[i] = { ...at(fields, i), ...change(at(fields, i), by) }
   }
 
-/** Corruptions of messages, like those of JSON. */
+/** The ways to corrupt messages. */
 const WAYS = {
   replace: changed((_, by) => ({ value: pick([...ODD, ...TEXTS], by) })),
   drop: (fields, i) => void fields.splice(i, 1),
@@ -126,7 +126,7 @@ const WAYS = {
   wrap: changed(field => ({ value: [field] })),
   often(fields, i, by) {
     const field = at(fields, i)
-    // Rarely more fields than a message may have.
+    // In a few cases, write more fields than a message may have.
     const most = Math.floor(MOST_BYTES / write([field]).length)
     const times = Math.min(by > 250 ? 70_000 : by, most)
     fields.splice(i, 0, ...Array.from({ length: times }, () => field))
@@ -145,11 +145,11 @@ const placesOf = (fields: Field[]): { fields: Field[]; index: number }[] =>
     ...(Buffer.isBuffer(value) ? [] : placesOf(value)),
   ])
 
-/** The message with every corruption applied, one after the other. */
+/** Applies all corruptions to a message, one after the other. */
 export function bendMessage(message: Buffer, bends: readonly ProtobufBend[]): Buffer {
   if (bends.length === 0) return message
   const fields = copy(read(message, INFER))
-  // Once and last: copies of copies would exhaust memory.
+  // Repeat fields once, at the end: copies of copies would exhaust memory.
   const often = bends.filter(({ how }) => how === 'often').slice(0, 1)
   for (const { how, at, by } of [...bends.filter(({ how }) => how !== 'often'), ...often]) {
     const places = placesOf(fields)
@@ -165,7 +165,7 @@ const oneBend: fc.Arbitrary<ProtobufBend> = fc.record({
   by: fc.nat(255),
 })
 
-/** Mostly none or one, as for JSON. */
+/** Generates corruptions of a message: in most cases none or one, as for JSON. */
 export const messageBends: fc.Arbitrary<ProtobufBend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<ProtobufBend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },

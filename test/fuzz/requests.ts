@@ -13,7 +13,7 @@ import {
   write,
 } from './written.ts'
 
-/** One tensor of the model under test, from its metadata. */
+/** The metadata of one tensor of the model under test. */
 export interface Described {
   readonly name: string
   readonly datatype: string
@@ -26,11 +26,11 @@ export interface Target {
   readonly version: string | undefined
   readonly inputs: readonly Described[]
   readonly outputs: readonly Described[]
-  /** The graph has no shapes, which metadata cannot express. */
+  /** Whether the graph has no shapes, which metadata cannot express. */
   readonly anyRank: boolean
-  /** The output named y is the input named x. */
+  /** Whether the output named y equals the input named x. */
   readonly identity: boolean
-  /** The server also answers KServe's V1. */
+  /** Whether the server also serves KServe's V1. */
   readonly v1: boolean
 }
 
@@ -60,35 +60,36 @@ export const KINDS = [
 ] as const
 export type Kind = (typeof KINDS)[number]
 
-/** A whole HTTP request, before encoding. */
+/** A complete HTTP request, before encoding. */
 export interface Asked {
   readonly method: string
   readonly path: string
-  /** In sending order; names may repeat. */
+  /** The headers in sending order; names may repeat. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly body: Buffer
-  /** Sizes of the body's chunks; absent: Content-Length. */
+  /** The sizes of the body's chunks; if absent, the request has a Content-Length. */
   readonly chunks?: readonly number[] | undefined
-  /** The request is valid, so that 200 is the only correct answer. */
+  /** Whether the request is valid, so that only status 200 is correct. */
   readonly right?: boolean
-  /** 413 is correct too: tensors and answers have limits beside the body's. */
+  /** Whether status 413 is also correct: tensors and responses have limits, too. */
   readonly mayBeTooLarge?: boolean
 }
 
 export interface FuzzRequest {
   readonly kind: Kind
   readonly bytes: Buffer
-  /** Offsets where writing pauses for a turn of the event loop, modulo the length. */
+  /** The offsets, modulo the length, at which writing pauses for a turn of the event loop. */
   readonly cuts: readonly number[]
   /**
-   * keep: the connection may continue; end: the client sends nothing more; destroy: it hangs up.
+   * keep: the connection stays open; end: the client half-closes it after the request; destroy: the
+   * client closes it.
    */
   readonly ending: 'keep' | 'end' | 'destroy'
-  /** The request in the bytes, when they are exactly one. */
+  /** The request in the bytes, if they contain exactly one. */
   readonly asked?: Asked
-  /** The call whose messages they are, for gRPC. */
+  /** The gRPC call, if the bytes are its messages. */
   readonly call?: Call
-  /** They are HTTP/2 frames; this many requests among them must be answered. */
+  /** Set if the bytes are HTTP/2 frames: the number of requests that must get a response. */
   readonly streams?: number
 }
 
@@ -96,17 +97,17 @@ export interface FuzzRequest {
 export interface Call {
   readonly method: string
   readonly metadata: Readonly<Record<string, string>>
-  /** Set when the call is valid: the request, which its answer must fit. */
+  /** The contents of a valid call, which its response must match. */
   readonly right?: { readonly id: string; readonly tensors: readonly WrittenTensor[] } | undefined
 }
 
-/** A request with valid framing. */
+/** Generates requests with valid framing. */
 export const whole = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, cuts: cuts() })
     .map(({ asked, cuts }) => ({ kind, bytes: toHttp(asked), cuts, ending: 'keep', asked }))
 
-/** Requests to a server of `target`: valid ones, and ones with every known kind of mistake. */
+/** Generates valid requests for `target`, and requests with every known kind of mistake. */
 export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const json = jsonRequest(target)
   const binary = binaryRequest(target)
@@ -140,7 +141,7 @@ export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-/** The same for requests that each carry events. */
+/** Generates requests with events: valid ones, and ones with every known kind of mistake. */
 export function events(target: Target): fc.Arbitrary<FuzzRequest> {
   const event = eventRequest(target)
   return fc.oneof(
@@ -154,7 +155,7 @@ export function events(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-/** The bytes of a request; adds a length when the headers have none and a body needs it. */
+/** Encodes a request. Adds Content-Length if the request has a body or is a POST. */
 export function toHttp({ method, path, headers, body, chunks }: Asked): Buffer {
   let head = `${method} ${path} HTTP/1.1\r\n`
   for (const [name, value] of headers) head += `${name}: ${value}\r\n`
@@ -265,7 +266,7 @@ const rows = () =>
     { weight: 1, arbitrary: fc.constantFrom(17, 300) },
   )
 
-/** All inputs, valid; one number of rows for every variable dimension. */
+/** Generates valid values for all inputs, with the same number of rows for variable dimensions. */
 export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
   return rows().chain(rows =>
     fc.tuple(
@@ -284,7 +285,7 @@ export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor
           : fc.constant(shape.map(size => (size === -1 ? rows : size)))
         return dimensions.chain(shape => {
           const length = shape.reduce((product, size) => product * size, 1)
-          // A long tensor repeats a short one: only its length matters.
+          // A long tensor repeats a few elements, because only its length matters.
           return fc
             .array(elementOf(datatype), {
               minLength: Math.min(length, 24),
@@ -312,7 +313,10 @@ function dataOf({ data = [], shape }: WrittenTensor, nested: boolean): Written {
   return { items: level }
 }
 
-/** `binary`: instead of the data, the number of its bytes that follow. */
+/**
+ * Writes an input as JSON.
+ * @param binary the number of bytes of binary tensor data, which replaces the data
+ */
 export function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number): Written {
   return members(
     ['name', text(JSON.stringify(tensor.name))],
@@ -343,7 +347,7 @@ const parameters = () =>
     ),
   )
 
-/** The requested outputs; FP16, which JSON cannot express, is requested in binary. */
+/** Generates the list of requested outputs. FP16 outputs are binary: JSON cannot express them. */
 function outputsOf({ outputs }: Target): fc.Arbitrary<Written | undefined> {
   const asked = fc
     .shuffledSubarray([...outputs], { minLength: 1 })
@@ -387,7 +391,7 @@ export const requestOf = (
     outputs === undefined ? undefined : ['outputs', outputs],
   )
 
-/** A V2 request as JSON text, corrupted or not. */
+/** Generates V2 requests as JSON text; some are corrupted. */
 const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }> =>
   fc
     .record({
@@ -409,7 +413,7 @@ const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }
 
 const asItIs = (json: string) => json
 
-/** Mistakes in a JSON text as a whole; mostly none. */
+/** Generates changes to a complete JSON text; most of them change nothing. */
 const oddDocument = (): fc.Arbitrary<(json: string) => string> =>
   fc.oneof(
     { weight: 30, arbitrary: fc.constant(asItIs) },
@@ -493,7 +497,10 @@ const jsonRequest = (target: Target): fc.Arbitrary<Asked> =>
 
 // KServe's V1
 
-/** By rows or by columns, bare or under the input's name, corrupted or not. */
+/**
+ * Generates V1 requests by rows or by columns, with or without the names of inputs; some are
+ * corrupted.
+ */
 const v1Request = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -535,18 +542,18 @@ const v1Request = (target: Target): fc.Arbitrary<Asked> =>
       }
     })
 
-/** Nested by the shape. */
+/** Writes the values of a tensor in arrays nested by its shape. */
 const nestedValue = (tensor: WrittenTensor): Written =>
   tensor.shape.length > 0 ? dataOf(tensor, true) : text(writeExactly(tensor.data?.[0] ?? 0))
 
-/** V1 always works only for such a model, and only for datatypes that JSON can express. */
+/** Whether V1 requests always work: rows are variable, and JSON can express all datatypes. */
 const countsRows = ({ inputs, outputs, anyRank }: Target) =>
   !anyRank &&
   [...inputs, ...outputs].every(({ shape, datatype }) => shape[0] === -1 && datatype !== 'FP16')
 
 // Binary tensor data
 
-/** JSON and the tensors' bytes after it, which may contradict the JSON and the header. */
+/** Generates requests with binary tensor data, which may contradict the JSON or the header. */
 function binaryRequest(target: Target): fc.Arbitrary<Asked> {
   const lie = fc.oneof(
     { weight: 8, arbitrary: fc.constant(0) },
@@ -693,7 +700,7 @@ const mutatedBody = (asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> =>
     .record({ asked, damages: damages() })
     .map(({ asked, damages }) => ({ ...asked, body: damaged(asked.body, damages), right: false }))
 
-/** Bodies that are compressed, or declared to be. */
+/** Generates bodies that are compressed, or only declared as compressed. */
 function encoded(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const bomb = gzipSync(Buffer.alloc(16 * 2 ** 20, ' '))
   const how: fc.Arbitrary<(body: Buffer) => [encoding: string, body: Buffer]> = fc.oneof(
@@ -888,7 +895,7 @@ function oddPath(target: Target): fc.Arbitrary<Asked> {
       ({ path, damages }) =>
         `/${damaged(Buffer.from(path, 'latin1'), damages)
           .toString('latin1')
-          // A control character would break the framing, which is another kind of request.
+          // Control characters would break the framing, which brokenFraming tests.
           .replaceAll(/[\p{Cc} ]/gu, '_')}`,
     ),
     fc
@@ -967,7 +974,7 @@ function oddMethod(target: Target): fc.Arbitrary<Asked> {
     }))
 }
 
-/** Allowed headers: meaningful, meaningless, or too long. */
+/** Adds syntactically valid headers, some of which are meaningless or too long. */
 function oddHeaders(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const header = fc.oneof(
     fc.constantFrom<readonly [string, string]>(
@@ -1207,12 +1214,12 @@ const binaryEvent = (target: Target): fc.Arbitrary<Asked> =>
         attributes.every((attribute, i) => attribute === REQUIRED[i]),
     }))
 
-/** One event in JSON, corrupted or not. */
+/** Generates events in JSON; some are corrupted. */
 const eventJson = (target: Target): fc.Arbitrary<Written> =>
   fc
     .record({
       attributes: attributes(),
-      // %-escapes have no meaning in JSON, which can express every character.
+      // JSON can express every character, so percent-encoding has no meaning in it.
       decoded: fc.boolean(),
       data: fc.oneof(
         { weight: 8, arbitrary: jsonText(target).map(({ json }) => ['data', text(json)] as const) },
@@ -1287,7 +1294,7 @@ const batchedEvents = (target: Target): fc.Arbitrary<Asked> =>
       post('/', [['Content-Type', type]], Buffer.from(odd(write(items(...events))))),
     )
 
-/** Events on routes that take none, and in two modes at once. */
+/** Generates events on routes that do not accept events, and events in two modes. */
 const strangeEvent = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -1342,7 +1349,7 @@ const BROKEN = [
     'GET / HTTP/1.1\r\n\r\n',
   ],
   ...[
-    // Not the first bytes of a connection: those would begin HTTP/2.
+    // The line break prevents that the connection begins with the preface of HTTP/2.
     '\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0',
     '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03',
     'SSH-2.0-OpenSSH_9.6\r\n',
@@ -1430,7 +1437,7 @@ const BROKEN_BODIES = [
   `${HEAD}Content-Length: 3000000\r\n\r\n${'x'.repeat(100_000)}`,
 ]
 
-/** Bytes with broken framing, each on its own connection. */
+/** Generates bytes with broken framing, each for a new connection. */
 function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> {
   const bytes = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom(...BROKEN).map(head => Buffer.from(head, 'latin1')) },
@@ -1445,7 +1452,7 @@ function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<Fuzz
         .record({ asked: good, damages: damages() })
         .map(({ asked, damages }) => damaged(toHttp(asked), damages)),
     },
-    // The declared length is less than the body's, or more.
+    // Declare a length that is smaller or larger than the body.
     {
       weight: 3,
       arbitrary: fc
@@ -1471,7 +1478,7 @@ const withLength = ({ method, path, headers, body }: Asked, length: number): Buf
     body,
   ])
 
-/** Several requests in one write, the last possibly broken. */
+/** Generates several requests in one write; the last one may be broken. */
 const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({
@@ -1486,7 +1493,7 @@ const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzReq
       ending: 'end',
     }))
 
-/** Part of a request and a disconnect; or all of it, from a client that does not wait. */
+/** Generates a part of a request or all of it, from a client that then closes the connection. */
 const hangUp = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, part: fc.integer({ min: 1, max: 100 }), cuts: cuts() })

@@ -54,7 +54,7 @@ function count(
 ): number {
   const value = Number(values[name])
   if (!Number.isSafeInteger(value) || value < least)
-    fail(`--${name} is ${values[name]}; it must be a number from ${least}`)
+    fail(`--${name} is ${values[name]}; it must be an integer of at least ${least}`)
   return value
 }
 
@@ -75,7 +75,7 @@ function chosen<Name extends string>(
   all: readonly Name[],
 ): readonly Name[] {
   const unknown = asked.find(name => !all.includes(name as Name))
-  if (unknown !== undefined) fail(`the ${what} ${unknown} is unknown; known: ${all.join(', ')}`)
+  if (unknown !== undefined) fail(`unknown ${what} "${unknown}"; allowed: ${all.join(', ')}`)
   return asked.length > 0 ? (asked as readonly Name[]) : all
 }
 
@@ -154,14 +154,15 @@ async function many(): Promise<boolean> {
   say('')
   tabulate(report)
   const leaks = report.memory.filter(grewTooMuch)
-  for (const { model, mode } of leaks) say(`${model}, ${mode}: its memory grew beyond the limit`)
+  for (const { model, mode } of leaks)
+    say(`${model}, ${mode}: the memory of the server grew beyond the limit`)
   say(`\n${report.seconds.toFixed(1)} s, seed ${seed}, ${report.failures.length} failures`)
   return report.failures.length + leaks.length === 0
 }
 
 function tell({ model, mode, problem, request, smallest, command, again }: Failure): void {
   say(`\n✖ ${model}, ${mode}: ${problem}\n  request:  ${request}`)
-  if (smallest === undefined) say('  no failure when sent alone')
+  if (smallest === undefined) say('  the request does not fail when it is sent alone')
   else say(`  smallest: ${smallest}`)
   if (command !== undefined) say(`  command:  ${command}`)
   say(`  again:    node test/fuzz/run.ts ${again}`)
@@ -181,7 +182,7 @@ function tabulate({ byKind, byMode, memory }: Report): void {
         .map(outcome => counts.get(outcome) ?? 0)
         .concat([...counts.values()].reduce((sum, n) => sum + n, 0)),
     )
-  row('answers', [...outcomes, 'all'])
+  row('responses', [...outcomes, 'all'])
   for (const kind of KINDS) if (byKind[kind].size > 0) numbers(kind, byKind[kind] as Counts)
   numbers('all', all)
   say('')
@@ -196,12 +197,12 @@ function tabulate({ byKind, byMode, memory }: Report): void {
     )
 }
 
-/** The same questions in every form to every kind of server. */
+/** Sends the same questions in every form to every kind of server. */
 async function compare(): Promise<boolean> {
   const questions = count('differential', 0)
   if (questions === 0 || values.url !== undefined) return true
   let alike = true
-  say('\nevery question in every form, to every server of the model')
+  say('\nSending each question in every form to every server of the model')
   for (const model of models().filter(model => model !== 'slow')) {
     try {
       const asked = await differential(model, {
@@ -227,7 +228,7 @@ async function all(): Promise<boolean> {
   return fuzzed && compared
 }
 
-// Its servers end with it.
+// Exit normally after SIGTERM, so that the exit handlers stop the servers.
 process.once('SIGTERM', () => process.exit(143))
 
 if (values.help) say(USAGE)

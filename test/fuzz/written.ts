@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 
-/** JSON as written, valid or not: a key may repeat, and a text may not be JSON at all. */
+/** JSON text, which may be invalid: keys may repeat, and a `text` may be anything. */
 export type Written = Text | Items | Members
 interface Text {
   text: string
@@ -24,7 +24,7 @@ export function write(written: Written): string {
   return `{${written.members.map(([key, value]) => `${JSON.stringify(key)}:${write(value)}`)}}`
 }
 
-/** One way to corrupt a request: `how`, at the position `at`, with `odd` as an inserted value. */
+/** A corruption of a request: `how`, at the position `at`, with `odd` as an inserted value. */
 export interface Bend {
   readonly how: keyof typeof WAYS
   readonly at: number
@@ -128,7 +128,7 @@ const ODD = [
   '['.repeat(DEEP),
 ]
 
-/** Wrong values per field name, in addition to those for every field. */
+/** Wrong values for certain fields, by name, in addition to those for every field. */
 export const KNOWN: Readonly<Record<string, readonly string[]>> = {
   id: [
     '1',
@@ -269,7 +269,7 @@ const OTHER_KEYS = [
   'é',
 ]
 
-/** A value's place: the list that holds it, and its index. */
+/** The position of a value: the list that contains it, and its index. */
 interface Place {
   readonly of: Items | Members
   readonly index: number
@@ -327,7 +327,7 @@ function copy(written: Written): Written {
   return { members: written.members.map(([key, value]) => [key, copy(value)]) }
 }
 
-/** The same with every corruption applied, one after the other. */
+/** Applies all corruptions to a copy of the JSON, one after the other. */
 export function bend(written: Written, bends: readonly Bend[]): Written {
   if (bends.length === 0) return written
   const whole = { items: [copy(written)] }
@@ -340,7 +340,8 @@ export function bend(written: Written, bends: readonly Bend[]): Written {
 }
 
 /**
- * Any character, including lone surrogates; fast-check's own arbitrary takes a second to create.
+ * Generates any character, including lone surrogates. fast-check's own arbitrary needs one second
+ * to create.
  */
 export const anyCharacter = fc
   .oneof(
@@ -365,7 +366,7 @@ const oneBend: fc.Arbitrary<Bend> = fc.record({
   odd: oddText,
 })
 
-/** Mostly none or one, so that mistakes are also reached after valid parts. */
+/** Generates corruptions: in most cases none or one, so that requests also fail after valid parts. */
 export const bends: fc.Arbitrary<Bend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Bend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },
