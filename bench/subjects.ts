@@ -184,7 +184,7 @@ function kill(child: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-(child.pid as number), signal)
   } catch {
-    // The process has already ended.
+    // The process has already exited.
   }
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests that need a real cluster, on one that scripts/setup-cluster.sh created:
+# Runs the tests that need a real cluster, on a cluster that scripts/setup-cluster.sh created:
 #
 #   scripts/end-to-end.sh [CONTEXT]
 #

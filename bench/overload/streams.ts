@@ -52,7 +52,7 @@ function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
 /** The bytes of a unary call. */
 export interface CallBytes {
   readonly path: string
-  /** In the format of grpc-timeout. */
+  /** The timeout, in the format of grpc-timeout. */
   readonly timeout: string
   /** The message with its five-byte prefix. */
   readonly message: Uint8Array

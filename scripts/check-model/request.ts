@@ -10,7 +10,7 @@ import type { Tensor } from '../../function/protocol/tensor.ts'
 /** The address of `npm start`. */
 const URL_OF_START = 'http://localhost:8080'
 
-/** The report shortens or omits longer texts, which nobody would read or copy. */
+/** The length above which the report shortens or omits a text. */
 const LONGEST = 2_000
 
 export interface ReadyRequest {

@@ -46,7 +46,7 @@ export function find(value: Manifest, path: string, at = ''): Found[] {
 export const podsOf = (object: Manifest): readonly Found[] =>
   (PODS[kindOf(object)] ?? []).flatMap(path => find(object, path))
 
-/** Returns the containers that an object creates; a `model` has none, since its runtime has them. */
+/** Returns the containers that an object creates; for a `model`, its runtime creates them. */
 export const containersOf = (object: Manifest): readonly Found[] =>
   podsOf(object).flatMap(({ value, at }) =>
     (value?.containers ?? []).map((container: Manifest) => ({

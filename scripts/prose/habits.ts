@@ -55,7 +55,7 @@ const HABITS: readonly Habit[] = [
     instead: 'no caller …; the caller is not allowed',
   },
   {
-    name: 'nothing after "there is"',
+    name: '"there is nothing"',
     pattern: /\bthere (?:is|was) nothing\b/i,
     instead: 'not found: …; no … to …',
   },
@@ -71,7 +71,7 @@ const HABITS: readonly Habit[] = [
     instead: 'is not allowed on',
   },
   {
-    name: 'a word order of its own',
+    name: 'an unusual word order',
     pattern:
       /\bso long[,.;]|\b(?:can|cannot) be had\b|\bby whose\b|\bthe others'|\bin (?:the )?place of who|'s to say\b/i,
     instead: 'subject, verb, object',

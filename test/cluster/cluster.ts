@@ -52,7 +52,7 @@ export interface Outcome {
 export interface Cluster {
   readonly setUp: (...args: readonly string[]) => Outcome
   readonly remove: (...args: readonly string[]) => Outcome
-  /** Lets the next calls that match the pattern fail, this many times. */
+  /** Makes the next calls that match the pattern fail, this many times. */
   readonly refuse: (times: number, pattern: string) => void
   /** Kills the script at its next call that matches the pattern. */
   readonly killAt: (pattern: string) => void

@@ -8,7 +8,7 @@ describe('the same question gets the same response in every format and protocol,
   for (const model of ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64'] as const) {
     test(`${model}, with joined requests`, async () => {
       const { answered, refused, joinedRuns } = await differential(model, { questions: 24, seed })
-      assert.ok(answered > 5 && refused > 5, `${answered} answered, ${refused} refused`)
+      assert.ok(answered > 5 && refused > 5, `${answered} succeeded, ${refused} were refused`)
       assert.ok(
         joinedRuns.runs < joinedRuns.requests,
         `${joinedRuns.requests} requests in ${joinedRuns.runs} runs`,
@@ -19,7 +19,7 @@ describe('the same question gets the same response in every format and protocol,
   for (const model of ['middle', 'unknown-rank', 'fp16-out'] as const) {
     test(`${model}`, async () => {
       const { answered, refused } = await differential(model, { questions: 12, seed })
-      assert.ok(answered > 0 && refused > 0, `${answered} answered, ${refused} refused`)
+      assert.ok(answered > 0 && refused > 0, `${answered} succeeded, ${refused} were refused`)
     })
   }
 })

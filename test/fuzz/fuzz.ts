@@ -560,7 +560,7 @@ export async function sendOne(
 
 const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers.has('retry-after')
 
-/** Whether other bodies, such as two that decompress beyond the limit, use all of the memory. */
+/** Whether the server refused the request because other bodies use all of the memory. */
 const isCrowdedOut = (answer: HttpAnswer) =>
   isRefusal(answer) && answer.body.includes('other requests’ bodies')
 

@@ -1349,7 +1349,7 @@ const BROKEN = [
     'GET / HTTP/1.1\r\n\r\n',
   ],
   ...[
-    // The line break prevents that the connection begins with the preface of HTTP/2.
+    // The line break prevents the connection from beginning with the preface of HTTP/2.
     '\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0',
     '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03',
     'SSH-2.0-OpenSSH_9.6\r\n',

@@ -211,7 +211,7 @@ async function compare(): Promise<boolean> {
       })
       const { questions: all, requests, answered, refused, joinedRuns } = asked
       say(
-        `${model.padEnd(16)}${all} questions (${answered} answered, ${refused} refused) in ${requests} requests; ${joinedRuns.requests} joinable requests in ${joinedRuns.runs} runs`,
+        `${model.padEnd(16)}${all} questions (${answered} succeeded, ${refused} were refused) in ${requests} requests; ${joinedRuns.requests} joinable requests in ${joinedRuns.runs} runs`,
       )
     } catch (error) {
       alike = false

@@ -243,8 +243,8 @@ suite('check-model with each test model', { concurrency: 2 }, () => {
       /^node "sum" \(ReduceSum, ai\.onnx 21\): the node works along dimension 0, which is the batch$/,
   }
 
-  // Those with a property of their own; of the datatypes, those that JSON cannot say or that are
-  // not numbers.
+  // The models with a special property; of the models for one datatype, only those whose values are
+  // not numbers, or cannot be represented in JSON.
   const ODD = [
     ...Object.keys(ERRORS),
     ...Object.keys(NOT_JOINED),
@@ -362,7 +362,7 @@ suite('check-model with a model that cannot be served', { concurrency: 2 }, () =
       ['error: the file is a Git LFS pointer, not the model. Run git lfs pull'],
     ],
     [
-      'undefined operators, also in a nested graph and of a training domain',
+      'undefined operators, including one in a nested graph and one of a training domain',
       file(
         graphOf(
           node('Foo', 'com.example', ['x'], ['a']),

@@ -76,7 +76,7 @@ describe('a text', () => {
   const read = (path: string, source: string) =>
     textsOf(path, source).map(({ line, text }) => [line, text.replace(/\s+/g, ' ').trim()])
 
-  test('of a program is a comment of any length, a string or a template', () => {
+  test('of a program is a comment, a string or a template', () => {
     const source = [
       "import { a } from './a.ts'",
       '/** Reads `who asks` once.',
