@@ -4,8 +4,8 @@ import type { Metric } from './results.ts'
 import type { Running, Subject } from './subjects.ts'
 
 /*
- * What a workload consists of: contenders, which are subjects under a load, and the figures that
- * each round yields.
+ * The parts of a workload: contenders, which are subjects under a load, and the figures of each
+ * round.
  */
 
 export interface Workload {
@@ -14,9 +14,9 @@ export interface Workload {
   readonly metrics: readonly Metric[]
   /** The first contender is the reference. */
   readonly contenders: readonly Contender[]
-  /** When a round is one event (a start) instead of a time: the number of rounds. */
+  /** The number of rounds, if a round is one event (such as a startup) and not a period. */
   readonly rounds?: Rounds
-  /** Only with --full. */
+  /** The workload runs only with --full. */
   readonly full?: true
 }
 
@@ -27,13 +27,16 @@ interface Rounds {
 
 export interface Contender {
   readonly name: string
-  /** Runs during all rounds, shared by contenders; absent when `measure` starts its own. */
+  /**
+   * The subject runs during all rounds, and contenders can share it. Absent if `measure` starts its
+   * own.
+   */
   readonly subject?: Subject
-  /** Its first request, if not the usual one. */
+  /** The subject's first request, if not the usual one. */
   readonly first?: Target
-  /** Its subject is not shared with other contenders. */
+  /** The contender does not share its subject with other contenders. */
   readonly alone?: true
-  /** One round. */
+  /** Measures one round. */
   measure(context: Context): Promise<Readonly<Record<string, number>>>
 }
 
@@ -41,7 +44,7 @@ export interface Context {
   /** The contender's subject, if it has one. */
   readonly server: Running
   readonly seconds: number
-  /** Our answer to the usual request, for the static subjects. */
+  /** Our response to the usual request, for the static subjects. */
   readonly answerOfOurs: string
 }
 
@@ -57,7 +60,7 @@ export const PEAK = { name: 'peak RSS', unit: 'MiB', better: 'less' } as const
 export const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as const
 export const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
 
-/** Requests in sequence on this many connections. `CPU/request` is user and system time. */
+/** Sends requests in sequence on this many connections. `CPU/request` is user and system time. */
 export function underLoad(
   subject: Subject,
   target: Target,

@@ -19,7 +19,7 @@ export type Verify = (answer: HttpAnswer) => void
 
 export interface Exchange {
   readonly request: Buffer
-  /** Requests with other values that {@link closedLoop} sends in turn with the first. */
+  /** Requests with other values, which {@link closedLoop} sends in turn with the first one. */
   readonly others?: readonly Buffer[]
   readonly verify: Verify
 }

@@ -10,20 +10,20 @@ import { binaryOf, jsonOf, type Target } from './requests.ts'
 import { FURNACE, IRIS, LIMIT, ours, PEERS, type Subject } from './subjects.ts'
 
 /*
- * Models other than iris, beside the peers and over each protocol that a peer speaks. Each request
- * is one row, and 64 requests are in flight.
+ * Compares this server with its peers on other models than iris, over each protocol that a peer
+ * supports. Each request is one row, and 64 requests are in flight.
  */
 
 const IN_FLIGHT = 64
 
 interface OtherModel {
-  /** In the names of workloads. */
+  /** The part of a workload's name that identifies the model. */
   readonly label: string
   readonly title: string
   readonly folder: string
   readonly name: string
   readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
-  /** An output, and the first elements that it must have. */
+  /** An output, and its expected first elements. */
   readonly output: { readonly name: string; readonly begins: readonly number[] }
   /** The length of all outputs as binary tensor data. */
   readonly outputBytes: number
@@ -31,7 +31,7 @@ interface OtherModel {
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** The sample that a model brings, as the input of one row. */
+/** Reads the sample in a model's model.json as the input of one row. */
 function sampleOf(folder: string): OtherModel['input'] {
   const { sample } = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8'))
   const [[name, rows]] = Object.entries(sample) as [[string, unknown[]]]
@@ -40,7 +40,7 @@ function sampleOf(folder: string): OtherModel['input'] {
   return { name, shape, data: rows.flat(Number.POSITIVE_INFINITY) as number[] }
 }
 
-/** Without its transform, which needs a package. */
+/** A copy without the transform of the example, which needs a package. */
 const DIGITS = copyOf(here('../examples/digits/model'))
 const TRANSFORMER = here('models/transformer')
 const BYTES_TEXT = 4 + 'setosa'.length
@@ -57,7 +57,7 @@ const iris = (): OtherModel => ({
 
 const digits = (): OtherModel => ({
   label: 'digits',
-  title: 'digits, 64 numbers a row',
+  title: 'digits, 64 numbers per row',
   folder: DIGITS,
   name: 'digits',
   input: sampleOf(DIGITS),
@@ -67,7 +67,7 @@ const digits = (): OtherModel => ({
 
 const transformer = (): OtherModel => ({
   label: 'transformer',
-  title: 'a transformer of two layers, 256 numbers a row',
+  title: 'a transformer of two layers, 256 numbers per row',
   folder: TRANSFORMER,
   name: 'transformer',
   input: sampleOf(TRANSFORMER),
@@ -77,7 +77,7 @@ const transformer = (): OtherModel => ({
 
 const slow5 = (): OtherModel => ({
   label: 'slow-5',
-  title: 'a model of about 5 ms a run',
+  title: 'a model of about 5 ms per run',
   folder: writeFasterModel(),
   name: 'slow',
   input: { name: 'x', shape: [1, 2], data: [1, 1] },
@@ -102,7 +102,7 @@ const withModel = (subject: Subject, { folder, name }: OtherModel, grpcPort = ''
   path: `/v2/models/${name}/infer`,
 })
 
-/** @param port of gRPC, if it is not that of HTTP */
+/** @param port the port of gRPC, if it differs from that of HTTP */
 function overGrpc(subject: Subject, model: OtherModel, port?: number): Contender {
   const { name, input } = model
   const call = {
@@ -116,13 +116,13 @@ function overGrpc(subject: Subject, model: OtherModel, port?: number): Contender
     first: jsonFor(model),
     async measure({ server, seconds }) {
       const perSecond = await closedCalls(port ?? server.port, call, IN_FLIGHT, seconds)
-      if (perSecond === 0) throw new Error('no call was answered')
+      if (perSecond === 0) throw new Error('no call succeeded')
       return { [PER_SECOND.name]: perSecond }
     },
   }
 }
 
-/** Each subject over HTTP; those of the second list over other protocols, too. */
+/** Returns a workload with this server over HTTP as the reference, and the other contenders. */
 function workload(model: OtherModel, prefix: string, others: readonly Contender[]): Workload {
   const json = (subject: Subject): Contender => ({
     ...underLoad(subject, jsonFor(model), IN_FLIGHT),
@@ -136,7 +136,7 @@ function workload(model: OtherModel, prefix: string, others: readonly Contender[
   }
 }
 
-/** As JSON, as binary tensor data and over gRPC, beside the Python peers that speak it. */
+/** Compares JSON, binary tensor data and gRPC with the Python peers that support them. */
 function besidePeers(model: OtherModel): Workload {
   const first = jsonFor(model)
   const own = withModel(ours(), model)
@@ -166,7 +166,7 @@ function besidePeers(model: OtherModel): Workload {
 
 const FIRST_GRPC_PORT = 18_001
 
-/** As JSON, beside the native peers. */
+/** Compares JSON with the native peers. */
 function besideNative(model: OtherModel): Workload {
   const contender = (subject: Subject, first: Target): Contender => ({
     ...underLoad(withModel(subject, model), first, IN_FLIGHT),
@@ -178,7 +178,7 @@ function besideNative(model: OtherModel): Workload {
   ])
 }
 
-/** furnace-server uses names of its own for a model with one input and one output. */
+/** Renames the input and the output: furnace-server uses its own names if there is one of each. */
 const forFurnace = (model: OtherModel): OtherModel =>
   model.label === 'digits'
     ? model

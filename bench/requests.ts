@@ -224,7 +224,7 @@ export const PROBE: Exchange = {
 }
 
 /**
- * FP32 inputs as binary tensor data, with a binary answer requested.
+ * Returns a request with FP32 inputs as binary tensor data, which requests a binary response.
  * @param bytes the length of the outputs' data
  */
 export function binaryOf(

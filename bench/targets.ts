@@ -101,7 +101,7 @@ export const TARGETS: readonly Target[] = [
     { atLeast: 10 },
   ),
   between(
-    '64 connections, requests/s, of PyTriton',
+    'requests/s / those of PyTriton, 64 connections',
     'peers-connections-64',
     'requests/s',
     'PyTriton',
@@ -111,7 +111,7 @@ export const TARGETS: readonly Target[] = [
   ),
   ...(['transformer', 'slow-5'] as const).flatMap(model => [
     between(
-      `${model}, requests/s, of the native limit`,
+      `requests/s with ${model} / those of the native limit`,
       `native-${model}`,
       'requests/s',
       'native limit',
@@ -120,13 +120,13 @@ export const TARGETS: readonly Target[] = [
       },
     ),
     ...PEERS.map(peer =>
-      between(`${model}, requests/s, of ${peer}`, `peers-${model}`, 'requests/s', peer, {
+      between(`requests/s with ${model} / those of ${peer}`, `peers-${model}`, 'requests/s', peer, {
         atLeast: 1,
       }),
     ),
   ]),
   between(
-    '1 connection, p50, of bare `node:http` with one run a request',
+    'p50 / that of bare `node:http` with one run per request, 1 connection',
     'connections-1',
     'p50',
     NODE_HTTP,

@@ -1,4 +1,4 @@
-"""Any model with FP32 inputs, as in a typical Python server: ONNX Runtime, one thread, one run per request."""
+"""Runs any model with FP32 inputs as a typical Python server does: ONNX Runtime, one thread, one run per request."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ import onnxruntime
 NAME = os.environ.get("MODEL_NAME", "iris-classifier")
 PORT = int(os.environ["PORT"])
 
-# The protocol's names of ONNX Runtime's types.
+# The protocol's names for ONNX Runtime's types.
 _DATATYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64", "tensor(string)": "BYTES"}
 
 _options = onnxruntime.SessionOptions()
@@ -22,7 +22,7 @@ _session = None
 
 
 class Spec:
-    """One input or output; `shape` is that of one row."""
+    """An input or output. `shape` is the shape of one row."""
 
     def __init__(self, node):
         self.name = node.name
@@ -39,5 +39,5 @@ def load():
 
 
 def run(inputs):
-    """Takes an array per input name; returns the arrays of the outputs in their order."""
+    """Runs the model with one array per input name. Returns the arrays of the outputs in their order."""
     return _session.run(None, {name: np.asarray(rows, np.float32) for name, rows in inputs.items()})

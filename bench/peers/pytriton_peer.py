@@ -21,7 +21,7 @@ def infer(**inputs):
 
 
 def as_triton(spec, array):
-    """Triton needs at least one dimension besides that of the rows, and text as bytes."""
+    """Converts an output: Triton needs a second dimension after the rows, and strings as bytes."""
     if spec.datatype == "BYTES":
         array = np.char.encode(array.astype(str), "utf-8")
     return array if spec.shape else array.reshape(-1, 1)

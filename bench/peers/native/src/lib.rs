@@ -1,4 +1,4 @@
-//! A model with one FP32 input in ONNX Runtime, as each native peer runs it: one thread, one run per request.
+//! Runs a model with one FP32 input in ONNX Runtime: one thread, one run per request. Both native peers use it.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
 }
 
-/// One input or output; `row` is the shape of one row.
+/// An input or output. `row` is the shape of one row.
 #[derive(Clone)]
 pub struct Spec {
     pub name: String,
@@ -44,7 +44,7 @@ pub enum Data {
 
 pub struct Classifier {
     session: Mutex<Session>,
-    /// The name in routes: MODEL_NAME.
+    /// The model's name in routes, from MODEL_NAME.
     pub name: String,
     pub input: Spec,
     pub outputs: Vec<Spec>,

@@ -1,4 +1,4 @@
-//! furnace-server, which speaks KServe's protocol in Rust, with a TensorModel over ONNX Runtime. It has no texts: outputs of text are left out.
+//! furnace-server, a Rust server of KServe's protocol, with a TensorModel over ONNX Runtime. It does not support strings, so string outputs are left out.
 
 use furnace::{DataType, HostTensor, IoSpec, Model, ModelError, Server, TensorModel, Values};
 use native_peers::{Classifier, Data, Spec, variable};
