@@ -55,7 +55,7 @@ const HABITS: readonly Habit[] = [
     instead: 'no caller …; the caller is not allowed',
   },
   {
-    name: '"there is nothing"',
+    name: '"there is" without a noun',
     pattern: /\bthere (?:is|was) nothing\b/i,
     instead: 'not found: …; no … to …',
   },
