@@ -1,7 +1,8 @@
 /*
- * Logs each event that it receives as one line, and counts losses. It is the dead letter sink:
- * every event it receives was lost. With --replies it receives the replies until a real consumer
- * replaces it. Part of the same image: `node build/consumer.js`.
+ * Logs each event that it receives as one line, and counts lost events. Without arguments, this
+ * program is the dead letter sink, and every event that it receives was lost. With --replies, it
+ * receives the function's replies until a real consumer replaces it. It is part of the function's
+ * image: `node build/consumer.js`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -17,11 +18,17 @@ import { BadRequest } from '../function/protocol/errors.ts'
 import { createLog } from '../function/telemetry/log.ts'
 import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
-/** The most of an event's data that a log line shows. */
+/** The largest part of an event's data that a log line shows. */
 const SHOWN_BYTES = 1024
-/** The most that is read of a structured event or batch: 20 of these fit into a pod of 128 MiB. */
+/**
+ * The largest part of a structured event or batch that is read: 20 events of this size fit in a pod
+ * of 128 MiB.
+ */
 const READ_BYTES = 2 ** 20
-/** The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502. */
+/**
+ * Knative's queue-proxy keeps idle connections for 90 s. If this server closed a connection first,
+ * the queue-proxy's next request would fail with 502.
+ */
 const KEEP_ALIVE_MS = 95_000
 
 const config = readConfig(process.env)
@@ -35,9 +42,11 @@ const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request,
     return answer(response, 200, { live: true })
   if (path === '/metrics')
     return response.setHeader('content-type', metrics.contentType).end(await metrics.text())
-  if (path !== '/') return answer(response, 404, { error: 'events are taken by POST /' })
+  if (path !== '/') return answer(response, 404, { error: 'not found; send events with POST /' })
   if (request.method !== 'POST')
-    return answer(response.setHeader('allow', 'POST'), 405, { error: 'events are taken by POST' })
+    return answer(response.setHeader('allow', 'POST'), 405, {
+      error: 'the method is not allowed on /; allowed: POST',
+    })
   try {
     for (const { event, bytes } of await readEvents(request)) tell(event, bytes)
     response.writeHead(204).end()
@@ -50,7 +59,7 @@ const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request,
     if (!isForReplies) metrics.lost('unreadable')
     log.error(
       { status: 400, error: error.message },
-      'the request is no event; this line is all that is kept of it',
+      'the request is not an event; only this line is kept',
     )
     answer(response, 400, { error: error.message })
   }
@@ -62,42 +71,46 @@ process.once('SIGTERM', () => {
 })
 
 server.listen(config.port, config.listenHost, () => {
-  log.info({ url: `http://localhost:${(server.address() as AddressInfo).port}` }, 'takes events')
+  log.info(
+    { url: `http://localhost:${(server.address() as AddressInfo).port}` },
+    'listening for events',
+  )
 })
 
-/** @returns whether this is the consumer of replies; any other argument ends the process */
+/** @returns whether this is the consumer of replies. Any other argument stops the process */
 function readArguments([argument, ...more]: readonly string[]): boolean {
   if (argument === undefined) return false
   if (argument === '--replies' && more.length === 0) return true
   process.stderr.write(
-    `consumer: the arguments are ${process.argv.slice(2).join(' ')}; allowed: none, for dead letters, or --replies\n`,
+    `consumer: unknown arguments: ${process.argv.slice(2).join(' ')}; allowed: --replies, or no arguments for dead letters\n`,
   )
   process.exit(1)
 }
 
 interface Received {
   readonly event: CloudEvent
-  /** Size of the data, or of the whole body when it contains the data. */
+  /** The size of the data, or of the complete body if the body contains the data. */
   readonly bytes: number
 }
 
 /**
- * Accepts events of any size, because some were lost for their size: of data beside the attributes
- * it keeps the beginning, and a body too long to read is described by its beginning.
- * @throws {BadRequest} when the request carries no events
+ * Accepts events of any size, because some events were lost because of their size. In binary mode,
+ * it keeps the beginning of the data. Of a structured event or batch that is too long to read, it
+ * logs the beginning.
+ * @throws {BadRequest} if the request contains no events
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {
   const mode = modeOf(request.headers)
   if (mode === undefined)
     throw new BadRequest(
-      'the request is no CloudEvent: it has neither ce- headers nor application/cloudevents+json',
+      'the request is not a CloudEvent: it has neither ce- headers nor the type application/cloudevents+json',
     )
   const { head, bytes } = await readBody(request, mode === 'binary' ? SHOWN_BYTES : READ_BYTES)
   if (mode === 'binary') return [{ event: readBinaryEvent(request.headers, head), bytes }]
   if (bytes > head.length) {
     log.warn(
       { begins: head.toString('utf8', 0, SHOWN_BYTES), bytes },
-      `too long in ${mode} mode to be read: no more is known of it`,
+      `the event in ${mode} mode is too long to read; only its beginning is logged`,
     )
     if (!isForReplies) metrics.lost('unreadable')
     return []
@@ -109,7 +122,7 @@ async function readEvents(request: IncomingMessage): Promise<Received[]> {
   return events.map(event => ({ event, bytes }))
 }
 
-/** @returns the first `most` bytes, and the total number */
+/** @returns the first `most` bytes, and the total number of bytes */
 async function readBody(
   request: IncomingMessage,
   most: number,
@@ -124,9 +137,10 @@ async function readBody(
 }
 
 /**
- * The attributes that a Broker adds to an event that it gives up (Knative Eventing 1.22,
- * pkg/kncloudevents/attributes). It adds none when there was no answer to report: a timeout, a
- * refused connection, a pod that cannot start, or a 2xx whose body is not an event.
+ * Logs an event, and counts it if it was lost. A Broker adds attributes to an event that it gives
+ * up (Knative Eventing 1.22, pkg/kncloudevents/attributes). It adds no attributes if there was no
+ * response to report: after a timeout, a refused connection, a pod that cannot start, or a 2xx
+ * response whose body is not an event.
  */
 function tell({ attributes, data }: CloudEvent, bytes: number): void {
   const {
@@ -149,7 +163,7 @@ function tell({ attributes, data }: CloudEvent, bytes: number): void {
   log.warn({ ...shown, destination, status, why, arrived }, 'lost')
 }
 
-/** @param status -1 when there was no answer (Knative Eventing 1.22, pkg/kncloudevents/retries) */
+/** @param status -1 if there was no response (Knative Eventing 1.22, pkg/kncloudevents/retries) */
 function lossOf(status: number | undefined): 'refused' | 'exhausted' | 'no_answer' {
   if (status === undefined || !(status >= 100)) return 'no_answer'
   return status >= 500 || RETRIED.has(status) ? 'exhausted' : 'refused'
@@ -159,12 +173,15 @@ function lossOf(status: number | undefined): 'refused' | 'exhausted' | 'no_answe
 const RETRIED: ReadonlySet<number> = new Set([404, 408, 409, 429])
 
 const NO_REASON = {
-  refused: 'the answer says no reason',
-  exhausted: 'the answer says no reason',
-  no_answer: 'no answer',
+  refused: 'the response gives no reason',
+  exhausted: 'the response gives no reason',
+  no_answer: 'no response',
 } as const
 
-/** @param encoded the destination's answer in Base64, of which Knative keeps 1024 characters; plain text is left as it is */
+/**
+ * @param encoded the destination's response in Base64, of which Knative keeps 1024 characters;
+ *   plain text is returned unchanged
+ */
 function reasonOf(encoded: string): string {
   const isBase64 = encoded.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(encoded)
   const text = isBase64 ? Buffer.from(encoded, 'base64').toString() : encoded

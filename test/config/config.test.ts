@@ -6,8 +6,8 @@ import { suite, test } from 'node:test'
 import { readConfig } from '../../function/config/config.ts'
 import { VARIABLES, type VariableName } from '../../function/config/variables.ts'
 
-suite('the environment', () => {
-  test('may be empty: every variable has a default', () => {
+suite('readConfig', () => {
+  test('uses a default for every variable in an empty environment', () => {
     const config = readConfig({})
     assert.deepEqual(
       [
@@ -25,7 +25,7 @@ suite('the environment', () => {
     assert.ok(config.ortThreads >= 1)
   })
 
-  test('may have a variable set to nothing, which is as if it were not set', () => {
+  test('treats an empty variable as not set', () => {
     assert.equal(readConfig({ PORT: '', MODEL_NAME: '' }).port, 8080)
   })
 
@@ -78,7 +78,7 @@ suite('the environment', () => {
     ['WEBHOOK_ORIGINS', 'eventgrid.azure.net,*'],
   ]
   for (const [name, value] of BAD) {
-    test(`${name}=${JSON.stringify(value)} is refused: the error names it and what is allowed`, () => {
+    test(`refuses ${name}=${JSON.stringify(value)}, and names the variable and the allowed values`, () => {
       assert.throws(() => readConfig({ [name]: value }), {
         message: `${name} is ${JSON.stringify(value)}; it must be ${VARIABLES[name].allowed}`,
       })
@@ -86,14 +86,14 @@ suite('the environment', () => {
   }
 
   for (const { name, default: shown, parse, unset } of Object.values(VARIABLES)) {
-    // The default folder is absolute; the documentation shows it from the project's folder.
+    // The default folder is absolute; the documentation shows its path from the project's folder.
     if (unset === undefined || name === 'MODEL_DIR') continue
-    test(`${name}: the default that the documentation shows is allowed, and is the default`, () => {
+    test(`accepts the documented default of ${name}, which is the actual default`, () => {
       assert.deepEqual(parse(shown), unset)
     })
   }
 
-  test('DRAIN_DELAY_MS is refused where DRAIN_TIMEOUT_MS leaves nothing after it', () => {
+  test('refuses a DRAIN_DELAY_MS that is not less than DRAIN_TIMEOUT_MS', () => {
     assert.throws(
       () => readConfig({ DRAIN_DELAY_MS: '10000' }),
       /^Error: DRAIN_DELAY_MS is "10000"; it must be less than DRAIN_TIMEOUT_MS/,
@@ -108,7 +108,7 @@ suite('the environment', () => {
   const TLS = { TLS_CERT_FILE: '/tls/tls.crt', TLS_KEY_FILE: '/tls/tls.key' }
   for (const all of [TOKENS, TLS]) {
     for (const left of Object.keys(all)) {
-      test(`without ${left}, its companions are refused`, () => {
+      test(`refuses the related variables if ${left} is missing`, () => {
         assert.throws(
           () =>
             readConfig(Object.fromEntries(Object.entries(all).filter(([name]) => name !== left))),
@@ -121,7 +121,7 @@ suite('the environment', () => {
   }
 
   for (const name of ['AUTH_SECRET', 'AUTH_SECRET_FILE', 'AUTH_JWKS', 'TLS_CERT_FILE'] as const) {
-    test(`${name} set to nothing does not count as not set: that would let everybody in`, () => {
+    test(`refuses an empty ${name}, because ignoring it would admit everyone`, () => {
       assert.throws(() => readConfig({ [name]: '' }), {
         message: `${name} is ""; it must be ${VARIABLES[name].allowed}, or be left out`,
       })
@@ -129,7 +129,7 @@ suite('the environment', () => {
   }
 
   for (const alone of ['AUTH_EVENTS_AUDIENCE', 'AUTH_SUBJECTS']) {
-    test(`${alone} alone would let everybody in, and is refused`, () => {
+    test(`refuses ${alone} without AUTH_JWKS, because it would admit everyone`, () => {
       assert.throws(() => readConfig({ [alone]: 'iris' }), {
         message: `AUTH_JWKS is missing; ${alone} needs it`,
       })
@@ -140,7 +140,7 @@ suite('the environment', () => {
     })
   }
 
-  test('METRICS_PORT must be another port', () => {
+  test('refuses a METRICS_PORT that equals PORT', () => {
     assert.throws(
       () => readConfig({ METRICS_PORT: '8080' }),
       /^Error: METRICS_PORT is "8080"; it must differ from PORT/,
@@ -148,7 +148,7 @@ suite('the environment', () => {
     assert.equal(readConfig({ METRICS_PORT: '9000' }).metricsPort, 9000)
   })
 
-  test('sets no authentication, no TLS, no CORS and no metrics port by default', () => {
+  test('configures no authentication, TLS, CORS or metrics port by default', () => {
     const { auth, tls, corsOrigins, metricsPort } = readConfig({})
     assert.deepEqual(
       [auth, tls, corsOrigins, metricsPort],
@@ -156,7 +156,7 @@ suite('the environment', () => {
     )
   })
 
-  test('has a socket from systemd where LISTEN_PID is this process, and only then', () => {
+  test('accepts a socket from systemd only if LISTEN_PID is the id of this process', () => {
     const pid = `${process.pid}`
     assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: pid }).listenFd, 3)
     assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: `${process.ppid}` }).listenFd, undefined)
@@ -167,14 +167,14 @@ suite('the environment', () => {
     )
   })
 
-  test('names the service as Knative does, or KServe', () => {
+  test('reads the name of the service from Knative’s variable, or else from KServe’s', () => {
     assert.equal(readConfig({ K_SERVICE: 'iris', INFERENCE_SERVICE_NAME: 'other' }).service, 'iris')
     assert.equal(readConfig({ INFERENCE_SERVICE_NAME: 'other' }).service, 'other')
     assert.equal(readConfig({ K_REVISION: 'iris-00001' }).revision, 'iris-00001')
   })
 })
 
-test('without MODEL_DIR the model is that of the folder the process is started in', t => {
+test('without MODEL_DIR, the server uses the model in the current folder', t => {
   const [before, folder] = [process.cwd(), mkdtempSync(join(tmpdir(), 'started-in-'))]
   t.after(() => {
     process.chdir(before)

@@ -17,31 +17,31 @@ import { projectFolder } from '../server.ts'
 
 const cores = availableParallelism()
 
-suite('the CPUs a process may use', () => {
+suite('availableCpus', () => {
   const LAYOUTS: readonly { name: string; files: Record<string, string>; cpus: number }[] = [
-    { name: 'are the machine’s where there is no cgroup', files: {}, cpus: cores },
+    { name: 'returns the machine’s CPUs without a cgroup', files: {}, cpus: cores },
     {
-      name: 'are version 2’s quota in a container',
+      name: 'returns the quota of cgroups version 2 in a container',
       files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '100000 100000\n' },
       cpus: 1,
     },
     {
-      name: 'are all where version 2 says max',
+      name: 'returns all CPUs if the quota of version 2 is max',
       files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': 'max 100000\n' },
       cpus: cores,
     },
     {
-      name: 'are at least one, however small the quota',
+      name: 'returns at least one CPU, however small the quota is',
       files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '10000 100000\n' },
       cpus: 1,
     },
     {
-      name: 'are whole: a quota of one and a half gives one',
+      name: 'rounds a quota of 1.5 CPUs down to one',
       files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '150000 100000\n' },
       cpus: 1,
     },
     {
-      name: 'are the smallest quota on the way up',
+      name: 'returns the smallest quota of a folder and its parents',
       files: {
         'proc/self/cgroup': '0::/pods/ours\n',
         'sys/fs/cgroup/pods/cpu.max': '100000 100000\n',
@@ -50,7 +50,7 @@ suite('the CPUs a process may use', () => {
       cpus: 1,
     },
     {
-      name: 'are version 1’s quota, whatever else its controller is mounted with',
+      name: 'returns the quota of version 1 if its controller is mounted with another controller',
       files: {
         'proc/self/cgroup': '3:memory:/\n2:cpu,cpuacct:/pod\n',
         'sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us': '100000\n',
@@ -59,7 +59,7 @@ suite('the CPUs a process may use', () => {
       cpus: 1,
     },
     {
-      name: 'are all where version 1 says -1',
+      name: 'returns all CPUs if the quota of version 1 is -1',
       files: {
         'proc/self/cgroup': '1:cpu:/\n',
         'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1\n',
@@ -81,8 +81,8 @@ suite('the CPUs a process may use', () => {
   }
 
   const controller = '/sys/fs/cgroup/cpu'
-  test('are this kernel’s own quota', {
-    skip: canWrite(controller) ? false : `${controller} (cgroup version 1) cannot be written here`,
+  test('returns the quota that this kernel enforces', {
+    skip: canWrite(controller) ? false : `${controller} (cgroup version 1) is not writable here`,
   }, t => {
     const group = join(controller, `cpu-quota-test-${process.pid}`)
     mkdirSync(group)

@@ -8,7 +8,7 @@ const KIB = 1024
 const MIB = 2 ** 20
 const WHOLE = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
-/** Arrivals with a clock that the test moves: one sample per second. */
+/** Creates arrivals with a clock that the test advances, with one sample per second. */
 function open() {
   const arrivals = new Arrivals()
   let now = performance.now()
@@ -24,7 +24,9 @@ function open() {
     arrival.add(bytes, Number.NaN)
     return { arrival, events }
   }
-  /** Seconds in which each address receives this many bytes per second. */
+  /**
+   * Advances the clock by some seconds. In each second, each arrival receives its number of bytes.
+   */
   const pass = (seconds: number, each: readonly [Arrival, number][] = []) => {
     for (let second = 0; second < seconds; second++) {
       for (const [arrival, bytes] of each) arrival.add(bytes, Number.NaN)
@@ -35,8 +37,8 @@ function open() {
   return { arrivals, began, pass }
 }
 
-suite('a body that arrives', () => {
-  test('is given up where less than 1 KB came in 5 s, and not where a little more did', () => {
+suite('an arriving body', () => {
+  test('is refused if less than 1 KB arrives in 5 s, but not if slightly more arrives', () => {
     const { began, pass } = open()
     const [slow, fast] = [began('slow', 100), began('fast', 100)]
     pass(20, [
@@ -46,7 +48,7 @@ suite('a body that arrives', () => {
     assert.deepEqual([slow.events, fast.events], [['slow stalled'], []])
   })
 
-  test('makes way for one that makes more progress, the slowest first', () => {
+  test('is evicted for a body that makes more progress, the slowest body first', () => {
     const { arrivals, began, pass } = open()
     const [still, slow, fast] = [began('still', 9e4), began('slow', 9e4), began('fast', 10)]
     pass(3, [
@@ -60,7 +62,7 @@ suite('a body that arrives', () => {
     )
   })
 
-  test('does not make way for one that is as fast, nor before it can be judged', () => {
+  test('is not evicted for a body that is equally fast, or before its speed is known', () => {
     const { arrivals, began, pass } = open()
     const one = began('one', 9e4)
     assert.equal(
@@ -78,11 +80,12 @@ suite('a body that arrives', () => {
     )
   })
 
-  test('makes way where its address holds more than its share and another address needs room', () => {
+  test('is evicted if its address uses more than its share and another address needs room', () => {
     const { arrivals, began } = open()
     const many = Array.from({ length: 4 }, () => began('many', 1e5, '10.0.0.1'))
     const same = began('same', 1, '10.0.0.1')
-    // All come from one address, such as a proxy's, whose share is then everything.
+    // All bodies come from one address, such as a proxy's. The share of this address is all of the
+    // memory.
     assert.equal(
       arrivals.evictFor(same.arrival, () => true),
       false,
@@ -112,7 +115,7 @@ suite('memory for small bodies', () => {
     return reservation
   }
 
-  test('may take half of the room for large ones, as long as those leave it', () => {
+  test('may include half of the room for large bodies while that room is unused', () => {
     const memory = new BodyMemory(16 * MIB)
     const large = reserve(memory, 24 * MIB)
     const small = Array.from({ length: (16 + 8) * 8 }, () => reserve(memory, 128 * KIB))
@@ -124,7 +127,7 @@ suite('memory for small bodies', () => {
     assert.throws(() => reserve(memory, 10 * MIB), Overloaded)
   })
 
-  test('is kept in part for those that are whole: slow senders cannot take all of it', () => {
+  test('is partly reserved for complete bodies, so that slow senders cannot use all of it', () => {
     const memory = new BodyMemory(8 * MIB)
     const slow = { lately: 0, address: undefined }
     for (let i = 0; i < (14 + 8) * 8; i++) reserve(memory, 128 * KIB, slow)
@@ -133,7 +136,7 @@ suite('memory for small bodies', () => {
     assert.throws(() => reserve(memory, 128 * KIB), Overloaded)
   })
 
-  test('leaves room for their answers: all of them can be answered', async () => {
+  test('leaves room for responses, so that every request can be answered', async () => {
     const memory = new BodyMemory(16 * MIB)
     const bodies = Array.from({ length: (16 + 16) * 16 }, () => reserve(memory, 64 * KIB))
     assert.throws(() => reserve(memory, 64 * KIB), Overloaded)

@@ -5,14 +5,14 @@ import { createResponder, HungUp } from '../../function/http/respond.ts'
 import type { TableRoute } from '../../function/http/routes.ts'
 import { createService, type Service } from '../../function/service.ts'
 
-/** An answer with its body as text. */
+/** A response with its body as text. */
 export interface Answered extends Omit<Answer, 'body'> {
   readonly body: string
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
+  // biome-ignore lint/suspicious/noExplicitAny: tests inspect arbitrary JSON
   readonly json: any
 }
 
-/** A request; omitted fields are those of a plain HTTP/1.1 request. */
+/** A request. The defaults of omitted fields are those of a plain HTTP/1.1 request. */
 export interface Asked {
   readonly headers?: Record<string, string>
   readonly httpVersion?: string
@@ -21,15 +21,15 @@ export interface Asked {
   readonly hangsUp?: boolean
 }
 
-/** The whole function without a socket. */
+/** The complete function without a socket. */
 export interface App {
   readonly service: Service
   lastUsed(): number
-  /** @returns undefined when the client has hung up */
+  /** @returns the response; undefined if the client has hung up */
   ask(method: string, url: string, asked?: Asked): Promise<Answered | undefined>
 }
 
-/** @param rows routes to use instead of the configuration's own */
+/** @param rows the routes to use instead of the configured routes */
 export async function createApp(
   env: Record<string, string> = {},
   rows?: readonly TableRoute[],

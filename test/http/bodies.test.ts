@@ -15,13 +15,13 @@ after(() => server.stop())
 const CHUNKED = `POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n`
 const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
 
-test('a body of exactly the limit is taken, one byte more is not', async () => {
+test('accepts a body of exactly MAX_BODY_BYTES, and refuses one more byte', async () => {
   const padded = irisBody().padEnd(MAX_BODY_BYTES)
   assert.equal((await exchange(server.port, request('POST', IRIS, {}, padded))).status, 200)
   assert.equal((await exchange(server.port, request('POST', IRIS, {}, `${padded} `))).status, 413)
 })
 
-test('more than 4 MiB of JSON beside the tensor data gets 413, not 500, also as an event', async () => {
+test('refuses more than 4 MiB of JSON beside tensor data with 413, in requests and in events', async () => {
   const large = await startServer()
   try {
     const body = irisBody().replace('{', `{${' '.repeat(4 * 2 ** 20)}`)
@@ -48,7 +48,7 @@ test('more than 4 MiB of JSON beside the tensor data gets 413, not 500, also as 
   }
 })
 
-test('a body one byte at a time is a body', async () => {
+test('accepts a body that arrives one byte at a time', async () => {
   const connection = await connect(server.port)
   for (const byte of request('POST', IRIS, {}, irisBody())) {
     connection.send(byte)
@@ -60,7 +60,7 @@ test('a body one byte at a time is a body', async () => {
   connection.socket.destroy()
 })
 
-test('chunks may have extensions and trailers', async () => {
+test('accepts chunk extensions and trailers', async () => {
   const [head, tail] = [irisBody().slice(0, 10), irisBody().slice(10)]
   const bytes = `${CHUNKED}a;why="because"\r\n${head}\r\n${chunk(tail)}0\r\nX-Trailer: 1\r\n\r\n`
   assert.equal((await exchange(server.port, bytes)).status, 200)
@@ -75,7 +75,7 @@ const ENDLESS = [
   ['streamed', () => CHUNKED, chunk],
 ] as const
 for (const [how, head, piece] of ENDLESS) {
-  test(`a body ${how} too large gets 413 while the client goes on sending; then the connection closes, and no other is disturbed`, async () => {
+  test(`a ${how} body that is too large gets 413 while the client continues to send; then its connection closes, and other connections are not affected`, async () => {
     const other = await connect(server.port)
     const connection = await connect(server.port)
     let isClosed = false
@@ -95,7 +95,7 @@ for (const [how, head, piece] of ENDLESS) {
   })
 }
 
-test('fetch reads its 413, though it sends all of a body that is far too large', async () => {
+test('fetch can read the 413 response to a body that is far too large', async () => {
   for (let i = 0; i < 20; i++) {
     const answer = await fetch(server.url + IRIS, { method: 'POST', body: Buffer.alloc(5_000_000) })
     assert.equal(answer.status, 413)
@@ -103,7 +103,7 @@ test('fetch reads its 413, though it sends all of a body that is far too large',
   }
 })
 
-test('a refused request leaves its connection usable when its body is small', async () => {
+test('a connection stays usable after a refused request with a small body', async () => {
   const connection = await connect(server.port)
   for (const [method, target, status] of [
     ['POST', '/nowhere', 404],
@@ -119,7 +119,7 @@ test('a refused request leaves its connection usable when its body is small', as
   connection.socket.destroy()
 })
 
-test('a refused request with an enormous body loses its connection', async () => {
+test('a connection is closed after a refused request with an enormous body', async () => {
   const refused = async (target: string) => {
     const connection = await connect(server.port)
     connection.send(request('POST', target, { 'content-length': '1000000000' }))
@@ -133,7 +133,7 @@ test('a refused request with an enormous body loses its connection', async () =>
   ])
 })
 
-/** A compressed body, as bytes. */
+/** Returns a request with a compressed body, as bytes. */
 function compressed(encoding: string, body: Buffer): Buffer {
   return Buffer.concat([
     Buffer.from(
@@ -145,17 +145,27 @@ function compressed(encoding: string, body: Buffer): Buffer {
 
 const ENCODED: readonly { what: string; encoding: string; body: Buffer; status: number }[] = [
   { what: 'gzip', encoding: 'gzip', body: gzipSync(irisBody()), status: 200 },
-  { what: 'gzip by its old name', encoding: 'X-GZIP', body: gzipSync(irisBody()), status: 200 },
+  {
+    what: 'gzip, declared by its old name',
+    encoding: 'X-GZIP',
+    body: gzipSync(irisBody()),
+    status: 200,
+  },
   { what: 'deflate', encoding: 'deflate', body: deflateSync(irisBody()), status: 200 },
   { what: 'identity', encoding: 'identity', body: Buffer.from(irisBody()), status: 200 },
-  { what: 'called gzip and is not', encoding: 'gzip', body: Buffer.from(irisBody()), status: 400 },
   {
-    what: 'half of gzip',
+    what: 'declared as gzip but not compressed',
+    encoding: 'gzip',
+    body: Buffer.from(irisBody()),
+    status: 400,
+  },
+  {
+    what: 'incomplete gzip data',
     encoding: 'gzip',
     body: gzipSync(irisBody()).subarray(0, 40),
     status: 400,
   },
-  { what: 'gzip of nothing', encoding: 'gzip', body: Buffer.alloc(0), status: 400 },
+  { what: 'declared as gzip but empty', encoding: 'gzip', body: Buffer.alloc(0), status: 400 },
   {
     what: 'deflate with a wrong checksum',
     encoding: 'deflate',
@@ -163,47 +173,52 @@ const ENCODED: readonly { what: string; encoding: string; body: Buffer; status: 
     status: 400,
   },
   {
-    what: 'gzip that inflates to the limit',
+    what: 'gzip data that decompresses to exactly the limit',
     encoding: 'gzip',
     body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES)),
     status: 200,
   },
   {
-    what: 'gzip that inflates to one byte more',
+    what: 'gzip data that decompresses to one byte more than the limit',
     encoding: 'gzip',
     body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES + 1)),
     status: 413,
   },
   {
-    what: 'gzip twice over',
+    what: 'compressed twice with gzip',
     encoding: 'gzip, gzip',
     body: gzipSync(gzipSync(irisBody())),
     status: 415,
   },
-  { what: 'in an encoding nobody knows', encoding: 'br', body: Buffer.from('x'), status: 415 },
+  {
+    what: 'in an encoding that is not supported',
+    encoding: 'br',
+    body: Buffer.from('x'),
+    status: 415,
+  },
 ]
 for (const { what, encoding, body, status } of ENCODED) {
-  test(`a body that is ${what} is answered ${status}`, async () => {
+  test(`a body that is ${what} gets ${status}`, async () => {
     const answer = await exchange(server.port, compressed(encoding, body))
     assert.equal(answer.status, status, answer.body)
     if (status === 415) assert.equal(answer.headers['accept-encoding'], 'gzip, deflate')
   })
 }
 
-/** A body that is announced, and sent except for its last byte. */
+/** Announces a body, and sends all of it except its last byte. */
 async function holdBody(port: number, bytes: number) {
   const connection = await connect(port)
   connection.send(request('POST', IRIS, { 'content-length': `${bytes}` }) + ' '.repeat(bytes - 1))
   return connection
 }
 
-test('bodies held at once are bounded: beyond, 503 and Retry-After; once they are gone, requests are taken again', async t => {
+test('requests get 503 with Retry-After while other bodies fill the memory, and are accepted again afterwards', async t => {
   const own = await startServer({ MAX_BODY_BYTES: '100000' }, { load: false })
   t.after(own.stop)
   const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(90_000)))
-  // They are complete, and wait for the model.
+  // These requests have arrived completely, and wait for the model.
   const held = [post(), post(), post()]
-  await until('they have arrived', () => own.service.model.queuedRows === 3)
+  await until('all three requests wait', () => own.service.model.queuedRows === 3)
   const { status, headers, json } = await post()
   assert.equal(status, 503)
   assert.deepEqual(
@@ -215,7 +230,7 @@ test('bodies held at once are bounded: beyond, 503 and Retry-After; once they ar
   assert.equal((await post()).status, 200)
 })
 
-test('large bodies turn no small one away: those have room for themselves', async t => {
+test('large bodies do not displace small bodies, which have their own room', async t => {
   const own = await startServer({ MAX_BODY_BYTES: '1000000' })
   t.after(own.stop)
   const held = await Promise.all(Array.from({ length: 3 }, () => holdBody(own.port, 999_000)))
@@ -229,7 +244,7 @@ test('large bodies turn no small one away: those have room for themselves', asyn
   for (const { socket } of held) socket.destroy()
 })
 
-test('a body in tiny chunks, and bodies that are being inflated, take memory within the bounds', {
+test('a body in tiny chunks and bodies that are being decompressed stay within the memory limit', {
   skip: !existsSync('/proc/self/status') && 'needs /proc',
 }, async () => {
   const own = await startProcess({ MAX_BODY_BYTES: '16000000' })
@@ -240,12 +255,13 @@ test('a body in tiny chunks, and bodies that are being inflated, take memory wit
   const before = peak()
   const crumbs = chunk('x').repeat(500_000)
   assert.equal((await exchange(port, CHUNKED + crumbs + chunk(''))).status, 400)
-  assert.ok(peak() - before < 100, `half a million chunks of one byte took ${peak() - before} MB`)
+  assert.ok(peak() - before < 100, `500,000 chunks of one byte used ${peak() - before} MB`)
   const bomb = compressed('gzip', gzipSync(Buffer.alloc(15_900_000, ' ')))
   const answers = await Promise.all(Array.from({ length: 60 }, () => exchange(port, bomb)))
   for (const { status } of answers) assert.ok(status === 400 || status === 503, `${status}`)
-  // Two bodies may be held, each twice while its pieces are joined; sixty would be 950 MB.
-  assert.ok(peak() - before < 350, `grew by ${peak() - before} MB`)
+  // Two bodies may be in memory, each of them twice while its pieces are joined; sixty bodies would
+  // need 950 MB.
+  assert.ok(peak() - before < 350, `the memory grew by ${peak() - before} MB`)
   own.process.kill('SIGTERM')
   await own.exited
 })

@@ -18,10 +18,20 @@ function assertRefusal(answer: RawAnswer, status: number, says: RegExp): void {
 }
 
 const BROKEN: readonly { mistake: string; bytes: string; status: number; says: RegExp }[] = [
-  { mistake: 'no HTTP at all', bytes: 'hello\r\n\r\n', status: 400, says: /not valid HTTP/ },
-  { mistake: 'TLS', bytes: '\x16\x03\x01\x02\x00\x01\x00', status: 400, says: /not valid HTTP/ },
   {
-    mistake: 'a method nobody knows',
+    mistake: 'input that is not HTTP',
+    bytes: 'hello\r\n\r\n',
+    status: 400,
+    says: /not valid HTTP/,
+  },
+  {
+    mistake: 'a TLS handshake',
+    bytes: '\x16\x03\x01\x02\x00\x01\x00',
+    status: 400,
+    says: /not valid HTTP/,
+  },
+  {
+    mistake: 'an unknown method',
     bytes: 'BREW / HTTP/1.1\r\nHost: a\r\n\r\n',
     status: 400,
     says: /not valid HTTP/,
@@ -45,26 +55,26 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
     says: /not valid HTTP/,
   },
   {
-    mistake: 'two lengths',
+    mistake: 'two Content-Length headers',
     bytes: 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
     status: 400,
     says: /not valid HTTP/,
   },
   {
-    mistake: 'a length and chunks',
+    mistake: 'a Content-Length header together with chunks',
     bytes:
       'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
     status: 400,
     says: /not valid HTTP/,
   },
   {
-    mistake: 'a negative length',
+    mistake: 'a negative Content-Length',
     bytes: 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n',
     status: 400,
     says: /not valid HTTP/,
   },
   {
-    mistake: 'a chunk whose size is no number',
+    mistake: 'a chunk whose size is not a number',
     bytes: `POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n`,
     status: 400,
     says: /not valid HTTP/,
@@ -76,30 +86,35 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
     says: /not valid HTTP/,
   },
   {
-    mistake: 'endless chunk extensions',
+    mistake: 'very long chunk extensions',
     bytes: `POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;${'x'.repeat(20_000)}\r\nab\r\n0\r\n\r\n`,
     status: 413,
     says: /chunk extensions/,
   },
   {
-    mistake: 'a header too large',
+    mistake: 'a header that is too large',
     bytes: `GET /v2 HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`,
     status: 431,
     says: /16 KiB/,
   },
   {
-    mistake: 'headers too large together',
+    mistake: 'headers that are too large in total',
     bytes: `GET /v2 HTTP/1.1\r\nHost: a\r\n${'X: 1\r\n'.repeat(5_000)}\r\n`,
     status: 431,
     says: /16 KiB/,
   },
   {
-    mistake: 'a target too long',
+    mistake: 'a request target that is too long',
     bytes: `GET /${'v'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`,
     status: 431,
     says: /16 KiB/,
   },
-  { mistake: 'no Host', bytes: 'GET /v2 HTTP/1.1\r\n\r\n', status: 400, says: /Host/ },
+  {
+    mistake: 'a request without a Host header',
+    bytes: 'GET /v2 HTTP/1.1\r\n\r\n',
+    status: 400,
+    says: /Host/,
+  },
   {
     mistake: 'CONNECT',
     bytes: 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n',
@@ -107,7 +122,7 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
     says: /not a proxy/,
   },
   {
-    mistake: 'an expectation nobody knows',
+    mistake: 'an unknown expectation',
     bytes: request('POST', IRIS, { expect: 'a-miracle' }, irisBody()),
     status: 417,
     says: /100-continue/,
@@ -140,13 +155,13 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
 ]
 
 for (const { mistake, bytes, status, says } of BROKEN) {
-  test(`${mistake} is answered ${status} with a JSON error, and the next connection is served`, async () => {
+  test(`answers ${mistake} with ${status} and a JSON error, and serves the next connection`, async () => {
     assertRefusal(await exchange(server.port, bytes), status, says)
     assert.equal((await exchange(server.port, GOOD)).status, 200)
   })
 }
 
-test('a broken request closes its connection', async () => {
+test('a malformed request closes its connection', async () => {
   for (const bytes of [
     'hello\r\n\r\n',
     'GET /v2 HTTP/1.1\r\nHost: a\r\nX',
@@ -159,7 +174,7 @@ test('a broken request closes its connection', async () => {
   }
 })
 
-test('a body that trickles in is still too late', async () => {
+test('a body that arrives too slowly gets 408, although it never stops', async () => {
   const connection = await connect(server.port)
   connection.send(`POST ${IRIS} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n`)
   const trickle = setInterval(() => connection.send(' '), 20)
@@ -168,7 +183,7 @@ test('a body that trickles in is still too late', async () => {
   connection.socket.destroy()
 })
 
-test('a client that goes on sending rubbish still reads one answer, whole', async () => {
+test('a client that continues to send invalid data can read one complete response', async () => {
   for (const start of ['rubbish\r\n\r\n', 'GET / HTTP/1.1\r\nHost: a\r\nX: ']) {
     const connection = await connect(server.port)
     connection.send(start)
@@ -176,7 +191,8 @@ test('a client that goes on sending rubbish still reads one answer, whole', asyn
     connection.closed.then(() => {
       writable = false
     })
-    // More than the sockets' buffers hold, in many writes, over many turns.
+    // Send more than the sockets' buffers can store, in many writes over many turns of the event
+    // loop.
     for (let i = 0; i < 200 && writable; i++) {
       connection.send('x'.repeat(10_000))
       await new Promise(setImmediate)
@@ -184,11 +200,11 @@ test('a client that goes on sending rubbish still reads one answer, whole', asyn
     const answer = await connection.answer()
     assert.ok(answer.status === 400 || answer.status === 431, String(answer.status))
     assert.equal(typeof answer.json.error, 'string')
-    await assert.rejects(connection.answer(), /closed before an answer; it held ""/)
+    await assert.rejects(connection.answer(), /closed before a response; received: ""/)
   }
 })
 
-test('HTTP/1.0 needs no Host, and its connection is closed', async () => {
+test('an HTTP/1.0 request needs no Host header, and its connection is closed', async () => {
   const connection = await connect(server.port)
   connection.send(
     `POST ${IRIS} HTTP/1.0\r\nContent-Length: ${irisBody().length}\r\n\r\n${irisBody()}`,
@@ -198,7 +214,7 @@ test('HTTP/1.0 needs no Host, and its connection is closed', async () => {
   await connection.closed
 })
 
-test('HTTP/1.0 may not expect anything: its body is read, without 100', async () => {
+test('the Expect header is ignored in HTTP/1.0: the body is read, and no 100 is sent', async () => {
   const answer = await exchange(
     server.port,
     `POST ${IRIS} HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: ${irisBody().length}\r\n\r\n${irisBody()}`,
@@ -206,7 +222,7 @@ test('HTTP/1.0 may not expect anything: its body is read, without 100', async ()
   assert.equal(answer.status, 200)
 })
 
-test('a request to upgrade the protocol is answered as it is', async () => {
+test('a request to upgrade the protocol is answered without an upgrade', async () => {
   assert.equal(
     (
       await exchange(
@@ -223,7 +239,7 @@ test('a request to upgrade the protocol is answered as it is', async () => {
   )
 })
 
-test('a request to upgrade the protocol is the last of its connection, because rubbish behind it would go unseen', async () => {
+test('a request to upgrade the protocol closes its connection, because invalid data after it would not be detected', async () => {
   for (const path of [IRIS, '/v2', '/docs']) {
     const connection = await connect(server.port)
     connection.send(
@@ -237,7 +253,7 @@ test('a request to upgrade the protocol is the last of its connection, because r
   }
 })
 
-test('Expect: 100-continue gets 100, and after the body the answer', async () => {
+test('a request with Expect: 100-continue gets 100, and the final response after its body', async () => {
   const connection = await connect(server.port)
   connection.send(
     request('POST', IRIS, { expect: '100-continue', 'content-length': String(irisBody().length) }),
@@ -256,10 +272,15 @@ const UNWANTED = [
     headers: { 'content-length': '10', 'content-encoding': 'br' },
     status: 415,
   },
-  { what: 'for nobody', target: '/nowhere', headers: { 'content-length': '10' }, status: 404 },
+  {
+    what: 'for an unknown path',
+    target: '/nowhere',
+    headers: { 'content-length': '10' },
+    status: 404,
+  },
 ]
 for (const { what, target, headers, status } of UNWANTED) {
-  test(`a body that is ${what} is not asked for: ${status} comes without 100`, async () => {
+  test(`the server does not request a body that is ${what}, and sends ${status} without 100`, async () => {
     const answer = await exchange(
       server.port,
       request('POST', target, { expect: '100-continue', ...headers }),
@@ -268,7 +289,7 @@ for (const { what, target, headers, status } of UNWANTED) {
   })
 }
 
-test('a good request and rubbish behind it get their answers in that order, then the connection closes', async () => {
+test('valid requests and invalid data after them are answered in order, and then the connection closes', async () => {
   const connection = await connect(server.port)
   connection.send(`${GOOD}${GOOD}rubbish\r\n\r\n`)
   assert.equal((await connection.answer()).status, 200)
@@ -277,7 +298,7 @@ test('a good request and rubbish behind it get their answers in that order, then
   await connection.closed
 })
 
-test('a good request and CONNECT behind it get their answers in that order', async () => {
+test('a valid request and a CONNECT request after it are answered in order', async () => {
   const connection = await connect(server.port)
   connection.send(`${GOOD}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`)
   assert.equal((await connection.answer()).status, 200)
@@ -285,7 +306,7 @@ test('a good request and CONNECT behind it get their answers in that order', asy
   await connection.closed
 })
 
-test('a client that resets its connection after CONNECT or rubbish ends nothing', async () => {
+test('a client that resets its connection after CONNECT or invalid data does not stop the server', async () => {
   const own = await startProcess()
   const port = Number(new URL(own.url).port)
   for (const bytes of [

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import { type Server, startServer, testModel } from '../server.ts'
 import { binaryOutputs } from '../tensors.ts'
 
-/* Triton's classification extension, from request to answer. */
+/* Triton's classification extension, from request to response. */
 
 let server: Server
 let zipped: Server
@@ -13,7 +13,7 @@ before(async () => {
 })
 after(() => Promise.all([server.stop(), zipped.stop()]))
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are looked into
+// biome-ignore lint/suspicious/noExplicitAny: tests inspect arbitrary JSON
 type Json = any
 
 const ROWS = [5.1, 3.5, 1.4, 0.2, 6.7, 3, 5.2, 2.3]
@@ -40,15 +40,15 @@ async function outputs(body: unknown, of = server) {
 
 const asked = (parameters: unknown) => [{ name: 'probabilities', parameters }]
 
-/** The labels without the values. */
+/** Returns the classes without their values. */
 const classes = (data: readonly string[]) => data.map(text => text.replace(/^[^:]+:/, ''))
 
-test('the metadata says that it works', async () => {
+test('the server metadata lists the classification extension', async () => {
   const { extensions } = (await (await fetch(`${server.url}/v2`)).json()) as Json
   assert.ok(extensions.includes('classification'))
 })
 
-test('an output’s classification gives its highest values with the labels of model.json', async () => {
+test('the classification of an output returns its highest values with the labels from model.json', async () => {
   const [output] = await outputs({ inputs: [iris()], outputs: asked({ classification: 2 }) })
   const { name, datatype, shape, data } = output
   assert.deepEqual([name, datatype, shape], ['probabilities', 'BYTES', [2, 2]])
@@ -57,7 +57,7 @@ test('an output’s classification gives its highest values with the labels of m
   assert.equal(Math.fround(Number.parseFloat(data[0])), Math.fround(plain.data[0]))
 })
 
-test('the request’s holds for all outputs of numbers that say nothing', async () => {
+test('the classification of a request applies to all numeric outputs without their own classification', async () => {
   const parameters = { classification: 1 }
   const all = await outputs({ parameters, inputs: [iris()] })
   assert.deepEqual(classes(all[0].data), ['0:setosa', '2:virginica'])
@@ -70,7 +70,7 @@ test('the request’s holds for all outputs of numbers that say nothing', async 
   assert.deepEqual(own.shape, [2, 3])
 })
 
-test('classes may come as binary tensor data', async () => {
+test('classes can be returned as binary tensor data', async () => {
   const parameters = { classification: 1, binary_data: true }
   const response = await post({ inputs: [iris(1)], outputs: asked(parameters) })
   const body = Buffer.from(await response.arrayBuffer())
@@ -79,7 +79,7 @@ test('classes may come as binary tensor data', async () => {
   assert.match(String(output?.bytes.subarray(4)), /^0\.97\d+:0:setosa$/)
 })
 
-test('a large request, which is divided, has a row of classes for each of its rows', async () => {
+test('a large request, which runs in parts, gets a row of classes for each of its rows', async () => {
   const rows = 8_000
   const [output] = await outputs({ inputs: [iris(rows)], outputs: asked({ classification: 1 }) })
   assert.deepEqual(output.shape, [rows, 1])
@@ -87,7 +87,7 @@ test('a large request, which is divided, has a row of classes for each of its ro
   assert.equal(output.data.length, rows)
 })
 
-test('without labels in model.json those of the model’s ZipMap are given', async () => {
+test('without labels in model.json, the labels of the model’s ZipMap are returned', async () => {
   const x = { name: 'x', datatype: 'FP32', shape: [1, 2], data: [0.25, 0.75] }
   const parameters = { classification: 1 }
   const all = await outputs({ inputs: [x], parameters }, zipped)
@@ -100,17 +100,17 @@ test('without labels in model.json those of the model’s ZipMap are given', asy
 })
 
 for (const [what, parameters, says] of [
-  ['none', { classification: 0 }, /classification is 0; it must be a number of classes, 1 or more/],
+  ['zero', { classification: 0 }, /classification is 0; it must be a number of classes, 1 or more/],
   ['a fraction', { classification: 1.5 }, /classification is 1\.5/],
   ['text', { classification: '2' }, /classification is "2"/],
 ] as const)
-  test(`${what} is 400`, async () => {
+  test(`a classification that is ${what} gets 400`, async () => {
     const response = await post({ inputs: [iris()], outputs: asked(parameters) })
     assert.equal(response.status, 400)
     assert.match(((await response.json()) as Json).error, says)
   })
 
-test('of an output of texts it is 400', async () => {
+test('the classification of a BYTES output gets 400', async () => {
   const wanted = [{ name: 'predicted_class', parameters: { classification: 1 } }]
   const response = await post({ inputs: [iris()], outputs: wanted })
   assert.equal(response.status, 400)

@@ -2,23 +2,23 @@ import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** An answer, parsed from its bytes. */
+/** A response, parsed from its bytes. */
 export interface RawAnswer {
   readonly status: number
-  /** Lower-case names. */
+  /** The headers by name, in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
+  // biome-ignore lint/suspicious/noExplicitAny: tests inspect arbitrary JSON
   readonly json: any
 }
 
-/** One TCP connection, to which tests write any bytes. */
+/** One TCP connection, to which tests can write any bytes. */
 export interface Connection {
   readonly socket: Socket
   send(bytes: string | Uint8Array): void
   /**
-   * The next answer in order of arrival.
-   * @param to the request's method, because an answer to HEAD has no body
+   * Reads the next response, in order of arrival.
+   * @param to the request's method, because a response to HEAD has no body
    */
   answer(to?: 'HEAD'): Promise<RawAnswer>
   /** Resolves when either side has closed the connection. */
@@ -29,7 +29,10 @@ export async function connect(port: number): Promise<Connection> {
   const socket = connectSocket({ port, host: '127.0.0.1', noDelay: true })
   let received = Buffer.alloc(0)
   let chunks: Buffer[] = []
-  /** How many bytes are missing from the next answer, so that large ones are joined once. */
+  /**
+   * How many bytes are missing from the next response, so that the pieces of a large response are
+   * joined only once.
+   */
   let wanted = 0
   let over = false
   let wake = () => {}
@@ -46,7 +49,7 @@ export async function connect(port: number): Promise<Connection> {
     })
   })
   await once(socket, 'connect')
-  // From here on, the server may also close by a reset.
+  // From now on, the server may also reset the connection.
   socket.on('error', () => {})
 
   async function answer(to?: 'HEAD'): Promise<RawAnswer> {
@@ -61,7 +64,7 @@ export async function connect(port: number): Promise<Connection> {
       wanted = length - received.length
       if (over)
         throw new Error(
-          `the connection closed before an answer; it held ${JSON.stringify(received.toString('latin1', 0, 300))}`,
+          `the connection closed before a response; received: ${JSON.stringify(received.toString('latin1', 0, 300))}`,
         )
       await new Promise<void>(resolve => {
         wake = resolve
@@ -72,7 +75,10 @@ export async function connect(port: number): Promise<Connection> {
   return { socket, send: bytes => socket.write(bytes), answer, closed }
 }
 
-/** The answer at the start of the bytes, undefined while incomplete, and its least length. */
+/**
+ * Parses the response at the start of the bytes. The response is undefined while it is incomplete;
+ * `length` is its minimum length.
+ */
 function readAnswer(
   bytes: Buffer,
   to: 'HEAD' | undefined,
@@ -106,7 +112,7 @@ export async function isListening(port: number): Promise<boolean> {
   return connection !== undefined
 }
 
-/** One request on its own connection. */
+/** Sends one request on its own connection, and reads the response. */
 export async function exchange(
   port: number,
   bytes: string | Uint8Array,
@@ -119,7 +125,7 @@ export async function exchange(
   return answer
 }
 
-/** A request's bytes, with Content-Length if it has a body. */
+/** Returns a request's bytes, with Content-Length if it has a body. */
 export function request(
   method: string,
   target: string,
@@ -138,7 +144,7 @@ export function request(
 
 export const IRIS = '/v2/models/iris-classifier/infer'
 
-/** An inference request for the shipped model, with a setosa flower. */
+/** Returns the body of an inference request for the shipped model, with a setosa flower. */
 export const irisBody = (id?: string) =>
   JSON.stringify({
     id,
@@ -147,14 +153,14 @@ export const irisBody = (id?: string) =>
 
 export const SLOW = '/v2/models/slow/infer'
 
-/** An inference request for test/models/slow. */
+/** Returns the body of an inference request for test/models/slow. */
 export const slowBody = (more: object = {}) =>
   JSON.stringify({
     ...more,
     inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
   })
 
-/** Waits for a condition, at most ten seconds. */
+/** Waits until a condition is true, by default for at most ten seconds. */
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,
@@ -162,12 +168,14 @@ export async function until(
 ): Promise<void> {
   const deadline = performance.now() + patienceMs
   while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error(`it never came to be that ${what}`)
+    if (performance.now() > deadline) throw new Error(`timed out while waiting until ${what}`)
     await wait(5)
   }
 }
 
-/** Series of Prometheus text: name with labels, and its value. */
+/**
+ * Parses metrics in Prometheus' format. Returns the value of each series by its name and labels.
+ */
 export function readMetrics(text: string): Map<string, number> {
   const lines = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
   return new Map(

@@ -10,8 +10,8 @@ const answer = (body: string | Uint8Array[], etag?: string) => ({
   headers: etag === undefined ? {} : { etag },
 })
 
-describe('answers are compressed', () => {
-  test('as the client prefers', async () => {
+describe('Compressor', () => {
+  test('compresses in the encoding that the client prefers', async () => {
     const compressor = new Compressor()
     const of = (accept: string) => compressor.compress(answer(TEXT), TEXT.length, accept)
     const gzip = await of('gzip')
@@ -21,12 +21,12 @@ describe('answers are compressed', () => {
     assert.equal(await of('br'), undefined)
   })
 
-  test('not where they would not be smaller', async () => {
+  test('does not compress a body that would not become smaller', async () => {
     const body = [randomBytes(5_000)]
     assert.equal(await new Compressor().compress(answer(body), 5_000, 'gzip'), undefined)
   })
 
-  test('once where they have a tag, however many ask at the same time', async () => {
+  test('compresses a document with an entity tag once for any number of concurrent requests', async () => {
     const compressor = new Compressor()
     const of = (etag: string) => compressor.compress(answer(TEXT, etag), TEXT.length, 'gzip')
     const all = await Promise.all(Array.from({ length: 1_000 }, () => of('"a"')))
@@ -34,7 +34,7 @@ describe('answers are compressed', () => {
     assert.notEqual((await of('"b"'))?.body, all[0]?.body)
   })
 
-  test('again once 16 other documents were asked for', async () => {
+  test('compresses a document again after 16 other documents were requested', async () => {
     const compressor = new Compressor()
     const of = (etag: number) => compressor.compress(answer(TEXT, `"${etag}"`), TEXT.length, 'gzip')
     const first = (await of(0))?.body
@@ -44,7 +44,7 @@ describe('answers are compressed', () => {
     assert.notEqual((await of(0))?.body, first)
   })
 
-  test('only while at most 16 MiB of others wait for it; further ones are sent as they are', async () => {
+  test('does not compress further responses while 16 MiB of other responses wait', async () => {
     const compressor = new Compressor()
     const large = 'a'.repeat(4 * 2 ** 20)
     const all = await Promise.all(

@@ -36,21 +36,24 @@ async function dropped({ service }: Server, reason: string): Promise<number | un
 const closedOf = (connections: readonly Connection[]) =>
   connections.filter(({ socket }) => socket.destroyed).length
 
-/** Requests that wait for a model that is not loaded: the server is processing each. */
+/**
+ * Sends requests that wait for a model that is not loaded, so that the server is processing each of
+ * them.
+ */
 async function fillWithWork(server: Server, n: number): Promise<Connection[]> {
   const connections = await several(n, server.port)
   for (const connection of connections) connection.send(request('POST', IRIS, {}, irisBody()))
-  await until('all wait', () => server.service.model.queuedRows === n)
+  await until('all requests wait', () => server.service.model.queuedRows === n)
   return connections
 }
 
 const ATTACKS: readonly [what: string, bytes: string | undefined][] = [
   ['nothing', undefined],
   ['part of a head', `GET /v2 HTTP/1.1\r\nHost: a\r\nx: ${'a'.repeat(15_000)}`],
-  ['a whole request, and then nothing', LIVE],
+  ['a complete request and then nothing', LIVE],
 ]
 for (const [what, bytes] of ATTACKS) {
-  test(`clients that send ${what} do not keep others out`, async t => {
+  test(`clients that send ${what} do not block other clients`, async t => {
     const server = await startServer({ MAX_CONNECTIONS: '8' })
     t.after(server.stop)
     const attackers: Connection[] = []
@@ -62,13 +65,13 @@ for (const [what, bytes] of ATTACKS) {
       if (i % 8 === 0) assert.equal((await exchange(server.port, LIVE)).status, 200)
     }
     assert.equal((await exchange(server.port, request('POST', IRIS, {}, irisBody()))).status, 200)
-    await until('the others are dropped', () => closedOf(attackers) >= 40 - 8)
+    await until('the idle connections are dropped', () => closedOf(attackers) >= 40 - 8)
     assert.ok(((await dropped(server, 'idle')) ?? 0) >= 40 - 8)
     assert.equal(await dropped(server, 'refused'), 0)
   })
 }
 
-test('where the server is at work on every connection, a new one is refused, and METRICS_PORT tells of it', async t => {
+test('a new connection is refused while all connections are busy, and METRICS_PORT reports the refusal', async t => {
   const server = await startServer({ MAX_CONNECTIONS: '8', METRICS_PORT: '0' }, { load: false })
   t.after(server.stop)
   const working = await fillWithWork(server, 8)
@@ -83,7 +86,7 @@ test('where the server is at work on every connection, a new one is refused, and
   assert.equal((await exchange(server.port, LIVE)).status, 200)
 })
 
-test('a body that has stopped gives its connection up; one that arrives keeps it', async t => {
+test('drops a connection whose body has stopped arriving, and keeps a connection whose body is arriving', async t => {
   const server = await startServer({ MAX_CONNECTIONS: '8' }, { load: false })
   t.after(server.stop)
   await fillWithWork(server, 6)
@@ -95,8 +98,8 @@ test('a body that has stopped gives its connection up; one that arrives keeps it
     assert.equal((await connection.answer()).status, 100)
   }
   let sent = 0
-  // The server needs two looks to know that a transfer has stopped.
-  await until('it is dropped', async () => {
+  // The server must check twice to know that a transfer has stopped.
+  await until('the stopped connection is dropped', async () => {
     if (sent < body.length - 1) arriving.send(body[sent++] as string)
     const newcomer = await connect(server.port)
     newcomer.socket.destroy()
@@ -108,16 +111,16 @@ test('a body that has stopped gives its connection up; one that arrives keeps it
   assert.equal((await arriving.answer()).status, 200)
 })
 
-test('streams of HTTP/2 have the same bound, and idle sessions make room for other connections', async t => {
+test('HTTP/2 streams have the same limit, and idle sessions are dropped for new connections', async t => {
   const server = await startServer({ MAX_CONNECTIONS: '8' }, { load: false })
   t.after(server.stop)
   const session = await openSession(server.url)
   const post = { method: 'POST', body: irisBody() }
   const working = Array.from({ length: 8 }, () => answerOf(open(session, IRIS, post)))
-  await until('all wait', () => server.service.model.queuedRows === 8)
+  await until('all requests wait', () => server.service.model.queuedRows === 8)
   const refused = open(session, '/v2/health/live')
   await new Promise(resolve => refused.once('close', resolve))
-  // REFUSED_STREAM: clients retry by themselves.
+  // Code 7 is REFUSED_STREAM, after which clients retry the request.
   assert.deepEqual([refused.rstCode, await dropped(server, 'stream')], [7, 1])
   await server.service.model.load()
   for (const { status } of await Promise.all(working)) assert.equal(status, 200)
@@ -127,22 +130,24 @@ test('streams of HTTP/2 have the same bound, and idle sessions make room for oth
   await ended
 })
 
-test('a stream whose client reads nothing makes room for another', async t => {
+test('a stream whose client reads nothing is dropped for a new stream', async t => {
   const server = await startServer({ MAX_CONNECTIONS: '8' })
   t.after(server.stop)
-  // A window of 0: no part of an answer can be sent.
+  // With a window of 0, no part of a response can be sent.
   const bad = await openSession(server.url, { settings: { initialWindowSize: 0 } })
   const stuck = Array.from({ length: 8 }, () => open(bad, '/openapi.json'))
   const good = await openSession(server.url)
-  await until('one is ended', async () => {
+  await until('a new stream is answered', async () => {
     const { status } = await ask(good, '/v2/health/live').catch(() => ({ status: 0 }))
     return status === 200
   })
-  await until('it is known', () => stuck.some(({ destroyed }) => destroyed))
+  await until('the client knows that a stream was dropped', () =>
+    stuck.some(({ destroyed }) => destroyed),
+  )
   for (const session of [bad, good]) session.destroy()
 })
 
-test('with TLS, a quarter as many handshakes are under way, of which the oldest is dropped', async t => {
+test('with TLS, handshakes are limited to a quarter of MAX_CONNECTIONS, and the oldest handshake is dropped', async t => {
   const server = await startServer({ ...TLS, MAX_CONNECTIONS: '16' })
   t.after(server.stop)
   const hello = Buffer.from('16030100f5010000f10303', 'hex')
@@ -152,7 +157,7 @@ test('with TLS, a quarter as many handshakes are under way, of which the oldest 
     attacker.send(hello)
     attackers.push(attacker)
   }
-  await until('the oldest are dropped', () => closedOf(attackers) === 16)
+  await until('the oldest handshakes are dropped', () => closedOf(attackers) === 16)
   assert.equal(await dropped(server, 'handshake'), 16)
   const socket = connectTls({ port: server.port, host: '127.0.0.1', rejectUnauthorized: false })
   await once(socket, 'secureConnect')
@@ -161,7 +166,7 @@ test('with TLS, a quarter as many handshakes are under way, of which the oldest 
   for (const attacker of attackers) attacker.socket.destroy()
 })
 
-test('every drop is counted, and the log has no more than a line a minute', t => {
+test('counts every dropped connection, and logs at most one line per minute', t => {
   t.mock.timers.enable({ apis: ['Date'] })
   let now = 0
   t.mock.method(performance, 'now', () => now)
@@ -176,7 +181,7 @@ test('every drop is counted, and the log has no more than a line a minute', t =>
   assert.deepEqual(lines.at(-1), { reason: 'refused', dropped: 60, maxConnections: 8 })
 })
 
-test('a round sees every item, also one that is added, and goes on where it was', () => {
+test('a round visits every item, including added items, and continues where it stopped', () => {
   const items = new Set([1, 2, 3])
   const round = new Round(items)
   assert.deepEqual([...round.next(2)], [1, 2])

@@ -49,7 +49,7 @@ const POST_ROUTES = [IRIS, `${MODEL}/versions/v1.0.0/infer`]
 const inferenceOf = (headers: Record<string, string> = {}, id?: string) =>
   request('POST', IRIS, headers, irisBody(id))
 
-test('many requests follow each other on one connection, which outlives the 90 s of the queue-proxy', async () => {
+test('serves many requests on one connection, and keeps it for longer than the 90 s of the queue-proxy', async () => {
   const connection = await connect(server.port)
   for (let i = 0; i < 200; i++) {
     connection.send(inferenceOf({}, `${i}`))
@@ -63,14 +63,14 @@ test('many requests follow each other on one connection, which outlives the 90 s
   connection.socket.destroy()
 })
 
-test('Connection: close is honoured', async () => {
+test('closes the connection after a request with Connection: close', async () => {
   const connection = await connect(server.port)
   connection.send(inferenceOf({ connection: 'close' }))
   assert.equal((await connection.answer()).headers.connection, 'close')
   await connection.closed
 })
 
-test('pipelined requests are answered in their order, whatever each takes', async () => {
+test('answers pipelined requests in order, however long each request takes', async () => {
   const connection = await connect(server.port)
   const targets = ['/v2', '/metrics', '/nowhere', '/v2/health/live']
   connection.send(
@@ -91,7 +91,7 @@ test('pipelined requests are answered in their order, whatever each takes', asyn
   connection.socket.destroy()
 })
 
-/** An answer's headers, without those that depend on the time. */
+/** Returns a response's headers without the headers that depend on the time. */
 function lasting(
   { date: _, ...headers }: Readonly<Record<string, string>>,
   path: string,
@@ -103,7 +103,7 @@ function lasting(
 }
 
 for (const path of GET_ROUTES) {
-  test(`HEAD ${path} is answered as GET is, without the body`, async () => {
+  test(`HEAD ${path} gets the same response as GET, without the body`, async () => {
     const connection = await connect(server.port)
     for (const headers of [{}, { accept: 'text/html' }, { 'accept-encoding': 'gzip' }] as Record<
       string,
@@ -124,13 +124,13 @@ for (const path of GET_ROUTES) {
     assert.deepEqual(
       (await connection.answer()).json,
       { live: true },
-      'nothing was left on the connection',
+      'no bytes are left on the connection',
     )
     connection.socket.destroy()
   })
 }
 
-test('HEAD of what is not there, or not for GET, has the status and no body', async () => {
+test('HEAD of an unknown path, or of a path without GET, gets the error status and no body', async () => {
   const connection = await connect(server.port)
   for (const [path, status] of [
     ['/nowhere', 404],
@@ -142,7 +142,7 @@ test('HEAD of what is not there, or not for GET, has the status and no body', as
   connection.socket.destroy()
 })
 
-test('OPTIONS tells the methods of every route, and of the server as a whole', async () => {
+test('OPTIONS lists the allowed methods of every route and of the server', async () => {
   const allowed = (path: string) =>
     POST_ROUTES.includes(path)
       ? 'POST, OPTIONS'
@@ -159,7 +159,7 @@ test('OPTIONS tells the methods of every route, and of the server as a whole', a
   assert.equal((await exchange(server.port, request('OPTIONS', '/nowhere'))).status, 404)
 })
 
-test('no answer opens the server to other origins', async () => {
+test('no response allows other origins by default', async () => {
   const origin = { origin: 'https://elsewhere.example', 'access-control-request-method': 'POST' }
   for (const bytes of [
     ...GET_ROUTES.map(path => request('GET', path, origin)),
@@ -177,8 +177,8 @@ test('no answer opens the server to other origins', async () => {
 const TARGETS = [
   ['a query', `${IRIS}?a=1&b=/x?y`],
   ['an empty query', `${IRIS}?`],
-  ['a whole URL', `http://test${IRIS}`],
-  ['a whole URL with a query', `http://test:8080${IRIS}?a=1`],
+  ['a complete URL', `http://test${IRIS}`],
+  ['a complete URL with a query', `http://test:8080${IRIS}?a=1`],
   ['an escaped letter in the model\u2019s name', IRIS.replace('iris', '%69ris')],
 ] as const
 for (const [what, target] of TARGETS) {
@@ -187,14 +187,14 @@ for (const [what, target] of TARGETS) {
   })
 }
 
-test('a whole URL without a path means the root', async () => {
+test('a complete URL without a path refers to the root', async () => {
   assert.equal(
     (await exchange(server.port, request('GET', 'http://test'))).json.name,
     'onnx-function',
   )
 })
 
-test('x-request-id is echoed on answers and errors, and none is made up', async () => {
+test('returns x-request-id in responses and errors, and does not generate one', async () => {
   const id = { 'x-request-id': 'my id: 1/é' }
   for (const bytes of [
     inferenceOf(id),
@@ -230,7 +230,7 @@ const ENCODINGS: readonly [acceptEncoding: string, contentEncoding: string | und
   ['', undefined],
 ]
 for (const [acceptEncoding, encoding] of ENCODINGS) {
-  test(`a large answer to Accept-Encoding "${acceptEncoding}" is ${encoding ?? 'not compressed'}`, async () => {
+  test(`Accept-Encoding "${acceptEncoding}" gets a large response with the encoding ${encoding ?? 'identity'}`, async () => {
     const inputs = [
       { name: 'input', shape: [200, 4], datatype: 'FP32', data: Array(800).fill(1.5) },
     ]
@@ -257,12 +257,12 @@ for (const [acceptEncoding, encoding] of ENCODINGS) {
   })
 }
 
-test('a small answer is not worth compressing', async () => {
+test('does not compress a small response', async () => {
   const { headers } = await exchange(server.port, inferenceOf({ 'accept-encoding': 'gzip' }))
   assert.equal('content-encoding' in headers, false)
 })
 
-/** A request with an answer of 20 MB: more than the sockets' buffers hold. */
+/** Returns a request with a response of 20 MB, which exceeds the sockets' buffers. */
 function large(): Buffer {
   const data = Buffer.alloc(20_000_000)
   const json = JSON.stringify({
@@ -288,29 +288,29 @@ const succeeded = async ({ service }: Server) =>
     ([name]) => name.startsWith('inference_requests_total') && name.includes('success'),
   )?.[1] ?? 0
 
-test('a client that does not read its answer disturbs no other, and gets all of it once it reads', async t => {
+test('a client that does not read its response does not affect other clients, and gets the complete response once it reads', async t => {
   const identity = await startServer({ MODEL_DIR: testModel('identity-fp32') })
   t.after(identity.stop)
   const slow = await connect(identity.port)
   slow.socket.pause()
   slow.send(large())
-  await until('the answer is made', async () => (await succeeded(identity)) === 1)
+  await until('the response is produced', async () => (await succeeded(identity)) === 1)
   assert.equal((await exchange(identity.port, request('GET', '/v2/health/ready'))).status, 200)
   slow.socket.resume()
   assert.ok(((await slow.answer()).headers['content-length'] as unknown as number) > 20_000_000)
   slow.socket.destroy()
 })
 
-test('an answer that is still being read when the server closes arrives whole, and then the server is closed', async t => {
+test('a response that is still being read when the server closes arrives completely, and then the server is closed', async t => {
   const identity = await startServer({ MODEL_DIR: testModel('identity-fp32') })
   t.after(identity.stop)
   const slow = await connect(identity.port)
   slow.socket.pause()
   slow.send(large())
-  await until('the answer is made', async () => (await succeeded(identity)) === 1)
-  // An upper limit, not a delay: a loaded machine takes seconds to read 20 MB.
+  await until('the response is produced', async () => (await succeeded(identity)) === 1)
+  // This is an upper limit, not a delay: a busy machine needs seconds to read 20 MB.
   const closed = identity.close(30_000)
-  // Several turns, so that the server has closed its idle connections.
+  // Wait for several turns, so that the server has closed its idle connections.
   for (let i = 0; i < 20; i++) await new Promise(setImmediate)
   slow.socket.resume()
   assert.equal((await slow.answer()).status, 200)
@@ -318,7 +318,7 @@ test('an answer that is still being read when the server closes arrives whole, a
   assert.equal(await closed, true)
 })
 
-test('a request whose headers are under way when the server closes is answered, and an idle connection closed', async t => {
+test('when the server closes, a request whose headers are arriving is answered, and an idle connection is closed', async t => {
   const own = await startServer()
   t.after(own.stop)
   const [fresh, used, idle, unused] = await Promise.all([0, 1, 2, 3].map(() => connect(own.port)))
@@ -340,7 +340,7 @@ test('a request whose headers are under way when the server closes is answered, 
   assert.equal(await closed, true)
 })
 
-test('a request that came in time is answered after the end has begun, though the timer that would close its connection is late', async t => {
+test('a request that arrives in time during shutdown is answered, even if the timer that would close its connection is late', async t => {
   const own = await startServer()
   t.after(own.stop)
   const client = await connect(own.port)
@@ -352,7 +352,7 @@ test('a request that came in time is answered after the end has begun, though th
   const closed = own.close(5_000)
   for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
   client.send(inferenceOf())
-  // In the same turn: the timers run before the event loop has read the request.
+  // The timers run in the same turn, before the event loop has read the request.
   now += 10_000
   t.mock.timers.tick(4_000)
   const answer = await client.answer()
@@ -361,7 +361,7 @@ test('a request that came in time is answered after the end has begun, though th
   assert.equal(await closed, true)
 })
 
-test('a connection that was idle for too long is closed, but not on a request that came meanwhile', async t => {
+test('a connection that was idle for too long is closed, unless a request has arrived meanwhile', async t => {
   const own = await startServer({ IDLE_EXIT_SECONDS: '1' })
   t.after(own.stop)
   const [used, idle] = await Promise.all([connect(own.port), connect(own.port)])
@@ -371,51 +371,51 @@ test('a connection that was idle for too long is closed, but not on a request th
   }
   await new Promise(setImmediate)
   used.send(inferenceOf())
-  // Longer than the keep-alive time; the event loop is blocked, as on a busy machine.
+  // Block the event loop for longer than the keep-alive time, as on a busy machine.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500)
   assert.equal((await used.answer()).status, 200)
   await Promise.all([used.closed, idle.closed])
 })
 
-test('a client that comes during the last push of an unused process is served, and what it counted is pushed', async t => {
+test('a client that connects during the last push of an unused process is served, and its metrics are pushed', async t => {
   const own = await startServer()
   t.after(own.stop)
   const pushes: (() => void)[] = []
   const closed = own.closeWhenUnused(10, () => new Promise<void>(resolve => pushes.push(resolve)))
-  await until('it pushes', () => pushes.length === 1)
+  await until('the first push begins', () => pushes.length === 1)
   assert.equal((await exchange(own.port, inferenceOf({ connection: 'close' }))).status, 200)
   pushes[0]?.()
-  await until('it pushes again', () => pushes.length === 2)
+  await until('the second push begins', () => pushes.length === 2)
   pushes[1]?.()
   await closed
   assert.equal(pushes.length, 2)
 })
 
 for (const [what, path, body] of [
-  ['a request that is refused once its body is read', IRIS, '{}'],
-  ['a request that is refused unread', '/nowhere', '{}'],
+  ['a request that is refused after its body was read', IRIS, '{}'],
+  ['a request that is refused before its body was read', '/nowhere', '{}'],
   ['an inference', IRIS, irisBody()],
 ] as const) {
-  test(`a connection is idle after the answer to ${what}, and the end does not wait for it`, async t => {
+  test(`a connection is idle after the response to ${what}, and shutdown does not wait for it`, async t => {
     const own = await startServer()
     t.after(() => own.stop())
     const connection = await connect(own.port)
     connection.send(request('POST', path, {}, body))
     await connection.answer()
-    // Otherwise it is cut off when the time is over.
+    // If the connection were busy, it would be cut off after the timeout.
     assert.equal(await own.close(5_000), true)
   })
 }
 
-test('nothing runs for a client that hung up while the model was loading, pipelined or not', async t => {
+test('the model does not run for clients that hung up while it was loading, with or without pipelining', async t => {
   const own = await startServer({}, { load: false })
   t.after(own.stop)
   const one = await connect(own.port)
   const two = await connect(own.port)
   one.send(inferenceOf())
   two.send(inferenceOf() + inferenceOf())
-  // The third waits for the answer to the second, on the same connection.
-  await until('both wait', () => own.service.model.queuedRows === 2)
+  // The third request waits for the response to the second request, on the same connection.
+  await until('both requests wait', () => own.service.model.queuedRows === 2)
   one.socket.destroy()
   two.socket.destroy()
   await Promise.all([one.closed, two.closed])
@@ -423,31 +423,31 @@ test('nothing runs for a client that hung up while the model was loading, pipeli
   await own.service.model.load()
   const metrics = async () => readMetrics(await own.service.metrics.text())
   await until(
-    'none is in flight',
+    'no request is in flight',
     async () => (await metrics()).get('inference_requests_in_flight') === 0,
   )
   assert.equal((await metrics()).get('inference_batch_rows_count'), 0)
 })
 
-test('nothing runs for clients that hung up while others ran', async t => {
+test('the model does not run for clients that hung up while other requests ran', async t => {
   const own = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
   t.after(own.stop)
   const clients = await Promise.all(Array.from({ length: 6 }, () => connect(own.port)))
   for (const client of clients) client.send(request('GET', '/v2'))
   for (const client of clients) await client.answer()
   for (const client of clients) client.send(request('POST', SLOW, {}, slowBody()))
-  await until('most wait', () => own.service.model.queuedRows >= 4)
+  await until('most requests wait', () => own.service.model.queuedRows >= 4)
   for (const client of clients) client.socket.destroy()
   const metrics = async () => readMetrics(await own.service.metrics.text())
   await until(
-    'none is in flight',
+    'no request is in flight',
     async () => (await metrics()).get('inference_requests_in_flight') === 0,
   )
   const runs = (await metrics()).get('inference_batch_rows_count') as number
   assert.ok(runs <= 3, `${runs} runs`)
 })
 
-test('clients that hang up anywhere are logged as no error, and end nothing', async () => {
+test('clients that hang up at any point cause no error in the log and do not stop the server', async () => {
   const own = await startProcess({ MODEL_DIR: testModel('slow') })
   const port = Number(new URL(own.url).port)
   const whole = request('POST', SLOW, {}, slowBody())
@@ -467,8 +467,8 @@ test('clients that hang up anywhere are logged as no error, and end nothing', as
       const connection = await connect(port)
       connection.send(bytes)
       await exchange(port, request('GET', '/v2'))
-      // A socket that ended in reply to the server's end cannot be reset: Node 24 would leave it
-      // open for ever.
+      // A socket that ended because the server ended it cannot be reset: Node 24 would leave it
+      // open forever.
       connection.socket[
         leave === 'resetAndDestroy' && !connection.socket.writable ? 'destroy' : leave
       ]()
@@ -484,13 +484,16 @@ test('clients that hang up anywhere are logged as no error, and end nothing', as
   )
 })
 
-test('requests of one connection are answered one after the other', async t => {
+test('answers the requests of one connection one after the other', async t => {
   const own = await startServer({}, { load: false })
   t.after(own.stop)
   const [one, other] = await Promise.all([connect(own.port), connect(own.port)])
   one.send(inferenceOf({}, '1') + inferenceOf({}, '2') + inferenceOf({}, '3'))
   other.send(inferenceOf({}, '4'))
-  await until('the first of each waits', () => own.service.model.queuedRows === 2)
+  await until(
+    'the first request of each connection waits',
+    () => own.service.model.queuedRows === 2,
+  )
   await exchange(own.port, request('GET', '/v2'))
   assert.equal(own.service.model.queuedRows, 2)
   await own.service.model.load()
@@ -499,24 +502,24 @@ test('requests of one connection are answered one after the other', async t => {
   for (const { socket } of [one, other]) socket.destroy()
 })
 
-test('an answer that is not read in REQUEST_TIMEOUT_MS is cut, though its client goes on sending', async t => {
+test('a response that is not read within REQUEST_TIMEOUT_MS is cut off, even if its client continues to send', async t => {
   const own = await startServer({
     MODEL_DIR: testModel('identity-fp32'),
-    // Enough time for a busy machine to run it.
+    // Long enough for a busy machine to run the request.
     REQUEST_TIMEOUT_MS: '3000',
   })
   t.after(own.stop)
   const client = await connect(own.port)
   client.socket.pause()
   client.send(large())
-  await until('the answer is made', async () => (await succeeded(own)) === 1)
-  await until('it is cut', () => {
+  await until('the response is produced', async () => (await succeeded(own)) === 1)
+  await until('the response is cut off', () => {
     if (client.socket.writable) client.send('G')
     return client.socket.destroyed
   })
 })
 
-test('more than 128 requests ahead of their answers close the connection; others go on', async t => {
+test('more than 128 pipelined requests close the connection, and other connections are not affected', async t => {
   const own = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
   t.after(own.stop)
   const client = await connect(own.port)

@@ -41,7 +41,7 @@ function assertError({ status, headers, json, body }: RawAnswer, expected: numbe
 }
 
 for (const route of PATHS) {
-  test(`a method that ${route} does not take is 405 with Allow and a JSON error`, async () => {
+  test(`a method that ${route} does not allow gets 405 with Allow and a JSON error`, async () => {
     for (const method of [
       'PUT',
       'DELETE',
@@ -63,8 +63,8 @@ const REFUSED: readonly {
   status: number
 }[] = [
   { what: 'no body', status: 400 },
-  { what: 'no JSON', body: '{', status: 400 },
-  { what: 'no object', body: '[]', status: 400 },
+  { what: 'a body that is not JSON', body: '{', status: 400 },
+  { what: 'JSON that is not an object', body: '[]', status: 400 },
   {
     what: 'a form',
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
@@ -78,27 +78,27 @@ const REFUSED: readonly {
     status: 415,
   },
   {
-    what: 'a length that lies',
+    what: 'a wrong length of the JSON',
     headers: { 'inference-header-content-length': '9999' },
     body: irisBody(),
     status: 400,
   },
   {
-    what: 'an invalid length',
+    what: 'an invalid length of the JSON',
     headers: { 'inference-header-content-length': 'x' },
     body: irisBody(),
     status: 400,
   },
-  { what: 'a body too large', body: irisBody().padEnd(5001), status: 413 },
+  { what: 'a body that is too large', body: irisBody().padEnd(5001), status: 413 },
   {
-    what: 'rubbish called gzip',
+    what: 'a body that is not valid gzip data',
     headers: { 'content-encoding': 'gzip' },
     body: irisBody(),
     status: 400,
   },
 ]
 for (const { what, headers, body, status } of REFUSED) {
-  test(`POST with ${what} is ${status} with a JSON error, on every route that takes POST`, async () => {
+  test(`POST with ${what} gets ${status} with a JSON error, on every route for inference`, async () => {
     for (const route of POSTS)
       assertError(await exchange(server.port, request('POST', route, headers, body)), status)
   })
@@ -132,14 +132,14 @@ const NOWHERE = [
     '/%2e%2e/etc/passwd',
   ],
 ]
-test('an unknown path is 404 with a JSON error, for every method and caller', async () => {
+test('an unknown path gets 404 with a JSON error, for every method', async () => {
   for (const path of NOWHERE) {
     for (const method of ['GET', 'POST', 'PUT', 'OPTIONS'])
       assertError(await exchange(server.port, request(method, path, { accept: 'text/html' })), 404)
   }
 })
 
-test('a % that means nothing is 400 with a JSON error', async () => {
+test('invalid percent-encoding gets 400 with a JSON error', async () => {
   for (const path of [
     '/v2/models/%',
     '/v2/models/%zz/infer',
@@ -150,7 +150,7 @@ test('a % that means nothing is 400 with a JSON error', async () => {
   }
 })
 
-test('a model that is not ready has a JSON error and Retry-After; other routes are answered', async () => {
+test('readiness routes return a JSON error with Retry-After while the model is not ready, and other routes work', async () => {
   for (const path of ['/v2/health/ready', '/health/readiness']) {
     const answer = await exchange(loading.port, request('GET', path))
     assertError(answer, 503)
@@ -169,14 +169,14 @@ test('a model that is not ready has a JSON error and Retry-After; other routes a
   }
 })
 
-test('a deadline that passes is 504 with a JSON error', async () => {
+test('a request whose deadline passes gets 504 with a JSON error', async () => {
   for (const path of [IRIS, '/'])
     assertError(await exchange(loading.port, request('POST', path, {}, irisBody())), 504)
   assertError(await exchange(loading.port, request('POST', '/', EVENT, irisBody())), 504)
   assertError(await exchange(loading.port, request('GET', MODEL)), 504)
 })
 
-test('a model that fails is 500 to a request and 422 to an event, with a JSON error', async () => {
+test('if the model fails, a request gets 500 and an event gets 422, with a JSON error', async () => {
   const body = JSON.stringify({
     inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }],
   })
@@ -188,7 +188,7 @@ test('a model that fails is 500 to a request and 422 to an event, with a JSON er
   assertError(await exchange(failing.port, request('POST', '/', EVENT, body)), 422)
 })
 
-test('an invalid event is 400 or 415 with a JSON error', async () => {
+test('an invalid event gets 400 or 415 with a JSON error', async () => {
   const { 'ce-id': _, ...noId } = EVENT
   assertError(await exchange(server.port, request('POST', '/', noId, irisBody())), 400)
   assertError(
@@ -214,7 +214,7 @@ test('an invalid event is 400 or 415 with a JSON error', async () => {
   )
 })
 
-test('an answer whose headers cannot be sent is 500, and the next request is answered', async t => {
+test('a response whose headers cannot be sent becomes 500, and the next request is answered', async t => {
   const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent' })
   const rows = [
     { path: '/broken', GET: () => json({}, 200, { 'x-broken': '\u2019' }) },

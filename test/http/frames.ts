@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
 /*
- * HTTP/2 frames written by tests, for input that no well-behaved client sends (RFC 9113 section 6).
+ * HTTP/2 frames that tests write directly, for input that no well-behaved client sends (RFC 9113
+ * section 6).
  */
 
 export const TYPES = {
@@ -46,7 +47,7 @@ export function frame(
   return bytes
 }
 
-/** @param settings value by identifier (section 6.5.2) */
+/** @param settings the value of each setting, by its identifier (section 6.5.2) */
 export const settings = (settings: Readonly<Record<number, number>> = {}): Buffer =>
   frame(
     'settings',
@@ -66,7 +67,7 @@ export const uint32 = (value: number): Buffer => {
   return bytes
 }
 
-/** A header as HPACK's literal without indexing (RFC 7541 section 6.2.2). */
+/** Encodes a header as an HPACK literal without indexing (RFC 7541 section 6.2.2). */
 export const header = (name: string, value: string): Buffer =>
   Buffer.concat([Buffer.of(0), text(name), text(value)])
 
@@ -75,7 +76,7 @@ function text(value: string): Buffer {
   return Buffer.concat([integer(bytes.byteLength), bytes])
 }
 
-/** With a 7-bit prefix (RFC 7541 section 5.1). */
+/** Encodes an integer with a 7-bit prefix (RFC 7541 section 5.1). */
 function integer(value: number): Buffer {
   if (value < 127) return Buffer.of(value)
   const bytes = [127]
@@ -93,7 +94,7 @@ export const block = (method: string, path: string, ...more: Buffer[]): Buffer =
     ...more,
   ])
 
-/** The whole head of a request. @param isWhole whether the request has no body */
+/** Returns the complete head of a request. @param isWhole whether the request has no body */
 export const head = (stream: number, block: Buffer, isWhole = true): Buffer =>
   frame('headers', block, { stream, flags: END_HEADERS | (isWhole ? END_STREAM : 0) })
 
@@ -125,7 +126,7 @@ export class RawSession {
     return session
   }
 
-  /** Sends nothing after the preface. */
+  /** Opens a session that sends nothing after the preface. */
   static async openSilent(port: number): Promise<RawSession> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     const session = new RawSession(socket)
@@ -138,7 +139,10 @@ export class RawSession {
     if (this.socket.writable) this.socket.write(Buffer.concat(frames))
   }
 
-  /** The first matching frame, past or to come. @throws when the connection closes before it */
+  /**
+   * Returns the first matching frame, and waits for it if necessary.
+   * @throws if the connection closes before the frame arrives
+   */
   async frame(type: TypeName, isIt: (frame: Frame) => boolean = () => true): Promise<Frame> {
     return this.#found(frame => frame.type === TYPES[type] && isIt(frame), `a frame of ${type}`)
   }
@@ -158,16 +162,19 @@ export class RawSession {
     for (const wake of this.#waiting.splice(0)) wake()
   }
 
-  /** The first frame that ends a stream. @throws when the connection closes before it */
+  /**
+   * Returns the first frame that ends a stream.
+   * @throws if the connection closes before the frame arrives
+   */
   async end(stream: number): Promise<Frame> {
     const isEnd = (frame: Frame) =>
       frame.stream === stream &&
       (frame.type === TYPES.rstStream ||
         (frame.type <= TYPES.headers && (frame.flags & END_STREAM) !== 0))
-    return this.#found(isEnd, `an end of the stream ${stream}`)
+    return this.#found(isEnd, `the end of stream ${stream}`)
   }
 
-  /** The code of the server's final GOAWAY (section 7). */
+  /** Returns the error code of the server's final GOAWAY (section 7). */
   async errorCode(): Promise<number> {
     await this.closed
     const last = this.frames.findLast(({ type }) => type === TYPES.goaway)

@@ -17,7 +17,8 @@ const TARGETS: readonly [target: string, path: string][] = [
 ]
 
 for (const [target, path] of TARGETS)
-  test(`the request target "${target}" is ${path}`, () => assert.equal(originForm(target), path))
+  test(`converts the request target "${target}" to "${path}"`, () =>
+    assert.equal(originForm(target), path))
 
-test('a host of any length is not looked at', () =>
+test('accepts a request target with a very long host', () =>
   assert.equal(originForm(`http://${'漢'.repeat(5_200)}/v2`), '/v2'))

@@ -20,7 +20,7 @@ export interface Http2Answer {
   readonly body: Buffer
 }
 
-/** A connected session. Tests must check for an error at its end. */
+/** Opens a session. It ignores errors, so tests must check how the session ended. */
 export async function openSession(
   url: string,
   options: SecureClientSessionOptions = {},
@@ -31,7 +31,7 @@ export async function openSession(
   return session
 }
 
-/** Opens a stream; its body ends only if it is given. */
+/** Opens a stream. A POST without a given body stays open for writing. */
 export function open(
   session: ClientHttp2Session,
   path: string,
@@ -48,12 +48,12 @@ export function open(
   return stream
 }
 
-/** The answer on a stream. @throws when the stream is cancelled first */
+/** Reads the response on a stream. @throws if the stream is closed before the response */
 export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> {
   const [headers] = (await Promise.race([
     once(stream, 'response'),
     once(stream, 'close').then(() => {
-      throw new Error(`the stream was closed with code ${stream.rstCode} and without an answer`)
+      throw new Error(`the stream was closed with code ${stream.rstCode} before a response`)
     }),
   ])) as [IncomingHttpHeaders]
   const chunks: Buffer[] = []
@@ -61,7 +61,7 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> 
   return { status: Number(headers[':status']), headers, body: Buffer.concat(chunks) }
 }
 
-/** One request on a session. */
+/** Sends one request on a session, and reads the response. */
 export const ask = (
   session: ClientHttp2Session,
   path: string,

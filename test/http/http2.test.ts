@@ -18,20 +18,20 @@ before(async () => {
 })
 after(() => server.stop())
 
-test('a connection that begins with the preface of HTTP/2 speaks it', async () => {
+test('a connection that begins with the HTTP/2 preface uses HTTP/2', async () => {
   const session = await openSession(server.url)
   const answer = await ask(session, IRIS, { method: 'POST', body: irisBody('two') })
   assert.deepEqual([answer.status, JSON.parse(String(answer.body)).id], [200, 'two'])
   session.destroy()
 })
 
-test('the preface may come in any pieces', async () => {
+test('the preface may arrive in pieces of any size', async () => {
   for (const length of [1, 7, 23]) {
     const connection = await connect(server.port)
     const received = once(connection.socket, 'data')
     for (let i = 0; i < PREFACE.length; i += length) {
       connection.send(PREFACE.slice(i, i + length))
-      // Keeps the pieces out of one packet.
+      // Wait, so that the pieces arrive in separate packets.
       await wait(1)
     }
     // An empty SETTINGS frame, which the server acknowledges.
@@ -42,7 +42,7 @@ test('the preface may come in any pieces', async () => {
   }
 })
 
-test('a preface after a request of HTTP/1.1 is refused', async () => {
+test('a preface after an HTTP/1.1 request is refused', async () => {
   const connection = await connect(server.port)
   connection.send(request('GET', '/v2') + PREFACE)
   assert.equal((await connection.answer()).status, 200)
@@ -52,7 +52,7 @@ test('a preface after a request of HTTP/1.1 is refused', async () => {
   await connection.closed
 })
 
-test('data after a preface is never taken for a request of HTTP/1.1', async () => {
+test('data after a preface is never parsed as an HTTP/1.1 request', async () => {
   const connection = await connect(server.port)
   let received = ''
   connection.socket.on('data', chunk => {
@@ -63,7 +63,7 @@ test('data after a preface is never taken for a request of HTTP/1.1', async () =
   assert.doesNotMatch(received, /HTTP\/1/)
 })
 
-test('a client that cancels has nothing run for it', async t => {
+test('the model does not run for a cancelled stream', async t => {
   const own = await startServer({ MODEL_DIR: testModel('slow') }, { load: false })
   t.after(own.stop)
   const session = await openSession(own.url)
@@ -79,7 +79,7 @@ test('a client that cancels has nothing run for it', async t => {
   session.destroy()
 })
 
-test('while the server closes, streams are answered that were begun before or by clients that could not know', async () => {
+test('while the server closes, it answers streams that clients opened before they received the final GOAWAY', async () => {
   const own = await startServer()
   const [session, idle] = [await RawSession.open(own.port), await RawSession.open(own.port)]
   const body = Buffer.from(irisBody())
@@ -92,14 +92,14 @@ test('while the server closes, streams are answered that were begun before or by
   session.send(head(3, block('GET', '/v2')))
   await session.frame('headers', ({ stream }) => stream === 3)
   await session.frame('goaway', ({ payload }) => payload.readUInt32BE() === 3)
-  // Now the client knows; streams that it opened before are answered.
+  // The client has now received the final GOAWAY; streams that it opened before are answered.
   session.send(frame('data', body, { stream: 1, flags: 1 }))
   await session.frame('headers', ({ stream }) => stream === 1)
   assert.deepEqual([await closed, await session.errorCode(), await idle.errorCode()], [true, 0, 0])
   await own.service.model.close()
 })
 
-test('a process that is unused waits for connections of HTTP/2, too', async t => {
+test('an unused process also waits for HTTP/2 connections', async t => {
   const own = await startServer()
   t.after(own.stop)
   const session = await openSession(own.url)
@@ -114,17 +114,20 @@ test('a process that is unused waits for connections of HTTP/2, too', async t =>
   await closed
 })
 
-test('a probe ends its connection where IDLE_EXIT_SECONDS is set', async t => {
+test('with IDLE_EXIT_SECONDS, a probe closes its connection', async t => {
   const own = await startServer({ IDLE_EXIT_SECONDS: '5' })
   t.after(own.stop)
   const session = await openSession(own.url)
   assert.equal((await ask(session, '/health/readiness')).status, 200)
-  await until('it is closed', () => session.closed)
+  await until('the session is closed', () => session.closed)
 })
 
 const LONG = { firstMs: 60_000, idleMs: 60_000, ageMs: 60_000, leavingMs: 60_000 }
 
-/** A connection with these time limits. @returns when it was closed, in milliseconds */
+/**
+ * Opens a connection with these time limits.
+ * @returns the time until it was closed, in milliseconds
+ */
 async function lifeOf(times: ConstructorParameters<typeof OpenSession>[2], asks: boolean) {
   const http2 = createServer().listen(0, '127.0.0.1')
   await once(http2, 'listening')
@@ -152,27 +155,27 @@ async function lifeOf(times: ConstructorParameters<typeof OpenSession>[2], asks:
   return performance.now() - began
 }
 
-test('a connection ends when it is idle for its time, however often its client pings', async () => {
+test('an idle connection is closed after its idle time, however often its client pings', async () => {
   const took = await lifeOf({ ...LONG, idleMs: 100 }, false)
   assert.ok(took >= 90 && took < 5_000, `${took}`)
 })
 
-test('a connection that is used ends at its age', async () => {
+test('a connection in use is closed at its maximum age', async () => {
   const took = await lifeOf({ ...LONG, ageMs: 200 }, true)
   assert.ok(took >= 170 && took < 5_000, `${took}`)
 })
 
-test('a connection ends whose client said GOAWAY, and then sends what is no frame', async t => {
+test('a connection is closed if its client sends GOAWAY and then an invalid frame', async t => {
   const own = await startServer({ REQUEST_TIMEOUT_MS: '200' })
   t.after(own.stop)
   const session = await RawSession.open(own.port)
   session.send(head(1, block('POST', IRIS), false), frame('goaway', Buffer.alloc(8)))
-  // Larger than any frame may be, so that the stream never ends.
+  // This frame is larger than allowed, so the stream never ends.
   session.send(frame('data', Buffer.alloc(20_000), { stream: 1 }))
   assert.equal(await session.errorCode(), 6)
 })
 
-test('over TLS, ALPN decides', async t => {
+test('over TLS, ALPN selects the version of HTTP', async t => {
   const folder = new URL('../security/certificates/', import.meta.url)
   const own = await startServer({
     TLS_CERT_FILE: fileURLToPath(new URL('first.crt', folder)),
@@ -188,7 +191,7 @@ test('over TLS, ALPN decides', async t => {
     [[], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
     [['http/1.1'], PREFACE, /^HTTP\/1\.1 400 /],
     [[], PREFACE, /^HTTP\/1\.1 400 /],
-    // The reply is frames, not an HTTP/1.1 answer.
+    // The server sends HTTP/2 frames, not an HTTP/1.1 response.
     [['h2'], request('GET', '/v2'), /^(?!HTTP\/1)/],
   ] as const) {
     const port = own.port

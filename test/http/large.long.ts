@@ -63,7 +63,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
     })
     after(() => server.stop())
 
-    test('in JSON gets all of its rows, in their order, and is counted', async () => {
+    test('in JSON gets all of its rows in order, and is counted', async () => {
       const { status, bytes } = await post(server, LARGE)
       assert.equal(status, 200)
       const { id, outputs } = jsonOf({ bytes })
@@ -84,7 +84,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.match(metrics, new RegExp(`^inference_batch_rows_sum(?:\\{.*\\})? ${ROWS}$`, 'm'))
     })
 
-    test('as binary tensor data gets the same, as binary tensor data or as JSON', async () => {
+    test('as binary tensor data gets the same outputs, as binary tensor data or as JSON', async () => {
       const tensor = Buffer.from(Float32Array.from(flowers(ROWS).flat()).buffer)
       const input = {
         name: 'input',
@@ -150,7 +150,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       }
     }
 
-    test('as the data of an event, in binary and in structured mode, gets its reply', async () => {
+    test('as the data of an event gets a reply, in binary and in structured mode', async () => {
       const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request' }
       const headers = Object.fromEntries(
         Object.entries(event).map(([name, value]) => [`ce-${name}`, value]),
@@ -180,7 +180,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.equal(jsonOf(reply).type, 'a.response')
     })
 
-    test('that is wrong is refused with the place of the fault', async () => {
+    test('with an invalid element is refused with the position of the element', async () => {
       const rows = flowers(ROWS).map(row => [...row] as unknown[])
       ;(rows[ROWS - 1] as unknown[])[3] = 'x'
       const answer = await post(server, irisJson(rows))
@@ -191,7 +191,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       )
     })
 
-    test('is no JSON of more than 16 MiB, which as binary tensor data would be taken', async () => {
+    test('with more than 16 MiB of JSON is refused, and the error suggests binary tensor data', async () => {
       const large = await startServer({
         MODEL_DIR: testModel('identity-fp32'),
         EXECUTION: execution,
@@ -211,7 +211,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       }
     })
 
-    test('whose answer is larger than a body may be is refused, and told what to do', async () => {
+    test('whose response would exceed MAX_BODY_BYTES is refused, and the error suggests fewer rows', async () => {
       const answer = await post(server, irisJson(flowers(200_000)))
       assert.equal(answer.status, 413)
       assert.match(
@@ -220,14 +220,14 @@ for (const execution of ['auto', 'inline', 'worker']) {
       )
     })
 
-    test('with a timeout that passed before it could run is answered 504', async () => {
+    test('whose timeout passes before the run gets 504', async () => {
       const answer = await post(server, irisJson(flowers(ROWS), { parameters: { timeout: 1 } }))
       assert.equal(answer.status, 504)
     })
   })
 }
 
-test('texts that take more memory than a body may are refused', async t => {
+test('strings that would use more memory than MAX_BODY_BYTES are refused', async t => {
   const server = await startServer({
     MODEL_DIR: testModel('identity-bytes'),
     MAX_BODY_BYTES: String(MAX_BODY_BYTES),
@@ -246,7 +246,7 @@ test('texts that take more memory than a body may are refused', async t => {
   assert.match(jsonOf(answer).error, /200000 elements of BYTES take 12800000 bytes in memory/)
 })
 
-test('bodies too many to hold are refused half-way, and the server goes on', async () => {
+test('bodies that exceed the memory limit are refused while they arrive, and the server continues', async () => {
   const own = await startProcess({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
   const port = Number(new URL(own.url).port)
   const body = irisJson(flowers(400_000), {
@@ -265,7 +265,7 @@ test('bodies too many to hold are refused half-way, and the server goes on', asy
   )
   assert.deepEqual(new Set(statuses), new Set([200, 503]))
   await until(
-    'there is room again',
+    'a small request is accepted again',
     async () => (await exchange(port, request('POST', IRIS, {}, irisBody()))).status === 200,
   )
   own.process.kill('SIGTERM')

@@ -10,12 +10,17 @@ import type { Connection } from '../../function/http/connection.ts'
 import { ConnectionLimit, Drops } from '../../function/http/connection-limit.ts'
 import { StreamLimit } from '../../function/http/stream-limit.ts'
 
-/* The limits on connections and streams keep no references to closed ones. */
+/*
+ * The limits on connections and streams must not keep references to closed connections or streams.
+ */
 
 const OPEN_AT_A_TIME = 8
 const drops = new Drops({ metrics: { dropped: () => {} }, log: { warn: () => {} } }, 100)
 
-/** How many of 2,000 objects stay in memory, when each is closed after eight more are open. */
+/**
+ * Returns how many of 2,000 objects stay in memory if each object is closed after eight more are
+ * open.
+ */
 async function kept(open: () => { readonly item: object; close(): void }): Promise<number> {
   const items: WeakRef<object>[] = []
   const closes: (() => void)[] = []
@@ -33,7 +38,7 @@ async function kept(open: () => { readonly item: object; close(): void }): Promi
   return items.filter(item => item.deref() !== undefined).length
 }
 
-test('connections', async () => {
+test('ConnectionLimit keeps no closed connections in memory', async () => {
   const open = new Map<Socket, Connection>()
   const limit = new ConnectionLimit(100, open, drops)
   const left = await kept(() => {
@@ -51,7 +56,7 @@ test('connections', async () => {
   assert.ok(left <= 2 * OPEN_AT_A_TIME, `${left} closed connections are in memory`)
 })
 
-test('streams', async () => {
+test('StreamLimit keeps no closed streams in memory', async () => {
   const limit = new StreamLimit(100, drops)
   const left = await kept(() => {
     const stream = new EventEmitter() as ServerHttp2Stream

@@ -13,7 +13,7 @@ const callerFor = (ms = 60_000): Caller => ({
   gone: false,
 })
 
-/** A memory budget with room for 32 MiB of large answers. */
+/** Creates a memory budget with room for 32 MiB of large responses. */
 function open(free?: number) {
   const memory = new BodyMemory(16 * MIB, free === undefined ? undefined : () => free)
   const expect = (mebibytes: number, caller = callerFor()) => {
@@ -29,8 +29,8 @@ function open(free?: number) {
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
-suite('an answer that is about to be made', () => {
-  test('waits until others leave room, in the order in which they came', async () => {
+suite('a response that is about to be produced', () => {
+  test('waits for room in the order of arrival', async () => {
     const { expect } = open()
     const [first, second, third, fourth] = [expect(20), expect(12), expect(20), expect(1)]
     await Promise.all([first.admitted, second.admitted])
@@ -38,13 +38,13 @@ suite('an answer that is about to be made', () => {
     assert.deepEqual([third.isAdmitted(), fourth.isAdmitted()], [false, false])
     second.reservation.release()
     await turn()
-    // 12 MiB are free, but the third has waited longer.
+    // 12 MiB are free, but the third response has waited longer than the fourth.
     assert.deepEqual([third.isAdmitted(), fourth.isAdmitted()], [false, false])
     first.reservation.release()
     await Promise.all([third.admitted, fourth.admitted])
   })
 
-  test('is admitted alone, whatever its size', async () => {
+  test('is admitted if no other response needs memory, whatever its size', async () => {
     const { expect } = open()
     const first = expect(100)
     await first.admitted
@@ -55,7 +55,7 @@ suite('an answer that is about to be made', () => {
     await second.admitted
   })
 
-  test('waits for the client that reads the answer before it', async () => {
+  test('waits until a client has read the previous response', async () => {
     const { expect } = open()
     const first = expect(30)
     await first.admitted
@@ -67,7 +67,7 @@ suite('an answer that is about to be made', () => {
     await second.admitted
   })
 
-  test('waits no longer than its deadline, and then lets the next one have the room', async () => {
+  test('waits until its deadline at most; then the next response gets the room', async () => {
     const { expect } = open()
     await expect(30).admitted
     const [late, next] = [expect(30, callerFor(1)), expect(2)]
@@ -75,7 +75,7 @@ suite('an answer that is about to be made', () => {
     await next.admitted
   })
 
-  test('is not made for a client that hung up', async () => {
+  test('is not produced for a client that hung up', async () => {
     const { expect } = open()
     const first = expect(30)
     const caller = callerFor()
@@ -86,7 +86,7 @@ suite('an answer that is about to be made', () => {
     await next.admitted
   })
 
-  test('has a third of what the model leaves of the memory', async () => {
+  test('may use a third of the memory that the model leaves free', async () => {
     const { expect } = open(30 * MIB)
     const [first, second] = [expect(8), expect(4)]
     await turn()
@@ -95,7 +95,7 @@ suite('an answer that is about to be made', () => {
     await second.admitted
   })
 
-  test('of a batch of events does not wait for room that the batch itself may fill', async () => {
+  test('to a batch of events does not wait for room that the batch itself may use', async () => {
     const { expect } = open()
     await expect(1).admitted
     const batch = expect(20)
@@ -105,7 +105,7 @@ suite('an answer that is about to be made', () => {
   })
 })
 
-test('A body gets memory in proportion to what has come of it, and no more than all of it', () => {
+test('roomFor returns memory in proportion to the bytes received, at most the size of the body', () => {
   for (const [bytes, most, room] of [
     [0, 2 ** 26, 2 ** 12],
     [100_000, 2 ** 26, 100_000 + 2 ** 14],

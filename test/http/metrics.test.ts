@@ -35,7 +35,7 @@ async function post(
   assert.equal((await exchange(server.port, request('POST', path, headers, body))).status, status)
 }
 
-test('requests and events are counted and timed by protocol and status, their rows and predictions too', async t => {
+test('counts and times requests and events by protocol and status, and counts their rows and predictions', async t => {
   const server = await startServer({ K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' })
   t.after(server.stop)
   for (let i = 0; i < 5; i++) await post(server, 200, {}, flowers)
@@ -84,14 +84,14 @@ test('requests and events are counted and timed by protocol and status, their ro
   assert.ok((metrics.get('process_resident_memory_bytes') ?? 0) > 0)
 })
 
-test('a rejected request is counted by its reason', async t => {
+test('counts a rejected request by its reason', async t => {
   const server = await startServer(
     { MAX_BODY_BYTES: '1000', MAX_QUEUE_ROWS: '1', REQUEST_TIMEOUT_MS: '300' },
     { load: false },
   )
   t.after(server.stop)
   const waiting = exchange(server.port, request('POST', IRIS, {}, irisBody()))
-  await until('one waits', () => server.service.model.queuedRows === 1)
+  await until('one request waits', () => server.service.model.queuedRows === 1)
   assert.equal((await scrape(server.port)).get('inference_requests_in_flight'), 1)
   await post(server, 503, {}, irisBody())
   assert.equal((await waiting).status, 504)
@@ -100,7 +100,7 @@ test('a rejected request is counted by its reason', async t => {
   const metrics = await scrape(server.port)
   for (const reason of ['overloaded', 'deadline', 'too_large'])
     assert.equal(metrics.get(`inference_rejected_total{reason="${reason}"}`), 1, reason)
-  // A body that is too large is the caller's error.
+  // A body that is too large is the caller's mistake, not a failure.
   assert.deepEqual(
     CAUSES.map(cause => metrics.get(`inference_failures_total{cause="${cause}"}`)),
     [1, 1, 0, 0, 0, 0, 0],
@@ -113,7 +113,7 @@ test('a rejected request is counted by its reason', async t => {
   assert.equal((await scrape(broken.port)).get('inference_rejected_total{reason="not_ready"}'), 1)
 })
 
-test('a request or event that the model fails on is a failure, and a caller’s mistake is not', async t => {
+test('counts a request or event on which the model fails as a failure, but not a caller’s mistake', async t => {
   const server = await startServer({ MODEL_DIR: testModel('failing') })
   t.after(server.stop)
   const infer = '/v2/models/failing/infer'
@@ -130,7 +130,7 @@ test('a request or event that the model fails on is a failure, and a caller’s 
   )
 })
 
-test('every declared metric is in the answer, with its type', async t => {
+test('returns every declared metric with its type', async t => {
   const server = await startServer()
   t.after(server.stop)
   const { body } = await exchange(server.port, request('GET', '/metrics'))
@@ -143,7 +143,7 @@ test('every declared metric is in the answer, with its type', async t => {
     assert.equal(types.get(name), type, name)
 })
 
-test('every series that a counter can have is there before anything is counted', async t => {
+test('returns every possible series of each counter at 0 before the first request', async t => {
   const server = await startServer()
   t.after(server.stop)
   const metrics = await scrape(server.port)
@@ -165,7 +165,7 @@ test('every series that a counter can have is there before anything is counted',
   }
 })
 
-test('model_ready is 0 while the model loads and when it drains', async t => {
+test('model_ready is 0 while the model loads and while the process drains', async t => {
   const server = await startServer({}, { load: false })
   t.after(server.stop)
   assert.equal((await scrape(server.port)).get('model_ready'), 0)
@@ -175,7 +175,7 @@ test('model_ready is 0 while the model loads and when it drains', async t => {
   assert.equal((await scrape(server.port)).get('model_ready'), 0)
 })
 
-test('cold_start_seconds tells each phase of the start, which together took no longer than the process lives', async () => {
+test('cold_start_seconds reports each phase of startup, and the sum is at most the age of the process', async () => {
   const server = await startProcess()
   await exchange(portOf(server), request('POST', IRIS, {}, irisBody()))
   const metrics = await scrape(portOf(server))
@@ -188,16 +188,16 @@ test('cold_start_seconds tells each phase of the start, which together took no l
     ),
   )
   for (const [name, seconds] of phases) assert.ok(seconds >= 0, `${name} is ${seconds}`)
-  // process_start_time_seconds has whole seconds.
+  // process_start_time_seconds is rounded to seconds.
   assert.ok(phases.reduce((sum, [, seconds]) => sum + seconds, 0) <= age + 1)
   server.process.kill('SIGTERM')
   await server.exited
 })
 
-test('thousands of odd requests add no series', async t => {
+test('thousands of unusual requests add no series', async t => {
   const server = await startServer({ MAX_BODY_BYTES: '1000' })
   t.after(server.stop)
-  // Only the first answer adds a series: its duration.
+  // Only the first response adds a series, which is for its duration.
   await post(server, 200, {}, irisBody())
   const series = async () =>
     [...(await scrape(server.port)).keys()].filter(name => !name.startsWith('nodejs_')).sort()

@@ -7,7 +7,7 @@ import { type Server, startServer } from '../server.ts'
 
 const MIB = 2 ** 20
 
-/** A server for a model that makes a picture of each row. */
+/** Starts a server for a model that produces a picture for each row. */
 async function open(
   t: { after(undo: () => void): void },
   picture: Partial<Picture>,
@@ -53,7 +53,7 @@ async function runsOf({ service }: Server): Promise<number> {
   return Number(/^inference_batch_rows_count (\d+)/m.exec(text)?.[1])
 }
 
-/** A client that reads only the beginning of its answer. */
+/** Starts a client that reads only the beginning of its response. */
 async function startReading({ port }: Server, body: string) {
   const socket = connectSocket(port, '127.0.0.1')
   socket.write(
@@ -63,11 +63,12 @@ async function startReading({ port }: Server, body: string) {
   return socket
 }
 
-suite('an answer that is too large', () => {
-  test('as JSON is refused before it is run where its shortest form is, and says what to do', async t => {
+suite('a response that is too large', () => {
+  test('as JSON is refused before the run if even its shortest form is too large, and the error suggests a solution', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(8 * MIB) })
     const before = await runsOf(server)
-    // 65 rows of 65,536 elements take more than 8 MiB of JSON at least, and 16 MiB in binary.
+    // 65 rows of 65,536 elements need more than 8 MiB even in the shortest JSON, and 16 MiB in
+    // binary.
     const refused = await ask(server, 65)
     assert.equal(refused.status, 413)
     assert.match(
@@ -78,7 +79,7 @@ suite('an answer that is too large', () => {
     assert.equal((await ask(server, 1, binary)).status, 200)
   })
 
-  test('in any form is refused before it is run, and names the variable', async t => {
+  test('in any form is refused before the run, and the error names the variable', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(MIB) })
     const before = await runsOf(server)
     const refused = await ask(server, 5, binary)
@@ -88,14 +89,14 @@ suite('an answer that is too large', () => {
     assert.equal((await ask(server, 3, binary)).status, 200)
   })
 
-  test('is refused before it is run, too, where its size was learned', async t => {
+  test('is also refused before the run if its size was learned from an earlier run', async t => {
     const server = await open(t, { isUndeclared: true }, { MAX_BODY_BYTES: String(MIB) })
     const before = await runsOf(server)
     assert.equal((await ask(server, 5, binary)).status, 413)
     assert.equal(await runsOf(server), before)
   })
 
-  test('as JSON is given up while it is written where only its values say so', async t => {
+  test('as JSON is refused during encoding if its size depends on the values', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(MIB / 2) })
     // 65,536 elements of about 8 digits.
     const refused = await ask(server, 1)
@@ -104,7 +105,7 @@ suite('an answer that is too large', () => {
   })
 })
 
-test('an answer that is large in JSON is the same, written in another thread or in steps on this one', async t => {
+test('a large JSON response is the same if another thread encodes it and if the main thread encodes it in steps', async t => {
   const texts: string[] = []
   for (const EXECUTION of ['auto', 'inline', 'worker'] as const) {
     const server = await open(t, { height: 64 }, { EXECUTION })
@@ -114,10 +115,10 @@ test('an answer that is large in JSON is the same, written in another thread or 
   }
   const [first, ...others] = texts
   assert.equal(JSON.parse(first as string).outputs[0].data.length, 3 * 64 * 256)
-  for (const text of others) assert.ok(text === first, 'the same text')
+  for (const text of others) assert.ok(text === first, 'the texts must be the same')
 })
 
-test('rows that the memory does not take in one run are run one after the other', async t => {
+test('rows that do not fit in memory in one run are run one after the other', async t => {
   for (const EXECUTION of ['inline', 'worker']) {
     const whole = await open(t, { isOutput: false }, { EXECUTION })
     const held = await open(t, { isOutput: false }, { EXECUTION }, 1)
@@ -129,7 +130,7 @@ test('rows that the memory does not take in one run are run one after the other'
   }
 })
 
-test('requests do not share a run that the memory does not take', async t => {
+test('requests do not share a run that does not fit in memory', async t => {
   const server = await open(t, { isOutput: false }, { EXECUTION: 'inline' }, 1)
   const before = await runsOf(server)
   const answers = await Promise.all(Array.from({ length: 8 }, () => ask(server, 1)))
@@ -137,19 +138,20 @@ test('requests do not share a run that the memory does not take', async t => {
   assert.equal((await runsOf(server)) - before, 8)
 })
 
-test('answers that clients do not read count: further ones wait, and are answered when the readers end', async t => {
+test('unread responses use memory: further responses wait until their readers disconnect', async t => {
   const server = await open(
     t,
     { channels: 3, height: 1024, width: 1024 },
     { EXECUTION: 'inline', MAX_BODY_BYTES: String(16 * MIB) },
   )
-  // 12 MiB each; there is room for two, plus the sockets' buffers.
+  // Each response has 12 MiB. The memory has room for two responses, in addition to the sockets'
+  // buffers.
   const body = bodyOf(1, binary)
   const sockets = await Promise.all([1, 2].map(() => startReading(server, body)))
   const before = await runsOf(server)
   const third = ask(server, 1, binary)
   while (server.service.model.queuedRows === 0) await new Promise(resolve => setImmediate(resolve))
-  assert.equal(await runsOf(server), before, 'the third waits')
+  assert.equal(await runsOf(server), before, 'the third request waits')
   sockets[0]?.destroy()
   assert.equal((await third).status, 200)
   for (const socket of sockets) socket.destroy()

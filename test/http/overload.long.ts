@@ -5,7 +5,7 @@ import { connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } fro
 
 const slowRequest = (more?: object) => request('POST', SLOW, {}, slowBody(more))
 
-test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; the others are answered', async () => {
+test('requests beyond MAX_QUEUE_ROWS are refused at once with Retry-After, and the other requests are answered', async () => {
   const server = await startProcess({
     MODEL_DIR: testModel('slow'),
     MAX_QUEUE_ROWS: '4',
@@ -14,7 +14,7 @@ test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; 
   const port = Number(new URL(server.url).port)
   const order: number[] = []
   const connections = await Promise.all(Array.from({ length: 30 }, () => connect(port)))
-  // When the server answers the last one, it has accepted them all.
+  // Once the server has answered the last connection, it has accepted all of them.
   for (const connection of connections) connection.send(request('GET', '/v2'))
   for (const connection of connections) await connection.answer()
   const answers = await Promise.all(
@@ -26,7 +26,7 @@ test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; 
     }),
   )
   const turnedAway = answers.filter(({ status }) => status === 503)
-  assert.ok(turnedAway.length >= 10, `${turnedAway.length} turned away`)
+  assert.ok(turnedAway.length >= 10, `${turnedAway.length} requests were refused`)
   assert.ok(answers.every(({ status }) => status === 200 || status === 503))
   for (const { headers, json } of turnedAway) {
     assert.deepEqual([headers['retry-after'], headers.connection], ['1', 'keep-alive'])
@@ -35,13 +35,13 @@ test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; 
   assert.deepEqual(
     order.slice(-3),
     [200, 200, 200],
-    'rejected callers did not wait for admitted ones',
+    'rejected requests did not wait for admitted requests',
   )
   server.process.kill('SIGTERM')
   await server.exited
 })
 
-test('a request larger than the whole queue is taken when nothing waits', async t => {
+test('a request larger than the queue is accepted if no request waits', async t => {
   const server = await startServer({ MAX_QUEUE_ROWS: '2' })
   t.after(server.stop)
   const inputs = [{ name: 'input', shape: [10, 4], datatype: 'FP32', data: Array(40).fill(1) }]
@@ -51,7 +51,7 @@ test('a request larger than the whole queue is taken when nothing waits', async 
   )
 })
 
-test('REQUEST_TIMEOUT_MS turns away with 504 who waited too long behind slow runs', async t => {
+test('a request that waits longer than REQUEST_TIMEOUT_MS behind slow runs gets 504', async t => {
   const server = await startServer({
     MODEL_DIR: testModel('slow'),
     MAX_BATCH_ROWS: '1',
@@ -68,7 +68,7 @@ test('REQUEST_TIMEOUT_MS turns away with 504 who waited too long behind slow run
   connection.socket.destroy()
 })
 
-test('a request\u2019s own timeout, in microseconds, turns it away with 504; the others go on', async t => {
+test('a request gets 504 after its own timeout in microseconds, and other requests are not affected', async t => {
   const server = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
   t.after(server.stop)
   const connection = await connect(server.port)
@@ -83,7 +83,7 @@ test('a request\u2019s own timeout, in microseconds, turns it away with 504; the
   connection.socket.destroy()
 })
 
-test('requests wait for the model within their deadline: 504 after it', async t => {
+test('a request waits for the model to load until its deadline, and then gets 504', async t => {
   const server = await startServer({ REQUEST_TIMEOUT_MS: '150' }, { load: false })
   t.after(server.stop)
   const answer = await exchange(server.port, request('POST', IRIS, {}, irisBody()))
@@ -93,11 +93,11 @@ test('requests wait for the model within their deadline: 504 after it', async t 
   assert.equal((await exchange(server.port, request('POST', IRIS, {}, irisBody()))).status, 200)
 })
 
-test('requests wait for the model within the queue\u2019s bounds: 503 beyond', async t => {
+test('while the model loads, requests beyond MAX_QUEUE_ROWS get 503', async t => {
   const server = await startServer({ MAX_QUEUE_ROWS: '2' }, { load: false })
   t.after(server.stop)
   const waiting = [0, 1].map(() => exchange(server.port, request('POST', IRIS, {}, irisBody())))
-  await until('two wait', () => server.service.model.queuedRows === 2)
+  await until('two requests wait', () => server.service.model.queuedRows === 2)
   const third = await exchange(server.port, request('POST', IRIS, {}, irisBody()))
   assert.deepEqual([third.status, third.headers['retry-after']], [503, '1'])
   await server.service.model.load()
@@ -111,7 +111,7 @@ test('requests that waited for a model that cannot be loaded get 503', async t =
   const server = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
   t.after(server.stop)
   const waiting = exchange(server.port, request('POST', '/v2/models/broken/infer', {}, irisBody()))
-  await until('it waits', () => server.service.model.queuedRows === 1)
+  await until('the request waits', () => server.service.model.queuedRows === 1)
   await assert.rejects(server.service.model.load(), /cannot be loaded/)
   const { status, headers, json } = await waiting
   assert.deepEqual(

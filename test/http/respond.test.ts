@@ -5,17 +5,17 @@ import { ROUTES, type TableRoute } from '../../function/http/routes.ts'
 import { createApp } from './ask.ts'
 import { IRIS, irisBody } from './client.ts'
 
-describe('a request, without a socket', async () => {
+describe('a request without a socket', async () => {
   const app = await createApp()
   await app.service.model.load()
 
-  test('is answered from its head and its body', async () => {
+  test('gets a response that depends on its head and its body', async () => {
     const answer = await app.ask('POST', `${IRIS}?a=b`, { body: irisBody('1') })
     assert.equal(answer?.status, 200)
     assert.deepEqual([answer.json.id, answer.json.outputs[1].data], ['1', ['setosa']])
   })
 
-  test('is 404 where there is no such route, and says where all are', async () => {
+  test('gets 404 for an unknown path, with a reference to all routes', async () => {
     const answer = await app.ask('GET', '/nowhere')
     assert.deepEqual(
       [answer?.status, answer?.json.error],
@@ -23,7 +23,7 @@ describe('a request, without a socket', async () => {
     )
   })
 
-  test('is 405 by a method that the route does not take, and says which it takes', async () => {
+  test('gets 405 for a method that the route does not allow, with the allowed methods', async () => {
     const answer = await app.ask('GET', IRIS)
     assert.deepEqual(
       [answer?.status, answer?.headers.allow, answer?.json.error],
@@ -31,12 +31,12 @@ describe('a request, without a socket', async () => {
     )
   })
 
-  test('by HEAD is answered as by GET', async () => {
+  test('gets the same response for HEAD as for GET', async () => {
     const [head, get] = [await app.ask('HEAD', '/v2'), await app.ask('GET', '/v2')]
     assert.deepEqual(head, get)
   })
 
-  test('for a page is answered by the page only where HTML is accepted', async () => {
+  test('gets a page only if it accepts HTML', async () => {
     const types = await Promise.all(
       ['text/html', 'application/json'].map(
         async accept =>
@@ -46,18 +46,18 @@ describe('a request, without a socket', async () => {
     assert.deepEqual(types, ['text/html; charset=utf-8', 'application/json'])
   })
 
-  test('whose client hangs up has no answer', async () => {
+  test('gets no response if its client hangs up', async () => {
     assert.equal(await app.ask('POST', IRIS, { hangsUp: true }), undefined)
   })
 
-  test('of HTTP/2 needs no Host', async () => {
+  test('needs no Host header in HTTP/2', async () => {
     const headers = { host: undefined } as unknown as Record<string, string>
     assert.equal((await app.ask('GET', '/v2', { httpVersion: '2.0', headers }))?.status, 200)
     assert.equal((await app.ask('GET', '/v2', { headers }))?.status, 400)
   })
 })
 
-test('an error without a code is 500, and its text is for the log alone', async () => {
+test('an error without a code becomes 500, and its text appears only in the log', async () => {
   const failing: TableRoute = {
     path: '/failing',
     GET: () => {
@@ -72,7 +72,7 @@ test('an error without a code is 500, and its text is for the log alone', async 
   )
 })
 
-test('the steps stand in this order: head, CORS, authentication, route, method', async () => {
+test('the steps run in this order: head, CORS, authentication, route, method', async () => {
   const { ask } = await createApp({
     AUTH_SECRET: 'a-secret-of-the-tests',
     CORS_ORIGINS: 'https://page.example',
@@ -98,7 +98,7 @@ describe('with IDLE_EXIT_SECONDS', async () => {
     ['/v2/models/iris-classifier/ready', true],
     ['/other', false],
   ] as const) {
-    test(`GET ${path} ${closes ? 'closes its connection, and keeps the process no longer awake' : 'keeps the process awake'}`, async () => {
+    test(`GET ${path} ${closes ? 'closes its connection, and does not keep the process alive' : 'keeps the process alive'}`, async () => {
       const before = app.lastUsed()
       const answer = await app.ask('GET', path)
       assert.deepEqual(

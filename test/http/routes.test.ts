@@ -23,7 +23,7 @@ describe('every route of the table', async () => {
   for (const row of ROUTES as readonly TableRoute[]) {
     for (const path of pathsOf(row.path, MODEL)) {
       for (const asked of new Set([path, `${path}/`.replace('//', '/'), escaped(path)])) {
-        test(`OPTIONS ${asked} lists the methods of its row`, async () => {
+        test(`OPTIONS ${asked} lists the methods of its route`, async () => {
           const answer = await app.ask('OPTIONS', asked)
           const methods = [row.GET && 'GET, HEAD', row.POST && 'POST', 'OPTIONS'].filter(Boolean)
           assert.deepEqual([answer?.status, answer?.headers.allow], [204, methods.join(', ')])
@@ -41,13 +41,13 @@ describe('a route that is added to the table', async () => {
   const app = await createApp({}, [...ROUTES, added])
 
   for (const path of pathsOf(added.path, MODEL)) {
-    test(`answers at ${path}, however it is percent-encoded`, async () => {
+    test(`is served at ${path}, however the path is percent-encoded`, async () => {
       for (const asked of [path, `${path}/`, escaped(path)])
         assert.deepEqual((await app.ask('GET', asked))?.json, { extra: true }, asked)
     })
   }
 
-  test('is 404 for another model or version, and names the one there is', async () => {
+  test('gets 404 for another model or version, and the error names the served model or version', async () => {
     for (const [path, says] of [
       ['/v2/models/other/extra', /model "other" is unknown; this server has "iris-classifier"/],
       ['/v2/models/iris-classifier/versions/2/extra', /version .* "2" is unknown; .* "v1.0.0"/],
@@ -58,7 +58,7 @@ describe('a route that is added to the table', async () => {
     }
   })
 
-  test('is named where its description is missing', () => {
+  test('is named in the error if its description is missing', () => {
     const model = { ...MODEL, description: undefined }
     const loaded = { signature: { inputs: [], outputs: [] }, example: [] }
     const config = { playground: true, auth: undefined, metricsPort: undefined }
@@ -68,7 +68,7 @@ describe('a route that is added to the table', async () => {
   })
 })
 
-test('with METRICS_PORT, neither the routes nor their description have /metrics', async () => {
+test('with METRICS_PORT, neither the routes nor their description include /metrics', async () => {
   const app = await createApp({ METRICS_PORT: '9090' })
   await app.service.model.load()
   assert.equal((await app.ask('GET', '/metrics'))?.status, 404)
@@ -76,7 +76,7 @@ test('with METRICS_PORT, neither the routes nor their description have /metrics'
   assert.deepEqual(['/metrics' in paths, '/v2' in paths], [false, true])
 })
 
-test('with PLAYGROUND=off, no row has a page', () => {
+test('with PLAYGROUND=off, no route has a page', () => {
   const rows = rowsFor({ metricsPort: undefined, playground: false })
   assert.ok(rows.length === ROUTES.length && rows.every(({ page }) => page === undefined))
 })

@@ -5,7 +5,7 @@ import { type Connection, connect, request, until } from './client.ts'
 
 const MIB = 2 ** 20
 
-/** A request whose answer has as many bytes as the request. */
+/** Returns a request whose response has as many bytes as the request. */
 function echo(bytes: number): Buffer {
   const json = JSON.stringify({
     inputs: [
@@ -25,7 +25,7 @@ function echo(bytes: number): Buffer {
   return Buffer.concat([Buffer.from(head + json), Buffer.alloc(bytes)])
 }
 
-test('large answers that are not read make way for others; one that is read slowly does not', async t => {
+test('large responses that are not read are dropped for other responses, but a response that is read slowly is kept', async t => {
   const server = await startServer({
     MODEL_DIR: testModel('identity-fp32'),
     MAX_BODY_BYTES: String(12 * MIB),
@@ -43,7 +43,7 @@ test('large answers that are not read make way for others; one that is read slow
     connection.send(echo(11 * MIB))
     silent.push(connection)
   }
-  // Reads what the socket holds, then pauses.
+  // Reads the bytes that the socket has received, then pauses.
   const reader = await connect(server.port)
   let read = 0
   reader.socket.removeAllListeners('data')
@@ -53,18 +53,18 @@ test('large answers that are not read make way for others; one that is read slow
     setTimeout(() => reader.socket.resume(), 2)
   })
   reader.send(echo(10 * MIB))
-  await until('it reads', () => read > 0)
-  await until('others are cut off', async () => {
+  await until('the slow reader has begun to read', () => read > 0)
+  await until('an unread response is cut off', async () => {
     await fill()
     await wait(200)
     for (const { socket } of silent) if (socket.writable) socket.write('G')
     return silent.some(({ socket }) => socket.destroyed)
   })
   const honest = await connect(server.port)
-  await until('an honest one is answered', async () => {
+  await until('an honest client gets its response', async () => {
     const other = honest.socket.destroyed ? await connect(server.port) : honest
     return (await ask(other, 8 * MIB).catch(() => 0)) === 200
   })
-  await until('the slow reader has read all', () => read > 10 * MIB, 60_000)
+  await until('the slow reader has read its complete response', () => read > 10 * MIB, 60_000)
   for (const { socket } of [...silent, reader, honest]) socket.destroy()
 })

@@ -6,7 +6,7 @@ import { type Server, startServer } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, readMetrics, request, until } from './client.ts'
 import { answerOf, open, openSession } from './http2-client.ts'
 
-/** Sends all but the last byte, as attackers do. */
+/** A body without its last byte, as attackers send it. */
 const UNFINISHED = Buffer.alloc(131_071, ' ')
 
 const prefixOf = (length: number) => {
@@ -15,7 +15,7 @@ const prefixOf = (length: number) => {
   return prefix
 }
 
-/** Starts a request that stalls; resolves to the status of its refusal. */
+/** Functions that start a request that stalls, and resolve to the status of its refusal. */
 const SENDERS = {
   async 'HTTP/1.1'({ port }: Server) {
     const connection = await connect(port)
@@ -36,7 +36,7 @@ const SENDERS = {
   },
 } as const
 
-/** 100 KB at 30 KB/s. */
+/** Uploads 100 KB at 30 KB/s. Returns the status. */
 async function upload({ port }: Server): Promise<number> {
   const body = irisBody().padEnd(100_000)
   const connection = await connect(port)
@@ -50,7 +50,7 @@ async function upload({ port }: Server): Promise<number> {
   return status
 }
 
-/** The count of each status. */
+/** Counts the responses with each status. */
 async function statusesOf(asked: readonly Promise<number>[]): Promise<Record<number, number>> {
   const counts: Record<number, number> = {}
   for (const status of await Promise.all(asked)) counts[status] = (counts[status] ?? 0) + 1
@@ -62,11 +62,11 @@ const times = <T>(n: number, make: () => T): T[] => Array.from({ length: n }, ma
 suite('slow senders', { concurrency: true }, () => {
   for (const [protocol, send] of Object.entries(SENDERS)) {
     const refusal = protocol === 'gRPC' ? 4 : 408
-    test(`a body over ${protocol} that stands still is ended after 5 s`, async t => {
+    test(`a body over ${protocol} that stops arriving is refused after 5 s`, async t => {
       const server = await startServer()
       t.after(server.stop)
       const began = performance.now()
-      // Delaying the body earlier gains nothing: the time counts from the last byte received.
+      // The time counts from the last byte received, so earlier delays do not extend it.
       const status = await send(server)
       assert.equal(status, refusal)
       assert.ok(performance.now() - began >= 5_000 - 50)
@@ -74,19 +74,19 @@ suite('slow senders', { concurrency: true }, () => {
       assert.equal(metrics.get('inference_rejected_total{reason="slow"}'), 1)
     })
 
-    test(`bodies over ${protocol} that stand still make way where memory is short`, async t => {
+    test(`bodies over ${protocol} that stop arriving are dropped if memory is short`, async t => {
       const server = await startServer({ MAX_BODY_BYTES: String(2 ** 20) })
       t.after(server.stop)
       const stuck = times(60, () => send(server).catch(() => 0))
       const ask = async () =>
         (await exchange(server.port, request('POST', IRIS, {}, irisBody().padEnd(50_000)))).status
-      await until('one that is whole has room', async () => (await ask()) === 200)
+      await until('a complete body has room', async () => (await ask()) === 200)
       assert.deepEqual(await statusesOf(times(100, ask)), { 200: 100 })
       await Promise.all(stuck)
     })
   }
 
-  test('300 slow uploads are answered on an idle server, and while 130 senders stand still', async t => {
+  test('300 slow uploads are answered on an idle server, and also while the bodies of 130 senders do not arrive', async t => {
     const server = await startServer()
     t.after(server.stop)
     const uploads = () => statusesOf(times(300, () => upload(server)))

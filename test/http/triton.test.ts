@@ -11,7 +11,7 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
   const index = async (body?: string) =>
     (await app.ask('POST', '/v2/repository/index', body === undefined ? {} : { body }))?.json
 
-  test('the index lists the model before it is loaded, but not among those that are ready', async () => {
+  test('the index lists a model that is not loaded, unless the request is only for ready models', async () => {
     const { ask } = await createApp()
     const all = await ask('POST', '/v2/repository/index', { body: '' })
     assert.deepEqual(
@@ -25,7 +25,7 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
     assert.deepEqual(ready?.json, [])
   })
 
-  test('the index has the loaded model', async () => {
+  test('the index lists the loaded model', async () => {
     await app.service.model.load()
     const expected = [{ name: 'iris-classifier', version: 'v1.0.0', state: 'READY', reason: '' }]
     for (const body of [undefined, '', '{}', '{"ready":false}', '{"ready":true}', '{"ready":null}'])
@@ -37,18 +37,18 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
     ['[]', 'the body is an array of 0; it must be a JSON object'],
     ['{', /^the body is not valid JSON: /],
   ] as const) {
-    test(`an index asked for by ${body} is 400`, async () => {
+    test(`an index request with the body ${body} gets 400`, async () => {
       const { error } = (await index(body)) as { error: string }
       if (typeof says === 'string') assert.equal(error, says)
       else assert.match(error, says)
     })
   }
 
-  test('GET /v2/models names the model, as KServe’s server does', async () => {
+  test('GET /v2/models returns the name of the model, like KServe’s server', async () => {
     assert.deepEqual((await app.ask('GET', '/v2/models'))?.json, { models: ['iris-classifier'] })
   })
 
-  test('the configuration says what perf_analyzer needs: tensors without their rows, and the most rows', async () => {
+  test('the configuration contains what perf_analyzer needs: dimensions without the rows, and the largest batch size', async () => {
     for (const path of [`${MODEL}/config`, `${MODEL}/versions/v1.0.0/config`]) {
       const { name, max_batch_size, input, output } = (await app.ask('GET', path))?.json ?? {}
       assert.deepEqual(
@@ -66,7 +66,7 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
     }
   })
 
-  test('statistics count what was answered, at each of their paths', async () => {
+  test('the statistics count the answered requests, at each of their paths', async () => {
     const counts = async (path: string) => {
       const answer = await app.ask('GET', path)
       assert.ok(answer)
@@ -101,12 +101,12 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
     ['build-12345678901234567890', '123456789012345678'],
     [undefined, '1'],
   ] as const) {
-    test(`statistics call version ${version} ${number}, as Triton and perf_analyzer take numbers only`, () => {
+    test(`the statistics show version ${version} as ${number}, because perf_analyzer accepts only numbers, like Triton`, () => {
       assert.equal(new Statistics().read('iris', version).version, number)
     })
   }
 
-  test('a model that is called stats has its own metadata at its path', async () => {
+  test('a model with the name "stats" has its metadata at its own path', async () => {
     const { ask, service } = await createApp({ MODEL_NAME: 'stats' })
     await service.model.load()
     assert.equal((await ask('GET', '/v2/models/stats'))?.json.platform, 'onnx_onnxv1')
@@ -126,7 +126,7 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
     ['GET', `${MODEL}/trace/setting`, /OTEL_/],
     ['POST', '/v2/logging', /LOG_LEVEL/],
   ] as const) {
-    test(`${method} ${path} is 404, and says why`, async () => {
+    test(`${method} ${path} gets 404, and the error gives the reason`, async () => {
       const answer = await app.ask(method, path)
       assert.equal(answer?.status, 404)
       assert.match(answer.json.error, says)

@@ -6,22 +6,22 @@ import { connect, IRIS, irisBody, request } from './client.ts'
 import { ask, openSession } from './http2-client.ts'
 
 /*
- * REST, events and pages answer the same over HTTP/1.1 and HTTP/2: one request per rule. The other
- * files test the rules themselves, over HTTP/1.1.
+ * REST, events and pages return the same responses over HTTP/1.1 and HTTP/2. This file sends one
+ * request per rule; the other files test the rules themselves, over HTTP/1.1.
  */
 
 interface Rule {
   readonly rule: string
-  /** GET when there is no body. */
+  /** The default is GET if there is no body. */
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array
   readonly status: number
-  /** The model is not loaded. */
+  /** Set if the server must not load the model. */
   readonly isLoading?: true
   readonly env?: Readonly<Record<string, string>>
-  /** The body differs at each request. */
+  /** Set if the response's body differs at each request. */
   readonly varies?: true
 }
 
@@ -71,20 +71,20 @@ const ROUTES: readonly Rule[] = [
   { rule: 'a version’s metadata', path: `${MODEL}/versions/v1.0.0`, status: 200 },
   { rule: 'model readiness', path: `${MODEL}/ready`, status: 200 },
   { rule: 'a percent-encoded name', path: '/v2/models/iris%2Dclassifier', status: 200 },
-  { rule: 'a slash at the end and a query', path: `${MODEL}/?a=b`, status: 200 },
+  { rule: 'a trailing slash and a query', path: `${MODEL}/?a=b`, status: 200 },
   { rule: 'Knative’s probes', path: '/health/readiness', status: 200 },
   { rule: 'metrics', path: '/metrics', status: 200, varies: true },
   { rule: 'OpenAPI', path: '/openapi.json', headers: { host: 'api.test' }, status: 200 },
-  { rule: 'the page of documentation', path: '/docs', status: 200 },
+  { rule: 'the documentation page', path: '/docs', status: 200 },
   {
     rule: 'the page for browsers',
     path: '/',
     headers: { accept: 'text/html', host: 'page.test' },
     status: 200,
   },
-  { rule: 'the root for programs', path: '/', status: 200 },
+  { rule: 'the root for other clients', path: '/', status: 200 },
   { rule: 'HEAD', method: 'HEAD', path: '/v2', status: 200 },
-  { rule: 'HEAD of what is not there', method: 'HEAD', path: '/nowhere', status: 404 },
+  { rule: 'HEAD of an unknown path', method: 'HEAD', path: '/nowhere', status: 404 },
   { rule: 'OPTIONS of a route', method: 'OPTIONS', path: IRIS, status: 204 },
   { rule: 'OPTIONS of the server', method: 'OPTIONS', path: '*', status: 204 },
 ]
@@ -104,26 +104,26 @@ const INFERENCE: readonly Rule[] = [
     status: 200,
   },
   {
-    rule: 'a compressed answer',
+    rule: 'a compressed response',
     method: 'GET',
     path: '/openapi.json',
     headers: { 'accept-encoding': 'gzip', host: 'api.test' },
     status: 200,
   },
   {
-    rule: 'a body that is announced',
+    rule: 'a body that is announced with Expect',
     headers: { expect: '100-continue' },
     body: irisBody(),
     status: 200,
   },
   {
-    rule: 'an id of the request',
+    rule: 'a request id',
     headers: { 'x-request-id': 'id-1' },
     body: irisBody(),
     status: 200,
   },
   {
-    rule: 'an id of the request in Latin-1',
+    rule: 'a request id in Latin-1',
     headers: { 'x-request-id': 'n\u00f6' },
     body: irisBody(),
     status: 200,
@@ -147,13 +147,13 @@ const INFERENCE: readonly Rule[] = [
 ]
 
 const REFUSALS: readonly Rule[] = [
-  { rule: 'no JSON', body: '{', status: 400 },
+  { rule: 'a body that is not JSON', body: '{', status: 400 },
   { rule: 'no body', body: '', status: 400 },
-  { rule: 'a % that encodes nothing', method: 'GET', path: '/v2/models/%zz', status: 400 },
+  { rule: 'invalid percent-encoding', method: 'GET', path: '/v2/models/%zz', status: 400 },
   { rule: 'another model', path: '/v2/models/other/infer', body: irisBody(), status: 404 },
   { rule: 'an unknown path', path: '/nowhere', body: irisBody(), status: 404 },
-  { rule: 'a method that is not for the route', method: 'DELETE', status: 405 },
-  { rule: 'a body for a route without one', path: '/v2', body: 'x'.repeat(1000), status: 405 },
+  { rule: 'a method that the route does not allow', method: 'DELETE', status: 405 },
+  { rule: 'a body for a route without POST', path: '/v2', body: 'x'.repeat(1000), status: 405 },
   {
     rule: 'a declared body that is too large',
     body: irisBody('x'.repeat(200)),
@@ -161,7 +161,7 @@ const REFUSALS: readonly Rule[] = [
     status: 413,
   },
   {
-    rule: 'a body that is too large inflated',
+    rule: 'a body that is too large after decompression',
     headers: { 'content-encoding': 'gzip' },
     body: gzipSync(irisBody('x'.repeat(5_000))),
     ...SMALL,
@@ -200,7 +200,7 @@ const REFUSALS: readonly Rule[] = [
     status: 401,
   },
   {
-    rule: 'the token',
+    rule: 'the correct token',
     ...AUTH,
     headers: { authorization: `Bearer ${SECRET}` },
     body: irisBody(),
@@ -208,16 +208,22 @@ const REFUSALS: readonly Rule[] = [
   },
   { rule: 'health without a token', ...AUTH, path: '/health', status: 200 },
   {
-    rule: 'a browser’s question before a request',
+    rule: 'a browser’s preflight request',
     ...CORS,
     method: 'OPTIONS',
     headers: { ...ORIGIN, 'access-control-request-method': 'POST' },
     status: 204,
   },
-  { rule: 'a page of another origin', ...CORS, headers: ORIGIN, body: irisBody(), status: 200 },
+  {
+    rule: 'a request from a page of another origin',
+    ...CORS,
+    headers: ORIGIN,
+    body: irisBody(),
+    status: 200,
+  },
 ]
 
-/** Only KServe's predictor has these. */
+/** Rules for routes that only KServe's predictor has. */
 const V1: readonly Rule[] = [
   { rule: 'V1’s models', path: '/v1/models', status: 200 },
   { rule: 'V1’s readiness', path: '/v1/models/iris-classifier', status: 200 },
@@ -244,7 +250,10 @@ const RULES = [
   ...(process.env.ON_PREDICTOR === undefined ? [] : V1),
 ]
 
-/** Headers about the connection that only one of the versions has, and the time. */
+/**
+ * Headers that are not compared: headers about the connection, which only one of the versions has,
+ * and the time.
+ */
 const OF_CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', ':status'])
 
 interface Comparable {
@@ -306,7 +315,7 @@ async function overHttp2(rule: Rule, { url }: Server): Promise<Comparable> {
 
 const methodOf = ({ body }: Rule) => (body === undefined ? 'GET' : 'POST')
 
-suite('HTTP/1.1 and HTTP/2 answer the same to', { concurrency: 4 }, () => {
+suite('HTTP/1.1 and HTTP/2 return the same response to', { concurrency: 4 }, () => {
   for (const rule of RULES) {
     test(`${rule.rule} (${rule.status})`, async () => {
       const server = await serverFor(rule)

@@ -67,7 +67,10 @@ suite('the dead letter sink', () => {
   const nextLine = () => consumer.nextLine()
   const post: Consumer['post'] = (headers, body) => consumer.post(headers, body)
 
-  /** As Knative's dispatcher writes it: Base64 of the answer's body, of which 1024 characters are kept. */
+  /**
+   * Returns the headers that Knative's dispatcher writes. The error data is the response's body in
+   * Base64, cut to 1024 characters.
+   */
   const lostBy = (code: number, body: string) => ({
     ...REQUEST,
     'ce-knativeerrordest': 'http://iris-classifier.iris.svc.cluster.local',
@@ -75,7 +78,7 @@ suite('the dead letter sink', () => {
     'ce-knativeerrordata': Buffer.from(body).toString('base64').slice(0, 1024),
   })
 
-  test('says of a dead letter what was lost, where, and why', async () => {
+  test('logs what was lost, where, and why', async () => {
     const answer = await post(
       lostBy(400, '{"error":"the event has no data; send an inference request as its data"}'),
       '{"inputs":[]}',
@@ -102,7 +105,7 @@ suite('the dead letter sink', () => {
     )
   })
 
-  test('says why in the words the function answered', async () => {
+  test('logs the error of the function as the reason', async () => {
     const server = await startServer()
     const refused = await fetch(server.url, {
       method: 'POST',
@@ -116,31 +119,31 @@ suite('the dead letter sink', () => {
     assert.equal((await nextLine()).why, JSON.parse(body).error)
   })
 
-  test('shows what Knative kept of an answer it cut off, and an answer in plain text', async () => {
+  test('logs the rest of a truncated response, and a response in plain text, as the reason', async () => {
     await post(lostBy(500, `{"error":"${'x'.repeat(2000)}"}`), '')
     assert.equal((await nextLine()).why, `{"error":"${'x'.repeat(758)}`)
     await post({ ...lostBy(502, ''), 'ce-knativeerrordata': 'upstream connect error' }, '')
     assert.equal((await nextLine()).why, 'upstream connect error')
   })
 
-  test('says so when a destination gave no answer', async () => {
+  test('logs that a destination sent no response or no reason', async () => {
     const { 'ce-knativeerrordata': _, ...headers } = lostBy(-1, '')
     await post(headers, '')
     const { status, why } = await nextLine()
-    assert.deepEqual([status, why], [-1, 'no answer'])
+    assert.deepEqual([status, why], [-1, 'no response'])
     await post(lostBy(503, ''), '')
-    assert.equal((await nextLine()).why, 'the answer says no reason')
+    assert.equal((await nextLine()).why, 'the response gives no reason')
   })
 
-  test('logs and counts an event without the Broker’s attributes as lost: nobody answered it', async () => {
+  test('logs and counts an event without the Broker’s attributes as lost without a response', async () => {
     const before = await consumer.counts()
     await post(REQUEST, '{"inputs":[]}')
     const { level, msg, why, data } = await nextLine()
-    assert.deepEqual([level, msg, why, data], [40, 'lost', 'no answer', '{"inputs":[]}'])
+    assert.deepEqual([level, msg, why, data], [40, 'lost', 'no response', '{"inputs":[]}'])
     assert.equal((await consumer.counts()).no_answer, 1 + Number(before.no_answer))
   })
 
-  test('takes data larger than any limit, and shows its beginning', async () => {
+  test('accepts data larger than any limit, and logs its beginning', async () => {
     assert.equal(
       (await post(lostBy(413, '{"error":"too large"}'), 'x'.repeat(5_000_000))).status,
       204,
@@ -149,7 +152,7 @@ suite('the dead letter sink', () => {
     assert.deepEqual([String(data).length, bytes, why], [1024, 5_000_000, 'too large'])
   })
 
-  test('tells what is too long to be read by its beginning', async () => {
+  test('logs only the beginning of a structured event that is too long to read', async () => {
     const event = `{"specversion":"1.0","id":"long","source":"/garden","type":"a.b","data":"${'x'.repeat(2_000_000)}"}`
     assert.equal(
       (await post({ 'content-type': 'application/cloudevents+json' }, event)).status,
@@ -157,10 +160,10 @@ suite('the dead letter sink', () => {
     )
     const { level, msg, begins, bytes } = await nextLine()
     assert.deepEqual([level, begins, bytes], [40, event.slice(0, 1024), event.length])
-    assert.match(msg, /^too long in structured mode/)
+    assert.match(msg, /^the event in structured mode is too long/)
   })
 
-  test('counts each that it logs, by why it was given up, from 0', async () => {
+  test('counts each logged event by the reason for its loss, starting at 0', async () => {
     const before = await consumer.counts()
     assert.deepEqual(Object.keys(before), ['refused', 'exhausted', 'no_answer', 'unreadable'])
     for (const code of [400, 413, 422, 503, 429, -1]) await post(lostBy(code, ''), '')
@@ -178,7 +181,7 @@ suite('the dead letter sink', () => {
     )
   })
 
-  test('takes structured and batched events', async () => {
+  test('accepts structured and batched events', async () => {
     const event = {
       specversion: '1.0',
       id: '1',
@@ -201,10 +204,10 @@ suite('the dead letter sink', () => {
   })
 
   for (const { mistake, headers, body, says } of [
-    { mistake: 'is no event', headers: {}, body: '{}', says: /neither ce- headers/ },
+    { mistake: 'is not an event', headers: {}, body: '{}', says: /neither ce- headers/ },
     { mistake: 'lacks an attribute', headers: { 'ce-id': '1' }, body: '', says: /is missing/ },
   ]) {
-    test(`refuses, and logs, a request that ${mistake}`, async () => {
+    test(`refuses and logs a request that ${mistake}`, async () => {
       const answer = await post(headers as Record<string, string>, body)
       assert.equal(answer.status, 400)
       const { error } = (await answer.json()) as { error: string }
@@ -214,7 +217,7 @@ suite('the dead letter sink', () => {
     })
   }
 
-  test('goes on after a sender that hung up in the middle', async () => {
+  test('continues after a sender that hangs up in the middle of a request', async () => {
     const socket = connect(Number(new URL(consumer.url).port), '127.0.0.1')
     const head = Object.entries({ ...REQUEST, host: 'consumer', 'content-length': 100 }).map(
       ([name, value]) => `${name}: ${value}`,
@@ -227,7 +230,7 @@ suite('the dead letter sink', () => {
     assert.equal((await nextLine()).data, 'whole')
   })
 
-  test('is ready, and has nothing else', async () => {
+  test('serves its health routes, and refuses other paths and methods', async () => {
     for (const path of ['/health/readiness', '/health/liveness'])
       assert.equal((await fetch(consumer.url + path)).status, 200)
     assert.equal((await fetch(`${consumer.url}/v2`)).status, 404)
@@ -235,14 +238,14 @@ suite('the dead letter sink', () => {
     assert.deepEqual([get.status, get.headers.get('allow')], [405, 'POST'])
   })
 
-  test('answers what it has and ends with 0 on TERM', async () => {
+  test('exits with 0 on SIGTERM', async () => {
     consumer.process.kill('SIGTERM')
     assert.deepEqual(await once(consumer.process, 'exit'), [0, null])
   })
 })
 
 suite('the consumer of replies', () => {
-  test('logs a reply as received, and counts nothing but what a Broker says it gave up', async t => {
+  test('logs a reply as received, and counts only events that a Broker reports as lost', async t => {
     const { post, nextLine, counts, process } = await startConsumer(['--replies'])
     t.after(() => process.kill('SIGKILL'))
     const type = 'com.example.iris.classify.response'
@@ -260,12 +263,15 @@ suite('the consumer of replies', () => {
     assert.equal((await counts()).exhausted, 1)
   })
 
-  test('refuses an argument it does not know', () => {
+  test('refuses an unknown argument', () => {
     const { status, stderr } = spawnSync(process.execPath, ['knative/consumer.ts', '--reply'], {
       cwd: projectFolder,
       encoding: 'utf8',
     })
     assert.equal(status, 1)
-    assert.match(stderr, /the arguments are --reply; allowed: none, for dead letters, or --replies/)
+    assert.match(
+      stderr,
+      /unknown arguments: --reply; allowed: --replies, or no arguments for dead letters/,
+    )
   })
 })

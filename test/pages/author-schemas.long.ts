@@ -24,7 +24,7 @@ const tensor: TensorMetadata = {
   anyRank: false,
 }
 
-/** The document of iris with a transform, on KServe's predictor. */
+/** Returns the document of iris with a transform, on KServe's predictor. */
 function documentOf(transform: DescribedTransform): Document {
   const config = { playground: true, auth: undefined, metricsPort: undefined }
   const predict = { path: '/v1/models/{model}:predict', POST: () => ({}) as never }
@@ -50,7 +50,7 @@ const answers = (document: Document, id = 'receive') =>
 
 const EVENTS = ['application/cloudevents+json', 'application/cloudevents-batch+json']
 
-test('POST /, events and V1 have the input and output of the transform', async () => {
+test('POST /, events and V1 are described with the input and output of the transform', async () => {
   const document = documentOf({ input: FLOWER, output: SPECIES, ...BOTH })
   const { schemas } = document.json.components as { schemas: Record<string, unknown> }
   assert.deepEqual([schemas.Input, schemas.Output], [FLOWER, SPECIES])
@@ -94,7 +94,7 @@ test('POST /, events and V1 have the input and output of the transform', async (
   }
 })
 
-test('a body that the schema refuses does not fit the document', () => {
+test('a body that the schema refuses does not match the document', () => {
   const document = documentOf({ input: FLOWER, ...BOTH })
   for (const example of document.examples()) {
     if (!['receive', 'v1Predict'].includes(example.operation.operationId)) continue
@@ -121,13 +121,13 @@ const TAKEN: readonly (readonly [
 ]
 
 for (const [what, input, takes] of TAKEN)
-  test(`a transform that takes ${what} is described by its media types`, () => {
+  test(`a transform that accepts ${what} is described by its media types`, () => {
     const document = documentOf({ ...(input !== undefined && { input }), ...BOTH })
     assert.deepEqual(contents(document), takes)
     assert.deepEqual(answers(document), ['application/json', ...EVENTS, '*/*'])
   })
 
-test('bytes and text that are no JSON travel in data_base64', () => {
+test('bytes and text that are not JSON are described in data_base64', () => {
   const { components } = documentOf({
     input: { contentMediaType: 'image/png' },
     output: { contentMediaType: 'image/png' },
@@ -138,7 +138,7 @@ test('bytes and text that are no JSON travel in data_base64', () => {
   assert.ok(ReplyEvent?.required.includes('data_base64'))
 })
 
-test('a half that the author left out takes or gives tensors', () => {
+test('without preprocess, the input is tensors; without postprocess, the output is tensors', () => {
   const after = documentOf({ output: SPECIES, preprocess: false, postprocess: true })
   assert.deepEqual(contents(after), ['application/json', ...EVENTS, 'application/octet-stream'])
   assert.deepEqual(answers(after), ['application/json', ...EVENTS])
@@ -147,7 +147,7 @@ test('a half that the author left out takes or gives tensors', () => {
   assert.deepEqual(answers(before), ['application/json', ...EVENTS, 'application/octet-stream'])
 })
 
-test('the author may refuse a request with any status of 4xx, and answer nothing', async () => {
+test('the author may refuse a request with any 4xx status, or return no content', async () => {
   const document = documentOf({ input: FLOWER, ...BOTH })
   const { responses } = document.operation('receive')
   assert.deepEqual(responses['4XX'], { $ref: '#/components/responses/Refused' })
@@ -155,7 +155,7 @@ test('the author may refuse a request with any status of 4xx, and answer nothing
   assert.equal(document.operation('infer').responses['4XX'], undefined)
 })
 
-test('definitions become components, and references follow them', () => {
+test('definitions become components, and references point to the components', () => {
   const input = {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: 'https://example.com/order',

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 
-/** As much of an OpenAPI document as the tests read; references are resolved by {@link Document.resolve}. */
+/**
+ * The parts of an OpenAPI operation that the tests read. {@link Document.resolve} resolves the
+ * references.
+ */
 export interface Operation {
   readonly path: string
   readonly method: string
@@ -27,7 +30,7 @@ interface ResponseObject {
   readonly content?: Record<string, { readonly schema?: object }>
 }
 
-/** A request of the document, ready to be sent. */
+/** An example request from the document, ready to be sent. */
 export interface Example {
   readonly name: string
   readonly operation: Operation
@@ -35,7 +38,7 @@ export interface Example {
   readonly body: Buffer | undefined
 }
 
-/** An OpenAPI document as a client that knows nothing else reads it. */
+/** An OpenAPI document, read as by a client that has no other information. */
 export class Document {
   readonly json: {
     paths: Record<string, Record<string, Omit<Operation, 'path' | 'method'>>>
@@ -62,7 +65,7 @@ export class Document {
     return operation
   }
 
-  /** @throws {assert.AssertionError} when it points at nothing */
+  /** Resolves a reference. @throws {assert.AssertionError} if the reference has no target */
   resolve<T>(value: unknown): T {
     const ref = (value as { $ref?: string }).$ref
     if (ref === undefined) return value as T
@@ -76,11 +79,13 @@ export class Document {
           ],
         this.json as unknown,
       )
-    assert.ok(ref.startsWith('#/') && target !== undefined, `${ref} points at nothing`)
+    assert.ok(ref.startsWith('#/') && target !== undefined, `the reference ${ref} has no target`)
     return target as T
   }
 
-  /** Every request the document shows; an operation without a body is its own. */
+  /**
+   * Returns every example request of the document. An operation without a body is its own example.
+   */
   examples(): Example[] {
     return this.operations.flatMap((operation): Example[] => {
       if (operation.requestBody === undefined)
@@ -111,7 +116,10 @@ export class Document {
     return binary ? [...json, [binary.name, Buffer.from(binary.base64, 'base64')]] : json
   }
 
-  /** @throws {assert.AssertionError} when the answer is not what the operation's description says */
+  /**
+   * Checks a response.
+   * @throws {assert.AssertionError} if the response does not match the operation's description
+   */
   async check(answer: Response, operation: Operation): Promise<void> {
     const what = `${operation.method} ${operation.path} ${answer.status}`
     const bytes = await answer.bytes()
@@ -138,7 +146,10 @@ export class Document {
       )
   }
 
-  /** @throws {assert.AssertionError} when the body is not what the operation takes */
+  /**
+   * Checks a request.
+   * @throws {assert.AssertionError} if the body does not match the operation's schema
+   */
   checkRequest({ name, operation, headers, body }: Example): void {
     const type = headers['content-type'] ?? ''
     const schema = (operation.requestBody?.content[type] as { schema?: object } | undefined)?.schema
@@ -147,7 +158,7 @@ export class Document {
   }
 
   #checkSchema(what: string, schema: object, value: unknown): void {
-    // Its references are the document's.
+    // The references in the schema refer to the document.
     const validate = this.#ajv.compile(
       JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"openapi.json#/')),
     )

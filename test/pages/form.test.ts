@@ -41,12 +41,12 @@ describe('the form of GET / sends', () => {
   }
 
   for (const typed of ['abc', '', '5,1', '1e', '.', '0x10', 'true']) {
-    test(`${JSON.stringify(typed)} in a field of numbers as text, for the server to say what is wrong`, () => {
+    test(`${JSON.stringify(typed)} in a numeric field as a string, so that the server explains the mistake`, () => {
       assert.equal(elementJson('FP32', typed), JSON.stringify(typed))
     })
   }
 
-  test('every typed digit, beyond 2^53 too', () => {
+  test('every typed digit, also beyond 2^53', () => {
     const request = inferenceRequest(
       [
         {
@@ -65,7 +65,7 @@ describe('the form of GET / sends', () => {
     assert.deepEqual(request.headers, [['Content-Type', 'application/json']])
   })
 
-  test('FP16 as binary tensor data behind JSON of the length it says, and asks for it so', () => {
+  test('FP16 inputs as binary tensor data after the JSON, and requests FP16 outputs as binary tensor data', () => {
     const { headers, json, bytes } = inferenceRequest(
       [{ name: 'ä', shape: [2], datatype: 'FP16', bytes: halfBytes(['1', '-Infinity']) }],
       [
@@ -82,7 +82,7 @@ describe('the form of GET / sends', () => {
   })
 
   for (const typed of ['abc', '', '65520']) {
-    test(`nothing where a field of FP16 holds ${JSON.stringify(typed)}, and says which`, () => {
+    test(`no request if an FP16 field contains ${JSON.stringify(typed)}, and names the element`, () => {
       assert.throws(() => halfBytes(['1', typed]), {
         element: 1,
         message: /^data\[1\] is .*; allowed for FP16/,
@@ -90,7 +90,7 @@ describe('the form of GET / sends', () => {
     })
   }
 
-  test('JSON as it was written, in the shape it is nested in; invalid JSON is not sent', () => {
+  test('JSON as it was written, in the shape of its nesting, but no invalid JSON', () => {
     const input = { name: 'x', datatype: 'FP32' }
     const keep = (shape: number[]) => shape
     assert.deepEqual(writtenTensor(input, '[[1.50, 2], [3, 4]]\n', keep), {
@@ -102,7 +102,7 @@ describe('the form of GET / sends', () => {
   })
 })
 
-test('an element is called by its feature, else by its place', () => {
+test('an element is named by its feature, or else by its index', () => {
   const names = ['width', 'height']
   assert.deepEqual(
     [
@@ -117,7 +117,7 @@ test('an element is called by its feature, else by its place', () => {
   )
 })
 
-test('a dimension that grows repeats what is there, one that shrinks cuts off', () => {
+test('a dimension that grows repeats its elements, and a dimension that shrinks drops elements', () => {
   assert.deepEqual(resized(['1', '2'], [1, 2], [3, 2], '0'), ['1', '2', '1', '2', '1', '2'])
   assert.deepEqual(resized(['1', '2', '3', '4'], [2, 2], [2, 1], '0'), ['1', '3'])
   assert.deepEqual(resized([], [0, 2], [1, 2], '0'), ['0', '0'])
@@ -129,7 +129,7 @@ describe('the commands of the pages', () => {
       encoding: 'utf8',
     })
 
-  test('come to curl as they are meant, whatever they hold', () => {
+  test('pass their arguments to curl unchanged, whatever characters the arguments contain', () => {
     const body = `{"id":"it's $HOME \`id\` \\\\ !! é"}`
     const command = curl({ url: `http://x/it's[1]`, method: 'POST', headers: [['X', `a'b`]], body })
     assert.equal(
@@ -140,7 +140,7 @@ describe('the commands of the pages', () => {
     )
   })
 
-  test('give binary tensor data by a pipe, and what is too long by a file', () => {
+  test('pass binary tensor data through a pipe, and a body that is too long as a file', () => {
     const request = {
       url: 'http://x/',
       method: 'POST',
@@ -159,7 +159,7 @@ describe('the commands of the pages', () => {
     assert.match(curl({ ...request, file: 'request.bin' }), /--data-binary '@request.bin'$/)
   })
 
-  test('an event in structured mode has the request as its data, digit by digit', () => {
+  test('an event in structured mode contains the request as its data, digit by digit', () => {
     const event = structuredEvent(
       { specversion: '1.0', id: '1' },
       'application/json',
@@ -172,11 +172,11 @@ describe('the commands of the pages', () => {
   })
 })
 
-describe('the answer on GET /', () => {
+describe('the response on GET /', () => {
   const labels = ['a', 'b', 'c']
   const output = (datatype: string, shape: number[], data: unknown[]) => ({ datatype, shape, data })
 
-  test('has bars where values are of the labels', () => {
+  test('is shown as bars if there is one value for each label', () => {
     const [row] = shownRows(output('FP32', [1, 3], [-1, 3, 0]), labels, true)
     assert.deepEqual(row, {
       bars: [
@@ -190,7 +190,7 @@ describe('the answer on GET /', () => {
     })
   })
 
-  test('has bars where values are shares of one, by their place where no labels fit', () => {
+  test('is shown as bars if values are shares of 1, named by index if no labels match', () => {
     const rows = shownRows(output('FP32', [2, 2], [0.25, 0.75, 1, 0]), labels, true)
     assert.deepEqual(
       rows.map(({ bars, shares }) => [shares, bars?.map(({ name, length }) => [name, length])]),
@@ -213,29 +213,29 @@ describe('the answer on GET /', () => {
     )
   })
 
-  test('has only the largest of many bars', () => {
+  test('is shown with only the largest of many bars', () => {
     const [row] = shownRows(output('FP32', [1, 1000], new Array(1000).fill(0.001)), [], true)
     assert.deepEqual([row?.bars?.length, row?.of], [10, 1000])
   })
 
   for (const { what, value } of [
-    { what: 'that are neither', value: output('FP32', [1, 2], [0.2, 3]) },
+    { what: 'that have no labels and are not shares', value: output('FP32', [1, 2], [0.2, 3]) },
     { what: 'that are not finite', value: output('FP32', [1, 3], ['NaN', 0, 1]) },
     { what: 'that are integers', value: output('INT64', [1, 3], [0, 0, 1]) },
     { what: 'of one element', value: output('FP32', [1], [1]) },
   ]) {
-    test(`has numbers, and no bars, for values ${what}`, () => {
+    test(`is shown as numbers, without bars, for values ${what}`, () => {
       const [row] = shownRows(value, labels, true)
       assert.ok(row?.bars === undefined && row?.numbers?.length === value.data.length)
     })
   }
 
-  test('names the label of an index', () => {
+  test('is shown with the label of an index', () => {
     const [row] = shownRows(output('INT64', [1], [2]), labels, true)
     assert.deepEqual(row?.numbers, [{ value: 2, label: 'c' }])
   })
 
-  test('keeps integers beyond 2^53, and reads FP16 from behind the JSON', () => {
+  test('keeps integers beyond 2^53, and FP16 is read from the bytes after the JSON', () => {
     const json =
       '{"outputs":[{"name":"i","datatype":"INT64","shape":[1],"data":[9007199254740993]},{"name":"h","datatype":"FP16","shape":[2],"parameters":{"binary_data_size":4}}]}'
     const body = Buffer.concat([Buffer.from(json), Buffer.from([0x00, 0x3c, 0x00, 0xc0])])
@@ -248,7 +248,7 @@ describe('the answer on GET /', () => {
     assert.equal(pretty('{"a":[9007199254740993]}'), '{"a": [9007199254740993]}')
   })
 
-  test('shortens numbers to four digits, and says -0', () => {
+  test('shortens numbers to four digits, and keeps -0', () => {
     assert.deepEqual(
       [
         0.9786807298660278,
@@ -274,7 +274,7 @@ describe('the answer on GET /', () => {
   })
 })
 
-test('an error of the server is shown at the input and element it names, else above the answer', () => {
+test('a server error is shown at the input and element that it names, or else above the response', () => {
   const inputs = [{ shown: '"a"' }, { shown: '"a: b"' }]
   assert.deepEqual(placeOfError('input "a": data[2] is "x"; FP32 accepts numbers', inputs), {
     input: 0,
@@ -292,7 +292,7 @@ test('an error of the server is shown at the input and element it names, else ab
   assert.deepEqual(placeOfError('input "other" is unknown', inputs).input, undefined)
 })
 
-test('sliders reach beyond the example, and over all of a small integer', () => {
+test('sliders extend beyond the example, and cover the complete range of a small integer type', () => {
   assert.deepEqual(sliderRange('FP32', ['5.1', '3.5', '1.4', '0.2']), {
     min: 0,
     max: 10,
@@ -312,7 +312,7 @@ test('sliders reach beyond the example, and over all of a small integer', () => 
 })
 
 describe('the rates on GET /', () => {
-  /** The function's own metrics after that many answers. */
+  /** Returns a sample of the function's own metrics after these responses. */
   async function sampleOf(
     answers: readonly (readonly ['success' | 'error', number])[],
     at: number,
@@ -339,7 +339,7 @@ describe('the rates on GET /', () => {
     return readSample(await metrics.text(), at)
   }
 
-  test('are differences of the metrics, over their time', async () => {
+  test('are differences between samples of the metrics, divided by the time', async () => {
     const before = await sampleOf([['success', 0.001]], 10)
     const after = await sampleOf(
       [
@@ -352,11 +352,11 @@ describe('the rates on GET /', () => {
     )
     const { perSecond, errorsPerSecond, mean, p95 } = ratesBetween(before, after)
     assert.deepEqual([perSecond, errorsPerSecond, mean?.toFixed(4)], [0.6, 0.2, '0.0200'])
-    // Within the bucket from 0.01 to 0.025, as Prometheus would say.
+    // The value is within the bucket from 0.01 to 0.025, as Prometheus would estimate it.
     assert.equal(p95?.toFixed(5), '0.02425')
   })
 
-  test('say nothing of the latency where nothing was answered', async () => {
+  test('include no latency if no request was answered', async () => {
     const [before, after] = [await sampleOf([], 1), await sampleOf([], 2)]
     assert.deepEqual(ratesBetween(before, after), {
       perSecond: 0,
@@ -366,7 +366,7 @@ describe('the rates on GET /', () => {
     })
   })
 
-  test('begin anew where another process answers', async () => {
+  test('start again if another process responds', async () => {
     const sample = await sampleOf([['success', 0.001]], 1)
     assert.equal(follows(sample, { ...sample, at: 2, requests: 5 }), true)
     assert.equal(follows(sample, { ...sample, at: 2, requests: 0 }), false)

@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url'
 import { onPredictor, type Server, startServer, testModel } from '../server.ts'
 import { Document, type Example, readDocument, sendExample } from './document.ts'
 
-/** Numbers, or the words for what JSON's numbers cannot say. */
+/**
+ * The schema of an array of numbers, with names for the values that JSON's numbers cannot express.
+ */
 const FLAT = {
   type: 'array',
   items: {
@@ -15,7 +17,10 @@ const FLAT = {
 
 const fields = fileURLToPath(new URL('../transform/authors/fields.ts', import.meta.url))
 
-/** Each stands for something an example must get right: datatypes, ranks, how many, and what JSON cannot say. */
+/**
+ * Each model tests one property of the examples: datatypes, ranks, the number of tensors, or values
+ * that JSON cannot express.
+ */
 const MODELS: Readonly<Record<string, Record<string, string>>> = {
   iris: {},
   'a transform': { TRANSFORM: fields, EXECUTION: 'inline' },
@@ -37,7 +42,10 @@ const MODELS: Readonly<Record<string, Record<string, string>>> = {
       'specials',
     ].map(name => [name, { MODEL_DIR: testModel(name) }]),
   ),
-  'a name and version to be quoted': { MODEL_NAME: 'a {b} "c"~1%?', MODEL_VERSION: '§ 1' },
+  'a model whose name and version need quoting': {
+    MODEL_NAME: 'a {b} "c"~1%?',
+    MODEL_VERSION: '§ 1',
+  },
 }
 
 for (const [name, env] of Object.entries(MODELS)) {
@@ -50,7 +58,7 @@ for (const [name, env] of Object.entries(MODELS)) {
     })
     after(() => server.stop())
 
-    test('has examples that fit its schemas, each answered 200 as it says', async () => {
+    test('has examples that match its schemas, and each example gets the described response with 200', async () => {
       const examples = document.examples()
       assert.ok(examples.some(({ operation }) => operation.operationId === 'infer'))
       for (const example of examples) {
@@ -61,12 +69,12 @@ for (const [name, env] of Object.entries(MODELS)) {
       }
     })
 
-    test('has no reference that points at nothing', () => {
+    test('has no reference without a target', () => {
       for (const [, ref] of JSON.stringify(document.json).matchAll(/"\$ref":"([^"]*)"/g))
         document.resolve({ $ref: ref })
     })
 
-    test('lists the methods that each path takes, and no others', async () => {
+    test('lists exactly the methods that each path allows', async () => {
       for (const [path, methods] of Object.entries(document.json.paths)) {
         const { headers } = await fetch(server.url + path, { method: 'OPTIONS' })
         const taken = headers
@@ -94,7 +102,7 @@ describe('the OpenAPI document', () => {
   })
   after(() => server.stop())
 
-  test('describes every path there is', () => {
+  test('describes every path of the server', () => {
     const model = '/v2/models/iris-classifier'
     const paths = [
       '/',
@@ -131,7 +139,7 @@ describe('the OpenAPI document', () => {
     )
   })
 
-  test('is of OpenAPI 3.1, named after the model and its version', () => {
+  test('is an OpenAPI 3.1 document with the name and version of the model', () => {
     const { openapi, info } = document.json as unknown as {
       openapi: string
       info: Record<string, string>
@@ -139,7 +147,7 @@ describe('the OpenAPI document', () => {
     assert.deepEqual([openapi, info.title, info.version], ['3.1.0', 'iris-classifier', 'v1.0.0'])
   })
 
-  test('gives each operation an id of its own, a summary, a tag it describes, and what 405 looks like', () => {
+  test('gives each operation a unique id, a summary, a tag with a description, and a response for 405', () => {
     const ids = document.operations.map(({ operationId }) => operationId)
     assert.deepEqual(ids, [...new Set(ids)])
     const tags = new Set((document.json.tags as { name: string }[]).map(({ name }) => name))
@@ -151,7 +159,7 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  test('says what the model takes, name by name and dimension by dimension', () => {
+  test('describes the name, shape and datatype of the model’s input', () => {
     const { InferenceRequest } = (document.json.components as { schemas: Record<string, unknown> })
       .schemas
     const { items } = (
@@ -179,7 +187,7 @@ describe('the OpenAPI document', () => {
     })
   })
 
-  test('refuses in its schema what the server refuses', async () => {
+  test('has a schema that refuses the same requests as the server', async () => {
     const [request] = document.examples().filter(({ name }) => name === 'infer request')
     assert.ok(request)
     const good = JSON.parse(`${request.body}`)
@@ -203,7 +211,7 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  test('has no example where the model\u2019s inputs are too large to show', async () => {
+  test('has no example if the model\u2019s inputs are too large to show', async () => {
     const { openApi } = await import('../../function/http/pages/openapi.ts')
     const tensor = { name: 'pixels', datatype: 'FP32', shape: [3, 224, 224] } as const
     const metadata = { ...tensor, dimensionNames: ['', '', ''], anyRank: false }
@@ -222,7 +230,7 @@ describe('the OpenAPI document', () => {
   })
 })
 
-describe('the OpenAPI document where callers are authenticated', () => {
+describe('the OpenAPI document of a server with authentication', () => {
   const SECRET = 'a-secret-of-the-tests'
   const authorization = `Bearer ${SECRET}`
   const fetchDocument = async ({ url }: Server) =>
@@ -233,7 +241,7 @@ describe('the OpenAPI document where callers are authenticated', () => {
       >,
     )
 
-  test('names the bearer token, and what who has none gets: of everything but health', async t => {
+  test('requires the bearer token and describes the response without a token, for every route except health', async t => {
     const server = await startServer({ AUTH_SECRET: SECRET })
     t.after(server.stop)
     const document = await fetchDocument(server)
@@ -265,7 +273,7 @@ describe('the OpenAPI document where callers are authenticated', () => {
     }
   })
 
-  test('is silent about it where they are not', async t => {
+  test('does not mention authentication if it is not configured', async t => {
     const server = await startServer()
     t.after(server.stop)
     const text = await (await fetch(`${server.url}/openapi.json`)).text()
@@ -273,7 +281,7 @@ describe('the OpenAPI document where callers are authenticated', () => {
   })
 })
 
-describe('an error is answered as the OpenAPI document says', () => {
+describe('an error response matches the OpenAPI document:', () => {
   const servers: Server[] = []
   after(() => Promise.all(servers.map(server => server.stop())))
 
@@ -345,7 +353,7 @@ describe('an error is answered as the OpenAPI document says', () => {
     await check(server, document, 'receive', 413, { body: 'more than ten bytes' })
   })
 
-  test('500 to a request and 422 to an event that the model itself fails on', async () => {
+  test('500 for a request and 422 for an event on which the model fails', async () => {
     const server = await start({ MODEL_DIR: testModel('failing') })
     const document = await readDocument(server.url)
     const { fails } = JSON.parse(readFileSync(`${testModel('failing')}/cases.json`, 'utf8'))
@@ -355,7 +363,7 @@ describe('an error is answered as the OpenAPI document says', () => {
     await check(server, document, 'receive', 422, { body, headers: eventHeaders })
   })
 
-  test('503 where the model does not take requests, and 504 where it does not come in time', async () => {
+  test('503 if the model does not accept requests, and 504 if the model is not loaded in time', async () => {
     const described = await start()
     const document = await readDocument(described.url)
     described.service.model.retire()

@@ -30,7 +30,7 @@ describe('pages', () => {
   const get = (path: string) => supertest(server.url).get(path).set('Accept', BROWSER)
 
   for (const { path, type } of PAGES) {
-    test(`GET ${path} answers ${type}, that nothing guesses at, stores unasked or learns the framework from`, async () => {
+    test(`GET ${path} returns ${type}, with headers against type sniffing and stale copies, and does not name the framework`, async () => {
       const { status, headers } = await get(path)
       assert.deepEqual(
         [
@@ -44,7 +44,7 @@ describe('pages', () => {
       )
     })
 
-    test(`HEAD ${path} answers as GET, without the body`, async () => {
+    test(`HEAD ${path} returns the same headers as GET, without the body`, async () => {
       const whole = await get(path)
       const head = await supertest(server.url)
         .head(path)
@@ -62,7 +62,7 @@ describe('pages', () => {
       assert.deepEqual([head.status, head.text], [200, undefined])
     })
 
-    test(`GET ${path} with the tag of what the client has is answered 304`, async () => {
+    test(`GET ${path} with the entity tag of the client's copy gets 304`, async () => {
       const { headers } = await get(path)
       const weak = String(headers.etag)
       for (const tag of [weak, weak.replace('W/', ''), `"other", ${weak}`]) {
@@ -73,7 +73,7 @@ describe('pages', () => {
       assert.equal(other.status, 200)
     })
 
-    test(`GET ${path} is the same compressed or not`, async () => {
+    test(`GET ${path} returns the same body with and without compression`, async () => {
       const compressed = await get(path).set('Accept-Encoding', 'gzip')
       const plain = await get(path).set('Accept-Encoding', 'identity')
       assert.deepEqual(
@@ -84,7 +84,7 @@ describe('pages', () => {
     })
   }
 
-  test('a page may run and load nothing but its own', async () => {
+  test('a page may run only its own script, and load only from its own server', async () => {
     for (const path of ['/docs', '/']) {
       const policy = String((await get(path)).headers['content-security-policy'])
       assert.match(
@@ -95,14 +95,14 @@ describe('pages', () => {
     }
   })
 
-  test('a page refers to nothing on another server', async () => {
+  test('a page does not refer to other servers', async () => {
     for (const path of ['/docs', '/']) {
       const { text } = await get(path)
       assert.doesNotMatch(text.replaceAll(server.url, ''), /https?:\/\/|(src|href)="(?!\/|data:,)/)
     }
   })
 
-  test('a page is small', async () => {
+  test('a compressed page has fewer than 25,000 bytes', async () => {
     for (const path of ['/docs', '/']) {
       const { headers } = await get(path).set('Accept-Encoding', 'gzip')
       assert.ok(
@@ -113,7 +113,7 @@ describe('pages', () => {
   })
 
   for (const accept of ['application/json', '*/*', 'text/plain', undefined]) {
-    test(`GET / answers the server's metadata to callers that accept ${accept ?? 'nothing in particular'}`, async () => {
+    test(`GET / returns the server's metadata to clients that accept ${accept ?? 'any type'}`, async () => {
       const request = supertest(server.url).get('/')
       const { status, body } = await (accept === undefined
         ? request.unset('Accept')
@@ -125,7 +125,7 @@ describe('pages', () => {
     })
   }
 
-  test('GET / says to a browser what is served and how to ask it', async () => {
+  test('GET / shows a browser the served model and how to send requests', async () => {
     const { text } = await get('/')
     for (const part of [
       '<h1>iris-classifier <small>v1.0.0</small></h1>',
@@ -142,7 +142,7 @@ describe('pages', () => {
     }
   })
 
-  test('the command on GET / answers when pasted into a shell', async () => {
+  test('the command on GET / works if it is pasted into a shell', async () => {
     const { stdout } = await promisify(execFile)('bash', [
       '-c',
       (await commandOf(server)).replace('curl', 'curl -sS'),
@@ -150,24 +150,24 @@ describe('pages', () => {
     assert.deepEqual(JSON.parse(stdout).outputs[1].data, ['setosa'])
   })
 
-  test('GET / gives the command the address it was asked at, https where a proxy says so', async () => {
+  test('the command on GET / contains the address of the request, with https if a proxy reports it', async () => {
     const { text } = await get('/').set('Host', 'iris.example').set('X-Forwarded-Proto', 'https')
     assert.ok(text.includes('https://iris.example/v2/models/iris-classifier/infer'))
   })
 
-  test('a whole URL in the request line is answered like its path', async () => {
+  test('a complete URL in the request line gets the same response as its path', async () => {
     const socket = connect(server.port, '127.0.0.1')
     await once(socket, 'connect')
     socket.write(`GET ${server.url}/openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
     assert.match(await text(socket), /^HTTP\/1\.1 200 OK\r\n.*"openapi":"3\.1\.0"/s)
   })
 
-  test('a request\u2019s own id comes back', async () => {
+  test('a page returns the x-request-id of the request', async () => {
     for (const { path } of PAGES)
       assert.equal((await get(path).set('X-Request-Id', 'abc')).headers['x-request-id'], 'abc')
   })
 
-  test('another method is refused as everywhere', async () => {
+  test('a page refuses other methods', async () => {
     const { status, headers, body } = await supertest(server.url).post('/docs').send({})
     assert.deepEqual(
       [status, headers.allow, typeof body.error],
@@ -176,14 +176,14 @@ describe('pages', () => {
   })
 })
 
-/** The command that the page shows, as a browser would copy it. */
+/** Returns the command that the page shows, as a browser would copy it. */
 async function commandOf({ url }: Server): Promise<string> {
   const page = await (await fetch(url, { headers: { accept: 'text/html' } })).text()
   const [, command = ''] = /<pre[^>]*>([^<]*)<\/pre>/.exec(page) ?? []
   return command.replaceAll(/&#(\d+);/g, (_, code) => String.fromCharCode(Number(code)))
 }
 
-test('whatever a model calls itself, its page is only text', async t => {
+test('markup in a model’s names appears on the page only as text', async t => {
   const evil = `<script>alert(1)</script><img src=x onerror=alert(1)>"'&{{tensors}}$&\``
   const folder = mkdtempSync(join(tmpdir(), 'model-'))
   t.after(() => rmSync(folder, { recursive: true }))
@@ -204,7 +204,7 @@ test('whatever a model calls itself, its page is only text', async t => {
   )
   assert.deepEqual(page.match(/<(script|img)\b/g), ['<script', '<script'])
   assert.equal(answer.headers.get('content-security-policy'), policyOfIris)
-  // Once each: name in the title, the heading and the request, description, label, version.
+  // The text appears once in the title, the heading, the version, the description and the labels.
   assert.equal(page.split('alert(1)&#60;').length - 1, 5)
   const { body } = await supertest(server.url).get('/openapi.json')
   assert.equal(body.info.title, name)
@@ -215,7 +215,7 @@ test('whatever a model calls itself, its page is only text', async t => {
   )
 })
 
-test('the page has the model\u2019s inputs to make a form of, and the example as somebody would type it', async t => {
+test('the page contains the model\u2019s inputs for the form, and the example as a person would type it', async t => {
   for (const [env, example] of [
     [{}, { shape: [1, 4], elements: ['5.1', '3.5', '1.4', '0.2'] }],
     [{ MODEL_DIR: testModel('identity-bool') }, { shape: [1], every: 'false' }],
@@ -230,7 +230,7 @@ test('the page has the model\u2019s inputs to make a form of, and the example as
   }
 })
 
-test('the page has the names that model.json gives the elements of each input', async t => {
+test('the page contains the names of each input’s elements from model.json', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'model-'))
   t.after(() => rmSync(folder, { recursive: true }))
   cpSync(testModel('two-in-two-out'), folder, { recursive: true })
@@ -248,7 +248,7 @@ test('the page has the names that model.json gives the elements of each input', 
   assert.ok(text.includes('<h2>Features of a</h2><p>&#60;b&#62;, c</p>'))
 })
 
-test('an example that is too large, or the same everywhere, is not spelled out', async () => {
+test('the page does not list the elements of an example that is too large or has equal elements', async () => {
   const { createPlayground } = await import('../../function/http/pages/playground.ts')
   const exampleOf = (datatype: 'FP32' | 'FP16', data: Float32Array | Uint16Array) => {
     const shape = [1, data.length]
@@ -295,7 +295,7 @@ test('an example that is too large, or the same everywhere, is not spelled out',
   ])
 })
 
-test('with a transform, the page has its schemas, and a command that asks POST /', async t => {
+test('with a transform, the page contains its schemas and a command for POST /', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'transform-'))
   t.after(() => rmSync(folder, { recursive: true }))
   const file = join(folder, 'transform.js')
@@ -328,7 +328,7 @@ test('with a transform, the page has its schemas, and a command that asks POST /
   assert.ok(JSON.stringify(body.paths['/'].post.requestBody).includes("it's"))
 })
 
-test('with PLAYGROUND=off, GET / gives a browser the server\u2019s metadata too, /openapi.json says so, and /docs stays', async t => {
+test('with PLAYGROUND=off, browsers get the server\u2019s metadata at GET /, as /openapi.json describes, and /docs is served', async t => {
   const server = await startServer({ PLAYGROUND: 'off' })
   t.after(() => server.stop())
   const root = await supertest(server.url).get('/').set('Accept', BROWSER)
@@ -349,7 +349,7 @@ for (const model of [
   'unknown-rank',
   'identity-fp16',
 ]) {
-  test(`GET / has a page for the model ${model}`, async t => {
+  test(`GET / lists the inputs and outputs of the model ${model}`, async t => {
     const server = await startServer({ MODEL_DIR: testModel(model) })
     t.after(() => server.stop())
     const { body: metadata } = await supertest(server.url).get(`/v2/models/${model}`)
@@ -363,7 +363,7 @@ for (const model of [
 describe('while the model loads', () => {
   const OF_THE_MODEL = ['/openapi.json', '/']
 
-  test('pages that describe the model wait for it, and the page to try requests does not', async t => {
+  test('pages that describe the model wait for it, and /docs does not wait', async t => {
     const server = await startServer({}, { load: false })
     t.after(() => server.stop())
     const waiting = OF_THE_MODEL.map(path =>
@@ -378,7 +378,7 @@ describe('while the model loads', () => {
   })
 
   for (const path of OF_THE_MODEL) {
-    test(`${path} waits no longer than REQUEST_TIMEOUT_MS, and says so in JSON`, async t => {
+    test(`${path} gets 504 in JSON after REQUEST_TIMEOUT_MS`, async t => {
       const server = await startServer({ REQUEST_TIMEOUT_MS: '30' }, { load: false })
       t.after(() => server.stop())
       const answer = await fetch(server.url + path, { headers: { accept: BROWSER } })
@@ -389,7 +389,7 @@ describe('while the model loads', () => {
     })
   }
 
-  test('and it could not be loaded: 503, with Retry-After', async t => {
+  test('a page gets 503 with Retry-After if the model cannot be loaded', async t => {
     const server = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
     t.after(() => server.stop())
     await assert.rejects(server.service.model.load())
@@ -401,7 +401,7 @@ describe('while the model loads', () => {
   })
 })
 
-test('an unexpected error of a page is kept for the log', async t => {
+test('an unexpected error of a page appears only in the log', async t => {
   const server = await startServer({}, { load: false })
   t.after(() => server.stop())
   t.mock.method(server.service.model, 'whenLoaded', () => Promise.reject(new Error('a secret')))
@@ -412,7 +412,7 @@ test('an unexpected error of a page is kept for the log', async t => {
   )
 })
 
-test('a page asked for while the process drains closes its connection', async t => {
+test('a page that is requested while the process drains closes its connection', async t => {
   const { url, process, exited } = await startProcess({ DRAIN_DELAY_MS: '5000' })
   t.after(() => process.kill('SIGKILL'))
   process.kill('SIGTERM')

@@ -22,8 +22,8 @@ import { INHERITED, projectFolder, startProcess, startServer, testModel } from '
 const INFER = request('POST', IRIS, {}, irisBody())
 
 /**
- * As systemd does: a listening socket that outlives who serves on it, and the function started on it, so many times after each other.
- * Connections to it before the first has begun to listen wait.
+ * Starts the function several times in succession with a listening socket, as systemd does. The
+ * socket outlives each process. Connections that arrive before the first process listens wait.
  */
 async function activated(
   times: number,
@@ -32,7 +32,8 @@ async function activated(
 ) {
   if (!socket.listening) await once(socket, 'listening')
   const { port } = socket.address() as AddressInfo
-  // A shell's exec keeps the process id, which is known only then; the one around it keeps the socket.
+  // The inner shell sets LISTEN_PID to its own process id, which exec keeps. The outer shell keeps
+  // the socket.
   const start = `sh -c 'LISTEN_PID=$$ exec "$0" function/main.ts' "$0"`
   const child = spawn('sh', ['-c', Array(times).fill(start).join(' && '), process.execPath], {
     cwd: projectFolder,
@@ -51,12 +52,12 @@ async function activated(
   return { port, said, told, exited: once(child, 'exit') }
 }
 
-/** Node has no public name for it. */
+/** Returns a server's file descriptor, for which Node has no public API. */
 const descriptorOf = (server: Server) =>
   (server as unknown as { _handle: { fd: number } })._handle.fd
 
 describe('a socket that systemd passes', { concurrency: 2 }, () => {
-  test('is served on instead of PORT, and nobody is told to try it by hand', async () => {
+  test('is used instead of PORT, and no example command is printed', async () => {
     const { port, told, exited } = await activated(1, { IDLE_EXIT_SECONDS: '1' })
     const { status, json } = await exchange(port, INFER)
     assert.deepEqual([status, json.outputs[1].data], [200, ['setosa']])
@@ -64,11 +65,11 @@ describe('a socket that systemd passes', { concurrency: 2 }, () => {
     assert.deepEqual(await told, [])
   })
 
-  test('keeps clients that connect while the process ends, for the next one', async () => {
+  test('keeps clients that connect while a process exits for the next process', async () => {
     const { port, said, exited } = await activated(3, { IDLE_EXIT_SECONDS: '1' })
     for (const ended of [1, 2]) {
       assert.equal((await exchange(port, INFER)).status, 200)
-      await until('it ends', () => said(/IDLE_EXIT_SECONDS; the process exits/) === ended)
+      await until('the process exits', () => said(/IDLE_EXIT_SECONDS; the process exits/) === ended)
     }
     assert.equal((await exchange(port, INFER)).status, 200)
     assert.deepEqual(await exited, [0, null])
@@ -76,7 +77,7 @@ describe('a socket that systemd passes', { concurrency: 2 }, () => {
   })
 })
 
-test('a socket of another kind is refused in one line', async () => {
+test('a socket that is not a TCP socket is refused in one line', async () => {
   const socket = createServer().listen(
     join(mkdtempSync(join(tmpdir(), 'onnx-function-')), 'socket'),
   )
@@ -87,22 +88,25 @@ test('a socket of another kind is refused in one line', async () => {
 })
 
 describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
-  test('ends the process with 0 when nothing was asked for so long', async () => {
+  test('makes the process exit with 0 after this time without requests', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '1' })
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('counts from ready, however long the model took to load', async t => {
+  test('counts from readiness, however long the model took to load', async t => {
     const server = await startServer()
     t.after(server.stop)
     const listening = performance.now()
-    await until('it listens for longer than that', () => performance.now() > listening + 600)
+    await until(
+      'the server has listened for longer than that',
+      () => performance.now() > listening + 600,
+    )
     const ready = performance.now()
     await server.closeWhenUnused(500)
     assert.ok(performance.now() - ready >= 500)
   })
 
-  test('counts from the last answer, and does not end a request that takes longer', async () => {
+  test('counts from the last response, and does not interrupt a request that takes longer', async () => {
     const server = await startProcess({
       IDLE_EXIT_SECONDS: '3',
       MODEL_DIR: testModel('slow'),
@@ -112,7 +116,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     const half = await connect(port)
     half.send(request('POST', SLOW, {}, slowBody()).slice(0, -20))
     const began = performance.now()
-    await until('it is longer than that', () => performance.now() > began + 3_500)
+    await until('the request has taken longer than that', () => performance.now() > began + 3_500)
     half.send(slowBody().slice(-20))
     assert.equal((await half.answer()).status, 200)
     const answered = performance.now()
@@ -121,7 +125,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.ok(performance.now() - answered >= 2_000)
   })
 
-  test('cuts no connection: answers on a kept one name its timeout, and a silent one is waited for', async () => {
+  test('does not cut off connections: responses announce the timeout, and the process waits for idle connections', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '3', REQUEST_TIMEOUT_MS: '20000' })
     const port = Number(new URL(server.url).port)
     const [kept, silent] = [await connect(port), await connect(port)]
@@ -133,7 +137,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('is not held up by constant requests for health, readiness and metrics', async () => {
+  test('is not delayed by constant requests for health, readiness and metrics', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '3' })
     const port = Number(new URL(server.url).port)
     const ended = server.exited.then(() => 'ended')
@@ -148,7 +152,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     ]
     for (const path of paths) assert.equal(await watch(path), 'close')
     let last: string | undefined = 'close'
-    // Refused where it ends meanwhile.
+    // The connection is refused if the process exits meanwhile.
     for (let i = 0; last === 'close'; i++)
       last = await Promise.race([
         ended,
@@ -157,7 +161,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('is not there by default: connections are kept for 95 s', async () => {
+  test('is off by default, and connections are kept for 95 s', async () => {
     const server = await startProcess()
     const kept = await connect(Number(new URL(server.url).port))
     kept.send(INFER)

@@ -44,7 +44,7 @@ import {
 const temporary = mkdtempSync(join(tmpdir(), 'onnx-function-'))
 after(() => rmSync(temporary, { recursive: true }))
 
-/** A model folder of its own: that of a test model, with these files more. */
+/** Creates a model folder: a copy of a test model's folder, with additional files. */
 function modelFolder(
   name: string,
   from: string | undefined,
@@ -67,10 +67,12 @@ async function ask(connection: Connection, bytes: string) {
   return [status, headers.connection]
 }
 
-/** TERM, and until the process has taken notice. */
+/** Sends a signal, and waits until the process drains. */
 async function terminate(server: ServerProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   server.process.kill(signal)
-  await until('it drains', () => server.log.some(line => JSON.parse(line).msg === 'draining'))
+  await until('the process drains', () =>
+    server.log.some(line => JSON.parse(line).msg === 'draining'),
+  )
 }
 
 async function refusesConnections(port: number): Promise<boolean> {
@@ -83,8 +85,8 @@ async function refusesConnections(port: number): Promise<boolean> {
   }
 }
 
-describe('a start', { concurrency: 3 }, () => {
-  test('listens before the model is loaded: not ready, and a request sent meanwhile waits and is answered', async t => {
+describe('startup', { concurrency: 3 }, () => {
+  test('listens before the model is loaded: readiness fails, and requests wait until they are answered', async t => {
     const server = await startServer({}, { load: false })
     t.after(server.stop)
     const health = async () =>
@@ -99,7 +101,7 @@ describe('a start', { concurrency: 3 }, () => {
         irisBody(),
       ),
     )
-    await until('both wait', () => server.service.model.queuedRows === 2)
+    await until('both requests wait', () => server.service.model.queuedRows === 2)
     assert.equal(await health(), 503)
     const loading = server.service.model.load()
     assert.deepEqual([(await waiting).status, (await event).status], [200, 200])
@@ -107,7 +109,7 @@ describe('a start', { concurrency: 3 }, () => {
     assert.equal(await health(), 200)
   })
 
-  test('is ready only after the warm-up', async t => {
+  test('reports readiness only after the warm-up', async t => {
     const server = await startServer({ MODEL_DIR: testModel('slow') }, { load: false })
     t.after(server.stop)
     let loaded = false
@@ -125,7 +127,7 @@ describe('a start', { concurrency: 3 }, () => {
     assert.equal((await exchange(server.port, request('GET', '/v2/health/ready'))).status, 200)
   })
 
-  test('tells model, version and address in one line of JSON, and on standard error a curl that works when pasted', async t => {
+  test('logs model, version and address in one line of JSON, and prints a working curl command on standard error', async t => {
     if (spawnSync('curl', ['--version']).error !== undefined) return t.skip('curl is not installed')
     const quoted = modelFolder('quoted', 'identity-bytes', {
       'model.json': JSON.stringify({
@@ -150,7 +152,7 @@ describe('a start', { concurrency: 3 }, () => {
       server.process.stderr?.on('data', chunk => {
         told += chunk
       })
-      await until('the curl is told', () => told.endsWith('\n\n'))
+      await until('the curl command is printed', () => told.endsWith('\n\n'))
       const { stdout } = await promisify(execFile)('bash', [
         '-c',
         (/curl .*/s.exec(told) as RegExpExecArray)[0],
@@ -161,7 +163,7 @@ describe('a start', { concurrency: 3 }, () => {
     }
   })
 
-  test('says nothing but JSON in a pod', async () => {
+  test('prints only JSON in a pod', async () => {
     const server = await startProcess({ KUBERNETES_SERVICE_HOST: '10.0.0.1' })
     let told = ''
     server.process.stderr?.on('data', chunk => {
@@ -174,7 +176,7 @@ describe('a start', { concurrency: 3 }, () => {
   })
 
   const hasFull = existsSync('/dev/full')
-  test('goes on where standard error is on a disk that is full', { skip: !hasFull }, async () => {
+  test('continues if standard error is on a full disk', { skip: !hasFull }, async () => {
     const full = openSync('/dev/full', 'w')
     const child = spawn(process.execPath, ['function/main.ts'], {
       cwd: projectFolder,
@@ -190,13 +192,16 @@ describe('a start', { concurrency: 3 }, () => {
       const { url } = JSON.parse(line)
       if (url !== undefined) served.resolve(url)
     })
-    const url = await Promise.race([served.promise, exited.then(() => assert.fail('it ended'))])
+    const url = await Promise.race([
+      served.promise,
+      exited.then(() => assert.fail('the process exited')),
+    ])
     assert.equal((await fetch(`${url}/v2/health/ready`)).status, 200)
     child.kill('SIGTERM')
     assert.deepEqual(await exited, [0, null])
   })
 
-  test('writes nothing into the home and temporary folders', async () => {
+  test('writes no files to the home and temporary folders', async () => {
     const home = modelFolder('home', undefined)
     const tmp = modelFolder('tmp', undefined)
     const server = await startProcess({
@@ -210,7 +215,7 @@ describe('a start', { concurrency: 3 }, () => {
     assert.deepEqual([readdirSync(home), readdirSync(tmp)], [[], []])
   })
 
-  test('is one plain node command', () => {
+  test('is a single node command', () => {
     assert.match(manifest.scripts.start, /^node [\w./ =-]+$/)
     assert.deepEqual(
       Object.keys(manifest.scripts).filter(name => /^(pre|post)start$/.test(name)),
@@ -219,11 +224,18 @@ describe('a start', { concurrency: 3 }, () => {
   })
 })
 
-describe('a start that cannot work says why in one line and exits 1:', { concurrency: 3 }, () => {
-  // Other faults in variables and folders: test/config.test.ts and test/inference/model-folder.test.ts.
+describe('startup fails with the reason in one line and exit status 1 for', {
+  concurrency: 3,
+}, () => {
+  // test/config/config.test.ts and test/inference/model-folder.test.ts test other faults in
+  // variables and folders.
   const HOPELESS: readonly { what: string; env: Record<string, string>; says: RegExp }[] = [
-    { what: 'a variable', env: { PORT: 'http' }, says: /^PORT is "http"; it must be / },
-    { what: 'no folder', env: { MODEL_DIR: '/nowhere' }, says: /MODEL_DIR \/nowhere .*ENOENT/ },
+    { what: 'an invalid variable', env: { PORT: 'http' }, says: /^PORT is "http"; it must be / },
+    {
+      what: 'a missing model folder',
+      env: { MODEL_DIR: '/nowhere' },
+      says: /MODEL_DIR \/nowhere .*ENOENT/,
+    },
     { what: 'a broken model', env: { MODEL_DIR: testModel('broken') }, says: /cannot be loaded/ },
     {
       what: 'an address of another machine',
@@ -235,7 +247,7 @@ describe('a start that cannot work says why in one line and exits 1:', { concurr
     test(what, () => assertHopeless(env, says))
   }
 
-  test('a port that is taken', async () => {
+  test('a port that is already in use', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     const { port } = other.address() as AddressInfo
@@ -247,7 +259,7 @@ describe('a start that cannot work says why in one line and exits 1:', { concurr
   })
 })
 
-test('the start line names the model, and its version where it has one', async () => {
+test('the startup line names the model, and its version if it has one', async () => {
   for (const [env, says] of [
     [{}, /^serving iris-classifier v1\.0\.0 on http:/],
     [{ MODEL_DIR: testModel('identity-fp32') }, /^serving identity-fp32 on http:/],
@@ -261,7 +273,7 @@ test('the start line names the model, and its version where it has one', async (
   }
 })
 
-describe('a model is refused in one line:', () => {
+describe('a model is refused in one line for', () => {
   const inModelJson = (name: string, json: string) =>
     modelFolder(name, 'identity-fp32', { 'model.json': json })
   const REFUSED: readonly { what: string; folder: string; says: RegExp }[] = [
@@ -271,17 +283,17 @@ describe('a model is refused in one line:', () => {
       says: /cannot be loaded/,
     },
     {
-      what: 'with a sample of another shape',
+      what: 'a sample of another shape',
       folder: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),
       says: /sample does not match/,
     },
     {
-      what: 'with a sample of another input',
+      what: 'a sample of another input',
       folder: inModelJson('input', '{"sample":{"y":[1]}}'),
       says: /sample does not match/,
     },
     {
-      what: 'with features of another number',
+      what: 'a wrong number of features',
       folder: inModelJson('features', '{"features":["a","b"]}'),
       says: /^model\.json: the features do not match the model: input "x": shape \[-1\] has no dimension besides the rows/,
     },
@@ -313,8 +325,8 @@ async function assertHopeless(env: Record<string, string>, says: RegExp): Promis
   assert.equal(((await stderr) ?? []).join(''), '')
 }
 
-describe('the end', { concurrency: 3 }, () => {
-  test('readiness turns 503, open and new connections are answered and closed, until DRAIN_DELAY_MS has passed', async () => {
+describe('shutdown', { concurrency: 3 }, () => {
+  test('until DRAIN_DELAY_MS has passed, readiness is 503, and open and new connections are answered and closed', async () => {
     const server = await startProcess({ DRAIN_DELAY_MS: '1500' })
     const port = portOf(server)
     const [open, idle] = [await connect(port), await connect(port)]
@@ -333,7 +345,7 @@ describe('the end', { concurrency: 3 }, () => {
     await idle.closed
   })
 
-  test('requests in flight are finished: running, waiting, or half sent', async () => {
+  test('requests in flight are finished, whether they run, wait or are still arriving', async () => {
     const server = await startProcess({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
     const port = portOf(server)
     const [halfBody, halfHead, unused] = [
@@ -346,21 +358,21 @@ describe('the end', { concurrency: 3 }, () => {
     await exchange(port, request('GET', '/v2'))
     const running = await Promise.all([0, 1, 2].map(() => connect(port)))
     for (const connection of running) connection.send(SLOW_INFER)
-    // Answered behind them.
+    // This request is answered after the previous requests were received.
     await exchange(port, request('GET', '/v2'))
     await terminate(server)
     for (const connection of running) assert.equal((await connection.answer()).status, 200)
     await unused.closed
-    await until('no connection is admitted', () => refusesConnections(port))
+    await until('new connections are refused', () => refusesConnections(port))
     assert.deepEqual(await ask(halfBody, SLOW_INFER.slice(-20)), [200, 'close'])
     assert.deepEqual(await ask(halfHead, SLOW_INFER.slice(20)), [200, 'close'])
     assert.deepEqual(await server.exited, [0, null])
     assert.equal(JSON.parse(server.log.at(-1) as string).msg, 'drained')
   })
 
-  test('a client that has connected when TERM comes is admitted and answered', async () => {
+  test('a client that connected before SIGTERM is accepted and answered', async () => {
     const server = await startProcess()
-    // So that all wait to be let in when it wakes.
+    // Stop the process, so that all connections wait to be accepted when it continues.
     server.process.kill('SIGSTOP')
     const connections = await Promise.all(Array.from({ length: 50 }, () => connect(portOf(server))))
     for (const connection of connections) connection.send(INFER)
@@ -370,7 +382,7 @@ describe('the end', { concurrency: 3 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('requests that never end are cut off after DRAIN_TIMEOUT_MS, and it is still 0', async () => {
+  test('requests that never end are cut off after DRAIN_TIMEOUT_MS, and the exit status is still 0', async () => {
     const server = await startProcess({ DRAIN_TIMEOUT_MS: '300' })
     const connection = await connect(portOf(server))
     connection.send(INFER.slice(0, -20))
@@ -388,7 +400,7 @@ describe('the end', { concurrency: 3 }, () => {
     ['SIGTERM', 143],
     ['SIGINT', 130],
   ] as const) {
-    test(`a second ${signal} ends at once`, async () => {
+    test(`a second ${signal} stops the process at once`, async () => {
       const server = await startProcess({ DRAIN_DELAY_MS: '60000', DRAIN_TIMEOUT_MS: '70000' })
       await terminate(server, signal)
       server.process.kill(signal)
@@ -396,13 +408,13 @@ describe('the end', { concurrency: 3 }, () => {
     })
   }
 
-  test('TERM while the model loads: waiting callers are answered, then it ends without saying that it serves', async () => {
+  test('after SIGTERM while the model loads, waiting requests are answered, and the process exits without logging that it serves', async () => {
     const port = await freePort()
     const child = spawnFunction({ PORT: `${port}`, MODEL_DIR: testModel('slow') })
     const stdout = child.stdout?.setEncoding('utf8').toArray()
     const exited = once(child, 'exit')
     let connection: Connection | undefined
-    await until('it listens', async () => {
+    await until('the process listens', async () => {
       connection = await connect(port).catch(() => undefined)
       return connection !== undefined
     })
@@ -418,7 +430,7 @@ describe('the end', { concurrency: 3 }, () => {
     )
   })
 
-  test('under load on many connections, no request that was taken is lost', async () => {
+  test('under load on many connections, no accepted request is lost', async () => {
     const server = await startProcess()
     const port = portOf(server)
     const connections = await Promise.all(Array.from({ length: 20 }, () => connect(port)))
@@ -431,7 +443,7 @@ describe('the end', { concurrency: 3 }, () => {
         if (header === 'close') return
       }
     })
-    await until('they are served', () => answered > 200)
+    await until('200 requests are answered', () => answered > 200)
     server.process.kill('SIGTERM')
     await Promise.all(clients)
     assert.deepEqual(await server.exited, [0, null])
@@ -444,7 +456,7 @@ describe('the log', { concurrency: 2 }, () => {
     ['debug', 3],
     ['info', 0],
   ] as const) {
-    test(`has ${lines === 0 ? 'no line' : 'one line'} a request at ${level}, with the request\u2019s id and trace`, async () => {
+    test(`has ${lines === 0 ? 'no line' : 'one line'} per request at ${level}, with the request\u2019s id and trace`, async () => {
       const server = await startProcess({ LOG_LEVEL: level })
       const connection = await connect(portOf(server))
       for (const id of ['a', 'b', 'c'])

@@ -43,8 +43,8 @@ interface Listening {
 }
 
 /**
- * The data pushed by a server that answers the requests here, and ends.
- * @param env as variables, or made of the receiver's address
+ * Returns the data that a server pushes while it answers the requests of `ask` and shuts down.
+ * @param env the variables, or a function that creates them from the receiver's address
  */
 async function pushedBy(
   env: Record<string, string> | ((url: string) => Record<string, string>),
@@ -56,7 +56,7 @@ async function pushedBy(
       ? env(receiver.url)
       : { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, ...env }
   const server = await startServer(all)
-  // The exporters read the environment themselves.
+  // The exporters read the environment directly.
   Object.assign(process.env, all)
   try {
     const pushing = startPush(server.service, server.config)
@@ -77,11 +77,11 @@ const infer =
   (server: Listening) =>
     exchange(portOf(server), request('POST', path, headers, body))
 
-/** @returns the connection of a request that is with test/models/slow */
+/** @returns the connection of a request to test/models/slow that is in flight */
 async function inFlight(server: Listening): Promise<Connection> {
   const connection = await connect(portOf(server))
   connection.send(request('POST', SLOW, {}, slowBody()))
-  await until('it is taken', async () => {
+  await until('the request is in flight', async () => {
     const { body } = await exchange(portOf(server), request('GET', '/metrics'))
     return readMetrics(body).get('inference_requests_in_flight') === 1
   })
@@ -92,7 +92,10 @@ const outline = (spans: readonly Span[]) => spans.map(({ name, kind }) => [name,
 const PARTS = ['decode', 'queue', 'run', 'encode']
 const isPart = ({ kind }: Span) => kind === 'internal'
 
-/** Each begins where the one before ends, and all of them within theirs. */
+/**
+ * Checks that each part begins when the previous part ends, and that all parts are within the
+ * parent span.
+ */
 function assertInOrder(parts: readonly Span[], whole: Span): void {
   for (const [i, part] of parts.entries()) {
     assert.deepEqual([part.traceId, part.parentSpanId], [whole.traceId, whole.spanId])
@@ -103,7 +106,7 @@ function assertInOrder(parts: readonly Span[], whole: Span): void {
 }
 
 describe('a request’s spans', () => {
-  test('are one of the server, and in it decode, queue, run and encode, one after the other', async () => {
+  test('are a server span that contains decode, queue, run and encode, one after the other', async () => {
     const { spans } = await pushedBy(
       {},
       infer({ 'user-agent': 'a test', host: 'iris.example:8080' }),
@@ -130,7 +133,7 @@ describe('a request’s spans', () => {
     assert.deepEqual(parts[2]?.attributes, { 'inference.run.requests': 1 })
   })
 
-  test('go on with the trace of its traceparent and tracestate, which log lines name too', async () => {
+  test('continue the trace of traceparent and tracestate, which log lines name, too', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const process = await startProcess({
@@ -151,7 +154,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('have the scheme https under TLS', async () => {
+  test('have the scheme https with TLS', async () => {
     const tls = {
       TLS_CERT_FILE: certificate('first.crt'),
       TLS_KEY_FILE: certificate('first.key'),
@@ -168,19 +171,19 @@ describe('a request’s spans', () => {
   })
 
   for (const [what, traceparent] of [
-    ['no hexadecimal', '00-zz'],
+    ['not hexadecimal', '00-zz'],
     ['all zeros', `00-${'0'.repeat(32)}-${ORIGIN}-01`],
     ['too long for its version', `${TRACEPARENT}-1`],
     ['of the invalid version', `ff-${TRACE}-${ORIGIN}-01`],
   ] as const) {
-    test(`begin a trace of their own where traceparent is ${what}`, async () => {
+    test(`begin a new trace if traceparent is ${what}`, async () => {
       const { spans } = await pushedBy({}, infer({ traceparent }))
       assert.equal(spans[0]?.parentSpanId, '')
       assert.match(spans[0]?.traceId as string, /^(?!0af7|0{32})[\da-f]{32}$/)
     })
   }
 
-  test('show what was refused, and where, as no failure of the server', async () => {
+  test('show a refused request and the part that refused it, but not as a failure of the server', async () => {
     const { spans } = await pushedBy({}, infer({}, '{"inputs":[]}'))
     assert.deepEqual(outline(spans), [
       ['POST /v2/models/{model}/infer', 'server'],
@@ -199,7 +202,7 @@ describe('a request’s spans', () => {
     assert.match(decode.message, /^input "input" is missing/)
   })
 
-  test('show a model that failed as a failure of the run and of the server', async () => {
+  test('show a failure of the model as a failure of the run and of the server', async () => {
     const body = JSON.stringify({
       inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }],
     })
@@ -218,7 +221,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('are named by no path that leads nowhere', async () => {
+  test('do not contain the path of an unknown route in their names', async () => {
     const { spans } = await pushedBy({}, async server => {
       await infer({}, irisBody(), '/v2/models/other/infer')(server)
       await infer({}, irisBody(), '/v2/health/live')(server)
@@ -236,7 +239,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('are not made of probes, metadata, metrics and pages', async () => {
+  test('are not created for probes, metadata, metrics and pages', async () => {
     const { spans } = await pushedBy({}, async server => {
       for (const path of [
         '/',
@@ -252,12 +255,12 @@ describe('a request’s spans', () => {
     assert.deepEqual(spans, [])
   })
 
-  test('say how many requests shared the run', async () => {
+  test('report how many requests shared the run', async () => {
     const { spans } = await pushedBy({}, async server => {
       const connection = await connect(portOf(server))
       connection.send(request('POST', IRIS, {}, irisBody()))
       await connection.answer()
-      // Once more at the same time, when it is known that rows are independent.
+      // Send concurrent requests now that the rows are known to be independent.
       const connections = await Promise.all(
         Array.from({ length: 8 }, () => connect(portOf(server))),
       )
@@ -268,12 +271,12 @@ describe('a request’s spans', () => {
       .filter(({ name }) => name === 'run')
       .map(({ attributes }) => Number(attributes['inference.run.requests']))
     assert.equal(runs.length, 9)
-    // Each of n requests says n, so that they count as many runs.
+    // Each of the n requests in a run reports n, so the sum of 1/n counts the runs.
     const counted = runs.reduce((sum, n) => sum + 1 / n, 0)
     assert.ok(Math.abs(counted - Math.round(counted)) < 1e-9, `${runs}`)
   })
 
-  test('of a large request, which another thread answers, have the same parts', async () => {
+  test('of a large request have the same parts, although another thread answers it', async () => {
     const rows = 20_000
     const body = JSON.stringify({
       inputs: [
@@ -290,7 +293,7 @@ describe('a request’s spans', () => {
     assert.ok((parts[2]?.attributes['inference.request.runs'] as number) > 1)
   })
 
-  test('tell how long a request waited for the model to load, before there was anything to send them with', async t => {
+  test('show how long a request waited for the model to load, even if the exporter was loaded later', async t => {
     const receiver = await startReceiver()
     const env = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` }
     const server = await startServer(env, { load: false })
@@ -299,7 +302,7 @@ describe('a request’s spans', () => {
     await until('it waits', () => server.service.model.queuedRows === 1)
     await server.service.model.load()
     assert.equal((await answer).status, 200)
-    // The exporters read the environment themselves.
+    // The exporters read the environment directly.
     Object.assign(process.env, env)
     await endPush(startPush(server.service, server.config), 10_000)
     delete process.env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
@@ -311,7 +314,7 @@ describe('a request’s spans', () => {
     assertInOrder(parts, whole)
   })
 
-  test('of a call by gRPC are its own, and those of a stream one for each request', async () => {
+  test('exist for each gRPC call, and for each request of a gRPC stream', async () => {
     const flower = { name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }
     const { spans } = await pushedBy({}, async server => {
       const client = connectGrpc(portOf(server))
@@ -343,7 +346,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('end where the client hung up', async () => {
+  test('end when the client hangs up', async () => {
     const { spans } = await pushedBy({ MODEL_DIR: testModel('slow') }, async server => {
       const connection = await inFlight(server)
       connection.socket.destroy()
@@ -355,7 +358,7 @@ describe('a request’s spans', () => {
 
 describe('an event’s spans', () => {
   for (const mode of MODES) {
-    test(`in ${mode} mode: the request’s, in it one that processes the event, and in that the parts; the reply belongs to the event’s trace`, async () => {
+    test(`in ${mode} mode, the request’s span contains the event’s processing span, which contains the parts, and the reply belongs to the event’s trace`, async () => {
       const event = { ...EVENT, subject: 'iris', traceparent: TRACEPARENT, tracestate: 'a=1' }
       let reply: EventJson = {}
       const { spans } = await pushedBy({}, async ({ url }) => {
@@ -367,7 +370,7 @@ describe('an event’s spans', () => {
         ...PARTS.map(name => [name, 'internal']),
       ])
       const [server, process, ...parts] = spans as [Span, Span, ...Span[]]
-      // A batch may carry events of many traces, and so belongs to none of them.
+      // A batch may contain events of several traces, so its request belongs to a separate trace.
       assert.equal(server.traceId === TRACE, mode !== 'batched')
       assert.equal(server.parentSpanId, mode === 'batched' ? '' : ORIGIN)
       assert.deepEqual([process.traceId, process.parentSpanId], [server.traceId, server.spanId])
@@ -387,7 +390,7 @@ describe('an event’s spans', () => {
     })
   }
 
-  test('go on with the trace of the request that brings it, and are linked to the event’s own', async () => {
+  test('continue the trace of the request that delivers the event, and are linked to the event’s own trace', async () => {
     const hop = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`
     const headers = { 'content-type': 'application/cloudevents+json', traceparent: hop }
     const { spans } = await pushedBy({}, ({ url }) =>
@@ -401,7 +404,7 @@ describe('an event’s spans', () => {
     assert.deepEqual(process.links, [{ traceId: TRACE, spanId: ORIGIN }])
   })
 
-  test('of a batch are one for each event, with its own failure', async () => {
+  test('exist for each event of a batch, and show each event’s failure', async () => {
     const events = ['a', 'b', 'c'].map((id, i) => ({
       ...EVENT,
       id,
@@ -435,7 +438,7 @@ describe('an event’s spans', () => {
   })
 })
 
-test('a batch larger than the queue is taken with spans as it is without, while nobody else waits', async () => {
+test('a batch larger than the queue is accepted with spans, too, while no other request waits', async () => {
   const batch = ['a', 'b', 'c', 'd', 'e'].map(id => ({ ...EVENT, id }))
   const { spans } = await pushedBy({ MAX_QUEUE_ROWS: '2' }, async ({ url }) => {
     assert.equal((await post(url, { 'content-type': BATCHED }, JSON.stringify(batch))).status, 200)
@@ -443,7 +446,7 @@ test('a batch larger than the queue is taken with spans as it is without, while 
   assert.equal(spans.filter(({ name }) => name === 'run').length, 5)
 })
 
-test('the log names an event’s trace in each mode but the batched, without spans too', async () => {
+test('the log names an event’s trace in binary and structured mode, also without spans', async () => {
   const server = await startProcess({ LOG_LEVEL: 'debug' })
   for (const mode of MODES) await SEND[mode](server.url, { ...EVENT, traceparent: TRACEPARENT })
   await end(server)
@@ -470,7 +473,7 @@ describe('sampling', () => {
     ['parentbased_traceidratio', '0', { none: false, sampled: true, 'not sampled': false }],
   ] as const) {
     const yes = Object.entries(of).flatMap(([parent, is]) => (is ? parent : []))
-    test(`by ${sampler ?? 'no sampler’s name'} ${share ?? ''}: with a parent that is ${yes.join(', ') || 'of no kind'}`, async () => {
+    test(`by ${sampler ?? 'the default sampler'} ${share ?? ''} selects requests whose parent is: ${yes.join(', ') || 'never selected'}`, async () => {
       const env = {
         ...(sampler && { OTEL_TRACES_SAMPLER: sampler }),
         ...(share && { OTEL_TRACES_SAMPLER_ARG: share }),
@@ -489,7 +492,7 @@ describe('sampling', () => {
   }
 })
 
-describe('the metrics pushed', () => {
+describe('the pushed metrics', () => {
   const labelled = ({ name, labels }: Point) => `${name}${JSON.stringify(labels)}`
   const valueIn = (
     points: readonly Point[] | undefined,
@@ -502,7 +505,7 @@ describe('the metrics pushed', () => {
         Object.entries(labels).every(([label, value]) => point.labels[label] === value),
     )?.value
 
-  test('are those of /metrics: the same names, labels, values and buckets', async () => {
+  test('have the same names, labels, values and buckets as /metrics', async () => {
     let text = ''
     const { metrics } = await pushedBy({}, async server => {
       for (let i = 0; i < 3; i++) await infer()(server)
@@ -513,15 +516,15 @@ describe('the metrics pushed', () => {
     const shown = readMetrics(text)
     const pushed = metrics.at(-1) as readonly Point[]
     assert.deepEqual(
-      // Of some there are series only now and then.
+      // Some metrics have series only now and then.
       [...new Set(pushed.map(({ name, type }) => `${name} ${type}`))].filter(isSteady).sort(),
-      // A family without series has nothing to push.
+      // A metric without series is not pushed.
       [...text.matchAll(/^# TYPE (.*)\n[^#\n]/gm)]
         .map(([, family]) => family as string)
         .filter(isSteady)
         .sort(),
     )
-    // The figures of a process change all the time, and model_ready at its end.
+    // The metrics of a process change all the time, and model_ready changes at shutdown.
     const counted = pushed.filter(({ name }) => /^(?:inference|cold_start|function)_/.test(name))
     const prometheus = counted.flatMap(({ name, labels, value, histogram }) => {
       const write = (suffix: string, more: Record<string, string | number> = {}) => {
@@ -547,7 +550,7 @@ describe('the metrics pushed', () => {
     assert.equal(new Set(pushed.map(labelled)).size, pushed.length)
   })
 
-  test('arrive at the end, with the counts of requests that were in flight at TERM', async () => {
+  test('arrive at shutdown, and include requests that were in flight at SIGTERM', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const server = await startProcess({
@@ -570,7 +573,7 @@ describe('the metrics pushed', () => {
     assert.equal(valueIn(last, 'inference_requests_in_flight'), 0)
   })
 
-  test('are there from the start, at 0, so that the first requests are an increase', async () => {
+  test('are pushed at startup with the value 0, so that the first requests are an increase', async () => {
     const { metrics } = await pushedBy({}, infer())
     const labels = { protocol: 'http', status: 'success' }
     assert.equal(valueIn(metrics[0], 'inference_requests_total', labels), 0)
@@ -580,18 +583,18 @@ describe('the metrics pushed', () => {
     assert.ok(first.at < last.at)
   })
 
-  test('come again and again while it runs', async () => {
+  test('are pushed repeatedly while the process runs', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const server = await startProcess({
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
       OTEL_METRIC_EXPORT_INTERVAL: '50',
     })
-    await until('they came five times', () => receiver.metrics.length >= 5)
+    await until('metrics were pushed five times', () => receiver.metrics.length >= 5)
     await end(server)
   })
 
-  test('have units by their names, as OTLP writes them', async () => {
+  test('have the units of their names, in OTLP’s notation', async () => {
     const { metrics } = await pushedBy({}, infer())
     const units = new Map(metrics.at(-1)?.map(({ name, unit }) => [name, unit]))
     assert.deepEqual(
@@ -606,8 +609,8 @@ describe('the metrics pushed', () => {
   })
 })
 
-describe('the resource follows', () => {
-  test('the service and revision of Knative, the version and the process', async () => {
+describe('the resource of pushed data', () => {
+  test('contains the service and revision of Knative, the version and the process', async () => {
     const { spans, metrics } = await pushedBy(
       { K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' },
       infer(),
@@ -632,7 +635,7 @@ describe('the resource follows', () => {
     assert.deepEqual(metrics[0]?.[0]?.resource, spans[0]?.resource)
   })
 
-  test('OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES before anything else', async () => {
+  test('prefers OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES to other sources', async () => {
     const { spans } = await pushedBy(
       {
         K_SERVICE: 'flowers',
@@ -649,8 +652,8 @@ describe('the resource follows', () => {
   })
 })
 
-describe('the address follows', () => {
-  test('OTEL_EXPORTER_OTLP_ENDPOINT, with the headers and the compression asked for', async () => {
+describe('the address of pushes', () => {
+  test('is based on OTEL_EXPORTER_OTLP_ENDPOINT, with the configured headers and compression', async () => {
     const receiver = await pushedBy(
       url => ({
         OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/otlp`,
@@ -680,7 +683,7 @@ describe('the address follows', () => {
     ['TRACES', '/mine/traces'],
     ['METRICS', '/mine/metrics'],
   ] as const) {
-    test(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT as it is; alone, nothing else is pushed`, async () => {
+    test(`is OTEL_EXPORTER_OTLP_${signal}_ENDPOINT unchanged, and alone it pushes no other signal`, async () => {
       const { requests } = await pushedBy(
         url => ({ [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: `${url}${path}` }),
         infer(),
@@ -689,18 +692,18 @@ describe('the address follows', () => {
     })
   }
 
-  test('no variable of these, that nothing is pushed', async () => {
+  test('is missing if none of these variables is set, and nothing is pushed', async () => {
     const { requests } = await pushedBy({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }, infer())
     assert.deepEqual(requests, [])
   })
 
-  test('OTEL_SDK_DISABLED, that nothing is pushed after all', async () => {
+  test('is not used with OTEL_SDK_DISABLED, and nothing is pushed', async () => {
     const { requests } = await pushedBy({ OTEL_SDK_DISABLED: 'true' }, infer())
     assert.deepEqual(requests, [])
   })
 })
 
-describe('requests are answered and the process ends well, with a collector that', {
+describe('requests are answered and the process exits with 0, with a collector that', {
   concurrency: 2,
 }, () => {
   const refused = async () => {
@@ -711,21 +714,21 @@ describe('requests are answered and the process ends well, with a collector that
   for (const [does, receive, timeout, said] of [
     ['refuses connections', refused, '300', /ECONNREFUSED/],
     [
-      'answers 400',
+      'responds with 400',
       () => startReceiver(response => response.writeHead(400).end('no')),
       '300',
       /Bad Request/,
     ],
     [
-      'answers what is no protobuf',
+      'sends a response that is not protobuf',
       () => startReceiver(response => response.end('nonsense')),
       '300',
       /deserialize/,
     ],
     ['hangs up', () => startReceiver(response => response.destroy()), '300', /socket hang up/],
-    ['answers too late', () => startReceiver(() => {}), '300', /[Tt]imed? ?out/],
-    // For longer than the test lets the process live.
-    ['never answers', () => startReceiver(() => {}), '600000', undefined],
+    ['responds too late', () => startReceiver(() => {}), '300', /[Tt]imed? ?out/],
+    // The timeout is longer than the lifetime of the process in this test.
+    ['never responds', () => startReceiver(() => {}), '600000', undefined],
   ] as const) {
     test(does, async t => {
       const receiver = await receive()
@@ -739,7 +742,7 @@ describe('requests are answered and the process ends well, with a collector that
       const warnings = () =>
         server.log.map(line => JSON.parse(line)).filter(({ level }) => level > 30)
       if (said !== undefined)
-        await until('it is said', () => warnings().some(({ msg }) => said.test(msg)))
+        await until('the warning is logged', () => warnings().some(({ msg }) => said.test(msg)))
       await end(server)
       assert.equal(warnings().length, said === undefined ? 0 : 1)
     })
@@ -750,13 +753,13 @@ for (const [how, env] of [
   ['TERM', {}],
   ['IDLE_EXIT_SECONDS', { IDLE_EXIT_SECONDS: '1' }],
 ] as const) {
-  test(`a collector that never answers delays the end by ${how} for seconds, not for DRAIN_TIMEOUT_MS`, async t => {
+  test(`a collector that never responds delays shutdown by ${how} for seconds, not for DRAIN_TIMEOUT_MS`, async t => {
     const receiver = await startReceiver(() => {})
     t.after(receiver.close)
     const server = await startProcess({
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
       OTEL_EXPORTER_OTLP_TIMEOUT: '600000',
-      // Longer than the test lets the process live.
+      // This is longer than the lifetime of the process in this test.
       DRAIN_TIMEOUT_MS: '60000',
       ...env,
     })

@@ -14,7 +14,7 @@ import { freePort, INHERITED, projectFolder, type ServerProcess, startProcess } 
 const temporary = mkdtempSync(join(tmpdir(), 'runaway-'))
 after(() => rmSync(temporary, { recursive: true }))
 
-/** Negates x so many times as n says: a caller decides how long a run takes. */
+/** Negates x n times, so that the caller determines how long a run takes. */
 const COUNTED: WrittenModel = {
   opset: 17,
   inputs: { n: { type: 'INT64', dims: [1] }, x: { type: 'FP32', dims: [1] } },
@@ -42,7 +42,7 @@ const COUNTED: WrittenModel = {
   ],
 }
 
-/** It never ends with made-up zeros, only where n is not 0. */
+/** Runs endlessly if n is 0, as with generated inputs, and ends if n is not 0. */
 const ENDLESS_ON_ZERO: WrittenModel = {
   ...COUNTED,
   constants: {
@@ -65,7 +65,7 @@ function folder(model: WrittenModel, modelJson: object = {}): string {
   return path
 }
 
-/** At most half a minute, then the process is killed. */
+/** Starts a process that is killed after half a minute at the latest. */
 async function start(t: TestContext, env: Record<string, string>): Promise<ServerProcess> {
   const server = await startProcess({ PORT: `${await freePort()}`, LOG_LEVEL: 'info', ...env })
   t.after(() => server.process.kill('SIGKILL'))
@@ -94,7 +94,7 @@ const served = (server: ServerProcess) =>
   messages(server).filter(message => message.startsWith('serving ')).length
 
 describe('a run that does not end', { concurrency: 2 }, () => {
-  test('gets 504, fails readiness, and the process takes its own place, with its command and port', async t => {
+  test('gets 504 and fails readiness, and the process replaces itself with the same command and port', async t => {
     const server = await start(t, {
       MODEL_DIR: folder(COUNTED),
       RUN_TIMEOUT_MS: '500',
@@ -116,7 +116,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.equal(status, 503)
     assert.match(error ?? '', /the process replaces itself/)
     assert.equal((await waited).status, 200, 'a waiting request is answered by another thread')
-    await until('it serves again', () => served(server) === 2)
+    await until('the new process serves', () => served(server) === 2)
     assert.equal((await infer(url, 3)).status, 200)
     assert.equal((await readiness(url)).status, 200)
     assert.ok(messages(server).some(message => /its inputs: n \[1\], x \[1\]/.test(message)))
@@ -124,7 +124,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('of a call of a transform gets 504, the thread’s other calls 503, and the process takes its own place', async t => {
+  test('in a transform gets 504, the thread’s other calls get 503, and the process replaces itself', async t => {
     const path = folder(COUNTED)
     const code =
       'export default { preprocess: n => ({ n: [n], x: [1] }), postprocess: ({ y }) => y.data[0] }'
@@ -152,13 +152,13 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     ])
     assert.equal((await waited)[0], 503)
     assert.match((await readiness(url)).error ?? '', /the process replaces itself/)
-    await until('it serves again', () => served(server) === 2)
+    await until('the new process serves', () => served(server) === 2)
     assert.deepEqual(await call(4), [200, 1])
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('does not keep TERM from ending the process within DRAIN_TIMEOUT_MS', async t => {
+  test('does not prevent SIGTERM from stopping the process within DRAIN_TIMEOUT_MS', async t => {
     const server = await start(t, {
       MODEL_DIR: folder(COUNTED),
       RUN_TIMEOUT_MS: '0',
@@ -173,7 +173,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     await runaway
   })
 
-  test('in the warm-up with made-up inputs is a warning, and the model is served', async t => {
+  test('in the warm-up with generated inputs causes a warning, and the model is served', async t => {
     const server = await start(t, {
       MODEL_DIR: folder(ENDLESS_ON_ZERO),
       RUN_TIMEOUT_MS: '500',
@@ -188,7 +188,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('ends a process on a socket that systemd passed with 1: systemd starts it again', async t => {
+  test('makes a process with a socket from systemd exit with 1, so that systemd starts it again', async t => {
     const socket = createServer().listen(0, '127.0.0.1')
     await once(socket, 'listening')
     const { port } = socket.address() as AddressInfo
@@ -214,7 +214,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.deepEqual(await exited, [1, null])
   })
 
-  test("in the warm-up with model.json's sample ends the start with a reason", async t => {
+  test("in the warm-up with model.json's sample makes startup fail with a reason", async t => {
     const started = start(t, {
       MODEL_DIR: folder(ENDLESS_ON_ZERO, { sample: { n: [0], x: [1] } }),
       RUN_TIMEOUT_MS: '500',

@@ -35,7 +35,7 @@ suite('onnx-function --watch', () => {
   }
   const said = (what: RegExp) => server.log.filter(line => what.test(line)).length
 
-  test('serves what is changed once it is ready, and no request fails meanwhile', async () => {
+  test('serves a changed model once it is ready, and no request fails meanwhile', async () => {
     const versions = new Set<string>()
     for (const version of ['v2', 'v3']) {
       writeVersion(version)
@@ -49,7 +49,7 @@ suite('onnx-function --watch', () => {
     assert.deepEqual([...versions], ['v1.0.0', 'v2', 'v3'])
   })
 
-  test('serves a changed transform.ts, although a transform.js lies beside it', async () => {
+  test('serves a changed transform.ts, although there is a transform.js in the same folder', async () => {
     const write = (name: string, answer: string) =>
       writeFileSync(
         join(folder, name),
@@ -72,7 +72,7 @@ suite('onnx-function --watch', () => {
     await until('no transform is served', async () => /"error"/.test(await answer()))
   })
 
-  test('sees a file that was replaced, and then is written in place', async () => {
+  test('detects that a file was replaced, and later changes of the new file in place', async () => {
     const file = join(folder, 'model.json')
     writeFileSync(join(folder, 'new.json'), JSON.stringify({ name: 'iris', version: 'replaced' }))
     renameSync(join(folder, 'new.json'), file)
@@ -83,36 +83,40 @@ suite('onnx-function --watch', () => {
     }
   })
 
-  test('goes on with the old model where the new one is broken, and one line says why', async () => {
+  test('continues with the old model if the new model is broken, and logs the reason in one line', async () => {
     writeFileSync(join(folder, 'model.onnx'), 'broken')
-    await until('the new one failed', () => said(/the model cannot be loaded/) > 0)
+    await until('the new process failed', () => said(/the model cannot be loaded/) > 0)
     assert.equal(said(/the model cannot be loaded/), 1)
     assert.deepEqual(await ask(), { status: 200, version: 'v3' })
     writeVersion('v4')
     cpSync(join(iris, 'model.onnx'), join(folder, 'model.onnx'))
-    await until('v4 serves', async () => (await ask()).version === 'v4')
+    await until('v4 is served', async () => (await ask()).version === 'v4')
   })
 
-  test('starts another process where the one that serves has died', async () => {
+  test('starts a new process if the serving process was killed', async () => {
     const workers = () => server.log.filter(line => /"url"/.test(line)).length
     const before = workers()
-    await until('one alone is left', () => childrenOf(server.process).length === 1)
+    await until('only one child process is left', () => childrenOf(server.process).length === 1)
     const [pid] = childrenOf(server.process)
     process.kill(pid as number, 'SIGKILL')
-    await until('another serves', () => workers() > before)
+    await until('a new process serves', () => workers() > before)
     assert.equal(said(/the server process exited; starting a new one/), 1)
     assert.equal((await ask()).status, 200)
   })
 
-  test('ends with 0 at TERM, and so does what serves', async () => {
+  test('exits with 0 on SIGTERM, together with its child processes', async () => {
     const children = childrenOf(server.process)
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
     for (const child of children)
-      assert.throws(() => process.kill(child, 0), { code: 'ESRCH' }, `${child} is still there`)
+      assert.throws(
+        () => process.kill(child, 0),
+        { code: 'ESRCH' },
+        `process ${child} is still running`,
+      )
   })
 
-  test('ends with 1 where nothing can be served at first', async () => {
+  test('exits with 1 if the first model cannot be served', async () => {
     writeFileSync(join(folder, 'model.onnx'), 'broken')
     const starting = startProcess({}, [folder, '--watch'], 60_000, PROGRAMS.function)
     await assert.rejects(starting, /the model cannot be loaded/)
