@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 
 /*
- * A language pack, read as func 1.23 reads it (knative/func: pkg/functions/repository.go and template.go).
+ * Reads a language pack as func 1.23 does (knative/func: pkg/functions/repository.go and
+ * template.go).
  */
 
-/** The fields of manifest.yaml that func knows; those of a level are the defaults of the next one. */
+/** The fields of manifest.yaml that func reads; each level provides the next level's defaults. */
 interface Manifest {
   readonly name?: string
   readonly version?: string
@@ -40,7 +41,7 @@ const foldersIn = (folder: string, reserved: string): string[] =>
       statSync(join(folder, name)).isDirectory() && !name.startsWith('.') && name !== reserved,
   )
 
-/** Every template of a repository, by runtime. */
+/** Returns every template of a repository, by runtime. */
 export function templatesOf(repository: string): Template[] {
   const root = readManifest(repository)
   const templates = join(repository, root.templates ?? '.')
@@ -56,7 +57,7 @@ export function templatesOf(repository: string): Template[] {
   })
 }
 
-/** The part of a template's manifest that func copies into func.yaml. */
+/** Returns the part of a template's manifest that func copies into func.yaml. */
 export const functionOf = ({
   manifest: { builderImages, buildpacks, buildEnvs, runEnvs, healthEndpoints, invoke },
 }: Template) => ({

@@ -9,7 +9,7 @@ import { publint } from 'publint'
 import { NODES, type NodeName, pack, projectFolder, runNode, runTool, serve } from './run.ts'
 
 /*
- * The tarball of npm pack: its files, the findings of package linters, and its behaviour when installed.
+ * Tests the tarball of npm pack: its files, the findings of package linters, and its installation.
  */
 
 const folder = mkdtempSync(join(tmpdir(), 'package-'))
@@ -24,7 +24,7 @@ before(() => {
 })
 
 describe('the tarball', () => {
-  test('has what runs, its declarations, a locale and an example, and nothing else', () => {
+  test('contains only programs, type declarations, a locale and an example', () => {
     const allowed = [
       /^(LICENSE|README\.md|package\.json)$/,
       /^build\/[^.]+\.js$/,
@@ -47,16 +47,16 @@ describe('the tarball', () => {
     assert.ok(size < 1e6, `${size} bytes`)
   })
 
-  test('has no script that an install runs, and needs ONNX Runtime alone', () => {
+  test('has no install scripts, and depends only on ONNX Runtime', () => {
     for (const script of ['preinstall', 'install', 'postinstall'])
       assert.equal(manifest.scripts[script], undefined)
     assert.deepEqual(Object.keys(manifest.dependencies), ['onnxruntime-node'])
   })
 
-  test('has types that are what its modules are, as arethetypeswrong says', async () => {
+  test('has type declarations without problems, according to arethetypeswrong', async () => {
     const analysis = await checkPackage(createPackageFromTarballData(readFileSync(tarball)))
     assert.ok(analysis.types !== false)
-    // It is of ES modules only: resolvers that know no exports, and require() in CommonJS, are not its.
+    // The package has only ES modules: resolvers without exports, and require(), are not supported.
     const notOurs = ['node10', 'node16-cjs']
     assert.deepEqual(
       analysis.problems.filter(
@@ -79,7 +79,7 @@ for (const npm of ['npm-10', 'npm-11'] as const) {
       assert.equal(installed.code, 0, installed.stderr)
     })
 
-    test('serves a model by npx, and prints its URL and a curl that works', async () => {
+    test('npx serves a model, and prints its URL and a working curl command', async () => {
       const { code, stdout } = await runTool(tools, 'npx-cli.js', ['onnx-function', '--version'], {
         cwd,
       })
@@ -95,7 +95,7 @@ for (const npm of ['npm-10', 'npm-11'] as const) {
       }
     })
 
-    test('tells of its commands, and which one is wrong', async () => {
+    test('each command prints its help, and a wrong argument is reported in one line', async () => {
       const program = join(cwd, 'node_modules/.bin/onnx-function')
       const command = (...args: string[]) => runNode(tools.node, [program, ...args], { cwd })
       for (const args of [
@@ -125,13 +125,13 @@ for (const npm of ['npm-10', 'npm-11'] as const) {
       }
     })
 
-    test('is clean, as publint says', async () => {
+    test('publint finds no problem', async () => {
       const pkgDir = join(cwd, 'node_modules/onnx-function')
       const { messages } = await publint({ pkgDir, strict: true, pack: false })
       assert.deepEqual(messages, [])
     })
 
-    test('checks a model, asks a server for conformance, and starts KServe’s predictor', async () => {
+    test('checks a model, tests a server’s conformance, and starts KServe’s predictor', async () => {
       const program = join(cwd, 'node_modules/onnx-function/build/main.js')
       const checked = await runNode(tools.node, [program, 'check', 'model.onnx', '--json'], { cwd })
       assert.deepEqual([checked.code, JSON.parse(checked.stdout).ok], [0, true])
@@ -146,7 +146,7 @@ for (const npm of ['npm-10', 'npm-11'] as const) {
   })
 }
 
-describe('a Node that is too old', () => {
+describe('a Node version that is too old', () => {
   const cwd = mkdtempSync(join(folder, 'old-'))
   before(async () => {
     const args = ['install', '--ignore-scripts', tarball]
@@ -161,10 +161,10 @@ describe('a Node that is too old', () => {
 
   for (const node of ['node-20', 'node-18'] as const satisfies readonly NodeName[]) {
     for (const [what, args] of [
-      ['serves', []],
-      ['is asked for a command', ['check', 'model.onnx']],
+      ['serves a model', []],
+      ['runs a command', ['check', 'model.onnx']],
     ] as const) {
-      test(`gets one line: ${NODES[node]} ${what}`, async () => {
+      test(`prints one line when Node ${NODES[node]} ${what}`, async () => {
         const program = join(cwd, 'node_modules/.bin/onnx-function')
         const { code, stdout, stderr } = await runNode(node, [program, ...args], { cwd })
         assert.equal(code, 1)

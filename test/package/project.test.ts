@@ -17,11 +17,11 @@ import { functionOf, templatesOf } from './language-pack.ts'
 import { filesIn, pack, projectFolder, runNode, runTool, serve } from './run.ts'
 
 /*
- * The project that `onnx-function init` and `func create` write: that they write the same, and that it works.
+ * Tests that `onnx-function init` and `func create` write the same project, and that it works.
  */
 
 const folder = mkdtempSync(join(tmpdir(), 'project-'))
-// For builders, which start what they made as somebody else.
+// The builders' results run as another user, who must be able to read this folder.
 chmodSync(folder, 0o755)
 after(() => rmSync(folder, { recursive: true }))
 
@@ -32,7 +32,7 @@ const template = join(projectFolder, 'templates/typescript/onnx')
 const npm = async (...args: string[]) => {
   const ran = await runTool(tools, 'npm-cli.js', args, { cwd: project })
   assert.equal(ran.code, 0, `npm ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
-  // Warnings about the machine's own configuration are not the project's.
+  // Warnings about this machine's npm configuration do not concern the project.
   assert.doesNotMatch(ran.stderr, /npm warn (?!Unknown (user|env|global) )/i)
   return ran.stdout
 }
@@ -51,12 +51,12 @@ before(async () => {
 describe('the language pack', () => {
   const [only, ...others] = templatesOf(projectFolder)
 
-  test('is found by func as the template onnx of typescript', () => {
+  test('has the template onnx of typescript, by func’s rules', () => {
     assert.deepEqual([only?.runtime, only?.name, others], ['typescript', 'onnx', []])
     assert.equal(only?.manifest.name, 'onnx-function')
   })
 
-  test('gives func.yaml what func create wrote when it was run', () => {
+  test('leads to the same func.yaml as a recorded run of func create', () => {
     assert.ok(only !== undefined)
     const { specVersion, name, runtime, created, ...rest } = parse(
       readFileSync(new URL('func-create.yaml', import.meta.url), 'utf8'),
@@ -66,7 +66,7 @@ describe('the language pack', () => {
     assert.deepEqual(functionOf(only), rest)
   })
 
-  test('gives the same project as onnx-function init', () => {
+  test('contains the same project as onnx-function init writes', () => {
     const named = (text: string) => text.replaceAll('my-classifier', 'my-flowers')
     const { 'manifest.yaml': _manifest, ...created } = filesIn(template)
     const {
@@ -85,7 +85,7 @@ describe('the language pack', () => {
     assert.deepEqual(rest, functionOf(only))
   })
 
-  test('locks what the package depends on', () => {
+  test('has a lock file with the dependencies of the package', () => {
     const read = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
     const { dependencies, engines } = read(join(projectFolder, 'package.json'))
     const lock = read(join(template, 'package-lock.json'))
@@ -93,7 +93,7 @@ describe('the language pack', () => {
     assert.deepEqual([locked.dependencies, locked.engines], [dependencies, engines])
   })
 
-  test('has the model that ships', () => {
+  test('contains the shipped model', () => {
     const iris = readFileSync(join(projectFolder, 'models/iris/v1.0.0/model.onnx'))
     assert.ok(iris.equals(readFileSync(join(template, 'model/model.onnx'))))
   })
@@ -106,15 +106,15 @@ describe('the project', () => {
     await npm('test')
   })
 
-  test('passes its check: types, and the model', async () => {
+  test('passes its check of the types and the model', async () => {
     await npm('run', 'check')
   })
 
-  test('has the types that the model has', async () => {
+  test('has types that match the model', async () => {
     await npm('run', 'types', '--', '--check')
   })
 
-  test('refuses to be written over', async () => {
+  test('is not overwritten by a second init', async () => {
     const program = join(project, 'node_modules/onnx-function/build/main.js')
     const { code, stderr } = await runNode(tools.node, [program, 'init', project], { cwd: folder })
     assert.equal(code, 2)
@@ -122,7 +122,7 @@ describe('the project', () => {
   })
 
   for (const builder of ['pack', 's2i'])
-    test(`is what func's ${builder} builder makes a function of`, t => {
+    test(`can be built by func's ${builder} builder`, t => {
       const source = join(folder, `source-${builder}`)
       cpSync(project, source, {
         recursive: true,
@@ -141,7 +141,7 @@ describe('the project', () => {
         start,
         /^started by "node .*" as user \d+ on http:\S+: predicted setosa; exited with 0 after SIGTERM$/,
       )
-      // The build's own transform.js, and of the packages what runs.
+      // The result contains transform.js from this build, and only runtime packages.
       assert.ok(readFileSync(join(target, 'model/transform.js'), 'utf8').includes('setosa'))
       assert.throws(() => readFileSync(join(target, 'node_modules/typescript/package.json')))
     })
@@ -153,7 +153,7 @@ describe('onnx-function build', () => {
   const build = (...args: string[]) =>
     runNode(tools.node, [program, 'build', ...args], { cwd: project })
 
-  test('bundles a pure package, and names and keeps a native one', async () => {
+  test('bundles a JavaScript package, and reports a native package that it does not bundle', async () => {
     const pure = {
       'package.json': '{"name":"pure","version":"1.0.0","main":"index.js"}',
       'index.js': 'exports.double = x => x * 2',
@@ -177,7 +177,7 @@ export default { postprocess: () => [double(21), typeof InferenceSession.create]
     assert.deepEqual([ran.stdout, ran.stderr], ['42,function\n', ''])
   })
 
-  test('says in one line that the project has no bundler', async () => {
+  test('reports in one line that esbuild is not installed', async () => {
     const bare = join(folder, 'bare')
     mkdirSync(bare)
     writeFileSync(join(bare, 'transform.mjs'), 'export default { preprocess: x => x }')
@@ -188,7 +188,7 @@ export default { postprocess: () => [double(21), typeof InferenceSession.create]
     )
   })
 
-  test('makes a transform that answers as its source does', async () => {
+  test('writes a transform that responds like its source', async () => {
     assert.equal((await build()).code, 0)
     const server = await serve(['node', program], {
       cwd: project,

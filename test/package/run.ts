@@ -9,7 +9,7 @@ export const projectFolder = fileURLToPath(new URL('../..', import.meta.url))
 
 const inPackages = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url))
 
-/** The oldest Node that is supported, and older ones; undefined is the one that runs the tests. */
+/** The oldest supported version of Node, and two versions that are too old. */
 export const NODES = {
   'node-least': '22.18.0',
   'node-20': '20.20.2',
@@ -17,7 +17,7 @@ export const NODES = {
 } as const
 export type NodeName = keyof typeof NODES
 
-/** An npm, with the Node that it runs on and gives to what it starts. */
+/** A version of npm, and the version of Node for npm and its child processes. */
 export interface Tools {
   readonly npm: 'npm-10' | 'npm-11'
   readonly node: NodeName
@@ -25,7 +25,7 @@ export interface Tools {
 
 const nodeFolder = (node: NodeName) => inPackages(`${node}/bin`)
 
-/** Nothing of npm's that started these tests, but where packages come from. */
+/** This process' environment, without npm's variables except the registry and the cache. */
 const inherited = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) => !/^(npm_(?!config_(registry|cache))|NODE_(?!EXTRA_CA_CERTS)|PORT$)/i.test(name),
@@ -61,7 +61,7 @@ export const runTool = (
     env: environment(node, env),
   })
 
-/** Runs a program of Node's that is named. */
+/** Runs a program with this version of Node. */
 export const runNode = (
   node: NodeName,
   args: readonly string[],
@@ -83,13 +83,13 @@ function run(program: string, args: readonly string[], options: SpawnOptions): P
 
 export interface Served {
   readonly url: string
-  /** The first line like this, once it has written one. */
+  /** Resolves to the first output line that matches. */
   line(pattern: RegExp): Promise<string>
-  /** @returns its exit code, after TERM */
+  /** Sends TERM. @returns the exit code */
   stop(): Promise<number | null>
 }
 
-/** A command that serves, once it has said where. */
+/** Starts a command that serves, and waits until it has logged its URL. */
 export async function serve(
   [program, ...args]: readonly [string, ...string[]],
   { cwd, env, node }: Running & { readonly node: NodeName },
@@ -115,7 +115,7 @@ export async function serve(
       const found = lines.find(text => pattern.test(text))
       if (found !== undefined) return found
       const ended = exited.then(code => {
-        throw new Error(`it ended with ${code}: ${lines.join('\n')}`)
+        throw new Error(`the process exited with ${code}: ${lines.join('\n')}`)
       })
       await Promise.race([once(wrote, 'line'), ended])
     }
@@ -130,7 +130,7 @@ export async function serve(
   }
 }
 
-/** `npm pack` in the project. @returns the tarball, and the paths of its files */
+/** Runs `npm pack` in the project. @returns the tarball, and the paths of its files */
 export function pack(folder: string): { tarball: string; files: readonly string[] } {
   const args = ['pack', '--json', '--pack-destination', folder]
   const output = execFileSync('npm', args, { cwd: projectFolder, encoding: 'utf8', env: inherited })
@@ -141,7 +141,7 @@ export function pack(folder: string): { tarball: string; files: readonly string[
   }
 }
 
-/** All files below a folder, node_modules left out, with their bytes. */
+/** Reads all files in a folder except node_modules. @returns their contents as Latin-1, by path */
 export function filesIn(folder: string): Record<string, string> {
   return Object.fromEntries(
     readdirSync(folder, { recursive: true, withFileTypes: true })

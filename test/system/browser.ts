@@ -9,10 +9,10 @@ import {
   type Page,
 } from 'playwright-core'
 
-/** Shared by the page tests: Chromium, screen sizes, and the rules for every page. */
+/** Helpers of the page tests: Chromium, screen sizes, and checks for every page. */
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-/** The folder for screenshots; without it, none are taken. */
+/** The folder for screenshots; if it is not set, the tests take no screenshots. */
 const { SCREENSHOTS } = process.env
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
@@ -31,7 +31,7 @@ export const PHONE: BrowserContextOptions = {
 export function launch(): Promise<Browser> {
   assert.ok(
     existsSync(CHROMIUM),
-    `no Chromium at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
+    `Chromium is missing at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
   )
   return chromium.launch({
     executablePath: CHROMIUM,
@@ -49,7 +49,7 @@ export function launch(): Promise<Browser> {
 
 export const text = async (locator: Locator) => (await locator.textContent()) ?? ''
 
-/** Waits for the answer to the last request. */
+/** Waits for the response to the last request. */
 export const answered = (page: Page) =>
   page
     .locator('form:not([aria-busy]) >> visible=true')
@@ -57,7 +57,7 @@ export const answered = (page: Page) =>
     .waitFor()
     .then(() => page.locator('#status .good').waitFor())
 
-/** axe's findings against WCAG 2.2 AA. */
+/** Returns axe's findings for WCAG 2.2 AA and best practices. */
 export async function accessibility(page: Page): Promise<string[]> {
   await page.evaluate(AXE)
   const { violations } = await page.evaluate(() =>

@@ -8,16 +8,18 @@ import { createInterface } from 'node:readline'
 import { after, suite, test } from 'node:test'
 import { projectFolder } from '../server.ts'
 
-/** The user of func's builder images (source-to-image: 1001); only root can switch to it here. */
+/**
+ * The user of func's builder images (source-to-image: 1001); only root can start it as this user.
+ */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 1001, gid: 1001 } : {}
 
-/** The address in the first line of the log that has one. */
+/** Returns the URL in the first log line that contains one. */
 async function urlOf(lines: AsyncIterable<string>): Promise<string> {
   for await (const line of lines) {
     const { url } = JSON.parse(line)
     if (url !== undefined) return url
   }
-  throw new Error('the process ended before it served')
+  throw new Error('the process exited before it logged a URL')
 }
 
 for (const builder of ['pack', 's2i']) {
@@ -26,7 +28,7 @@ for (const builder of ['pack', 's2i']) {
     chmodSync(folder, 0o755)
     after(() => rmSync(folder, { recursive: true }))
 
-    test('is built from the files that .funcignore leaves, and pruned', t => {
+    test('contains no files of .funcignore and no development dependencies', t => {
       const output = execFileSync(process.execPath, ['scripts/buildpack.mjs', folder, builder], {
         cwd: projectFolder,
         encoding: 'utf8',
@@ -48,7 +50,7 @@ for (const builder of ['pack', 's2i']) {
       ['function', 'the start command of package.json'],
       ['consumer', 'node build/consumer.js'],
     ]) {
-      test(`runs the ${program} by ${start}, as an unprivileged user, on the given port`, async t => {
+      test(`runs the ${program} with ${start}, as an unprivileged user, on the given port`, async t => {
         const { scripts } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
         const [node, ...args] = (program === 'function' ? scripts.start : (start as string)).split(
           ' ',

@@ -14,9 +14,9 @@ import { until } from '../http/client.ts'
 import { freePort, PROGRAMS, startProcess, testModel } from '../server.ts'
 
 /*
- * The canary beside a real Prometheus, with the metrics of two real versions of the function under
- * the same requests, plus the mistakes that cause errors. Their scrapes are written into
- * Prometheus' database as if they were two minutes apart, so that no test waits; the last test
+ * Tests the canary with a real Prometheus and the metrics of two real versions of the function
+ * under the same requests; some cases add invalid requests. The scrapes are written into
+ * Prometheus' database as if they were 145 seconds apart, so that no test waits. The last test
  * scrapes two running processes.
  */
 
@@ -31,7 +31,7 @@ const IRISES = (expected.input as number[][]).map(
   (_, i, all) => all[(i * 53) % all.length] as number[],
 )
 
-/** From the data that both models were trained on; one request in twenty has forty rows. */
+/** Requests with the training data of both models; one request in twenty has forty rows. */
 const irises = (count: number) =>
   Array.from({ length: count }, (_, i) => {
     const rows = Array.from(
@@ -43,7 +43,9 @@ const irises = (count: number) =>
 const IRIS_REQUESTS = irises(600)
 const withMistakes = (requests: readonly Request[]) =>
   requests.map((good, i) => (i % 20 === 0 ? infer('input', [1, 3], [5.1, 3.5, 1.4]) : good))
-/** Unlike any flower: short, wide petals. The two models were not trained on these, and differ. */
+/**
+ * Flowers with short, wide petals, unlike the training data: the two models' predictions differ.
+ */
 const strangers = (count: number) =>
   Array.from({ length: count }, (_, i) =>
     infer('input', [1, 4], [4 + (i % 4), 2 + (i % 5) / 2, 2.5 + (i % 5) / 2, 1.9 + (i % 3) * 0.3]),
@@ -68,7 +70,7 @@ const FAST: Version = { env: { MODEL_DIR: testModel('zipmap') }, requests: pairs
 /** The old and the new version, and their requests over the same time. */
 const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Version }>> = {
   like: { old: iris('v1.0.0', irises(1200)), new: iris('v2.0.0', irises(1200)) },
-  // The new version must refuse one request in twenty, as a version with another signature would.
+  // The new version must reject one request in twenty, like a version with another signature.
   'more-errors': {
     old: iris('v2.0.0', irises(1200)),
     new: iris('v2.0.0', withMistakes(irises(1200))),
@@ -80,11 +82,11 @@ const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Vers
 }
 
 interface Recorded {
-  /** Its metrics, before the first request and after each quarter of them. */
+  /** The metrics before the first request and after each quarter of the requests. */
   readonly scrapes: readonly string[]
 }
 
-/** A running process of a version. */
+/** Runs a version under its load, and records its metrics. */
 async function record({ env, requests, callers }: Version): Promise<Recorded> {
   const { url, process } = await startProcess(
     { ...env, MODEL_NAME: 'model' },
@@ -146,9 +148,9 @@ const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new:
 }
 
 /**
- * Prometheus' text as OpenMetrics with a target's labels and a time, without the end. The event
- * loop's lag is left out: it depends on the machine that runs the tests. The memory limit, which
- * the process may not have, is given.
+ * Converts Prometheus' text to OpenMetrics with a target's labels and timestamps, without the end
+ * marker. Omits the event loop's lag, which depends on the machine that runs the tests. Adds a
+ * memory limit, because the process may have none.
  */
 const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: number) =>
   scrapes.flatMap((text, i) =>
@@ -166,7 +168,7 @@ const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: numb
   )
 
 const folder = mkdtempSync(join(tmpdir(), 'canary-'))
-/** Ten minutes ago, off the full minute: the canary's looks are planned from here. */
+/** About ten minutes ago: the start time of the canary, from which it schedules its checks. */
 const SINCE = new Date(Math.floor(Date.now() / 1000 - 601) * 1000)
 let prometheus: ChildProcess
 let url: string
@@ -189,7 +191,7 @@ async function startPrometheus(
     killSignal: 'SIGKILL',
   })
   await once(process, 'spawn').catch(() => {
-    throw new Error('these tests need Prometheus: apt-get install prometheus')
+    throw new Error('Prometheus is missing: apt-get install prometheus')
   })
   const address = `http://127.0.0.1:${port}`
   await until('Prometheus is ready', () =>
@@ -208,7 +210,7 @@ async function stop(process: ChildProcess | undefined): Promise<void> {
 }
 
 const KSERVE = ROLLOUTS['KServe in Knative mode']
-/** In its own namespace. */
+/** Returns the rollout in this namespace. */
 const inNamespace = (namespace: string, rollout: Rollout = KSERVE): Rollout => ({
   ...rollout,
   object: { ...rollout.object, metadata: { ...rollout.object.metadata, namespace } },
@@ -216,7 +218,7 @@ const inNamespace = (namespace: string, rollout: Rollout = KSERVE): Rollout => (
 const HTTP_ROUTE = ROLLOUTS['an HTTPRoute']
 /** The modes in which all cases run, each with the prefix of its namespaces. */
 const IN_ALL_CASES = { '': KSERVE, 'route-': HTTP_ROUTE } as const
-/** All cases in two modes, and one of them in the other modes. */
+/** All cases in two modes, and one case in the other modes. */
 const NAMESPACES: readonly {
   readonly namespace: string
   readonly of: string
@@ -236,7 +238,7 @@ const NAMESPACES: readonly {
   })),
 ]
 
-/** A limit slightly above its last memory use. */
+/** Returns a memory limit 5 % above the last recorded memory use. */
 const tightFor = ({ scrapes }: Recorded) =>
   1.05 * Number(/^process_resident_memory_bytes (\S+)$/m.exec(scrapes.at(-1) ?? '')?.[1])
 
@@ -271,7 +273,7 @@ after(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** @returns its output for the case, and the final state of the object */
+/** Runs the canary once. @returns its output and exit code, and the final percentage */
 async function judged(
   namespace: string,
   rollout: Rollout,
@@ -288,7 +290,7 @@ async function judged(
       url,
       ...args,
     ])
-    // For comparison with kserve/canary/README.md's table: SHOW=1 npm test --prefix test/system.
+    // To compare with the table in kserve/canary/README.md: SHOW=1 npm test --prefix test/system.
     if (process.env.SHOW !== undefined)
       process.stdout.write(`\n${namespace}\n${result.out}${result.err}`)
     return { ...result, percent: rollout.percent(api.object) }
@@ -306,7 +308,7 @@ const verdictsIn = (out: string) =>
   )
 
 for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
-  describe(`beside a real Prometheus, of two real versions, ${rollout.plural}, one`, () => {
+  describe(`the canary with a real Prometheus, on ${rollout.plural}`, () => {
     for (const [namespace, expected, code, percent] of [
       ['like', { errors: 'same', latency: 'same', predictions: 'same' }, 0, 25],
       ['better', { errors: 'same', latency: 'better', predictions: 'not counted' }, 0, 25],
@@ -321,7 +323,7 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
       ],
       ['too-few', { errors: 'too few', latency: 'too few', predictions: 'too few' }, 0, 10],
     ] as const) {
-      test(`that is ${namespace.replace('-', ' ')}: ${percent} %`, async () => {
+      test(`sets ${percent} % for a new version in the case "${namespace}"`, async () => {
         const { out, err, ...result } = await judged(
           `${prefix}${namespace}`,
           inNamespace(`${prefix}${namespace}`, rollout),
@@ -331,7 +333,7 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
       })
     }
 
-    test('unknown to Prometheus: no change', async () => {
+    test('changes nothing if Prometheus has no data', async () => {
       const { out, code, percent } = await judged(
         `${prefix}no-data`,
         inNamespace('nowhere', rollout),
@@ -340,7 +342,7 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
       assert.deepEqual([code, percent], [0, 10])
     })
 
-    test('whose route does not match the percentage: code 7, no change', async () => {
+    test('changes nothing, and exits with 7, if the route does not match the percentage', async () => {
       const { out, code, percent } = await judged(
         `${prefix}like`,
         inNamespace(`${prefix}like`, rollout),
@@ -354,14 +356,14 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
 }
 
 for (const [i, [mode, rollout]] of Object.entries(ROLLOUTS).entries()) {
-  test(`${mode}: the revisions’ series are found by the labels of their targets`, async () => {
+  test(`${mode}: the canary finds the series of both revisions by target labels`, async () => {
     const { out, percent } = await judged(mode, inNamespace(`mode-${i}`, rollout))
     assert.equal(verdictsIn(out).errors, 'worse', out)
     assert.equal(percent, 0)
   })
 }
 
-test('with two processes under load, it goes from 0 to the end, even after kill -9 half-way', async t => {
+test('under load, the canary completes the rollout from 0 %, even after SIGKILL half-way', async t => {
   const old = await startProcess(
     { MODEL_DIR: 'models/iris/v1.0.0', MODEL_NAME: 'model' },
     [],
@@ -375,7 +377,7 @@ test('with two processes under load, it goes from 0 to the end, even after kill 
     PROGRAMS.function,
   )
   const target = targets('live', KSERVE)
-  // Of its labels, job and instance are Prometheus' own.
+  // Prometheus itself sets the labels job and instance.
   const scraped = (url: string, { job: _, instance: __, ...labels }: Target) => ({
     targets: [new URL(url).host],
     labels,
@@ -386,8 +388,9 @@ test('with two processes under load, it goes from 0 to the end, even after kill 
     scrape_configs: [{ job_name: 'pods', static_configs: jobs }],
   }
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
-  // It begins up to five seconds after it is ready, and a count needs two scrapes: a look before
-  // that finds no request to the new version, and calls the route wrong.
+  // Prometheus starts to scrape up to five seconds after it is ready, and a count needs two
+  // scrapes. An earlier check by the canary would find no request to the new version, and report a
+  // wrong route.
   const scrapedTwice = encodeURIComponent('count_over_time(up[1m]) > 1')
   await until(
     'Prometheus has scraped both versions twice',
@@ -400,8 +403,7 @@ test('with two processes under load, it goes from 0 to the end, even after kill 
   )
   const api = await startCanaryObject(inNamespace('live'), 0, new Date())
   let over = false
-  // As the route would: this percentage of the requests to the new version, and the same requests
-  // to each.
+  // Like the route, sends the current percentage of requests to the new version.
   const callers = Array.from({ length: 4 }, async (_, caller) => {
     for (let i = caller; !over; i += 4) {
       const percent = KSERVE.percent(api.object) ?? 100
@@ -437,7 +439,7 @@ test('with two processes under load, it goes from 0 to the end, even after kill 
   ]
   const first = startCanary(api.kubeconfig, args)
   await until(
-    'it stands at 25 %',
+    'the canary is at 25 %',
     () => first.process.exitCode !== null || KSERVE.percent(api.object) === 25,
     60_000,
   )

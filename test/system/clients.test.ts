@@ -13,8 +13,8 @@ import { inferenceClients } from './clients/inference.ts'
 import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
 
 /*
- * Unmodified third-party clients against the real server: calls that work, and their errors where it
- * does not. docs/clients.md documents the same results.
+ * Tests unmodified third-party clients on the real server: calls that work, and the errors of calls
+ * that the server does not support. docs/clients.md documents the same results.
  */
 
 const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
@@ -26,7 +26,7 @@ let servers: ServerProcess[] = []
 let predictors: ServerProcess[] = []
 let temporary: string
 
-/** The first run also installs the environments. */
+/** The longest lifetime of a server; the first run also installs the environments. */
 const LONGEST_MS = 15 * 60_000
 
 before(async () => {
@@ -52,9 +52,9 @@ after(() => {
 
 const urlsOf = (started: readonly ServerProcess[]) => started.map(({ url }) => url)
 
-describe('npm start', () => inferenceClients(() => urlsOf(servers)))
+describe('clients of npm start', () => inferenceClients(() => urlsOf(servers)))
 
-describe('npm run start:predictor: the same, with V1', () =>
+describe('clients of npm run start:predictor, which also supports V1', () =>
   inferenceClients(() => urlsOf(predictors), {
     'v1: predict': {
       predictions: [
@@ -71,7 +71,7 @@ describe('npm run start:predictor: the same, with V1', () =>
     'v1: is_model_ready': true,
   }))
 
-/** The reply's attributes except its id, which the event tests check. */
+/** The expected attributes of a reply, except its id, which the event tests check. */
 const REPLY = {
   causationid: '12',
   datacontenttype: 'application/json',
@@ -102,18 +102,18 @@ describe('the CloudEvents Go SDK', () => {
     seen = await runGo(iris.url)
   })
 
-  test('binary: it reads the reply, but does not undo the percent-encoding of headers', t => {
+  test('binary mode: the SDK reads the reply, but does not percent-decode headers', t => {
     t.diagnostic(JSON.stringify(seen.versions))
     isReply(seen.binary, { ...REPLY, replyid: 'na%C3%AFve%20%E6%97%A5%E6%9C%AC' })
   })
-  test('structured: it reads the reply', () => isReply(seen.structured))
+  test('structured mode: the SDK reads the reply', () => isReply(seen.structured))
   test('both modes of the same event get the same reply', () => {
     assert.equal(
       (seen.binary as SeenReply).attributes.id,
       (seen.structured as SeenReply).attributes.id,
     )
   })
-  test('an event that is not a request is not acknowledged: status 400 with the reason', () => {
+  test('an event without a valid request is not acknowledged, and gets 400 with the reason', () => {
     assert.deepEqual(seen.malformed, {
       acknowledged: false,
       undelivered: false,
@@ -121,7 +121,7 @@ describe('the CloudEvents Go SDK', () => {
       error: '400: {"error":"input \\"input\\" is missing; the model accepts \\"input\\""}',
     })
   })
-  test('batched: a reply for each event', () => {
+  test('batched mode: the SDK reads a reply to each event', () => {
     assert.deepEqual(seen.batched, [
       { type: 'com.example.iris.classify.response', subject: '12', valid: true },
       { type: 'com.example.iris.classify.error', subject: '13', valid: true },
@@ -140,13 +140,13 @@ describe('the CloudEvents Python SDK', () => {
     ['structured', 'structured'],
     ['structured', 'structured, data as bytes'],
   ] as const) {
-    test(`${sent}: the reply has the same mode, and it reads the reply`, t => {
+    test(`${sent}: the reply has the same mode, and the SDK reads the reply`, t => {
       t.diagnostic(JSON.stringify(seen.versions))
       assert.equal((seen[sent] as { mode: string }).mode, mode)
       isReply(seen[sent])
     })
   }
-  test('an event that is not a request gets 400 with the reason', () => {
+  test('an event without a valid request gets 400 with the reason', () => {
     assert.deepEqual(seen.malformed, {
       status: 400,
       body: { error: 'input "input" is missing; the model accepts "input"' },
@@ -167,7 +167,7 @@ describe('the CloudEvents JavaScript SDK', () => {
   }
 
   for (const mode of ['binary', 'structured'] as const) {
-    test(`${mode}: it reads the reply`, async () => {
+    test(`${mode} mode: the SDK reads the reply`, async () => {
       const answer = await send(mode, '12')
       const message = { headers: Object.fromEntries(answer.headers), body: await answer.text() }
       const reply = HTTP.toEvent<{ outputs: { data: unknown[] }[] }>(message) as CloudEventV1<{
@@ -178,7 +178,7 @@ describe('the CloudEvents JavaScript SDK', () => {
     })
   }
 
-  test('binary: it sends headers as Latin-1, which the server refuses', async () => {
+  test('binary mode: the SDK sends headers in Latin-1, which the server rejects', async () => {
     const answer = await send('binary', 'naïve')
     assert.equal(answer.status, 400)
     assert.deepEqual(await answer.json(), {
@@ -186,10 +186,10 @@ describe('the CloudEvents JavaScript SDK', () => {
     })
   })
 
-  test('binary: it cannot send characters outside Latin-1', () =>
+  test('binary mode: the SDK cannot send characters outside Latin-1', () =>
     assert.rejects(async () => send('binary', '日本語'), TypeError))
 
-  test('structured: any text', async () => {
+  test('structured mode: the SDK can send any text', async () => {
     assert.equal((await send('structured', 'naïve 日本語')).status, 200)
   })
 })
@@ -201,7 +201,7 @@ describe('MLServer’s infer', () => {
   })
 
   for (const options of ['', ' --binary-data', ' --batch-size 2'] as const) {
-    test(`answers a file of requests${options}`, async () => {
+    test(`gets a response to each request in a file${options && `, with${options}`}`, async () => {
       const program = join(projectFolder, 'bench/peers/.venv/mlserver/bin/mlserver')
       const input = join(temporary, 'requests.txt')
       const output = join(temporary, 'responses.txt')
@@ -234,7 +234,7 @@ describe('curl', () => {
     ],
     ['an Upgrade to HTTP/2', `--http2 --json '${ROW}'`],
   ] as const) {
-    test(`${what} is answered`, async () => {
+    test(`${what} gets a response`, async () => {
       const [body = '', status] = (await post(options)).split('\n')
       assert.equal(status, '200')
       assert.deepEqual(JSON.parse(body).outputs[1].data, ['setosa'])
@@ -250,22 +250,22 @@ describe('curl', () => {
     )
   })
 
-  test('a compressed body is accepted', async () => {
+  test('the server accepts a compressed body', async () => {
     const sent = `gzip -c ${temporary}/row.json | curl -sS -H 'Content-Type: application/json' -H 'Content-Encoding: gzip' --data-binary @-`
     assert.match(await shell(`${sent} '${iris.url}${INFER}'`), /"setosa"/)
   })
 
-  test('-d alone sends a form; the refusal names the missing header', async () => {
+  test('-d alone sends a form, and the error message contains the missing header', async () => {
     const [body = '', status] = (await post(`-d '${ROW}'`)).split('\n')
     assert.equal(status, '415')
     assert.match(JSON.parse(body).error, /-H 'Content-Type: application\/json'/)
   })
 
-  test('--fail exits with an error when the server refuses', async () => {
+  test('--fail exits with 22 if the server rejects the request', async () => {
     assert.equal(await shell(`curl -s --fail --json '{}' '${iris.url}${INFER}' || echo $?`), '22\n')
   })
 
-  test('-I and -X OPTIONS are answered', async () => {
+  test('-I and -X OPTIONS get responses', async () => {
     assert.match(await shell(`curl -sS -I '${iris.url}/v2/health/ready'`), /^HTTP\/1\.1 200 OK/)
     assert.match(
       await shell(`curl -sS -i -X OPTIONS '${iris.url}${INFER}'`),
@@ -278,7 +278,7 @@ describe('curl', () => {
     ['fp16-out', /"outputs":\[\{"name":"y"/],
     ['identity-fp16', /"binary_data_size":2\}\}\]\}\0\0$/],
   ] as const) {
-    test(`the command that npm run check-model prints for ${name} works unchanged`, async () => {
+    test(`the command from npm run check-model for ${name} works unchanged`, async () => {
       const folder = name === 'iris' ? join(projectFolder, 'models/iris/v1.0.0') : testModel(name)
       const server = await startProcess({ MODEL_DIR: folder })
       const { found } = await checkModel(readConfig({ MODEL_DIR: folder }))
@@ -297,7 +297,7 @@ describe('curl', () => {
 })
 
 describe('load generators', () => {
-  test('ab gets an answer to every request, with and without keep-alive', async t => {
+  test('ab gets a response to every request, with and without keep-alive', async t => {
     await need('ab', 'apt-get install apache2-utils')
     for (const keepAlive of ['', '-k']) {
       const report = await shell(
@@ -310,7 +310,7 @@ describe('load generators', () => {
     }
   })
 
-  test('wrk gets an answer to every request', async t => {
+  test('wrk gets a response to every request', async t => {
     await need('wrk', 'apt-get install wrk')
     writeFileSync(
       join(temporary, 'post.lua'),
@@ -331,7 +331,7 @@ describe("a browser's fetch", () => {
   before(async () => {
     assert.ok(
       existsSync(CHROMIUM),
-      `no Chromium at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
+      `Chromium is missing at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
     )
     browser = await chromium.launch({
       executablePath: CHROMIUM,
@@ -340,7 +340,7 @@ describe("a browser's fetch", () => {
   })
   after(() => browser?.close())
 
-  test('works on a page of the same origin: metadata, JSON and binary tensor data', async t => {
+  test('reads metadata, JSON and binary tensor data on a page of the same origin', async t => {
     t.diagnostic(`Chromium ${browser.version()}`)
     const page = await browser.newPage()
     await page.goto(iris.url)
@@ -385,7 +385,7 @@ describe("a browser's fetch", () => {
     })
   })
 
-  test('is blocked on a page of another origin: the server sends no CORS headers', async () => {
+  test('is blocked on a page of another origin, because the server sends no CORS headers', async () => {
     const page = await browser.newPage()
     await page.goto(servers[1]?.url ?? '')
     const seen = await page.evaluate(

@@ -12,14 +12,14 @@ import { freePort, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * A real OpenTelemetry Collector, built from its Go modules: the data it received from a process
- * that has exited.
+ * Tests with a real OpenTelemetry Collector, built from its Go modules, that it receives the last
+ * data of a process that has exited.
  */
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 
-suite('an OpenTelemetry Collector receives from a process that has ended', () => {
+suite('from a process that has exited, an OpenTelemetry Collector has received', () => {
   let folder: string
   let collector: ChildProcess
   let written: Written[]
@@ -81,7 +81,7 @@ suite('an OpenTelemetry Collector receives from a process that has ended', () =>
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('the last counts, and the zeros before them', () => {
+  test('the initial zeros and the last counts', () => {
     const pushes = written.flatMap(({ resourceMetrics = [] }) =>
       resourceMetrics.map(({ scopeMetrics }) => scopeMetrics[0]?.metrics ?? []),
     )
@@ -117,7 +117,7 @@ suite('an OpenTelemetry Collector receives from a process that has ended', () =>
     )
   })
 
-  test('the sampled requests’ spans, in the right trace', () => {
+  test('the spans of sampled requests, in the right trace', () => {
     const spans = written.flatMap(({ resourceSpans = [] }) =>
       resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans)),
     )
@@ -132,7 +132,7 @@ suite('an OpenTelemetry Collector receives from a process that has ended', () =>
     for (const part of parts.slice(0, 4)) assert.equal(part.parentSpanId, server.spanId)
   })
 
-  test('the service and the revision of both', () => {
+  test('the service and the revision of metrics and spans', () => {
     const resources = written.flatMap(({ resourceMetrics = [], resourceSpans = [] }) =>
       [...resourceMetrics, ...resourceSpans].map(({ resource }) => resource),
     )
@@ -145,7 +145,7 @@ suite('an OpenTelemetry Collector receives from a process that has ended', () =>
   })
 })
 
-/** A line of the collector's output, in OTLP's JSON; zeros are left out. */
+/** One line of the collector's output in OTLP's JSON, which omits zeros. */
 interface Written {
   readonly resourceSpans?: readonly {
     readonly resource: Attributed

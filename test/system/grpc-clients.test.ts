@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 import { goTool, runPython, type Seen } from './clients/run.ts'
 
-/* Unmodified third-party gRPC clients against the real server. */
+/* Tests unmodified third-party gRPC clients on the real server. */
 
 /** Servers of iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []
@@ -21,7 +21,7 @@ after(() => {
   for (const { process } of servers) process.kill()
 })
 
-/** One test per result, and one that there are no others. */
+/** Defines one test per expected result, and one test that there are no other results. */
 function sees(program: string, expected: Readonly<Record<string, unknown>>): void {
   let seen: Seen
   before(async () => {
@@ -80,8 +80,8 @@ describe('tritonclient[grpc]', () => {
     'infer, request_id': 'seven',
     'infer, priority and timeout': ['setosa'],
     'infer, one output': ['predicted_class'],
-    'infer, gzip both ways': 'setosa',
-    'infer, deflate both ways': 'setosa',
+    'infer, gzip in both directions': 'setosa',
+    'infer, deflate in both directions': 'setosa',
     'infer, 4.8 MB': ['setosa'],
     async_infer: ['setosa'],
     async_stream_infer: [['1', true], OTHER, ['3', true]],
@@ -91,15 +91,18 @@ describe('tritonclient[grpc]', () => {
     BYTES: ['naïve', '日本語', ''],
     'error: another model': refused('NOT_FOUND', OTHER),
     'error: a wrong shape': refused('INVALID_ARGUMENT', SHAPE),
-    'lacks: load_model': lacks('RepositoryModelLoad', ONE_MODEL),
-    'lacks: unload_model': lacks('RepositoryModelUnload', ONE_MODEL),
-    'lacks: get_trace_settings': lacks(
+    'not supported: load_model': lacks('RepositoryModelLoad', ONE_MODEL),
+    'not supported: unload_model': lacks('RepositoryModelUnload', ONE_MODEL),
+    'not supported: get_trace_settings': lacks(
       'TraceSetting',
       'traces are configured at startup (OTEL_...)',
     ),
-    'lacks: get_log_settings': lacks('LogSettings', 'the log is configured at startup (LOG_LEVEL)'),
-    'lacks: get_system_shared_memory_status': lacks('SystemSharedMemoryStatus', NO_MEMORY),
-    'lacks: get_cuda_shared_memory_status': lacks('CudaSharedMemoryStatus', NO_MEMORY),
+    'not supported: get_log_settings': lacks(
+      'LogSettings',
+      'the log is configured at startup (LOG_LEVEL)',
+    ),
+    'not supported: get_system_shared_memory_status': lacks('SystemSharedMemoryStatus', NO_MEMORY),
+    'not supported: get_cuda_shared_memory_status': lacks('CudaSharedMemoryStatus', NO_MEMORY),
     'health: Check': 1,
     'health: Watch': 1,
     'reflection: services': [
@@ -157,7 +160,7 @@ describe('open-inference-grpc', () => {
     'BYTES, typed': ['naïve', '日本語', ''],
     'error: a wrong shape': refused('INVALID_ARGUMENT', SHAPE),
     'error: another model': refused('NOT_FOUND', OTHER),
-    '4.8 MB, as grpcio is': refused(
+    '4.8 MB, with grpcio’s default limit': refused(
       'RESOURCE_EXHAUSTED',
       'Stream removed (CLIENT: Received message larger than max (4800059 vs. 4194304))',
     ),
@@ -173,12 +176,12 @@ describe('grpc-health-probe', () => {
   })
 
   for (const service of ['', 'iris-classifier', 'inference.GRPCInferenceService']) {
-    test(`finds ${service || 'the server'} serving`, async () => {
+    test(`reports ${service || 'the server'} as serving`, async () => {
       await probe(`-service=${service}`)
     })
   }
 
-  test('exits with 3, the code of a failed call, for an unknown service', () =>
+  test('exits with 3, its code for a failed call, if the service is unknown', () =>
     assert.rejects(probe('-service=other'), { code: 3, stderr: /service "other" is unknown/ }))
 })
 

@@ -10,16 +10,16 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Attacks through a proxy, as most installations have one: nginx keeps connections to the function
- * open and sends many callers' requests over each, so the answer to a smuggled request would go to
- * another caller. nginx also blocks /metrics here, so that a smuggled request for it would be
- * noticed.
+ * Tests request smuggling through a proxy, which most installations have. nginx keeps connections
+ * to the function open and sends requests of many clients over each connection, so that another
+ * client would get the response to a smuggled request. nginx also blocks /metrics here, so that the
+ * tests detect a smuggled request for /metrics.
  */
 
 const SECRET = 'correct-horse-battery-staple'
 const LONGEST_MS = 300_000
 let own: ServerProcess
-/** The server that authenticates callers. */
+/** The server that authenticates clients. */
 let guarded: ServerProcess
 let nginx: ChildProcess
 let port: number
@@ -74,7 +74,8 @@ after(async () => {
 })
 
 /**
- * Statuses and text of everything received, until the other end closes or is silent for this long.
+ * Sends bytes, and returns the statuses and text of everything received until nginx closes the
+ * connection or is silent for 300 ms.
  */
 function answers(bytes: string): Promise<{ length: number; statuses: string[]; text: string }> {
   return new Promise((resolve, reject) => {
@@ -104,35 +105,35 @@ const ATTACKS: Readonly<Record<string, string>> = {
   'a length and chunks (CL.TE)': `${POST}Content-Length: ${END.length + HIDDEN.length}\r\nTransfer-Encoding: chunked\r\n\r\n${END}${HIDDEN}`,
   'chunks and a length (TE.CL)': `${POST}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n${HIDDEN.length.toString(16)}\r\n${HIDDEN}\r\n${END}`,
   'two codings (TE.TE)': `${POST}Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n${END}${HIDDEN}`,
-  'a coding behind a tab': `${POST}Transfer-Encoding:\tchunked\r\nContent-Length: ${END.length + HIDDEN.length}\r\n\r\n${END}${HIDDEN}`,
+  'a coding after a tab': `${POST}Transfer-Encoding:\tchunked\r\nContent-Length: ${END.length + HIDDEN.length}\r\n\r\n${END}${HIDDEN}`,
   'a space before the colon': `${POST}Transfer-Encoding : chunked\r\nContent-Length: ${END.length + HIDDEN.length}\r\n\r\n${END}${HIDDEN}`,
   'a folded coding': `${POST}X: a\r\n Transfer-Encoding: chunked\r\nContent-Length: ${END.length + HIDDEN.length}\r\n\r\n${END}${HIDDEN}`,
-  'a coding behind LF alone': `${POST}X: a\nTransfer-Encoding: chunked\r\nContent-Length: ${END.length + HIDDEN.length}\r\n\r\n${END}${HIDDEN}`,
+  'a coding after a bare LF': `${POST}X: a\nTransfer-Encoding: chunked\r\nContent-Length: ${END.length + HIDDEN.length}\r\n\r\n${END}${HIDDEN}`,
   'two lengths': `${POST}Content-Length: 2\r\nContent-Length: ${2 + HIDDEN.length}\r\n\r\n{}${HIDDEN}`,
   'a list of lengths': `${POST}Content-Length: 2, ${2 + HIDDEN.length}\r\n\r\n{}${HIDDEN}`,
   'a length with a sign': `${POST}Content-Length: +2\r\n\r\n{}${HIDDEN}`,
-  'a length that is not for the next hop': `${POST}Connection: Content-Length\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
-  'a body of GET': `GET /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
-  'a body in chunks of GET': `GET /v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${HIDDEN.length.toString(16)}\r\n${HIDDEN}\r\n${END}`,
+  'a length that is a hop-by-hop header': `${POST}Connection: Content-Length\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
+  'a GET request with a body': `GET /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
+  'a GET request with a chunked body': `GET /v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${HIDDEN.length.toString(16)}\r\n${HIDDEN}\r\n${END}`,
   'a chunk extension with LF': `${CHUNKED}2;a\n{}\r\n0\r\n\r\n`,
-  'chunks that end with LF alone': `${CHUNKED}2\n{}\n0\n\n`,
+  'chunks that end with a bare LF': `${CHUNKED}2\n{}\n0\n\n`,
   'a chunk size with a sign': `${CHUNKED}+2\r\n{}\r\n${END}`,
   'a chunk size beyond 64 bits': `${CHUNKED}10000000000000002\r\n{}\r\n${END}`,
   'a trailer that is a request': `${CHUNKED}2\r\n{}\r\n0\r\nX: a\r\n${HIDDEN}`,
   'an upgrade to HTTP/2': `${POST}Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
   'a line break in the path': `GET /v2%20HTTP/1.1%0d%0aX:%20a%0d%0a%0d%0aGET%20/metrics HTTP/1.1\r\nHost: a\r\n\r\n`,
-  'an expectation that is not met': `${POST}Expect: a\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
-  'a body that is refused unread': `POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
+  'an unknown expectation': `${POST}Expect: a\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
+  'a body that the server does not read': `POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
 }
 
 describe('through nginx', () => {
   for (const [what, bytes] of Object.entries(ATTACKS)) {
-    test(`${what} smuggles no request: every caller gets its own answer`, async () => {
+    test(`${what} smuggles no request, and every client gets its own response`, async () => {
       const { text, statuses } = await answers(bytes)
       assert.ok(!text.includes('inference_requests_total'), text)
-      // 501 is nginx's own, for an unknown coding.
+      // nginx itself returns 501 for an unknown coding.
       assert.ok(!statuses.some(status => /^50[^1]$/.test(status)), statuses.join(' '))
-      // The next callers, on the same connection to the function, each get their own answer.
+      // The next clients use the same connection to the function; each must get its own response.
       for (let i = 0; i < 3; i++) {
         const { status, json, headers } = await exchange(
           port,
@@ -158,14 +159,14 @@ describe('through nginx', () => {
     '\\metrics',
   ]
   for (const path of PATHS) {
-    test(`${path} does not bypass the paths that nginx blocks`, async () => {
+    test(`the path ${path} does not bypass the block of /metrics`, async () => {
       const { text } = await answers(request('GET', path))
       assert.ok(!text.includes('inference_requests_total'), text.slice(0, 200))
     })
   }
 })
 
-test('one caller’s secret admits no other caller, although nginx sends both over one connection', async () => {
+test('one client’s secret does not authenticate other clients on the same upstream connection', async () => {
   const known = { authorization: `Bearer ${SECRET}` }
   const statuses: number[] = []
   for (const headers of [known, {}, known, {}] as Record<string, string>[]) {

@@ -9,7 +9,7 @@ import { build } from 'esbuild'
 import { start } from '../fuzz/fuzz.ts'
 import { projectFolder, testModel } from '../server.ts'
 
-/** Requests per operation and kind of data; `EXAMPLES=1000 SEED=2` sends more and others. */
+/** The number of requests per operation and kind of data, and the seed that generates them. */
 const { EXAMPLES = '15', SEED = '1' } = process.env
 
 const folder = join(import.meta.dirname, 'openapi')
@@ -23,7 +23,7 @@ before(async () => {
   if (existsSync(had) && readFileSync(had, 'utf8') === wanted) return
   await run('python3', ['-m', 'venv', '--clear', venv]).catch(error => {
     throw new Error(
-      `these tests need Schemathesis in a Python environment: apt-get install python3-venv\n${error.message}`,
+      `cannot create a Python environment for Schemathesis: apt-get install python3-venv\n${error.message}`,
     )
   })
   await run(join(venv, 'bin/pip'), [
@@ -38,11 +38,11 @@ before(async () => {
 before(() => run('npm', ['ci', '--silent', '--ignore-scripts', '--prefix', folder]))
 after(() => rmSync(written, { recursive: true }))
 
-/** A program from this folder's package. */
+/** Runs a program from the package in openapi/. */
 const tool = (name: string, ...args: readonly string[]) =>
   run(join(folder, 'node_modules/.bin', name), args, {
     cwd: written,
-    // They report usage to their vendors.
+    // These variables stop the programs from sending usage data to their vendors.
     env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
     maxBuffer: 64 * 2 ** 20,
   }).catch(({ stdout, stderr }) => assert.fail(`${name}: ${stdout}${stderr}`))
@@ -64,7 +64,7 @@ async function saveDocument(url: string, name: string): Promise<string> {
 }
 
 for (const [name, env] of Object.entries({ ...MODELS, 'with tokens': { AUTH_SECRET: SECRET } })) {
-  test(`Redocly and Spectral find no error in the OpenAPI document: ${name}`, async () => {
+  test(`Redocly and Spectral find no error in the OpenAPI document of the model: ${name}`, async () => {
     const server = await start(env)
     try {
       const document = await saveDocument(server.url, name)
@@ -87,7 +87,7 @@ describe('a client generated from the OpenAPI document', () => {
   })
   after(() => server.process.kill())
 
-  /** Type-checks a caller in strict mode, bundles it, and runs its requests. @returns its output */
+  /** Type-checks a program in strict mode, bundles it, and runs it. @returns its output */
   async function runTypeScript(source: string): Promise<string> {
     writeFileSync(join(written, 'caller.ts'), source)
     if (!existsSync(join(written, 'node_modules')))
@@ -107,7 +107,7 @@ describe('a client generated from the OpenAPI document', () => {
     return (await run(process.execPath, [bundle, server.url])).stdout.trim()
   }
 
-  test('openapi-typescript: types for openapi-fetch', async () => {
+  test('works with openapi-typescript and openapi-fetch', async () => {
     await tool('openapi-typescript', document, '-o', join(written, 'schema.ts'))
     const printed = await runTypeScript(`
       import createClient from 'openapi-fetch'
@@ -117,14 +117,14 @@ describe('a client generated from the OpenAPI document', () => {
       const { data } = await client.POST('/v2/models/iris-classifier/infer', {
         body: { inputs: [${JSON.stringify(row)}] },
       })
-      // The answer may be binary tensor data, too.
+      // The response may also be binary tensor data.
       if (typeof data === 'object') console.log(data.outputs[1]?.data[0])
       export {}
     `)
     assert.equal(printed, 'setosa')
   })
 
-  test('@hey-api/openapi-ts: functions', async () => {
+  test('works with @hey-api/openapi-ts', async () => {
     await tool('openapi-ts', '-i', document, '-o', join(written, 'sdk'))
     const printed = await runTypeScript(`
       import { infer } from './sdk'
@@ -139,7 +139,7 @@ describe('a client generated from the OpenAPI document', () => {
     assert.equal(printed, 'setosa')
   })
 
-  test('openapi-python-client: a package', async () => {
+  test('works with openapi-python-client', async () => {
     const output = join(written, 'python')
     const { stdout } = await run(join(venv, 'bin/openapi-python-client'), [
       'generate',
@@ -164,7 +164,7 @@ print(answer.outputs[1].data[0])
 })
 
 for (const [name, env] of Object.entries(MODELS)) {
-  test(`Schemathesis gets the documented answers: ${name}`, {
+  test(`Schemathesis gets only documented responses: ${name}`, {
     timeout: 3_600_000,
   }, async () => {
     const server = await start(env)

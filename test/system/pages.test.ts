@@ -45,19 +45,19 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       complaints = []
       page.on('pageerror', error => complaints.push(String(error)))
       page.on('console', message => {
-        // Some tests provoke a refusal; Chromium logs it as an error.
+        // Some tests cause an error response, which Chromium logs as an error.
         if (message.type() !== 'log' && !/status of 4\d\d/.test(message.text()))
           complaints.push(message.text())
       })
     })
 
     afterEach(async () => {
-      assert.deepEqual(complaints, [], 'the browser complained')
+      assert.deepEqual(complaints, [], 'the browser logged errors or warnings')
       assert.equal(await overflow(page), 0, 'the page is wider than the screen')
       await page.context().close()
     })
 
-    test('the API page sends the example and shows the answer', async () => {
+    test('the API page sends the example and shows the response', async () => {
       await page.goto(`${iris.url}/docs`)
       const infer = operation(page, 'infer')
       await infer.getByRole('button', { name: 'Send' }).click()
@@ -67,7 +67,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await picture(page, `docs-${screen}`)
     })
 
-    test('the API page sends the typed body and shows the refusal', async () => {
+    test('the API page sends an edited body and shows the error', async () => {
       await page.goto(`${iris.url}/docs`)
       const infer = operation(page, 'infer')
       const body = infer.getByLabel('Body', { exact: true })
@@ -81,7 +81,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await picture(page, `docs-refused-${screen}`)
     })
 
-    test('GET / runs the example when it opens, and shows the answer as bars', async () => {
+    test('the page at GET / runs the example when it opens, and shows the response as bars', async () => {
       const asked: string[] = []
       page.on('request', request => {
         if (request.method() === 'POST') asked.push(new URL(request.url()).pathname)
@@ -98,7 +98,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await operation(page, 'infer').waitFor()
     })
 
-    test('GET / shows an error at the field it names', async () => {
+    test('the page at GET / shows an error next to the field that it names', async () => {
       await page.goto(iris.url)
       const field = page.getByLabel(PETAL_LENGTH, { exact: true })
       await field.fill('long')
@@ -138,7 +138,7 @@ describe('the page at GET /', () => {
     })
   })
   afterEach(async () => {
-    assert.deepEqual(complaints, [], 'the browser complained')
+    assert.deepEqual(complaints, [], 'the browser logged errors or warnings')
     assert.deepEqual(await accessibility(page), [])
     await page.context().close()
     for (const server of servers) server.process.kill()
@@ -156,7 +156,7 @@ describe('the page at GET /', () => {
   }
   const outputs = () => page.locator('.output').allInnerTexts()
 
-  /** Each model's own form, and its answers to other values. */
+  /** The form of each model, and the responses to other values. */
   const FORMS: readonly {
     readonly model: string
     readonly fill: readonly (readonly [label: string, value: string | boolean])[]
@@ -206,7 +206,7 @@ describe('the page at GET /', () => {
     })
   }
 
-  test('adds rows to every input that shares them, removes them, and keeps the focus', async () => {
+  test('adds and removes rows in every input that shares them, and keeps the focus', async () => {
     await open({ MODEL_DIR: testModel('two-in-two-out') })
     await page.getByRole('button', { name: 'Add a row' }).first().click()
     await page.getByLabel('b, row 2, value', { exact: true }).fill('5')
@@ -221,7 +221,7 @@ describe('the page at GET /', () => {
     )
   })
 
-  test('has a field for the size of a later dimension', async () => {
+  test('has a field for the size of a variable dimension after the first', async () => {
     await open({ MODEL_DIR: testModel('middle') })
     await page.getByLabel('n', { exact: true }).fill('2')
     await page.getByLabel('n', { exact: true }).press('Tab')
@@ -229,7 +229,7 @@ describe('the page at GET /', () => {
     await run()
   })
 
-  test('takes rows pasted as JSON, and adapts the shape', async () => {
+  test('accepts rows pasted as JSON, and adapts the shape', async () => {
     await page.goto(iris.url)
     await page.getByLabel('Input as').selectOption('JSON')
     const json = page.getByLabel('input, nested or flat', { exact: true })
@@ -243,7 +243,7 @@ describe('the page at GET /', () => {
     assert.equal(await json.getAttribute('aria-invalid'), 'true')
   })
 
-  test('shows an error without an input above the answer', async () => {
+  test('shows an error that names no input above the response', async () => {
     await open({ MODEL_DIR: testModel('failing') })
     await page.getByLabel('index, row 1, value', { exact: true }).fill('99')
     await page.getByRole('button', { name: 'Run', exact: true }).click()
@@ -252,7 +252,7 @@ describe('the page at GET /', () => {
     assert.equal(await page.locator('[aria-invalid]').count(), 0)
   })
 
-  test('generates values when there are too many to type, and offers the request as a file', async () => {
+  test('generates values for a large input, and offers the request as a file', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'page-'))
     const server = await open({ MODEL_DIR: testModel('identity-fp32') })
     const dimension = page.getByLabel('Input as')
@@ -306,7 +306,7 @@ describe('the page at GET /', () => {
     await page.locator('.said', { hasText: 'setosa' }).waitFor()
   })
 
-  test('sends one request at a time when it runs on change, and the last change last', async () => {
+  test('runs on change with one request at a time, and finally sends the last change', async () => {
     await page.goto(iris.url)
     await answered(page)
     const first = Promise.withResolvers<Route>()
@@ -330,7 +330,7 @@ describe('the page at GET /', () => {
     assert.equal(sent, 2)
   })
 
-  test('runs the example when the page is visible, not during prerendering', async () => {
+  test('runs the example only when the page becomes visible, not during prerendering', async () => {
     await page.addInitScript(() => {
       Object.defineProperty(document, 'prerendering', { value: true, configurable: true })
       Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
@@ -351,7 +351,7 @@ describe('the page at GET /', () => {
     assert.equal(await text(page.locator('.said')), 'setosa')
   })
 
-  test('shows that it waits for the example’s answer, and that the form has changed since', async () => {
+  test('shows that the example is running, and that the form has changed since its response', async () => {
     await page.clock.install()
     const asked = Promise.withResolvers<Route>()
     await page.route('**/infer', route => asked.resolve(route))
@@ -367,7 +367,7 @@ describe('the page at GET /', () => {
     assert.equal(await text(page.locator('.said')), 'setosa')
   })
 
-  test('explains that the example has no answer', async () => {
+  test('explains why the example has no response', async () => {
     const server = await open({ MODEL_DIR: testModel('zeros-fail') })
     await page.getByText('The example has no response yet (500 Internal Server Error).').waitFor()
     assert.match(await text(page.locator('#problem')), /failed on this request/)
@@ -388,7 +388,7 @@ describe('the page at GET /', () => {
       () => page.getByLabel('x, row 1, value', { exact: true }).fill('2'),
     ],
   ] as const) {
-    test(`has commands to copy that do the same as the form: ${what}`, async () => {
+    test(`has commands to copy that send the same request as the form: ${what}`, async () => {
       await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
       await open(env)
       await prepare()
@@ -463,7 +463,7 @@ describe('the page at GET /', () => {
 })
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  test(`axe finds no accessibility problem on the pages: ${colorScheme}`, async () => {
+  test(`axe finds no accessibility problem on the pages in the ${colorScheme} colour scheme`, async () => {
     const context = await browser.newContext({ ...DESKTOP, colorScheme })
     const page = await context.newPage()
     for (const path of ['/', '/docs']) {

@@ -4,11 +4,11 @@ import { type ServerProcess, startProcess } from '../server.ts'
 import { type PerfAnalyzer, perfAnalyzer } from './clients/perf-analyzer.ts'
 
 /*
- * NVIDIA's perf_analyzer against the real server. It reads metadata, configuration and statistics
- * before it sends a request, and afterwards reads the server's counts.
+ * Tests NVIDIA's perf_analyzer on the real server. perf_analyzer reads metadata, configuration and
+ * statistics before it sends requests, and reads the server's counts afterwards.
  */
 
-/** Short windows that count as stable whatever the figures: this test checks answers, not speed. */
+/** Short windows, always accepted as stable, because this test does not check speed. */
 const SHORT = '-p 300 -r 4 -s 1000000'
 
 const RUNS: readonly (readonly [what: string, options: string, measurements?: number])[] = [

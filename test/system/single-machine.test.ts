@@ -11,8 +11,8 @@ import { random } from '../random.ts'
 import { projectFolder } from '../server.ts'
 
 /*
- * Scale to zero on one machine. `CYCLES=100 SEED=1` sets the number of cycles, and the seed of the
- * requests' times.
+ * Tests scale to zero on one machine. CYCLES sets the number of cycles, and SEED the seed of the
+ * random request times.
  */
 
 const CYCLES = Number(process.env.CYCLES ?? 8)
@@ -26,7 +26,7 @@ before(() => {
     assert.equal(
       spawnSync(tool, ['--version']).error,
       undefined,
-      `these tests need ${tool}: apt-get install systemd`,
+      `${tool} is missing: apt-get install systemd`,
     )
   }
 })
@@ -51,17 +51,17 @@ describe('under systemd-socket-activate', () => {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line =>
       log.push(JSON.parse(line)),
     )
-    // As soon as it accepts connections.
+    // Waits until the socket accepts connections.
     for (let left = 400; left > 0; left--) {
       const connection = await connect(port).catch(() => undefined)
       if (connection !== undefined) return connection.socket.destroy()
       await wait(25)
     }
-    throw new Error('nobody listens')
+    throw new Error(`no process listens on port ${port} after 10 s`)
   })
   after(() => child.kill())
 
-  test(`no request fails in ${CYCLES} cycles of sleep and wake, at any time`, {
+  test(`no request fails in ${CYCLES} cycles of idle exit and restart`, {
     timeout: 60_000 + CYCLES * 10_000,
   }, async t => {
     const next = random(SEED)
@@ -91,7 +91,7 @@ describe('under systemd-socket-activate', () => {
         assert.equal((await exchange(port, request('GET', '/v2/health/live'))).status, 200)
         return
       }
-      // Within the time that the last answer promised.
+      // The server keeps an idle connection open for this time.
       if (kind < 0.45 && kept !== undefined && performance.now() - kept.restedAt < IDLE_MS) {
         sent.kept++
         const { connection } = kept
@@ -114,18 +114,18 @@ describe('under systemd-socket-activate', () => {
         kept.connection.socket.destroy()
         kept = undefined
       }
-      // Mostly at the moment when the process decides to exit.
+      // Most requests are sent just when the process decides to exit.
       await wait(next() < 0.6 ? between(IDLE_MS - 40, IDLE_MS + 80) : between(0, 2 * IDLE_MS))
     }
     t.diagnostic(
-      `seed ${SEED}: ${JSON.stringify(sent)} requests, ${times(/serving/)} starts, ${times(/ending$/)} ends`,
+      `seed ${SEED}: ${JSON.stringify(sent)} requests, ${times(/serving/)} starts, ${times(/ending$/)} exits`,
     )
     assert.equal(child.exitCode, null)
     assert.ok(times(/serving/) >= CYCLES)
   })
 })
 
-describe('the units', () => {
+describe('the systemd units', () => {
   const analyze = (...args: string[]) => {
     const { stdout, stderr, status } = spawnSync('systemd-analyze', args, { encoding: 'utf8' })
     return { said: stdout + stderr, status }
@@ -137,14 +137,14 @@ describe('the units', () => {
       units('onnx-function.socket'),
       units('onnx-function.service'),
     )
-    // Only the paths that exist on this machine.
+    // The programs in ExecStart do not exist on this machine.
     const complaints = said
       .split('\n')
       .filter(line => line.includes('onnx-function') && !/Command \S+ is not executable/.test(line))
     assert.deepEqual([complaints, status === 0 || complaints.length === 0], [[], true], said)
   })
 
-  test('expose little: systemd rates the exposure below 1 of 10', () => {
+  test('get an exposure rating below 1 of 10 from systemd', () => {
     const { said, status } = analyze(
       'security',
       '--offline=true',

@@ -22,7 +22,7 @@ import {
 const PNG =
   'iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADElEQVR42mNg+A+EAAYAAf+tLDclAAAAAElFTkSuQmCC'
 
-/** Transforms of the iris classifier: their inputs, and what they do with them. */
+/** Transforms of the iris classifier, by name. */
 const TRANSFORMS = {
   fields: `
     input: {
@@ -89,7 +89,7 @@ after(async () => {
 
 const shell = (command: string) => promisify(execFile)('bash', ['-c', command], { cwd: folder })
 
-/** A page that must have no errors when the test ends. */
+/** Opens a page for a test, and asserts afterwards that the page had no errors. */
 async function withPage(
   server: ServerProcess,
   options: BrowserContextOptions,
@@ -105,7 +105,7 @@ async function withPage(
   try {
     await page.goto(server.url)
     await use(page)
-    assert.deepEqual(complaints, [], 'the browser complained')
+    assert.deepEqual(complaints, [], 'the browser logged errors or warnings')
     assert.deepEqual(await accessibility(page), [])
     assert.equal(await overflow(page), 0, 'the page is wider than the screen')
   } finally {
@@ -122,7 +122,7 @@ const raw = async (page: Page) => JSON.parse(await text(page.locator('#raw pre')
 
 for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE }))
   describe(`with a transform, on a ${screen}`, () => {
-    test('the page runs the schema’s example and shows the answer’s members', () =>
+    test('the page runs the schema’s example and shows the members of the response', () =>
       withPage(servers.fields, options, async page => {
         const asked = page.waitForRequest(request => request.method() === 'POST')
         await page.reload()
@@ -134,7 +134,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
         await picture(page, `transform-fields-${screen}`)
       }))
 
-    test('a refusal appears at the field that it names', () =>
+    test('an error appears next to the field that it names', () =>
       withPage(servers.fields, options, async page => {
         await answered(page)
         const field = page.getByLabel('Sepal length', { exact: true })
@@ -148,7 +148,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
         await picture(page, `transform-refused-${screen}`)
       }))
 
-    test('a dropped or chosen picture runs, and a returned picture is shown', () =>
+    test('the page sends a selected picture, and shows a returned picture', () =>
       withPage(servers.picture, options, async page => {
         await answered(page)
         assert.deepEqual(await raw(page), { bytes: 69, contentType: 'image/png' })
@@ -209,7 +209,7 @@ describe('the form for a transform', () => {
       assert.equal((await raw(page)).got.sepalWidth, 3)
     }))
 
-  test('names the nested data that is not JSON, and sends no request', () =>
+  test('reports which field is not valid JSON, and sends no request', () =>
     withPage(servers.fields, DESKTOP, async page => {
       await answered(page)
       await page.getByLabel('petal').fill('[1,')
@@ -219,7 +219,7 @@ describe('the form for a transform', () => {
       assert.match(await text(page.locator('#status')), /^Not sent/)
     }))
 
-  test('takes a file that is dropped on the page', () =>
+  test('accepts a file that is dropped on the page', () =>
     withPage(servers.picture, DESKTOP, async page => {
       await answered(page)
       await page.evaluate(() => {
@@ -233,7 +233,7 @@ describe('the form for a transform', () => {
       assert.deepEqual(await raw(page), { bytes: 3, contentType: 'image/png' })
     }))
 
-  test('for text sends text, and shows an empty answer', () =>
+  test('sends text if the schema is a string, and shows an empty response', () =>
     withPage(servers.message, DESKTOP, async page => {
       await answered(page)
       assert.equal(await text(page.locator('.said')), 'HELLO')
@@ -243,7 +243,7 @@ describe('the form for a transform', () => {
       assert.equal(await page.locator('#raw').isVisible(), false)
     }))
 
-  test('without a schema takes JSON, text or a file, and sends no request by itself', () =>
+  test('accepts JSON, text or a file if there is no schema, and sends no request by itself', () =>
     withPage(servers.anything, DESKTOP, async page => {
       await page.getByText('Fill in the form and press Run.').waitFor()
       await page.getByLabel('JSON', { exact: true }).fill('[1]')
@@ -261,13 +261,13 @@ describe('the form for a transform', () => {
       assert.deepEqual([contentType, /Array|Buffer/.test(kind)], ['application/avro', true])
     }))
 
-  test('without postprocess shows the response of the model', () =>
+  test('shows the response of the model if there is no postprocess', () =>
     withPage(servers.before, DESKTOP, async page => {
       await answered(page)
       assert.match(await text(page.locator('.bars .largest')), /^setosa0\.9787$/)
     }))
 
-  test('without preprocess has tensor fields, sends to POST /, and shows the transform’s answer', () =>
+  test('has tensor fields and sends them to POST / if there is no preprocess', () =>
     withPage(servers.after, DESKTOP, async page => {
       const asked = page.waitForRequest(request => request.method() === 'POST')
       await page.reload()
@@ -283,7 +283,7 @@ for (const [name, modes] of [
   ['message', ['binary', 'structured']],
   ['picture', ['binary', 'structured']],
 ] as const)
-  test(`the commands for a transform do the same as the form: ${name}`, () =>
+  test(`the commands for a transform send the same request as the form: ${name}`, () =>
     withPage(servers[name], DESKTOP, async page => {
       await answered(page)
       const shown = await raw(page)

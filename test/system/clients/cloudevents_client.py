@@ -1,4 +1,4 @@
-"""The CloudEvents Python SDK: sends events in either mode to the server at the URL, and reads the replies."""
+"""Sends events in both content modes to the server at the URL, and reads the replies, with the CloudEvents Python SDK."""
 
 import json
 import sys

@@ -16,7 +16,7 @@ const ONE_MODEL =
   'this server serves one model, which it loads at startup; to serve another model, deploy a new revision'
 const NO_REGIONS = 'this server does not share memory with clients; send tensors in the message'
 
-/** Results that both inference clients share. */
+/** Expected results of both inference clients. */
 const INFERS = {
   is_server_live: true,
   is_server_ready: true,
@@ -35,7 +35,7 @@ const INFERS = {
   'BYTES, JSON': ['naïve', '日本語', ''],
 }
 
-/** One test per result, and one that there are no others. */
+/** Defines one test per expected result, and one test that there are no other results. */
 function sees(look: () => Promise<Seen>, expected: Expected): void {
   let seen: Seen
   before(async () => {
@@ -51,9 +51,9 @@ function sees(look: () => Promise<Seen>, expected: Expected): void {
 }
 
 /**
- * Triton's and KServe's clients against servers of iris, identity-int64, identity-fp16 and
+ * Tests Triton's and KServe's clients on servers of iris, identity-int64, identity-fp16 and
  * identity-bytes.
- * @param v1 the V1 results, if these servers have it
+ * @param v1 the expected V1 results, if these servers support V1
  */
 export function inferenceClients(urls: () => readonly string[], v1: Expected = {}): void {
   describe('tritonclient[http]', () => {
@@ -78,8 +78,8 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       'infer of two rows': ['setosa', 'setosa'],
       'infer of a version': ['setosa'],
       'infer, priority and timeout': ['setosa'],
-      'infer, gzip both ways': 'setosa',
-      'infer, deflate both ways': 'setosa',
+      'infer, gzip in both directions': 'setosa',
+      'infer, deflate in both directions': 'setosa',
       async_infer: ['setosa'],
       'error: another model': refused(
         404,
@@ -106,35 +106,44 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       get_model_repository_index: [
         { name: 'iris-classifier', version: 'v1.0.0', state: 'READY', reason: '' },
       ],
-      'lacks: load_model': nothingAt('/v2/repository/models/iris-classifier/load', ONE_MODEL),
-      'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload', ONE_MODEL),
-      'lacks: get_trace_settings': nothingAt(
+      'not supported: load_model': nothingAt(
+        '/v2/repository/models/iris-classifier/load',
+        ONE_MODEL,
+      ),
+      'not supported: unload_model': nothingAt(
+        '/v2/repository/models/iris-classifier/unload',
+        ONE_MODEL,
+      ),
+      'not supported: get_trace_settings': nothingAt(
         '/v2/trace/setting',
         'traces are configured at startup (OTEL_...)',
       ),
-      'lacks: get_log_settings': nothingAt(
+      'not supported: get_log_settings': nothingAt(
         '/v2/logging',
         'the log is configured at startup (LOG_LEVEL)',
       ),
-      'lacks: get_system_shared_memory_status': nothingAt(
+      'not supported: get_system_shared_memory_status': nothingAt(
         '/v2/systemsharedmemory/status',
         NO_REGIONS,
       ),
-      'lacks: register_system_shared_memory': nothingAt(
+      'not supported: register_system_shared_memory': nothingAt(
         '/v2/systemsharedmemory/region/region/register',
         NO_REGIONS,
       ),
-      'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status', NO_REGIONS),
-      'lacks: an input in shared memory': refused(
+      'not supported: get_cuda_shared_memory_status': nothingAt(
+        '/v2/cudasharedmemory/status',
+        NO_REGIONS,
+      ),
+      'not supported: an input in shared memory': refused(
         400,
         `input "input": parameters.shared_memory_region: ${NO_SHARED_MEMORY}`,
       ),
-      'lacks: an output in shared memory': refused(
+      'not supported: an output in shared memory': refused(
         400,
         `output "probabilities": parameters.shared_memory_region: ${NO_SHARED_MEMORY}`,
       ),
       'infer, class_count': [1, 2],
-      'lacks: sequence_id': ['setosa'],
+      'not supported: sequence_id': ['setosa'],
     })
   })
 
@@ -144,7 +153,7 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
     })
     sees(() => runPython('inference', 'kserve_client.py', ...urls()), {
       ...INFERS,
-      // The client omits the answer's version (kserve 0.21.0, InferResponse.from_bytes).
+      // The client omits the version of the response (kserve 0.21.0, InferResponse.from_bytes).
       'infer of a dict': null,
       'error: another model': refused(
         '404 Not Found',

@@ -1,4 +1,4 @@
-"""KServe's InferenceRESTClient against the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs KServe's InferenceRESTClient on the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import asyncio
 import sys
@@ -37,7 +37,7 @@ async def main():
             value = await look()
             seen.see(name, lambda: value)
         except Exception as error:
-            # Its message ends with the URL, whose port differs at each run.
+            # The message ends with the URL, whose port differs in each run.
             text = str(error).split(" for url ")[0]
             seen[name] = {"error": f"{type(error).__name__}: {text}"}
 

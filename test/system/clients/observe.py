@@ -1,4 +1,4 @@
-"""Writes a client's results as JSON to standard output: a value, or the client's own error."""
+"""Writes a client's results as JSON to standard output: values, or the client's own errors."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ class Observations(dict):
 
 
 def plain(value):
-    """Converts to JSON: integers beyond 2^53 become text."""
+    """Converts a value to JSON; integers beyond 2^53 become strings."""
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""open-inference-grpc, the protocol's own client, against the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs open-inference-grpc, the protocol's own client, on the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import sys
 
@@ -65,10 +65,10 @@ see("BYTES, typed", lambda: list(stub(BYTES).ModelInfer(typed("BYTES", "bytes_co
 see("error: a wrong shape", lambda: client.ModelInfer(typed("FP32", "fp32_contents", ROW[:3], [1, 3])))
 see("error: another model", lambda: client.ModelInfer(typed("FP32", "fp32_contents", ROW, [1, 4], model="other")))
 
-# By default, grpcio receives at most 4 MiB: 400,000 rows of three probabilities are 4.8 MB.
+# By default, grpcio receives at most 4 MiB, but 400,000 rows of three probabilities are 4.8 MB.
 rows = raw("FP32", np.repeat(np.array([ROW], np.float32), 400_000, 0))
 rows.outputs.add(name="probabilities")
-see("4.8 MB, as grpcio is", lambda: client.ModelInfer(rows))
+see("4.8 MB, with grpcio’s default limit", lambda: client.ModelInfer(rows))
 unlimited = GRPCInferenceServiceStub(grpc.insecure_channel(IRIS, [("grpc.max_receive_message_length", -1)]))
 see("4.8 MB, without grpcio’s limit", lambda: len(unlimited.ModelInfer(rows).raw_output_contents[0]))
 

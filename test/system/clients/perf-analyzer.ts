@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /*
- * perf_analyzer, the program from its wheel. It needs glibc 2.38: on an older Debian it runs with
- * the libraries of Debian 13, which apt downloads without installing them.
+ * Installs perf_analyzer from its Python wheel. The program needs glibc 2.38: on an older Debian,
+ * it uses the libraries of Debian 13, which apt downloads without installing them.
  */
 
 const VERSION = '2.60.0'
@@ -20,10 +20,10 @@ const DEBIAN = join(FOLDER, 'debian')
 const LIBRARY_PATH = join(DEBIAN, 'usr/lib/x86_64-linux-gnu')
 const INSTALL_MS = 5 * 60_000
 
-/** Runs it. @returns its output */
+/** Runs perf_analyzer. @returns its output */
 export type PerfAnalyzer = (...options: string[]) => Promise<string>
 
-/** Installs it once, in a folder that Git ignores. */
+/** Installs perf_analyzer once, in a folder that Git ignores. */
 export async function perfAnalyzer(): Promise<PerfAnalyzer> {
   const done = join(FOLDER, 'installed')
   if (!existsSync(done)) {
@@ -57,7 +57,8 @@ async function installProgram(): Promise<void> {
 }
 
 /**
- * Uses an apt whose state is all in that folder: it needs no root and does not change this system.
+ * Downloads the libraries with apt. All state of apt is in the folder, so that apt needs no root
+ * and does not change this system.
  */
 async function installLibraries(): Promise<void> {
   const apt = join(FOLDER, 'apt')

@@ -4,8 +4,8 @@ import { promisify } from 'node:util'
 import { makeEnvironment } from '../../../bench/peers/install.ts'
 
 /*
- * Programs that use third-party clients. Their environments are created once, from pinned versions,
- * in folders that Git ignores.
+ * Runs programs that use third-party clients. The environments of these programs are created once,
+ * from pinned versions, in folders that Git ignores.
  */
 
 /** A client's results by action: a value, or `{error}` with the client's own message. */
@@ -15,10 +15,10 @@ const run = promisify(execFile)
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const LIMITS = { timeout: 60_000, maxBuffer: 2 ** 24 }
 
-/** @throws {Error} with how to install the tool, when it is missing */
+/** Checks that a tool exists. @throws {Error} with the install command when the tool is missing */
 export async function need(tool: string, install: string): Promise<void> {
   await run('sh', ['-c', `command -v ${tool}`]).catch(() => {
-    throw new Error(`these tests need ${tool}: ${install}`)
+    throw new Error(`${tool} is missing: ${install}`)
   })
 }
 
@@ -33,7 +33,7 @@ export async function runPython(
   const failure = await makeEnvironment(folder, here(`requirements-${environment}.txt`))
   if (failure !== undefined) {
     throw new Error(
-      `no Python environment (apt-get install python3-venv python3-pip; PYTHON names another 3.11 or later): ${failure}`,
+      `cannot create a Python environment (apt-get install python3-venv python3-pip, or set PYTHON to Python 3.11 or later): ${failure}`,
     )
   }
   const { stdout } = await run(`${folder}/bin/python`, [here(program), ...urls], LIMITS)
@@ -54,9 +54,9 @@ export const shell = async (command: string): Promise<string> =>
   (await run('bash', ['-c', command], LIMITS)).stdout
 
 /**
- * A third-party Go program, built once.
- * @param path of its package, with its version
- * @returns a function that runs it in the folder of the system tests, and returns its output
+ * Builds a third-party Go program, once.
+ * @param path the path of its package, with the version
+ * @returns a function that runs the program in test/system, and resolves to its output
  */
 export async function goTool(path: string): Promise<(...args: string[]) => Promise<string>> {
   await need('go', 'install Go 1.23 or later, https://go.dev/dl')

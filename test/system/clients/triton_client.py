@@ -1,4 +1,4 @@
-"""tritonclient[http], NVIDIA's own client, against the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs tritonclient[http], NVIDIA's own client, on the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import sys
 
@@ -57,7 +57,7 @@ seen.see("infer, request_id", lambda: client.infer(MODEL, given(ROW), request_id
 seen.see("infer, priority and timeout", lambda: classes(client.infer(MODEL, given(ROW), priority=1, timeout=5_000_000)))
 for algorithm in ("gzip", "deflate"):
     seen.see(
-        f"infer, {algorithm} both ways",
+        f"infer, {algorithm} in both directions",
         lambda: classes(
             client.infer(
                 MODEL,
@@ -82,18 +82,18 @@ seen.see("error: a wrong shape", lambda: client.infer(MODEL, given(ROW[:, :3])))
 seen.see("error: an unknown output", lambda: client.infer(MODEL, given(ROW), outputs=wanted(True, "other")))
 seen.see("error: metadata of another model", lambda: client.get_model_metadata("other"))
 
-# Features that Triton has, but not the Open Inference Protocol.
+# Features of Triton that are not part of the Open Inference Protocol.
 seen.see("get_model_config", lambda: {key: client.get_model_config(MODEL)[key] for key in ("max_batch_size", "input")})
 seen.see("get_inference_statistics", lambda: client.get_inference_statistics(MODEL)["model_stats"][0]["inference_count"] > 0)
 seen.see("get_inference_statistics of all", lambda: client.get_inference_statistics()["model_stats"][0]["name"])
 seen.see("get_model_repository_index", client.get_model_repository_index)
-seen.see("lacks: load_model", lambda: client.load_model(MODEL))
-seen.see("lacks: unload_model", lambda: client.unload_model(MODEL))
-seen.see("lacks: get_trace_settings", client.get_trace_settings)
-seen.see("lacks: get_log_settings", client.get_log_settings)
-seen.see("lacks: get_system_shared_memory_status", client.get_system_shared_memory_status)
-seen.see("lacks: register_system_shared_memory", lambda: client.register_system_shared_memory("region", "/region", 16))
-seen.see("lacks: get_cuda_shared_memory_status", client.get_cuda_shared_memory_status)
+seen.see("not supported: load_model", lambda: client.load_model(MODEL))
+seen.see("not supported: unload_model", lambda: client.unload_model(MODEL))
+seen.see("not supported: get_trace_settings", client.get_trace_settings)
+seen.see("not supported: get_log_settings", client.get_log_settings)
+seen.see("not supported: get_system_shared_memory_status", client.get_system_shared_memory_status)
+seen.see("not supported: register_system_shared_memory", lambda: client.register_system_shared_memory("region", "/region", 16))
+seen.see("not supported: get_cuda_shared_memory_status", client.get_cuda_shared_memory_status)
 
 
 def from_shared_memory():
@@ -114,9 +114,9 @@ def with_class_count():
     ).shape
 
 
-seen.see("lacks: an input in shared memory", from_shared_memory)
-seen.see("lacks: an output in shared memory", into_shared_memory)
+seen.see("not supported: an input in shared memory", from_shared_memory)
+seen.see("not supported: an output in shared memory", into_shared_memory)
 seen.see("infer, class_count", with_class_count)
-seen.see("lacks: sequence_id", lambda: classes(client.infer(MODEL, given(ROW), sequence_id=5, sequence_start=True)))
+seen.see("not supported: sequence_id", lambda: classes(client.infer(MODEL, given(ROW), sequence_id=5, sequence_start=True)))
 
 seen.tell("tritonclient")

@@ -1,4 +1,4 @@
-"""tritonclient[grpc], and gRPC's own health and reflection clients, against the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs tritonclient[grpc] and gRPC's own health and reflection clients on the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import asyncio
 import queue
@@ -51,7 +51,7 @@ seen.see("infer, request_id", lambda: client.infer(MODEL, given(ROW), request_id
 seen.see("infer, priority and timeout", lambda: classes(client.infer(MODEL, given(ROW), priority=1, timeout=5_000_000)))
 seen.see("infer, one output", lambda: [output.name for output in client.infer(MODEL, given(ROW), outputs=[triton.InferRequestedOutput("predicted_class")]).get_response().outputs])
 for algorithm in ("gzip", "deflate"):
-    seen.see(f"infer, {algorithm} both ways", lambda: classes(client.infer(MODEL, given(np.repeat(ROW, 100, 0)), compression_algorithm=algorithm))[-1])
+    seen.see(f"infer, {algorithm} in both directions", lambda: classes(client.infer(MODEL, given(np.repeat(ROW, 100, 0)), compression_algorithm=algorithm))[-1])
 seen.see("infer, 4.8 MB", lambda: sorted(set(classes(client.infer(MODEL, given(np.repeat(ROW, 300_000, 0)))))))
 
 
@@ -86,12 +86,12 @@ seen.see("FP16", lambda: round_trip(FP16, "identity-fp16", np.array([1.5, -0.25]
 seen.see("BYTES", lambda: round_trip(BYTES, "identity-bytes", np.array(["naïve", "日本語", ""], np.object_), "BYTES"))
 seen.see("error: another model", lambda: client.infer("other", given(ROW)))
 seen.see("error: a wrong shape", lambda: client.infer(MODEL, given(ROW[:, :3])))
-seen.see("lacks: load_model", lambda: client.load_model(MODEL))
-seen.see("lacks: unload_model", lambda: client.unload_model(MODEL))
-seen.see("lacks: get_trace_settings", client.get_trace_settings)
-seen.see("lacks: get_log_settings", client.get_log_settings)
-seen.see("lacks: get_system_shared_memory_status", client.get_system_shared_memory_status)
-seen.see("lacks: get_cuda_shared_memory_status", client.get_cuda_shared_memory_status)
+seen.see("not supported: load_model", lambda: client.load_model(MODEL))
+seen.see("not supported: unload_model", lambda: client.unload_model(MODEL))
+seen.see("not supported: get_trace_settings", client.get_trace_settings)
+seen.see("not supported: get_log_settings", client.get_log_settings)
+seen.see("not supported: get_system_shared_memory_status", client.get_system_shared_memory_status)
+seen.see("not supported: get_cuda_shared_memory_status", client.get_cuda_shared_memory_status)
 
 channel = grpc.insecure_channel(IRIS)
 health = health_pb2_grpc.HealthStub(channel)

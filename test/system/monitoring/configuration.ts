@@ -9,8 +9,8 @@ interface Configuration {
 }
 
 /**
- * The same configuration, but with file-based discovery instead of Kubernetes'.
- * @param interval of scraping and evaluation, replacing its own
+ * Returns the configuration as YAML, with file-based discovery instead of Kubernetes' discovery.
+ * @param interval replaces the intervals of scraping and evaluation
  */
 export function withFiles(
   { global, rule_files, scrape_configs, ...rest }: Configuration,

@@ -1,6 +1,6 @@
 import { parser } from '@prometheus-io/lezer-promql'
 
-/** A series in an expression, and the labels by which it selects. */
+/** A selector in an expression: the name of the series, and the label matchers. */
 export interface Selector {
   readonly name: string
   readonly matchers: readonly {
@@ -12,15 +12,15 @@ export interface Selector {
 
 export interface Parsed {
   readonly selectors: readonly Selector[]
-  /** Labels that it groups or joins by. */
+  /** The labels by which the expression groups or joins. */
   readonly grouping: readonly string[]
 }
 
-/** Grafana replaces these with numbers and durations; other variables are inside strings. */
+/** Variables that Grafana replaces by numbers or durations; other variables are inside strings. */
 const NUMBERS = /\$\{?__(?:from|to|range_m?s|interval_ms)\}?/g
 const DURATIONS = /\$\{?__(?:rate_)?(?:interval|range)\}?/g
 
-/** @throws {Error} when it is not PromQL */
+/** Parses a query of a rule or dashboard. @throws {Error} when it is not valid PromQL */
 export function parsePromQL(written: string): Parsed {
   const text = written.replace(NUMBERS, '1').replace(DURATIONS, '5m')
   const selectors: {
@@ -33,7 +33,9 @@ export function parsePromQL(written: string): Parsed {
     enter({ name, from, to, type }) {
       const said = text.slice(from, to)
       if (type.isError)
-        throw new Error(`no PromQL at ${text.slice(Math.max(from - 20, 0), to + 20)} in ${text}`)
+        throw new Error(
+          `invalid PromQL at ${text.slice(Math.max(from - 20, 0), to + 20)} in ${text}`,
+        )
       const selector = selectors.at(-1)
       const matcher = selector?.matchers.at(-1)
       if (name === 'VectorSelector') selectors.push({ name: '', matchers: [] })

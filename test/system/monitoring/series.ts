@@ -6,7 +6,7 @@ import {
 } from '../../../function/telemetry/metrics.ts'
 import { parsePromQL } from './promql.ts'
 
-/** A series' labels, each with all of its values if they are known. */
+/** The labels of a series, each with all possible values if they are known. */
 type Labels = Readonly<Record<string, readonly string[] | undefined>>
 
 /** Labels that Prometheus adds to each target: monitoring/prometheus/*.yml and operator/. */
@@ -37,8 +37,8 @@ const DISPATCH = [
 ]
 
 /**
- * Series of Knative Serving 1.23 and Eventing 1.22 (from their sources, by the OpenTelemetry
- * names), kube-state-metrics 2 and Prometheus itself.
+ * Series and labels of Knative Serving 1.23 and Eventing 1.22 (from their source code, by
+ * OpenTelemetry name), kube-state-metrics 2 and Prometheus itself.
  */
 const OF_OTHERS: Readonly<Record<string, readonly string[]>> = {
   up: [],
@@ -98,7 +98,7 @@ export interface Recorded {
   readonly expr: string
 }
 
-/** Every available series, by name. */
+/** Returns the labels of every available series, by name. */
 export async function knownSeries(
   recorded: readonly Recorded[],
 ): Promise<ReadonlyMap<string, Labels>> {
@@ -152,7 +152,7 @@ async function processMetrics(): Promise<string[]> {
   return [...text.matchAll(/^# TYPE ((?:process|nodejs)_\S+)/gm)].map(([, name]) => name as string)
 }
 
-/** Series and labels in an expression that do not exist, one line each. */
+/** Returns a message for each series or label in an expression that does not exist. */
 export function unknownIn(expression: string, known: ReadonlyMap<string, Labels>): string[] {
   const { selectors, grouping } = parsePromQL(expression)
   const all = selectors.map(({ name }) => known.get(name))

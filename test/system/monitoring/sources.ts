@@ -44,19 +44,19 @@ export const recorded = rules.filter(rule => 'record' in rule)
 
 export const alerts = rules.filter(rule => 'alert' in rule)
 
-/** By file. */
+/** The unit tests of the rules, by file. */
 export const unitTests = new Map<string, readonly UnitTest[]>(
   find('monitoring/prometheus/tests/*.yml').map(path => [path, readYaml(path).tests]),
 )
 
-/** Every query of a Grafana dashboard, and the labels of its legends. */
+/** Returns every query of a Grafana dashboard, with the labels in its legend. */
 export function queriesOf(dashboard: unknown): { expr: string; legend: readonly string[] }[] {
   if (Array.isArray(dashboard)) return dashboard.flatMap(queriesOf)
   if (typeof dashboard !== 'object' || dashboard === null) return []
   const { expr, legendFormat, query, ...rest } = dashboard as Record<string, unknown>
   const own =
     typeof expr === 'string' ? [{ expr, legend: labelsIn(String(legendFormat ?? '')) }] : []
-  // A variable's: label_values(a_series{…}, label).
+  // The query of a variable has the form label_values(series{…}, label).
   const [, series, label] =
     /^label_values\((.*), *(\w+)\)$/.exec(typeof query === 'string' ? query : '') ?? []
   const variable =

@@ -7,14 +7,14 @@ import { parse } from 'yaml'
 import { type Answer, inHeaders, keepAlive, type Message, post } from './flowers.ts'
 
 /*
- * The bridge between RabbitMQ and the function: it delivers by the rules of Knative Eventing 1.22
- * (pkg/kncloudevents retries.go and event_dispatcher.go, pkg/broker/filter/filter_handler.go), with
- * the `delivery` of one of our Triggers. It acknowledges an event after RabbitMQ has confirmed its
- * reply or its dead letter.
+ * A bridge between RabbitMQ and the function. The bridge delivers events by the rules of Knative
+ * Eventing 1.22 (pkg/kncloudevents retries.go and event_dispatcher.go,
+ * pkg/broker/filter/filter_handler.go), with the `delivery` of one of our Triggers. It acknowledges
+ * an event after RabbitMQ has confirmed the event's reply or dead letter.
  */
 
 /**
- * A Trigger's `delivery`. It has no `retryAfterMax`, without which Knative ignores `Retry-After`.
+ * A Trigger's `delivery` without `retryAfterMax`, which makes Knative ignore `Retry-After`.
  */
 export interface Delivery {
   readonly retry: number
@@ -23,7 +23,7 @@ export interface Delivery {
   backoffMs(attempt: number): number
 }
 
-/** @param file a manifest of a Trigger */
+/** Reads the `delivery` of a Trigger. @param file the Trigger's manifest */
 export function readDelivery(file: string): Delivery {
   const { retry, timeout, backoffDelay, backoffPolicy, retryAfterMax } = parse(
     readFileSync(file, 'utf8'),
@@ -41,37 +41,42 @@ export function readDelivery(file: string): Delivery {
 function milliseconds(duration: string): number {
   const seconds = /^PT([\d.]+)S$/.exec(duration)?.[1]
   if (seconds === undefined)
-    throw new Error(`${duration} is not a duration in seconds such as PT0.5S`)
+    throw new Error(`the duration "${duration}" does not have the form PT0.5S`)
   return Number(seconds) * 1_000
 }
 
 export const QUEUES = { events: 'events', replies: 'replies', deadLetters: 'dead-letters' } as const
 
-/** As stored in RabbitMQ: an HTTP message's headers and body, and the number of its event. */
+/**
+ * Returns the form that RabbitMQ stores: an HTTP message's headers and body, and its event's
+ * number.
+ */
 export const queued = ({ headers, body }: Message, n: number) =>
   [body, { headers, messageId: `${n}`, persistent: true }] as const
 
 export const numberOf = ({ properties }: ConsumeMessage) => Number(properties.messageId)
 
-/** Callbacks about its work; all with the event's number. */
+/** Callbacks about the bridge's work. @param n the event's number */
 export interface Watch {
-  /** The head of an answer has arrived; its body is read after this resolves. */
+  /** The head of a response has arrived; the bridge reads the body after this resolves. */
   answers(n: number, headers: IncomingHttpHeaders): void | Promise<void>
-  /** An event was delivered, possibly again: the status, a cut-off answer, or none. */
+  /**
+   * An event was delivered, possibly again, with this status, a truncated response or no response.
+   */
   delivered(n: number, outcome: number | 'broken off' | 'none'): void
   /** The reply is in RabbitMQ. @returns whether the bridge must crash before acknowledging */
   replied(n: number): boolean
-  /** It is acknowledged. */
+  /** The event is acknowledged. */
   done(n: number): void
 }
 
 export interface Bridge {
-  /** Resolves when it has crashed. @throws {Error} any unexpected error */
+  /** Resolves when the bridge has crashed. @throws {Error} any unexpected error */
   readonly died: Promise<void>
   close(): Promise<void>
 }
 
-/** @param workers events delivered concurrently */
+/** Starts the bridge. @param workers the number of events delivered concurrently */
 export async function startBridge(
   url: string,
   port: number,
@@ -85,10 +90,10 @@ export async function startBridge(
   const end = new AbortController()
   const { promise: died, resolve, reject } = Promise.withResolvers<void>()
   died.catch(() => {})
-  /** Dead letters in progress: a crash now would duplicate them, without the function's fault. */
+  /** The number of dead letters in progress. A crash of the bridge now would duplicate them. */
   let burying = 0
 
-  /** Like a killed process: without closing anything properly. */
+  /** Crashes like a killed process, without closing connections properly. */
   function die(): void {
     end.abort()
     agent.destroy()
@@ -97,7 +102,7 @@ export async function startBridge(
       heartbeater?: { clear(): void }
     }
     stream.destroy()
-    // It would wait three minutes for a peer that is gone.
+    // The heartbeat timer would wait three minutes for the closed connection.
     heartbeater?.clear()
     resolve()
   }
@@ -116,7 +121,7 @@ export async function startBridge(
       burying++
       await publish(channel, QUEUES.deadLetters, withError(event, status, answer.body), n)
       channel.ack(message)
-      // An answer to this proves that RabbitMQ has received the acknowledgement.
+      // A response to checkQueue proves that RabbitMQ has received the acknowledgement.
       await channel.checkQueue(QUEUES.deadLetters)
       burying--
     } else {
@@ -134,7 +139,7 @@ export async function startBridge(
     watch.done(n)
   }
 
-  /** @returns the last answer */
+  /** Delivers an event, with retries. @returns the last response */
   async function deliver(
     event: Message,
     n: number,
@@ -194,10 +199,10 @@ export const publish = (channel: ConfirmChannel, queue: string, message: Message
     channel.sendToQueue(queue, ...queued(message, n), error => (error ? reject(error) : resolve()))
   })
 
-/** Knative's SelectiveRetry. */
+/** Returns whether Knative retries after this status (SelectiveRetry). */
 const isTriedAgain = (status: number) => status >= 500 || [404, 408, 409, 429].includes(status)
 
-/** Any other body of a 2xx answer is a failure: 502. */
+/** Returns false for a 2xx response whose body is not an event; Knative turns it into a 502. */
 const isEventOrNothing = ({ status, headers, body }: Answer) =>
   status >= 300 ||
   body.length === 0 ||
@@ -208,7 +213,7 @@ const STRUCTURED = 'application/cloudevents+json'
 
 const MOST_ERROR_DATA = 1024
 
-/** The event, with extensions that say where and why delivery failed. */
+/** Adds the extensions to an event that state where and why its delivery failed. */
 function withError({ headers, body }: Message, status: number, said: Buffer): Message {
   const extensions = {
     knativeerrordest: 'http://iris-classifier.iris.svc.cluster.local',

@@ -1,21 +1,21 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { exchange, IRIS, irisBody, type RawAnswer, request } from '../../http/client.ts'
 
-/** The callers' results. */
+/** The clients' results. */
 export interface Calls {
-  /** With their own id, and the right prediction for that flower. */
+  /** Responses with the request's id and the correct prediction. */
   answered: number
-  /** Refused by 503 with Retry-After, and sent again. */
+  /** Requests that got 503 with Retry-After, and were sent again. */
   refused: number
-  /** The connection was refused, or closed without an answer; sent again. */
+  /** Requests whose connection was refused, or closed without a response; they were sent again. */
   unanswered: number
   readonly wrong: string[]
 }
 
 export interface Callers {
-  /** So far. */
+  /** The results so far. */
   readonly calls: Calls
-  /** Waits for each caller's last answer. */
+  /** Stops the clients, and waits for each client's last response. */
   stop(): Promise<Calls>
 }
 
@@ -23,7 +23,7 @@ const AGAIN_AFTER_MS = 20
 const PATIENCE_MS = 60_000
 
 /**
- * Callers that classify one flower after the other on new connections, and retry until answered.
+ * Starts clients that classify flowers on new connections, and retry until they get a response.
  */
 export function callers(port: number, count: number, pauseMs = 0): Callers {
   const calls: Calls = { answered: 0, refused: 0, unanswered: 0, wrong: [] }
@@ -43,7 +43,7 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
       }
       calls[answer === undefined ? 'unanswered' : 'refused']++
       if (performance.now() > deadline) {
-        calls.wrong.push(`${id} was not answered within ${PATIENCE_MS} ms`)
+        calls.wrong.push(`request ${id} got no response within ${PATIENCE_MS} ms`)
         return
       }
       await wait(AGAIN_AFTER_MS)
@@ -68,16 +68,16 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
   }
 }
 
-/** An answer that tells a caller to retry. */
+/** Returns whether the response asks the client to retry. */
 export const isRefusal = ({ status, headers }: RawAnswer) =>
   status === 503 && headers['retry-after'] !== undefined
 
-/** The fault of the answer to {@link irisBody}. */
+/** Returns the error in a response to {@link irisBody}, or undefined. */
 export function wrongWith({ status, json, body }: RawAnswer, id: string): string | undefined {
   const right =
     status === 200 &&
     json.id === id &&
     json.model_version === 'v1.0.0' &&
     json.outputs[1].data[0] === 'setosa'
-  return right ? undefined : `${id} was answered ${status} ${body.slice(0, 200)}`
+  return right ? undefined : `request ${id} got ${status} ${body.slice(0, 200)}`
 }

@@ -16,7 +16,7 @@ const MIB = 2 ** 20
 const PATH = '/v2/models/identity-fp32/infer'
 const MAX_BODY_BYTES = 8 * MIB
 const REQUEST_TIMEOUT_MS = 4_000
-/** Node checks for expired requests at intervals. */
+/** The interval at which Node checks for expired requests. */
 const CHECKED_EVERY_MS = 4_000
 
 const CERTIFICATES = fileURLToPath(new URL('../../security/certificates/', import.meta.url))
@@ -25,11 +25,11 @@ const TLS = {
   TLS_KEY_FILE: `${CERTIFICATES}first.key`,
 }
 
-/** Bad clients, and how the server must treat them. */
+/** Bad clients, and how the server must respond to them. */
 interface Bad {
   readonly kind: Kind
   readonly connections: (long: boolean) => number
-  /** The expected results for each; `|` separates alternatives. */
+  /** The results that must occur; `|` separates alternatives. */
   readonly gets: readonly string[]
   readonly says: string
   readonly overTls?: true
@@ -52,26 +52,26 @@ const BAD: readonly Bad[] = [
     kind: 'slow readers',
     connections: () => 300,
     gets: ['cut'],
-    says: 'cut after REQUEST_TIMEOUT_MS',
+    says: 'a closed connection after REQUEST_TIMEOUT_MS',
   },
   {
     kind: 'idle connections',
     connections: long => (long ? 10_000 : 2_000),
     gets: ['200', '408'],
-    says: 'kept after an answer; 408 without a request',
+    says: 'an open connection after a response; 408 without a request',
   },
   {
     kind: 'TLS handshakes',
     connections: () => 300,
     gets: ['cut'],
-    says: 'cut after 10 s',
+    says: 'a closed connection after 10 s',
     overTls: true,
   },
   {
     kind: 'HTTP/2 streams without windows',
     connections: () => 300,
     gets: ['cut'],
-    says: 'cut after REQUEST_TIMEOUT_MS, or when others need the memory',
+    says: 'closed streams after REQUEST_TIMEOUT_MS, or when other clients need the memory',
   },
   {
     kind: 'gzip bombs',
@@ -79,17 +79,17 @@ const BAD: readonly Bad[] = [
     gets: ['413|503'],
     says: '413, or 503 while the memory for bodies is full',
   },
-  { kind: 'resets half-way', connections: () => 50, gets: [], says: 'nothing' },
+  { kind: 'resets half-way', connections: () => 50, gets: [], says: 'no particular response' },
   {
     kind: 'pipelined floods',
     connections: () => 20,
-    gets: ['floods answered', 'cut'],
-    says: 'answered up to 128 ahead; cut beyond that',
+    gets: ['floods with responses', 'cut'],
+    says: 'responses to up to 128 pipelined requests; a closed connection beyond that',
   },
 ]
 
 const fault: Fault = {
-  how: 'a well-behaved client sends requests at a steady rate, alternately alone and beside bad clients in another process',
+  how: 'a well-behaved client sends requests at a steady rate, alternately alone and together with bad clients in another process',
   needs: {},
   async *rows(run) {
     for (const bad of BAD) yield await beside(bad, run)
@@ -124,10 +124,10 @@ async function beside(
       totals.wrong.push(...wrong)
       return percentile99(ms)
     }
-    // Its code is compiled, and the thread for large requests runs.
+    // Warm up the server: compile its code, and start the thread for large requests.
     await behave(to, 1)
     if (!overTls) await startThread(port)
-    await until('the load is gone', () => socketsOf(server) === sockets)
+    await until('all connections of the warm-up are closed', () => socketsOf(server) === sockets)
     const before = memory.now()
     memory.forget()
     const [alone, disturbed]: [number[], number[]] = [[], []]
@@ -138,7 +138,7 @@ async function beside(
       const bad = await startBad(kind, port, connections, seed + round)
       try {
         disturbed.push(await ask())
-        // Each has had its first result.
+        // Waits until every expected result has occurred.
         const report = await untilSeen(bad, gets)
         for (const [what, n] of Object.entries(report.seen)) seen[what] = (seen[what] ?? 0) + n
         longestMs = Math.max(longestMs, report.longestMs)
@@ -146,9 +146,12 @@ async function beside(
         bad.kill('SIGKILL')
         await once(bad, 'exit')
       }
-      await until('all connections are gone', () => socketsOf(server) === sockets)
+      await until(
+        'all connections of the bad clients are closed',
+        () => socketsOf(server) === sockets,
+      )
       progress(
-        `${kind}: p99 ${alone.at(-1)?.toFixed(2)} ms alone, ${disturbed.at(-1)?.toFixed(2)} ms beside; at most ${memory.most()} MiB`,
+        `${kind}: p99 ${alone.at(-1)?.toFixed(2)} ms alone, ${disturbed.at(-1)?.toFixed(2)} ms with bad clients; at most ${memory.most()} MiB`,
       )
     }
     const { median, min, max } = ratio(disturbed, alone)
@@ -160,15 +163,15 @@ async function beside(
     }
     const claims: Claim[] = [
       {
-        what: 'well-behaved clients always get the right answer',
+        what: 'well-behaved clients always get the correct response',
         measured:
           totals.wrong.length === 0
             ? `${totals.right} of ${totals.sent}`
-            : `${totals.wrong.length} not: ${totals.wrong[0]}`,
+            : `${totals.wrong.length} wrong: ${totals.wrong[0]}`,
         holds: totals.right === totals.sent && totals.wrong.length === 0,
       },
       {
-        what: 'p99 ≤ 2 × alone',
+        what: 'p99 ≤ 2 × the p99 without bad clients',
         measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`,
         holds: median <= 2,
         measurement: true,
@@ -189,7 +192,7 @@ async function beside(
           Object.keys(seen).every(what => !/^5/.test(what) || what === '503'),
       },
       {
-        what: 'afterwards no connection and no request remains',
+        what: 'no connection and no request remains afterwards',
         measured: `${left.connections}, ${left.requests}`,
         holds: left.connections === 0 && left.requests === 0,
       },
@@ -220,7 +223,7 @@ async function beside(
   }
 }
 
-/** Five bodies, 16 MiB of small ones, 16 KiB per connection, and garbage (docs/reliability.md). */
+/** Five large bodies, 16 MiB of small bodies, 16 KiB per connection, and 64 MiB of garbage. */
 const memoryBound = (connections: number) =>
   Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
 
@@ -229,7 +232,7 @@ interface Target {
   readonly overTls: true | undefined
 }
 
-/** A hundred requests a second, each answer checked. */
+/** Sends 100 requests per second, and checks each response. */
 async function behave({ port, overTls }: Target, seconds: number) {
   const result = { ms: [] as number[], right: 0, sent: 0, wrong: [] as string[] }
   const valuesOf = (index: number) => [index, -index, index / 4]
@@ -284,17 +287,19 @@ async function startBad(
   await Promise.race([
     once(child, 'message'),
     once(child, 'exit').then(() => {
-      throw new Error('the bad clients ended')
+      throw new Error('the process of the bad clients exited during startup')
     }),
   ])
   return child
 }
 
-/** Whether it was seen, or one of its alternatives. */
+/** Returns whether the result, or one of its alternatives, has occurred. */
 const isIn = (seen: Report['seen']) => (what: string) =>
   what.split('|').some(one => (seen[one] ?? 0) > 0)
 
-/** Waits until every expected result has occurred; the claim reports one that never does. */
+/**
+ * Waits until every expected result has occurred; after the deadline, the claim reports a failure.
+ */
 async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Report> {
   const deadline = performance.now() + 2 * (REQUEST_TIMEOUT_MS + CHECKED_EVERY_MS)
   for (;;) {
@@ -327,14 +332,14 @@ function watchMemory(server: ServerProcess) {
   }
 }
 
-/** Counts sockets: other descriptors belong to Node and its threads. */
+/** Counts the server's sockets; its other file descriptors belong to Node and its threads. */
 function socketsOf(server: ServerProcess): number {
   const folder = `/proc/${server.process.pid}/fd`
   const isSocket = (descriptor: string) => {
     try {
       return readlinkSync(`${folder}/${descriptor}`).startsWith('socket:')
     } catch {
-      // Closed meanwhile.
+      // The descriptor was closed in the meantime.
       return false
     }
   }

@@ -23,7 +23,7 @@ interface Attack {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Each of these ended a server that had no connection limit. */
+/** Attacks that each made a server without a connection limit run out of memory. */
 const ATTACKS: readonly Attack[] = [
   {
     what: 'connections that each send 15 KB of a request head',
@@ -90,16 +90,16 @@ async function under(attack: Attack, { long, progress }: Run): Promise<Row> {
     claims: [
       {
         what: `the process survives within ${MEBIBYTES} MiB`,
-        measured: `${server.ended ?? 'alive'}, ${group.kills()} kills, ${group.peakMiB().toFixed(0)} MiB at most`,
+        measured: `${server.ended ?? 'running'},  ${group.kills()} kills, ${group.peakMiB().toFixed(0)} MiB at most`,
         holds: server.ended === undefined && group.kills() === 0,
       },
       {
-        what: 'at least 99 of 100 well-behaved requests are answered',
+        what: 'at least 99 of 100 well-behaved requests get a response',
         measured: `${client.answered} of ${client.asked}${client.why}`,
         holds: client.asked > 0 && client.answered >= 0.99 * client.asked,
       },
       {
-        what: 'METRICS_PORT answers and counts the dropped connections',
+        what: 'METRICS_PORT responds and counts the dropped connections',
         measured: `${dropped} of ${connections}`,
         holds: dropped >= connections - most,
       },
@@ -155,12 +155,12 @@ class Honest {
         response => response.resume().on('end', () => resolve(response.statusCode)),
       )
       asked.on('error', reject)
-      asked.on('timeout', () => asked.destroy(new Error(`no answer in ${LONGEST_MS} ms`)))
+      asked.on('timeout', () => asked.destroy(new Error(`no response within ${LONGEST_MS} ms`)))
       asked.end(irisBody())
     })
   }
 
-  /** From the metrics port. */
+  /** Reads the number of dropped connections from the metrics port. */
   async dropped(): Promise<number> {
     const bytes = Buffer.from(request('GET', '/metrics'))
     const { body } = await exchange(this.#metricsPort as number, bytes)

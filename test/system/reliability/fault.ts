@@ -1,39 +1,42 @@
-/** A fault, and the claims that must hold during it: the default export of each file here. */
+/** A fault and its claims: the default export of each file that is named after a fault. */
 export interface Fault {
-  /** The fault, and the real programs involved. */
+  /** A description of the fault, and of the real programs involved. */
   readonly how: string
-  /** Programs it needs, each with how to install it. */
+  /** The required programs, each with its install command. */
   readonly needs: Readonly<Record<string, string>>
   /**
-   * Causes the fault; yields a row per variant with its counts. Leaves no process or file behind.
+   * Causes the fault, and yields one row per variant. Leaves no process or file behind.
    */
   rows(run: Run): AsyncIterable<Row>
 }
 
 export interface Run {
-  /** The form that results.md shows, which takes minutes; the short form takes seconds. */
+  /** Whether to run the long form, as for results.md. It takes minutes, the short form seconds. */
   readonly long: boolean
   readonly seed: number
-  /** Numbers from 0 to 1, from the seed. */
+  /** Returns pseudo-random numbers from 0 to 1, determined by the seed. */
   readonly random: () => number
   /** Reports progress. */
   progress(line: string): void
 }
 
 export interface Row {
-  /** The fault. */
+  /** The fault, or a variant of it. */
   readonly fault: string
   readonly counts: Readonly<Record<string, number>>
   readonly claims: readonly Claim[]
-  /** Why the machine could not run it, if no package can provide what is missing. */
+  /** Why this machine cannot run the fault, if no package would help. */
   readonly notRun?: string
 }
 
 export interface Claim {
-  /** The claim: `0 failed`. */
+  /** The claim, such as `0 processes killed`. */
   readonly what: string
   readonly measured: string
   readonly holds: boolean
-  /** About times or memory, which other work can disturb: asserted only in the long form. */
+  /**
+   * The claim is about times or memory, which other programs disturb: only the long form asserts
+   * it.
+   */
   readonly measurement?: true
 }

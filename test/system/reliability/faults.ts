@@ -2,7 +2,7 @@ import { random } from '../../random.ts'
 import { need } from '../clients/run.ts'
 import type { Fault, Row, Run } from './fault.ts'
 
-/** By command-line name, in the table's order. */
+/** The names of the faults on the command line, in the order of results.md. */
 export const NAMES = [
   'restarts',
   'killed',
@@ -15,7 +15,10 @@ export const NAMES = [
 ] as const
 export type Name = (typeof NAMES)[number]
 
-/** @throws {Error} when a required program is missing, or from a fault that could not be caused */
+/**
+ * Runs a fault.
+ * @throws {Error} when a required program is missing or the fault cannot be caused
+ */
 export async function* rowsOf(
   name: Name,
   { long, seed, progress }: Omit<Run, 'random'>,

@@ -3,9 +3,9 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { IRIS } from '../../http/client.ts'
 
 /*
- * Requests sent during faults: three flowers, each request with its own id, so that an answer to
- * another request or caller is noticed. Sent by Node's own client, which keeps connections as most
- * callers do.
+ * Requests for the fault tests: three flowers, each request with its own id, so that the tests
+ * detect a response to another request. Node's own client sends them: it keeps connections, like
+ * most clients.
  */
 
 export interface Message {
@@ -17,7 +17,7 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
-  /** Came over a reused connection. */
+  /** Whether the response arrived on a reused connection. */
   readonly reused: boolean
 }
 
@@ -25,9 +25,10 @@ export interface Answer {
 export const keepAlive = (maxSockets: number) => new Agent({ keepAlive: true, maxSockets })
 
 /**
- * @param agent of {@link keepAlive}; false for a new connection
- * @param began awaited after the answer's head, before its body is read
- * @throws {Error} when no complete answer came
+ * Sends a POST request.
+ * @param agent an agent of {@link keepAlive}, or false for a new connection
+ * @param began called after the response's head; the body is read after the promise resolves
+ * @throws {Error} when no complete response arrives
  */
 export function post(
   port: number,
@@ -92,7 +93,7 @@ const tensorOf = ({ values }: Flower) => ({
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 
-/** The attributes of an event about a flower. */
+/** Returns the attributes of an event about a flower. */
 export const eventOf = (n: number) => ({
   specversion: '1.0',
   id: `${n}`,
@@ -100,11 +101,11 @@ export const eventOf = (n: number) => ({
   type: 'com.example.iris.classify.request',
 })
 
-/** Attributes of an event in binary content mode. */
+/** Returns an event's attributes as headers of binary content mode. */
 export const inHeaders = (attributes: object): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value]))
 
-/** An event in binary content mode. */
+/** Returns an event in binary content mode. */
 export const binaryEvent = (
   n: number,
   data: string | Buffer = JSON.stringify({ inputs: [tensorOf(flowerOf(n))] }),
@@ -118,7 +119,9 @@ export const structuredEvent = (n: number): Message => ({
   body: Buffer.from(JSON.stringify({ ...eventOf(n), data: { inputs: [tensorOf(flowerOf(n))] } })),
 })
 
-/** An event with copies of a flower as binary tensor data; the JSON reply is many times as long. */
+/**
+ * Returns an event with copies of a flower as binary tensor data; its JSON reply is much longer.
+ */
 export function largeEvent(n: number, rows: number): Message {
   const tensor = Buffer.from(
     Float32Array.from(Array.from({ length: rows }, () => flowerOf(n).values).flat()).buffer,
@@ -149,7 +152,7 @@ function inBinary(
   }
 }
 
-/** The callers' requests, each with a check that the answer is its own: `check` throws if not. */
+/** A client's request. `check` throws when a response does not belong to the request. */
 export interface Question extends Message {
   readonly path: string
   check(answer: Answer): void
@@ -205,14 +208,15 @@ export const QUESTIONS: readonly ((n: number) => Question)[] = [
 
 export interface Reply {
   readonly id: string
-  /** The id of the event that it answers. */
+  /** The id of the event to which this is the reply. */
   readonly subject: string
   readonly type: string
 }
 
 /**
- * @param rows number of flowers in the event
- * @throws {Error} when it is not a reply to that event
+ * Checks a reply to event `n`.
+ * @param rows the number of flowers in the event
+ * @throws {Error} when the message is not a correct reply to this event
  */
 export function checkReply(message: Pick<Answer, 'headers' | 'body'>, n: number, rows = 1): Reply {
   const { data, ...reply } = readReply(message)

@@ -27,7 +27,7 @@ const EVENTS = 0.15
 const MOST_BETWEEN_MS = 1_500
 
 const input: Fault = {
-  how: 'the fuzzer of test/fuzz beside well-behaved callers, behind a socket of systemd-socket-activate, while processes restart',
+  how: 'the fuzzer of test/fuzz and well-behaved clients send requests to a socket of systemd-socket-activate while processes restart',
   needs: { 'systemd-socket-activate': 'apt-get install systemd' },
   async *rows(run) {
     for (const mode of FORMS[run.long ? 'long' : 'short'].modes) yield await bentRequests(mode, run)
@@ -91,17 +91,17 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
     counts: {
       sent,
       restarts: socket.ends(),
-      'answered 2xx': of(2),
+      'responses with 2xx': of(2),
       '4xx': of(4),
       '503 with Retry-After': statuses.get(503) ?? 0,
-      '504 of the request’s own timeout': statuses.get(504) ?? 0,
+      '504 after the request’s own timeout': statuses.get(504) ?? 0,
       resent: sentAgain,
-      'valid requests beside them': calls.answered,
-      'of these retried': calls.unanswered + calls.refused,
+      'concurrent valid requests': calls.answered,
+      'retried valid requests': calls.unanswered + calls.refused,
     },
     claims: [
       {
-        what: 'every answer is of the expected kind; no caller’s mistake gets a 5xx',
+        what: 'every response has the expected status; no client’s mistake gets a 5xx',
         measured:
           failure === undefined
             ? '0 failures'
@@ -120,25 +120,25 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
         holds: socket.errors().length === 0,
       },
       {
-        what: 'the other callers always get the right answer',
-        measured: calls.wrong[0] ?? 'all checked',
+        what: 'concurrent clients always get the correct response',
+        measured: calls.wrong[0] ?? 'all correct',
         holds: calls.wrong.length === 0 && calls.answered > 0,
       },
     ],
   }
 }
 
-/** A socket that stays open, and starts a process at a connection whenever none runs. */
+/** A socket that stays open, and starts the server at a connection if no server is running. */
 interface Activated extends AsyncDisposable {
   readonly port: number
-  /** Ends the running process by TERM, and waits for its exit. */
+  /** Sends TERM to the running server, and waits for its exit. */
   restart(): Promise<void>
-  /** Processes that have exited. */
+  /** Returns the number of servers that have exited. */
   ends(): number
-  /** Those that had answered all requests. */
+  /** Returns the number of servers that had responded to all requests before they exited. */
   drained(): number
   errors(): string[]
-  /** Its final error: it starts no other process after one that failed. */
+  /** Returns the final error of systemd-socket-activate, which exits after a server that failed. */
   crash(): string | undefined
 }
 
@@ -166,7 +166,7 @@ async function activate(env: Record<string, string>): Promise<Activated> {
   const told = (what: RegExp) => log.filter(({ msg }) => what.test(msg)).length
   const served = () => told(/^serving/)
   let ends = 0
-  await until('the socket is there', () =>
+  await until('the socket accepts connections', () =>
     exchange(port, request('GET', '/v2')).then(
       () => true,
       () => false,
@@ -175,14 +175,18 @@ async function activate(env: Record<string, string>): Promise<Activated> {
   return {
     port,
     async restart() {
-      // Before it handles TERM, the signal would kill it like any other program.
+      // A server that has not yet logged "serving" does not handle TERM: the signal would kill it.
       const [pid] = served() > ends ? serversBelow(child.pid as number) : []
       if (pid === undefined) return
       process.kill(pid, 'SIGTERM')
       while (isServer(pid)) await wait(5)
       ends++
-      // Its last output is read a moment later.
-      await until('it has logged its end', () => told(/^drained$|were aborted$/) === ends, 120_000)
+      // The last log lines arrive a moment after the exit.
+      await until(
+        'the server has logged its exit',
+        () => told(/^drained$|were aborted$/) === ends,
+        120_000,
+      )
     },
     ends: () => ends,
     drained: () => told(/^drained$/),

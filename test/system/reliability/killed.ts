@@ -31,13 +31,13 @@ const TRIGGER = fileURLToPath(
 
 /** Events that the bridge delivers concurrently. */
 const WORKERS = 32
-/** Rows of an event whose answer exceeds the sockets' buffers: sent long after its head. */
+/** The rows of an event whose response exceeds the socket buffers, so that its body ends late. */
 const MANY_ROWS = 60_000
-/** A period without progress that is longer than any pause between two attempts. */
+/** The longest period without progress; longer than any pause between two delivery attempts. */
 const PATIENCE_MS = 120_000
 
 const fault: Fault = {
-  how: 'RabbitMQ and a bridge that follows Knative’s rules deliver events; the function is killed and restarts at once',
+  how: 'RabbitMQ and a bridge that follows Knative’s rules deliver events; the function is killed and restarts immediately',
   needs: {
     'rabbitmq-server': 'apt-get install rabbitmq-server',
     epmd: 'apt-get install rabbitmq-server',
@@ -59,10 +59,10 @@ async function killed(run: Run): Promise<Row> {
       fault: 'SIGKILL during event delivery',
       counts: {
         events: plan.total,
-        'of them poison messages': plan.poison.size,
+        'poison messages among the events': plan.poison.size,
         kills: server.kills,
-        'answers cut off half-way': seen.brokenOff,
-        'deliveries without an answer': seen.unanswered,
+        'truncated responses': seen.brokenOff,
+        'deliveries without a response': seen.unanswered,
         'bridge crashes': seen.bridgeDeaths,
         replies: seen.replies,
       },
@@ -76,20 +76,18 @@ async function killed(run: Run): Promise<Row> {
 
 interface Plan {
   readonly total: number
-  /** Numbers of the events that must not be answered. */
+  /** Numbers of the events that must not get a reply. */
   readonly poison: ReadonlySet<number>
   readonly kills: readonly Kill[]
-  /** Numbers of the events after whose reply the bridge crashes. */
+  /** Numbers of the events at which the bridge crashes, after the reply. */
   readonly bridgeDeaths: ReadonlySet<number>
 }
 
-/**
- * When this many events are done; or when the long answer to the event of that number has begun.
- */
+/** A kill after `at` finished events, or during the long response to event number `at`. */
 interface Kill {
   readonly moment: 'done' | 'answering'
   readonly at: number
-  /** How often to kill it again, each time when its replacement listens. */
+  /** How often to kill the replacement, each time as soon as it listens. */
   again: number
 }
 
@@ -116,7 +114,7 @@ function makePlan({ long, random }: Run): Plan {
   }
 }
 
-/** Each is a permanent mistake, which a retry does not fix. */
+/** Events with a permanent mistake, which a retry does not fix. */
 const POISONS: readonly ((n: number) => Message)[] = [
   n => binaryEvent(n, '{"inputs":['),
   n =>
@@ -148,15 +146,17 @@ const isLarge = (n: number, kills: readonly Kill[]) =>
 interface Supervised {
   readonly port: number
   readonly kills: number
-  /** Any other way it ended. */
+  /** The codes or signals of exits other than by `kill`. */
   readonly otherEnds: readonly string[]
-  /** Resolves when it is dead, and the next one has started. */
+  /** Kills the function. Resolves when the replacement has been started. */
   kill(): Promise<void>
   listens(): Promise<void>
   stop(): Promise<void>
 }
 
-/** Restarted whenever it exits, as a kubelet does the first time. */
+/**
+ * Starts the function, and restarts it immediately after each exit, like a kubelet the first time.
+ */
 async function superviseServer(): Promise<Supervised> {
   const port = await freePort()
   const otherEnds: string[] = []
@@ -192,7 +192,7 @@ async function superviseServer(): Promise<Supervised> {
       kills++
       return kill()
     },
-    listens: () => until('it listens', () => isListening(port)),
+    listens: () => until('the function listens', () => isListening(port)),
     stop() {
       stopped = true
       return kill()
@@ -200,14 +200,14 @@ async function superviseServer(): Promise<Supervised> {
   }
 }
 
-/** The result, by the numbers of the events. */
+/** The results, by the numbers of the events. */
 interface Seen {
   /** Events that the bridge has finished. */
   readonly done: Set<number>
-  /** Ids of replies, from answers' heads and from RabbitMQ. */
+  /** Ids of replies, from response heads and from RabbitMQ. */
   readonly inAnswers: Map<number, string>
   readonly inReplies: Map<number, string>
-  /** Events whose reply was seen more than once in either, and those whose replies differ. */
+  /** Events whose reply occurred more than once in either, and events with different reply ids. */
   readonly again: Set<number>
   readonly differing: Set<number>
   /** Wrong replies. */
@@ -215,7 +215,7 @@ interface Seen {
   replies: number
   brokenOff: number
   unanswered: number
-  /** How often each was refused. */
+  /** How often each event was rejected. */
   readonly refusals: Map<number, number>
   readonly deadLetters: Map<number, number>
   bridgeDeaths: number
@@ -260,7 +260,7 @@ async function deliverAll(
   const striking: Promise<void>[] = []
   let doneAt = performance.now()
 
-  /** @returns when it has been killed once */
+  /** Kills the function, and later its replacements. Resolves after the first kill. */
   function strike({ again }: Kill): Promise<void> {
     const first = server.kill()
     striking.push(
@@ -326,7 +326,7 @@ async function deliverAll(
   }
 }
 
-/** @returns a function that reads to the current end */
+/** Reads a queue. @returns a function that waits until all current messages are read */
 async function readAll(
   channel: ConfirmChannel,
   queue: string,
@@ -345,7 +345,7 @@ async function readAll(
   }
 }
 
-/** A number that no event has. */
+/** The number of an end marker; no event has this number. */
 const END = -1
 
 async function produce(channel: ConfirmChannel, plan: Plan): Promise<void> {
@@ -390,7 +390,10 @@ function onDeadLetter({ properties, content }: ConsumeMessage, plan: Plan, seen:
   if (!plan.poison.has(n))
     seen.wrong.set(n, `a valid event became a dead letter: ${code} ${says || content}`)
   else if (id !== `${n}` || code !== '400' || !/^\{"error":".+"\}$/.test(says))
-    seen.wrong.set(n, `a dead letter has ${id}, ${code}, ${says}`)
+    seen.wrong.set(
+      n,
+      `a dead letter has the id ${id}, the error code ${code} and the error data ${says}`,
+    )
 }
 
 function claimsOf(
@@ -412,16 +415,16 @@ function claimsOf(
     },
     {
       what: 'repeated replies to an event have the same id',
-      measured: `${seen.differing.size} of ${show(seen.again.size)} differ`,
+      measured: `${seen.differing.size} of ${show(seen.again.size)} events have different ids`,
       holds: seen.differing.size === 0 && seen.again.size > 0,
     },
     {
-      what: 'each poison message is refused once and becomes one dead letter; no other event does',
+      what: 'each poison message is rejected once and becomes one dead letter; no other event becomes a dead letter',
       measured: `${show(once)} of ${show(poison.size)}, ${show(seen.deadLetters.size - once)} others`,
       holds: once === poison.size && seen.deadLetters.size === once,
     },
     {
-      what: 'the process ends only when it is killed',
+      what: 'the process exits only when it is killed',
       measured: `${killed} of ${planned} kills, ${otherEnds.length} other exits${otherEnds.length === 0 ? '' : `: ${otherEnds.slice(0, 3)}`}`,
       holds: killed === planned && otherEnds.length === 0,
     },

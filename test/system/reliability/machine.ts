@@ -38,7 +38,7 @@ import { type Calls, callers, isRefusal, wrongWith } from './callers.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
 const machine: Fault = {
-  how: 'tmpfs, namespaces, prlimit, cgroups and libfaketime, each for the server’s process only',
+  how: 'tmpfs, namespaces, prlimit, cgroups and libfaketime, each only for the server’s process',
   needs: {
     prlimit: 'apt-get install util-linux',
     unshare: 'apt-get install util-linux',
@@ -76,13 +76,16 @@ interface Launched extends AsyncDisposable {
   /** The launched process, which may have started the server as its child. */
   readonly pid: number
   readonly exited: Promise<number | null>
-  /** All of its output. */
+  /** Returns all output so far. */
   output(): string
 }
 
 const SERVER = [process.execPath, 'build/main.js']
 
-/** @param log the file it writes to @returns when it is ready, unless told not to wait */
+/**
+ * Starts the server; resolves when it is ready, unless `ready` is false.
+ * @param log its output file
+ */
 async function launch(
   log: string,
   env: Record<string, string> = {},
@@ -98,7 +101,9 @@ async function launch(
   })
   closeSync(file)
   const pid = child.pid as number
-  /** The whole group: the server may be a child. */
+  /**
+   * Kills the complete process group, because the server may be a child of the launched process.
+   */
   const kill = () => {
     try {
       process.kill(-pid, 'SIGKILL')
@@ -142,7 +147,8 @@ const isReady = (port: number) =>
   )
 
 /**
- * Like systemd's Restart=on-failure, or Kubernetes. @param first shell commands to run before it
+ * Returns a command that restarts the server after a failure, like systemd's Restart=on-failure.
+ * @param first shell commands to run before the server
  */
 const supervised = (first = ':') => [
   'sh',
@@ -152,7 +158,7 @@ const supervised = (first = ':') => [
   ...SERVER,
 ]
 
-/** The only server among a supervisor's children. */
+/** Returns the process id of the server that the supervisor has started. */
 function childOf(pid: number): number | undefined {
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     .split(' ')
@@ -163,7 +169,7 @@ function childOf(pid: number): number | undefined {
       ? child
       : undefined
   } catch {
-    // It has exited meanwhile.
+    // The process has exited in the meantime.
     return undefined
   }
 }
@@ -186,8 +192,8 @@ const yes = (what: string, holds: boolean, measured = holds ? 'yes' : 'no'): Cla
   holds,
 })
 const allRight = ({ wrong, answered }: Calls): Claim => ({
-  what: 'every caller finally gets the right answer',
-  measured: wrong.length === 0 ? 'all checked' : `${wrong.length} did not: ${wrong[0]}`,
+  what: 'every client finally gets the correct response',
+  measured: wrong.length === 0 ? 'all correct' : `${wrong.length} wrong: ${wrong[0]}`,
   holds: wrong.length === 0 && answered > 0,
 })
 
@@ -200,17 +206,17 @@ const notRun = (fault: string, error: unknown): Row => ({
   notRun: String((error as Error).message ?? error),
 })
 
-/** Waits for that many more answers. */
+/** Waits for this many more responses. */
 const answers = (calls: Calls, more: number) => {
   const wanted = calls.answered + more
   return until(
-    `${wanted} answers have come`,
+    `${wanted} responses have arrived`,
     () => calls.answered >= wanted || calls.wrong.length > 0,
     PATIENCE_MS,
   )
 }
 
-/** Long enough for a very busy machine. */
+/** The timeout of all waits, long enough for a very busy machine. */
 const PATIENCE_MS = 300_000
 
 // Faults
@@ -231,7 +237,7 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
     try {
       writeFileSync(join(disk, 'filler'), Buffer.alloc(2 ** 20))
     } catch {
-      // Expected.
+      // The disk is full, as intended.
     }
     const full = statSync(log).size
     const load = callers(server.port, 4)
@@ -250,26 +256,26 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
     return {
       fault,
       counts: {
-        'answers while full': whileFull.answered,
-        'answers after': room.answered,
-        'log lines after': whole,
+        'responses while the disk was full': whileFull.answered,
+        'responses afterwards': room.answered,
+        'log lines afterwards': whole,
       },
       claims: [
         none(
-          'requests refused or unanswered',
+          'requests rejected or without a response',
           whileFull.refused + whileFull.unanswered + room.refused + room.unanswered,
         ),
         allRight(whileFull),
         yes(
-          'pages and metrics, first requested during the fault, are answered',
+          'pages and metrics, first requested during the fault, return 200',
           page === 200 && metrics === 200,
           `${page}, ${metrics}`,
         ),
         yes('the disk was full', grew < 8_192, `the log grew by ${grew} bytes`),
         yes(
-          'it logs again when there is space',
+          'the server logs again when there is space',
           whole >= room.answered,
-          `${whole} lines for ${room.answered} answers`,
+          `${whole} lines for ${room.answered} responses`,
         ),
         yes(
           'the line that did not fit damages no other line',
@@ -314,7 +320,7 @@ touch /read-only "$PWD/read-only" ${folder}/read-only /tmp/read-only /dev/shm/re
       rmIfThere(`${at}read-only`),
     )
     if (written.length > 0)
-      return notRun(fault, `could not be made read-only: ${written.join(', ')}`)
+      return notRun(fault, `these folders are not read-only: ${written.join(', ')}`)
     const load = callers(server.port, 4)
     await answers(load.calls, long ? 5_000 : 200)
     const calls = await load.stop()
@@ -329,17 +335,17 @@ touch /read-only "$PWD/read-only" ${folder}/read-only /tmp/read-only /dev/shm/re
       .filter(line => isJson(line) && JSON.parse(line).level >= 40)
     return {
       fault,
-      counts: { answers: calls.answered, 'other paths': paths.length },
+      counts: { responses: calls.answered, 'other paths': paths.length },
       claims: [
-        none('requests refused or unanswered', calls.refused + calls.unanswered),
+        none('requests rejected or without a response', calls.refused + calls.unanswered),
         allRight(calls),
         yes(
-          'pages, metrics and a large body are answered',
+          'pages, metrics and a large body return 200',
           [large.status, ...statuses].every(status => status === 200),
           [large.status, ...statuses].join(),
         ),
         none('warnings or errors in the log', errors.length),
-        yes('it exits with code 0', code === 0, `${code}`),
+        yes('the server exits with code 0', code === 0, `${code}`),
       ],
     }
   } finally {
@@ -353,7 +359,7 @@ function rmIfThere(path: string): boolean {
   return there
 }
 
-/** A model folder to be corrupted. */
+/** Copies a model into a folder, to corrupt it there. */
 function modelFolder(folder: string, from: string, modelJson: object): string {
   const copy = join(folder, 'model')
   mkdirSync(copy)
@@ -384,10 +390,14 @@ async function truncatedBeforeStart({ long, random }: Run, folder: string): Prom
     outcomes[`exit code ${code}`] = (outcomes[`exit code ${code}`] ?? 0) + 1
     told.push(server.output().trim())
   }
-  // The right file arrives while the start is being retried.
+  // The correct file arrives while the supervisor retries the startup.
   writeFileSync(log, '')
   await using server = await launch(log, { MODEL_DIR }, { command: supervised(), ready: false })
-  await until('it was tried twice', () => server.output().split('\n').length > 2, PATIENCE_MS)
+  await until(
+    'the server was started twice',
+    () => server.output().split('\n').length > 2,
+    PATIENCE_MS,
+  )
   cpSync(`${SHIPPED}/model.onnx`, `${model}.new`)
   renameSync(`${model}.new`, model)
   await isReady(server.port)
@@ -396,34 +406,34 @@ async function truncatedBeforeStart({ long, random }: Run, folder: string): Prom
     text => isJson(text) && /^the model cannot be /.test(JSON.parse(text).msg),
   )
   return {
-    fault: 'model file truncated before the start',
-    counts: { 'starts with a truncated file': files, ...outcomes },
+    fault: 'model file truncated before startup',
+    counts: { 'startups with a truncated file': files, ...outcomes },
     claims: [
       yes(
-        'each start exits with code 1',
+        'each startup exits with code 1',
         outcomes['exit code 1'] === files,
         JSON.stringify(outcomes),
       ),
       yes(
-        'each logs the reason in one line',
+        'each startup logs the reason in one line',
         clear.length === files,
         told.find(text => !clear.includes(text))?.slice(0, 300) ??
           `for example: ${JSON.parse(told[0] as string).msg}`,
       ),
       yes(
-        'after the file is complete, the next start serves',
+        'after the file is complete, the next startup succeeds',
         wrongWith(answer, '1') === undefined,
       ),
     ],
   }
 }
 
-/** Changes to the files of a served model. */
+/** Ways to damage the files of a served model. */
 const SPOILT: Readonly<Record<string, (file: string) => void>> = {
-  'cut to nothing': file => truncateSync(file, 0),
-  'cut in half': file => truncateSync(file, Math.floor(statSync(file).size / 2)),
+  'truncated to 0 bytes': file => truncateSync(file, 0),
+  'truncated to half': file => truncateSync(file, Math.floor(statSync(file).size / 2)),
   overwritten: file => writeFileSync(file, Buffer.alloc(statSync(file).size, 7)),
-  gone: file => rmSync(file),
+  deleted: file => rmSync(file),
 }
 
 async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row> {
@@ -460,25 +470,25 @@ async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row
   }
   return {
     fault: 'model file or external weights truncated, overwritten or deleted while serving',
-    counts: { ways: executions.length * 2 * Object.keys(SPOILT).length, answers: answered },
+    counts: { cases: executions.length * 2 * Object.keys(SPOILT).length, responses: answered },
     claims: [
       yes(
-        'every answer is the same as before',
+        'every response is the same as before the damage',
         problems.length === 0,
-        problems[0]?.slice(0, 400) ?? 'all checked',
+        problems[0]?.slice(0, 400) ?? 'all correct',
       ),
     ],
   }
 }
 
-/** A request for which poison.mjs fills the heap of the thread that reads it. */
+/** A request for which poison.mjs fills the heap of the thread that parses it. */
 const POISON = request(
   'POST',
   IRIS,
   { 'content-type': 'application/json' },
   `{"id":"poison","inputs":[{"name":"input","shape":[20000,4],"datatype":"FP32","data":[${'1,'.repeat(79_999)}1]}]}`,
 )
-/** So little heap that the thread that reads the request ends. */
+/** Limits the heap, so that the thread that parses POISON quickly runs out of heap. */
 const LITTLE_HEAP = {
   NODE_OPTIONS: `--max-old-space-size=48 --import=${join(import.meta.dirname, 'poison.mjs')}`,
 }
@@ -487,7 +497,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
   const times = long ? 10 : 1
   const counts = {
     'threads killed': 0,
-    'answers of the first model': 0,
+    'responses of the first model': 0,
     '503 with Retry-After': 0,
     'times ready again': 0,
   }
@@ -510,7 +520,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
     for (let i = 0; i < times; i++) {
       renameSync(model, join(own, 'kept'))
       cpSync(i % 2 === 0 ? OTHER : '/dev/null', model)
-      // When a digest is set, the other file may have the same size and time.
+      // The other file gets the same modification time, so that only its size or digest differs.
       utimesSync(model, 1, 1)
       for (
         let tries = 0;
@@ -522,7 +532,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
         const asked = await exchange(server.port, request('POST', IRIS, {}, irisBody('1')))
         if (isRefusal(asked)) counts['503 with Retry-After']++
         else if (wrongWith(asked, '1') === undefined && isFirst(asked.json))
-          counts['answers of the first model']++
+          counts['responses of the first model']++
         else wrong.push(asked.body.slice(0, 300))
       }
       renameSync(join(own, 'kept'), model)
@@ -536,15 +546,16 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
       .match(
         /worker thread failed to start, and the server will try again: [^"]*\\"model.onnx\\" has/,
       )
-    if (said === null) wrong.push(`the log does not say why: ${server.output().slice(-500)}`)
+    if (said === null)
+      wrong.push(`the log does not contain the reason: ${server.output().slice(-500)}`)
   }
   return {
     fault: 'model file replaced before new threads load it, with and without a digest',
     counts,
     claims: [
-      none('answers of another model, or failures without a reason in the log', wrong.length),
+      none('responses of another model, or failures without a reason in the log', wrong.length),
       yes(
-        'it is not ready without a thread, and ready again with the right file',
+        'the server is not ready without a thread, and ready again with the correct file',
         counts['times ready again'] === 2 * times,
         `${counts['times ready again']} times`,
       ),
@@ -552,7 +563,9 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
   }
 }
 
-/** The shipped version's answer to the last digit; the other version's differs. */
+/**
+ * Returns whether the response is from the shipped version: the other version's last digits differ.
+ */
 const isFirst = (json: { outputs: readonly [{ data: readonly number[] }] }) =>
   json.outputs[0].data[0] === 0.97868073
 
@@ -567,7 +580,7 @@ async function deadThreads({ long }: Run, folder: string): Promise<Row> {
   const statuses: Record<string, number> = {}
   for (let i = 0; i < deaths; i++) {
     const { status, headers } = await exchange(server.port, POISON)
-    const kind = `${status}${headers['retry-after'] === undefined ? '' : ' with Retry-After'} to the request that ended one`
+    const kind = `${status}${headers['retry-after'] === undefined ? '' : ' with Retry-After'} for the request that caused the death`
     statuses[kind] = (statuses[kind] ?? 0) + 1
     await answers(load.calls, 20)
   }
@@ -577,19 +590,19 @@ async function deadThreads({ long }: Run, folder: string): Promise<Row> {
   return {
     fault: 'worker threads that run out of heap',
     counts: {
-      deaths: counted,
+      'thread deaths': counted,
       ...statuses,
-      answered: calls.answered,
-      'refused and retried': calls.refused,
-      unanswered: calls.unanswered,
+      'correct responses': calls.answered,
+      'rejected and retried': calls.refused,
+      'without a response': calls.unanswered,
     },
     claims: [
       allRight(calls),
-      none('connections closed without an answer', calls.unanswered),
+      none('connections closed without a response', calls.unanswered),
       yes(
-        'each death is counted, and its request gets Retry-After',
+        'each death is counted, and the request that caused it gets Retry-After',
         counted === deaths &&
-          statuses['503 with Retry-After to the request that ended one'] === deaths,
+          statuses['503 with Retry-After for the request that caused the death'] === deaths,
         `${counted} of ${deaths}`,
       ),
       yes('the process keeps running', (await statusOf(server.port, '/v2/health/ready')) === 200),
@@ -603,10 +616,10 @@ async function crash({ long }: Run, folder: string): Promise<Row> {
   const load = callers(server.port, 8)
   for (let i = 0; i < crashes; i++) {
     const pid = childOf(server.pid)
-    if (pid === undefined) throw new Error('the server does not run')
+    if (pid === undefined) throw new Error('the supervisor has not started the server')
     process.kill(pid, 'SIGSEGV')
     await until(
-      'another process runs',
+      'the supervisor has started another process',
       () => ![undefined, pid].includes(childOf(server.pid)),
       PATIENCE_MS,
     )
@@ -614,11 +627,15 @@ async function crash({ long }: Run, folder: string): Promise<Row> {
   }
   const calls = await load.stop()
   return {
-    fault: 'a native crash (SIGSEGV), under a supervisor',
-    counts: { crashes, answered: calls.answered, 'unanswered and retried': calls.unanswered },
+    fault: 'a native crash (SIGSEGV) under a supervisor',
+    counts: {
+      crashes,
+      'correct responses': calls.answered,
+      'without a response and retried': calls.unanswered,
+    },
     claims: [
       allRight(calls),
-      yes('it serves again each time', calls.answered > crashes, `${crashes} times`),
+      yes('the server works again after each crash', calls.answered > crashes, `${crashes} times`),
     ],
   }
 }
@@ -627,11 +644,13 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const jumps = long ? 60 : 6
   const [LD_PRELOAD] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1')
   if (LD_PRELOAD === undefined)
-    throw new Error('there is no libfaketimeMT.so.1 below /usr/lib: apt-get install faketime')
+    throw new Error(
+      'libfaketimeMT.so.1 is missing in /usr/lib/*/faketime: apt-get install faketime',
+    )
   const offset = join(folder, 'offset')
   const jump = (seconds: number) => writeFileSync(offset, `${seconds < 0 ? '' : '+'}${seconds}\n`)
   jump(0)
-  // Jumps affect the time of day; the monotonic clock cannot be set.
+  // The jumps affect only the time of day, because a monotonic clock cannot be set.
   const env = {
     LD_PRELOAD,
     FAKETIME_TIMESTAMP_FILE: offset,
@@ -668,7 +687,7 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
     const seconds = Math.round((random() - 0.5) * (i % 2 === 0 ? 4 * DAY : 1_000))
     jump(seconds)
     // Node repeats the same date for up to a second.
-    await until('the date of answers follows', async () => {
+    await until('the Date header follows the jump', async () => {
       const { headers } = await exchange(server.port, request('GET', '/v2'))
       return Math.abs(Date.parse(headers.date as string) - Date.now() - seconds * 1_000) < 60_000
     })
@@ -678,7 +697,8 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
     )
     statuses[status] = (statuses[status] ?? 0) + 1
     const wanted = seconds > 3_600 + 30 || seconds < -600 - 30 ? 401 : 200
-    if (status !== wanted) problems.push(`by ${seconds} s the token got ${status}, not ${wanted}`)
+    if (status !== wanted)
+      problems.push(`after a jump of ${seconds} s the token got ${status}, not ${wanted}`)
     await answers(load.calls, 10)
   }
   jump(0)
@@ -692,8 +712,8 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const seconds = metrics.get(`inference_request_duration_seconds_sum${labels}`) as number
   const mostSeconds = (4 * (performance.now() - began)) / 1_000
 
-  // Idle for less than the limit, whatever the time of day; then for longer, while the time of day
-  // goes back.
+  // The server is idle for less than the limit while the time of day jumps forward, then for longer
+  // while the time of day jumps back.
   await using idle = await launch(join(folder, 'idle'), { ...env, IDLE_EXIT_SECONDS: '5' })
   jump(DAY)
   const alive = await statusOf(idle.port, '/v2/health/ready')
@@ -703,26 +723,30 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
     fault: 'the clock jumps back and forth by up to two days',
     counts: {
       jumps,
-      answered: calls.answered,
-      refused: calls.refused,
+      'correct responses': calls.answered,
+      rejected: calls.refused,
       ...Object.fromEntries(
-        Object.entries(statuses).map(([status, n]) => [`${status} to a token`, n]),
+        Object.entries(statuses).map(([status, n]) => [`${status} for a token`, n]),
       ),
     },
     claims: [
-      none('requests refused, unanswered or timed out', calls.refused + calls.unanswered),
+      none('requests rejected, timed out or without a response', calls.refused + calls.unanswered),
       allRight(calls),
-      yes('tokens follow the time of day', problems.length === 0, problems[0] ?? `${jumps} times`),
-      yes('a token is accepted again when the time is right', status === 200, `${status}`),
+      yes(
+        'the validity of tokens follows the time of day',
+        problems.length === 0,
+        problems[0] ?? `${jumps} times`,
+      ),
+      yes('a token is accepted again when the time of day is correct', status === 200, `${status}`),
       yes(
         'durations in the metrics use the monotonic clock',
         seconds > 0 && seconds < mostSeconds,
-        `${seconds.toFixed(1)} s in total, of at most ${mostSeconds.toFixed(1)}`,
+        `${seconds.toFixed(1)} s in total, at most ${mostSeconds.toFixed(1)} s possible`,
       ),
       yes(
         'IDLE_EXIT_SECONDS also uses the monotonic clock',
         alive === 200 && ended === 0,
-        `${alive} after a day forward, then exit code ${ended}`,
+        `${alive} after a jump of one day, then exit code ${ended}`,
       ),
     ],
   }
@@ -737,14 +761,14 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
   const counts = {
     'times without a free descriptor': 0,
     'excess connections': 0,
-    'closed at once': 0,
-    'answers on the kept connection': 0,
+    'closed immediately': 0,
+    'responses on the persistent connection': 0,
   }
   const wrong: string[] = []
   const ask = async (connection: Connection) => {
     connection.send(request('POST', IRIS, {}, irisBody('kept')))
     const problem = wrongWith(await connection.answer(), 'kept')
-    if (problem === undefined) counts['answers on the kept connection']++
+    if (problem === undefined) counts['responses on the persistent connection']++
     else wrong.push(problem)
   }
   await ask(kept)
@@ -756,10 +780,10 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
     for (const { closed: whenClosed } of flood) whenClosed.then(() => closed++)
     await until('the excess connections are closed', () => closed >= FLOOD - LIMIT)
     counts['excess connections'] += FLOOD - LIMIT
-    counts['closed at once'] += closed
+    counts['closed immediately'] += closed
     counts['times without a free descriptor']++
     for (let i = 0; i < 20; i++) await ask(kept)
-    // Modules that are loaded at first use cannot be loaded now.
+    // Modules that are loaded at first use cannot be loaded without a free descriptor.
     for (const path of time === 0 ? ['/metrics', '/docs'] : []) {
       kept.send(request('GET', path))
       const { status } = await kept.answer()
@@ -782,18 +806,18 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
   ]
   const large = await exchangeLarge(server.port, jsonRows(20_000).at(IRIS).request)
   return {
-    fault: `no free descriptor, of ${LIMIT}`,
-    counts: { ...counts, ...meanwhile, 'answers after': calls.answered },
+    fault: `no free file descriptor (limit: ${LIMIT})`,
+    counts: { ...counts, ...meanwhile, 'responses afterwards': calls.answered },
     claims: [
-      none('wrong or missing answers on the kept connection', wrong.length),
+      none('wrong or missing responses on the persistent connection', wrong.length),
       yes(
-        'excess connections are closed at once',
-        counts['closed at once'] >= counts['excess connections'],
-        `${counts['closed at once']} closed`,
+        'excess connections are closed immediately',
+        counts['closed immediately'] >= counts['excess connections'],
+        `${counts['closed immediately']} closed`,
       ),
-      none('requests refused or unanswered afterwards', calls.refused + calls.unanswered),
+      none('requests rejected or without a response afterwards', calls.refused + calls.unanswered),
       yes(
-        'metrics, pages and a large body are answered afterwards, although their code could not load before',
+        'metrics, pages and a large body return 200 afterwards, although their code could not be loaded during the fault',
         [...after, large.status].every(status => status === 200),
         [...after, large.status].join(),
       ),
@@ -805,12 +829,12 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
 
 interface Group extends AsyncDisposable {
   readonly folder: string
-  /** How often the kernel killed a process in it. */
+  /** Returns how often the kernel killed a process in the cgroup. */
   kills(): number
   peakMiB(): number
 }
 
-/** A cgroup with a memory limit. @throws {Error} when it cannot be created */
+/** Creates a cgroup with a memory limit. @throws {Error} when the cgroup cannot be created */
 function limitMemory(mebibytes: number): Group {
   const isFirst =
     statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory() ?? false
@@ -823,7 +847,7 @@ function limitMemory(mebibytes: number): Group {
       `${folder}/${isFirst ? 'memory.limit_in_bytes' : 'memory.max'}`,
       String(mebibytes * 2 ** 20),
     )
-    // Memory above the limit must fail, not go to swap.
+    // Without swap, so that allocations above the limit fail.
     const swap = `${folder}/${isFirst ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'}`
     if (statSync(swap, { throwIfNoEntry: false }) !== undefined)
       writeFileSync(swap, isFirst ? String(mebibytes * 2 ** 20) : '0')
@@ -836,7 +860,7 @@ function limitMemory(mebibytes: number): Group {
     kills: () =>
       Number(/^oom_kill (\d+)$/m.exec(read(isFirst ? 'memory.oom_control' : 'memory.events'))?.[1]),
     peakMiB: () => Number(read(isFirst ? 'memory.max_usage_in_bytes' : 'memory.peak')) / 2 ** 20,
-    // A killed process takes a moment to disappear.
+    // A killed process remains in the cgroup for a moment.
     [Symbol.asyncDispose]: () => until('the cgroup is empty', () => emptied(folder)),
   }
 }
@@ -854,7 +878,7 @@ const inGroup = ({ folder }: Group) => supervised(`echo $$ > ${folder}/cgroup.pr
 
 const LARGE = binaryRows(4_000_000, ['probabilities']).at(IRIS)
 
-/** Callers that send the largest bodies allowed. */
+/** Starts clients that send bodies of 64 MB. */
 function largeCallers(port: number, count: number) {
   const seen: Record<string, number> = {}
   const wrong: string[] = []
@@ -864,9 +888,9 @@ function largeCallers(port: number, count: number) {
       const answer = await exchangeLarge(port, LARGE.request).catch(() => undefined)
       const kind =
         answer === undefined
-          ? 'unanswered'
+          ? 'no response'
           : answer.status === 503 && 'retry-after' in answer.headers
-            ? 'refused'
+            ? 'rejected'
             : String(answer.status)
       seen[`large bodies: ${kind}`] = (seen[`large bodies: ${kind}`] ?? 0) + 1
       if (answer?.status === 200) {
@@ -901,7 +925,7 @@ async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
   const pid = childOf(server.pid)
   const [load, large] = [callers(server.port, 4, 10), largeCallers(server.port, 4)]
   await until(
-    'enough large bodies are answered',
+    'enough large bodies have got a response',
     () => (large.seen['large bodies: 200'] ?? 0) >= (long ? 50 : 4),
     PATIENCE_MS,
   )
@@ -909,18 +933,18 @@ async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
   const calls = await load.stop()
   return {
     fault,
-    counts: { answered: calls.answered, refused: calls.refused, ...large.seen },
+    counts: { 'correct responses': calls.answered, rejected: calls.refused, ...large.seen },
     claims: [
       none('processes killed', limited.kills() + Number(pid !== childOf(server.pid))),
       allRight(calls),
-      none('wrong answers to large bodies', large.wrong.length),
+      none('wrong responses to large bodies', large.wrong.length),
       none(
-        'connections closed without an answer',
-        calls.unanswered + (large.seen['large bodies: unanswered'] ?? 0),
+        'connections closed without a response',
+        calls.unanswered + (large.seen['large bodies: no response'] ?? 0),
       ),
       {
-        what: 'peak within the limit',
-        measured: `${limited.peakMiB().toFixed(0)} MiB, including the files it read`,
+        what: 'peak memory within the limit',
+        measured: `${limited.peakMiB().toFixed(0)} MiB, including files read by the server`,
         holds: limited.peakMiB() <= 512,
       },
     ],
@@ -928,7 +952,7 @@ async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
 }
 
 async function outOfMemory({ long }: Run, folder: string): Promise<Row> {
-  const fault = 'killed for lack of memory: 192 MiB with bodies of 64 MB, under a supervisor'
+  const fault = 'out-of-memory kills under a supervisor: 192 MiB with bodies of 64 MB'
   const kills = long ? 15 : 2
   let group: Group
   try {
@@ -939,7 +963,11 @@ async function outOfMemory({ long }: Run, folder: string): Promise<Row> {
   await using limited = group
   await using server = await launch(join(folder, 'log'), {}, { command: inGroup(limited) })
   const [load, large] = [callers(server.port, 4, 10), largeCallers(server.port, 3)]
-  await until(`it was killed ${kills} times`, () => limited.kills() >= kills, PATIENCE_MS)
+  await until(
+    `the kernel has killed the server ${kills} times`,
+    () => limited.kills() >= kills,
+    PATIENCE_MS,
+  )
   await large.stop()
   await answers(load.calls, 100)
   const calls = await load.stop()
@@ -947,14 +975,14 @@ async function outOfMemory({ long }: Run, folder: string): Promise<Row> {
     fault,
     counts: {
       kills: limited.kills(),
-      answered: calls.answered,
-      'unanswered and retried': calls.unanswered,
+      'correct responses': calls.answered,
+      'without a response and retried': calls.unanswered,
       ...large.seen,
     },
     claims: [
       allRight(calls),
       some('kills', limited.kills()),
-      none('wrong answers to large bodies', large.wrong.length),
+      none('wrong responses to large bodies', large.wrong.length),
     ],
   }
 }

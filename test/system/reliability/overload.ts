@@ -11,19 +11,19 @@ import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
 import { startProcess, testModel } from '../../server.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
-/** Callers have no use for a later answer. */
+/** Clients do not wait longer than this for a response. */
 const PATIENCE_MS = 1_000
 
-/** A load: its requests and how many. */
+/** A load: its requests, and their rate relative to the peak. */
 interface Case {
   readonly fault: string
   readonly env: Readonly<Record<string, string>>
-  /** For the load that measures the peak. */
+  /** Connections of the load that measures the peak. */
   readonly connections: number
   /** Multiples of the peak to offer. */
   readonly times: number
   ask(index: number): Buffer
-  /** Throws when this is not the answer to that request. */
+  /** Throws when the response does not belong to the request. */
   check(answer: OpenAnswer['body'], index: number): void
 }
 
@@ -33,7 +33,7 @@ const inferenceOf = (path: string, index: number, input: object) =>
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 const VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 
-/** Built beforehand: during the load, only sending should take time. */
+/** Requests that are built beforehand, so that the load generator only has to send them. */
 const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
   inferenceOf(IRIS, index, {
     name: 'input',
@@ -44,12 +44,12 @@ const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
 )
 
 /**
- * At least 50 ms per run, for any number of rows: the peak is some hundred requests a second, and
- * one process can send ten times that.
+ * A model that takes at least 50 ms per run, for any number of rows. Its peak is a few hundred
+ * requests per second, so that one process can send ten times that.
  */
 const HEAVY: Case = {
   fault: 'ten times the peak of a model that takes 50 ms per run',
-  // The queue holds four runs: no request waits longer than its caller.
+  // The queue has room for four runs, so that no request waits longer than its client does.
   env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
   connections: 48,
   times: 10,
@@ -61,7 +61,7 @@ const HEAVY: Case = {
   },
 }
 
-/** The shipped configuration. Its peak is too high for one process to send ten times as much. */
+/** The shipped configuration, whose peak is too high for one process to send ten times that. */
 const LIGHT: Case = {
   fault: 'as much as one process can send to the shipped model',
   env: {},
@@ -86,17 +86,17 @@ const fault: Fault = {
 }
 export default fault
 
-/** The result of one open loop. */
+/** The results of one open loop. */
 interface Tally {
   sent: number
   right: number
-  /** Of those, answered within the caller's patience. */
+  /** Correct responses within PATIENCE_MS. */
   inTime: number
-  /** 503 with Retry-After. */
+  /** Responses with 503 and Retry-After. */
   refused: number
-  /** Any other answer, with its text. */
+  /** The errors of any other responses. */
   wrong: string[]
-  /** No connection became free in time: the load gave up. */
+  /** Requests that were not sent, because no connection became free in time. */
   givenUp: number
   readonly refusalMs: number[]
   readonly answers: { readonly due: number; readonly ms: number; readonly refused: boolean }[]
@@ -184,7 +184,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       seen.offered.push(during.sent / seconds / peak)
       seen.probes += probed.requests
       seen.probeP99 = Math.max(seen.probeP99, probed.p99)
-      // The load's own first requests wait for its connections.
+      // The first second does not count, because these requests wait for new connections.
       const late = after.answers.filter(({ due }) => due >= 1_000)
       calm.before.push(
         percentile(
@@ -200,8 +200,8 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       )
       calm.refusedLate += late.filter(({ refused }) => refused).length
       progress(
-        `peak ${peak.toFixed(0)}/s; ${(during.sent / seconds).toFixed(0)}/s offered, ${(during.inTime / seconds).toFixed(0)}/s good, ` +
-          `${during.refused} refused, p99 ${percentile(during.refusalMs, 99).toFixed(1)} ms; load ${during.lag.toFixed(1)} ms late`,
+        `peak ${peak.toFixed(0)}/s; ${(during.sent / seconds).toFixed(0)}/s offered, ${(during.inTime / seconds).toFixed(0)}/s in time, ` +
+          `${during.refused} rejected, p99 ${percentile(during.refusalMs, 99).toFixed(1)} ms; load ${during.lag.toFixed(1)} ms late`,
       )
     }
     const counts = await countsOf(port)
@@ -213,16 +213,16 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
     const refusalMs = overloads.flatMap(tally => tally.refusalMs)
     const claims: Claim[] = [
       {
-        what: 'every request gets the right answer, or 503 with Retry-After',
+        what: 'every request gets the correct response, or 503 with Retry-After',
         measured:
           wrong.length === 0
             ? `${right + refused} of ${sum(({ sent }) => sent)}`
-            : `${wrong.length} not: ${[...new Set(wrong)].slice(0, 3).join('; ')}`,
+            : `${wrong.length} wrong: ${[...new Set(wrong)].slice(0, 3).join('; ')}`,
         holds: wrong.length === 0 && right + refused === sum(({ sent }) => sent),
       },
       {
         what: 'the metrics have the same counts',
-        measured: `${counts.answered - counted.answered - closedRequests} answered, ${counts.rejected - counted.rejected} rejected`,
+        measured: `${counts.answered - counted.answered - closedRequests} successful, ${counts.rejected - counted.rejected} rejected`,
         holds:
           counts.answered - counted.answered - closedRequests === right &&
           counts.rejected - counted.rejected === refused,
@@ -234,26 +234,26 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
         measurement: true,
       },
       {
-        what: 'no request is refused more than 1 s after the overload',
+        what: 'no request is rejected more than 1 s after the overload',
         measured: `${calm.refusedLate}`,
         holds: calm.refusedLate === 0,
       },
       {
-        what: 'p99 ≤ 1.5 × before, from 1 s after the overload',
+        what: 'p99 ≤ 1.5 × the p99 before the overload, from 1 s after the overload',
         measured: `${median(calm.after).toFixed(1)} ms, before ${median(calm.before).toFixed(1)} ms`,
         holds: median(calm.after) <= 1.5 * median(calm.before),
         measurement: true,
       },
       {
         what: 'readiness is always 200',
-        measured: `${seen.probes} times, p99 ${seen.probeP99.toFixed(1)} ms`,
+        measured: `${seen.probes} probes, p99 ${seen.probeP99.toFixed(1)} ms`,
         holds: seen.probes > 0,
       },
     ]
     if (refusalMs.length > 0) {
       const p99 = percentile(refusalMs, 99)
       claims.splice(3, 0, {
-        what: 'refusals: p99 < 10 ms',
+        what: 'p99 of rejections < 10 ms',
         measured: `${p99.toFixed(1)} ms`,
         holds: p99 < 10,
         measurement: true,
@@ -262,12 +262,12 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
     return {
       fault: one.fault,
       counts: {
-        'peak/s': Math.round(median(seen.peaks)),
+        'requests per second at the peak': Math.round(median(seen.peaks)),
         'tenths of the peak offered': Math.round(10 * median(seen.offered)),
         sent: sum(({ sent }) => sent, overloads),
-        'answered within 1 s': sum(({ inTime }) => inTime, overloads),
-        'answered later': sum(({ right, inTime }) => right - inTime, overloads),
-        refused: sum(tally => tally.refused, overloads),
+        'responses within 1 s': sum(({ inTime }) => inTime, overloads),
+        'later responses': sum(({ right, inTime }) => right - inTime, overloads),
+        rejected: sum(tally => tally.refused, overloads),
         'not sent (no free connection)': sum(({ givenUp }) => givenUp, overloads),
       },
       claims,
@@ -283,7 +283,7 @@ const READY: Exchange = {
   verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true, ready: true }),
 }
 
-/** Of inference requests. */
+/** Reads the server's counts of inference requests from its metrics. */
 async function countsOf(port: number): Promise<{ answered: number; rejected: number }> {
   const { status, body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
   assert.equal(status, 200)

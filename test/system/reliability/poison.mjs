@@ -1,8 +1,9 @@
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * No request within the limits can fill a thread's heap. This one does, when this file is imported
- * before the server: the thread that reads it runs out of heap, as it would with a leak.
+ * No request within the limits can fill a thread's heap. If this file is imported before the
+ * server, a thread that parses a request with the id "poison" runs out of heap, as it would with a
+ * leak.
  */
 
 if (!isMainThread) {

@@ -16,14 +16,15 @@ export interface RabbitMQ {
 }
 
 /**
- * A RabbitMQ separate from any other on this machine: with its own name, ports, cookie and folder.
+ * Starts a RabbitMQ that is separate from others on this machine, with its own name, ports, cookie
+ * and folder.
  */
 export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
   const folder = mkdtempSync(join(tmpdir(), 'rabbitmq-'))
   const [port, distributionPort, epmdPort] = [await freePort(), await freePort(), await freePort()]
   const env = {
     PATH: process.env.PATH,
-    // Erlang creates its cookie there.
+    // Erlang creates its cookie in HOME.
     HOME: folder,
     ERL_EPMD_PORT: `${epmdPort}`,
     ERL_EPMD_ADDRESS: '127.0.0.1',
@@ -51,7 +52,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     return child
   }
   async function stop(): Promise<void> {
-    // The broker stops before the port mapper at which it is registered.
+    // The broker must stop before the port mapper, with which it is registered.
     for (const child of children.reverse()) {
       if (child.exitCode !== null || child.signalCode !== null) continue
       child.kill('SIGTERM')
@@ -60,7 +61,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    // A port mapper started by the broker would outlive it.
+    // Start the port mapper here, because one that the broker starts would outlive the broker.
     run('epmd')
     await until('epmd listens', () => isListening(epmdPort))
     const broker = run(PROGRAM, '-noinput')
@@ -70,7 +71,9 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
         said.push(line)
         if (/completed with \d+ plugins/.test(line)) resolve()
       })
-      broker.once('exit', () => reject(new Error(`RabbitMQ ended: ${said.slice(-20).join('\n')}`)))
+      broker.once('exit', () =>
+        reject(new Error(`RabbitMQ exited during startup: ${said.slice(-20).join('\n')}`)),
+      )
     })
     return { url: `amqp://127.0.0.1:${port}`, stop }
   } catch (error) {

@@ -11,12 +11,12 @@ import type { Fault, Row, Run } from './fault.ts'
 import { keepAlive, post, QUESTIONS } from './flowers.ts'
 
 const LONGEST_MS = 30 * 60_000
-/** A folder with the built version to upgrade from; without it, the upgrade is skipped. */
+/** A folder with the built version to upgrade from; if it is not set, the upgrade is skipped. */
 const OLDER = process.env.UPGRADE_FROM
 const INSTANCES = 3
 
 const fault: Fault = {
-  how: 'instances behind nginx, instances behind haproxy, and a single instance get TERM and restart, one after the other, under load',
+  how: 'instances behind nginx, instances behind haproxy, and a single instance get TERM and restart, one at a time, under load',
   needs: {
     nginx: 'apt-get install nginx-light',
     haproxy: 'apt-get install haproxy',
@@ -32,19 +32,19 @@ const fault: Fault = {
 export default fault
 
 /**
- * A proxy in front of instances. Neither retries, so that a request lost by an instance stays lost.
+ * A proxy in front of instances. No proxy retries, so that the test detects each lost request.
  */
 interface Proxy {
   readonly what: string
   readonly command: readonly [program: string, ...args: string[]]
   readonly start: () => Promise<Instance>
-  /** Its configuration, written to `proxy.conf` in its working folder. */
+  /** Returns the configuration, which is written to `proxy.conf` in the working folder. */
   configuration(port: number, ports: readonly number[], folder: string): string
 }
 
-/** It does not check readiness: requests wait in systemd's socket for the next process. */
+/** nginx does not check readiness: requests wait in systemd's socket for the next process. */
 const NGINX: Proxy = {
-  what: 'TERM behind nginx, with sockets kept by systemd',
+  what: 'TERM behind nginx, with sockets held open by systemd',
   command: ['nginx', '-p', '.', '-c', 'proxy.conf'],
   start: () => startOnKeptSocket(),
   configuration: (
@@ -74,7 +74,7 @@ ${ports.map(port => `    server 127.0.0.1:${port};`).join('\n')}
 }
 
 /**
- * It checks readiness, as Kubernetes does, and learns of changes a little later: until then, the
+ * haproxy checks readiness, like Kubernetes, and detects a change a little later: until then, the
  * instance keeps accepting requests.
  */
 const HAPROXY: Proxy = {
@@ -96,7 +96,7 @@ backend function
   balance roundrobin
   option httpchk GET /health/readiness
   http-check expect status 200
-  # A check that a busy machine answers late does not say that an instance is down.
+  # On a busy machine, the response to a check may be late: that does not mean the instance is down.
   timeout check 2s
   default-server check inter 100ms fall 1 rise 1
 ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
@@ -104,11 +104,12 @@ ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
 }
 
 /**
- * Each instance goes from the older build to this one by a link, with kubernetes/base's timings.
+ * Upgrades each instance from the older build to this build with a symbolic link, with the drain
+ * times of kubernetes/base.
  */
 const upgradeFrom = (older: string): Proxy => ({
   ...NGINX,
-  what: 'an upgrade behind nginx, with sockets kept by systemd',
+  what: 'an upgrade behind nginx, with sockets held open by systemd',
   async start() {
     const folder = mkdtempSync(join(tmpdir(), 'upgrade-'))
     const program = join(folder, 'main.js')
@@ -143,7 +144,7 @@ async function behind(
     const ports = instances.map(({ port }) => port)
     writeFileSync(join(folder, 'proxy.conf'), configuration(port, ports, folder))
     proxy = spawn(program, args, { cwd: folder, stdio: 'inherit', timeout: LONGEST_MS })
-    await until(`${program} passes requests on`, () => isReady(port))
+    await until(`${program} forwards requests`, () => isReady(port))
     const load = startLoad(port, run.random)
     const restarts = await restart(instances, load, run, what)
     await load.stop()
@@ -152,7 +153,7 @@ async function behind(
       counts: {
         restarts: restarts.length,
         instances: INSTANCES,
-        'requests answered': load.answered,
+        responses: load.answered,
         'in flight at TERM': sum(restarts, ({ inFlight }) => inFlight),
         failed: load.failures.length,
       },
@@ -166,14 +167,14 @@ async function behind(
 }
 
 /**
- * After this time without a request, any server may close a connection (RFC 9112, section 9.5),
- * possibly just when the next request comes.
+ * After this time without a request, a connection counts as idle: any server may close it (RFC
+ * 9112, section 9.5), possibly just when the next request arrives.
  */
 const AT_REST_MS = 100
 
-/** Callers connect to it directly; no other instance serves while it restarts. */
+/** Restarts a single instance, to which clients connect directly. */
 async function alone(run: Run): Promise<Row> {
-  const what = 'TERM of the only instance, with a socket kept by systemd'
+  const what = 'TERM of the only instance, with a socket held open by systemd'
   const instance = await startOnKeptSocket()
   try {
     const load = startLoad(instance.port, run.random)
@@ -185,16 +186,16 @@ async function alone(run: Run): Promise<Row> {
       fault: what,
       counts: {
         restarts: restarts.length,
-        'requests answered': answered,
+        responses: answered,
         'in flight at TERM': sum(restarts, ({ inFlight }) => inFlight),
         'with `Connection: close`': load.toldToClose,
-        'failed on a quiet connection': failures.length - inUse.length,
-        'failed otherwise': inUse.length,
+        'failed on an idle connection': failures.length - inUse.length,
+        'other failures': inUse.length,
       },
       claims: [
         nothingFailed({ answered, failures: inUse }, ' on a new connection or a connection in use'),
         {
-          what: 'no connection in use closes unless the last answer had `Connection: close`',
+          what: 'no connection in use closes unless the last response had `Connection: close`',
           measured: `${load.closedUntold}`,
           holds: load.closedUntold === 0 && load.toldToClose > 0,
         },
@@ -208,9 +209,9 @@ async function alone(run: Run): Promise<Row> {
 
 interface Instance {
   readonly port: number
-  /** @returns whether it exited by itself, with 0 */
+  /** Sends TERM. @returns whether the instance exited with code 0 */
   terminate(): Promise<boolean>
-  /** Resolves when it is running and ready again. */
+  /** Resolves when the instance is running and ready again. */
   restart(): Promise<void>
   kill(): void
 }
@@ -228,14 +229,14 @@ async function startOnPort(env: Record<string, string>): Promise<Instance> {
     },
     async restart() {
       server = await start()
-      await until('it is ready', () => isReady(port))
+      await until('the instance is ready', () => isReady(port))
     },
     kill: () => void server.process.kill('SIGKILL'),
   }
 }
 
 /**
- * Does for one command what systemd does: holds the socket, and starts the command at a connection.
+ * Holds a socket open and starts the program at a connection, as systemd does.
  */
 async function startOnKeptSocket({
   program = 'build/main.js',
@@ -261,8 +262,8 @@ async function startOnKeptSocket({
     if (JSON.parse(line).url !== undefined) starts++
   })
   let served = 0
-  const hasStarted = () => until('it serves again', () => starts > served)
-  await until('it is ready', () => isReady(port))
+  const hasStarted = () => until('the instance serves again', () => starts > served)
+  await until('the instance is ready', () => isReady(port))
   await hasStarted()
   return {
     port,
@@ -270,8 +271,8 @@ async function startOnKeptSocket({
       served = starts
       const pid = Number(readFileSync(`/proc/${keeper.pid}/task/${keeper.pid}/children`, 'utf8'))
       process.kill(pid, 'SIGTERM')
-      await until('it has ended', () => !existsSync(`/proc/${pid}`), 60_000)
-      // It exits with the command, when that failed.
+      await until('the instance has exited', () => !existsSync(`/proc/${pid}`), 60_000)
+      // systemd-socket-activate also exits if the program failed.
       return keeper.exitCode === null
     },
     restart: hasStarted,
@@ -290,7 +291,7 @@ interface Restart {
   readonly endedWell: boolean
 }
 
-/** Restarts instances in turn, each this many answers after the previous one became ready. */
+/** Restarts instances in turn, after a random number of responses each. */
 async function restart(
   instances: readonly Instance[],
   load: Load,
@@ -308,23 +309,23 @@ async function restart(
     restarts.push({ inFlight, endedWell })
     if (restarts.length % 10 === 0)
       progress(
-        `${what}: ${restarts.length} of ${times}, ${load.answered} answered, ${load.failures.length} failed`,
+        `${what}: ${restarts.length} of ${times} restarts, ${load.answered} responses, ${load.failures.length} failed`,
       )
   }
   await load.answers(200)
   return restarts
 }
 
-/** The longest pause between an answer and the next request; some callers do not pause. */
+/** The longest pauses between a response and the next request; some clients do not pause. */
 const PAUSES_MS = [0, 0, 20, 700]
-/** With a new connection for each request: as many as there are ports. */
+/** The longest pause of clients with a new connection per request: it limits the ports in use. */
 const FRESH_PAUSE_MS = 50
 const KEEPING = 12
 const FRESH = 8
 
 interface Failure {
   readonly message: string
-  /** Milliseconds since the last answer on the same connection; 0 on a new one. */
+  /** Milliseconds since the last response on the same connection; 0 on a new connection. */
   readonly rested: number
 }
 
@@ -334,12 +335,12 @@ interface Load {
   readonly toldToClose: number
   readonly closedUntold: number
   readonly failures: readonly Failure[]
-  /** Resolves after this many more answers. */
+  /** Resolves after this many more responses. */
   answers(count: number): Promise<void>
   stop(): Promise<void>
 }
 
-/** Callers that send requests until stopped; each answer is checked. They never retry. */
+/** Starts clients that send requests, check each response, and never retry. */
 function startLoad(port: number, random: () => number): Load {
   const failures: Failure[] = []
   let [answered, asked, inFlight, toldToClose, closedUntold] = [0, 0, 0, 0, 0]
@@ -361,7 +362,7 @@ function startLoad(port: number, random: () => number): Load {
       try {
         const answer = await post(port, question.path, question, agent)
         if (answer.status !== 200)
-          throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 200)}`)
+          throw new Error(`got status ${answer.status}: ${answer.body.toString('utf8', 0, 200)}`)
         question.check(answer)
         if (longestPauseMs === 0 && !answer.reused && !told) closedUntold++
         told = answer.headers.connection === 'close'

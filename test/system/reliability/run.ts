@@ -6,11 +6,11 @@ import { NAMES, type Name, rowsOf } from './faults.ts'
 
 const USAGE = `npm run reliability --prefix test/system -- [NAME…] [--long] [--seed N] [--write]
 
-NAME     ${NAMES.join(', ')}; the default is all
---long   the long form: minutes to half an hour for each name; otherwise seconds
---write  writes the rows into test/system/reliability/results.md
+NAME     ${NAMES.join(', ')}; by default, all names
+--long   runs the long form, which takes up to 30 minutes per name; the short form takes seconds
+--write  writes the results into test/system/reliability/results.md
 
-Exit code: 0 if every claim held, 1 if not, 2 for a wrong argument.
+Exit code: 0 if every claim held, 1 if a claim did not hold, 2 for an invalid argument.
 `
 
 const { values, positionals } = parseArgs({
@@ -32,13 +32,13 @@ if (values.help) {
 }
 if (unknown !== undefined || !Number.isSafeInteger(seed)) {
   process.stderr.write(
-    `${unknown === undefined ? `--seed is ${values.seed}; it must be an integer` : `unknown name: ${unknown}`}\n\n${USAGE}`,
+    `${unknown === undefined ? `--seed is ${values.seed}; it must be an integer` : `unknown name: ${unknown}; allowed: ${NAMES.join(', ')}`}\n\n${USAGE}`,
   )
   process.exit(2)
 }
 
 const held = ({ holds, measurement }: Claim) => holds || (measurement === true && !values.long)
-/** `900 × 408` reads better than `900 408`. */
+/** Returns whether the count is of a status, which the table shows as `900 × 408`. */
 const isStatus = (what: string) => /^\d/.test(what)
 const countsOf = ({ counts }: Row) =>
   Object.entries(counts)
@@ -51,11 +51,11 @@ const mark = (claim: Claim) =>
       ? 'not in this short run'
       : '**no**'
 
-/** Replaces the table between the marks of that name in results.md. */
+/** Replaces the table between the marks of this name in results.md. */
 function write(name: Name, rows: readonly Row[], command: string): void {
   const path = fileURLToPath(new URL('results.md', import.meta.url))
   const lines = [
-    '| fault | counts | must hold | measured | held |',
+    '| fault | counts | claim that must hold | measured | claim held |',
     '|---|---|---|---|---|',
     ...rows.flatMap(row =>
       row.notRun !== undefined
@@ -74,7 +74,7 @@ function write(name: Name, rows: readonly Row[], command: string): void {
     (_, from, to) => `${from}${lines.join('\n')}\n${to}`,
   )
   if (after === before && !before.includes(`<!-- ${name} -->`))
-    throw new Error(`${path} has no <!-- ${name} --> … <!-- / -->`)
+    throw new Error(`${path} has no marks <!-- ${name} --> and <!-- / -->`)
   writeFileSync(path, after)
 }
 

@@ -18,20 +18,20 @@ import { IRIS, irisBody, readMetrics, request, until } from '../../http/client.t
 import { freePort } from '../../server.ts'
 import type { Claim, Fault } from './fault.ts'
 
-/** Length and windows of the growth test (the first fifth is not counted); then the comparisons. */
+/** Durations of the growth test (without its first fifth) and of the comparisons. */
 const FORMS = {
   long: { totalMs: 20 * 60_000, windowMs: 15_000, pairs: 40, pairMs: 2_000 },
   short: { totalMs: 10_000, windowMs: 1_000, pairs: 4, pairMs: 500 },
 } as const
 
-/** Measured between windows, without connections. */
+/** Measurements after a window, when all connections are closed. */
 interface Window {
   readonly descriptors: number
   readonly threads: number
   readonly residentMiB: number
 }
 
-/** Of one process, divided by that of a fresh one at the same time. */
+/** Values of the old process, divided by values of a fresh process at the same time. */
 interface Aged {
   readonly p50: number
   readonly p99: number
@@ -39,7 +39,7 @@ interface Aged {
   readonly loopDelay: number
 }
 
-/** Steady traffic: one exchange per this many milliseconds. */
+/** Steady traffic: an exchange, and the interval between exchanges. */
 type Kind = readonly [exchange: Exchange, everyMs: number]
 
 const KINDS: Readonly<Record<string, Kind>> = {
@@ -51,7 +51,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   probes: [PROBE, 50],
 }
 
-/** Mistakes, and the expected error of each. */
+/** Invalid requests, and the expected error of each. */
 const MISTAKES: readonly (readonly [request: string, status: number, says: RegExp])[] = [
   [request('POST', IRIS, {}, irisBody('bad').replace('[1,4]', '[2,4]')), 400, /shape \[2,4\]/],
   [request('POST', IRIS, {}, '{"inputs":['), 400, /JSON/],
@@ -70,11 +70,11 @@ const MISTAKES: readonly (readonly [request: string, status: number, says: RegEx
   ],
 ]
 
-/** Processed in a separate thread. */
+/** A large request, which the server processes in a separate thread. */
 const LARGE = jsonRows(10_000).at(IRIS)
 
 const soak: Fault = {
-  how: 'inference as JSON, binary and events, probes, scrapes, large bodies and mistakes at once, at a steady rate; then compared with a fresh process',
+  how: 'inference in JSON, binary and events, probes, scrapes, large bodies and invalid requests at a steady rate; then a comparison with a fresh process',
   needs: {},
   async *rows({ long, progress }) {
     const { totalMs, windowMs, pairs, pairMs } = FORMS[long ? 'long' : 'short']
@@ -89,9 +89,9 @@ const soak: Fault = {
     const old = await startWatched()
     let young: Watched | undefined
     try {
-      // Memory for modules loaded at first use is not growth.
+      // A first window, because memory for modules that are loaded at first use is not growth.
       await oneWindow(old.port, 1_000, add)
-      // A refused connection is closed a second later, if its client does not close it.
+      // After an invalid request, the server closes the connection a second later.
       await wait(2_000)
       const usual = descriptorsOf(old.pid)
       const end = performance.now() + totalMs
@@ -125,22 +125,22 @@ const soak: Fault = {
       counts,
       claims: [
         {
-          what: 'every answer is right',
-          measured: wrong ?? 'all checked',
+          what: 'every response is correct',
+          measured: wrong ?? 'all correct',
           holds: wrong === undefined,
         },
-        same('descriptors, without connections', of('descriptors')),
+        same('file descriptors without connections', of('descriptors')),
         same('threads', of('threads')),
         steady('resident memory', 'MiB', of('residentMiB'), 0.1),
         {
           what: 'heap in use after a full collection: at most 2 MiB more than in a fresh process',
-          measured: `${heap.toFixed(1)} MiB, ${heapOfYoung.toFixed(1)} MiB`,
+          measured: `${heap.toFixed(1)} MiB; fresh process: ${heapOfYoung.toFixed(1)} MiB`,
           holds: heap <= heapOfYoung + 2,
           measurement: true,
         },
-        asYoung('p50 of a row', than('p50'), 1.1),
-        asYoung('p99 of a row', than('p99'), 1.2),
-        asYoung('CPU time of a row', than('cpu'), 1.1),
+        asYoung('p50 of requests with one row', than('p50'), 1.1),
+        asYoung('p99 of requests with one row', than('p99'), 1.2),
+        asYoung('CPU time of requests with one row', than('cpu'), 1.1),
         asYoung('event loop delay p99', than('loopDelay'), 1.2),
       ],
     }
@@ -149,7 +149,7 @@ const soak: Fault = {
 export default soak
 
 interface Watched extends Running {
-  /** The address of its debugger, after it is enabled. */
+  /** The port of the process' debugger, once the debugger is enabled. */
   readonly inspectPort: number
 }
 
@@ -161,7 +161,7 @@ async function startWatched(): Promise<Watched> {
   }
 }
 
-/** @throws {Error} at a wrong answer */
+/** Sends all kinds of requests for one window. @throws {Error} at a wrong response */
 async function oneWindow(
   port: number,
   windowMs: number,
@@ -180,7 +180,7 @@ async function oneWindow(
   await beside
 }
 
-/** Both at once, so that the machine affects both in the same way. */
+/** Compares both processes at the same time, so that other programs affect both equally. */
 async function compare(old: Running, young: Running, ms: number): Promise<Aged> {
   const [a, b] = await Promise.all(
     [old, young].map(async server => {
@@ -202,7 +202,7 @@ async function compare(old: Running, young: Running, ms: number): Promise<Aged> 
   return { p50: over('p50'), p99: over('p99'), cpu: over('cpu'), loopDelay: over('loopDelay') }
 }
 
-/** A process' used heap after garbage collection, from Node's debugger. */
+/** Returns a process' used heap after garbage collection, from Node's debugger. */
 async function heapMiB(pid: number, inspectPort: number): Promise<number> {
   process.kill(pid, 'SIGUSR1')
   let url = ''
@@ -227,7 +227,7 @@ async function heapMiB(pid: number, inspectPort: number): Promise<number> {
   return usedSize / 2 ** 20
 }
 
-/** Rarer requests: mistakes, large bodies, and scrapes. */
+/** Sends rarer requests: invalid requests, large bodies and scrapes. */
 async function besides(
   port: number,
   windowMs: number,
@@ -243,7 +243,7 @@ async function besides(
     }
     await verified(port, LARGE)
     await scrape(port)
-    add('mistakes', MISTAKES.length)
+    add('invalid requests', MISTAKES.length)
     add('large bodies', 1)
     add('scrapes', 1)
   } while (performance.now() < end)
@@ -268,21 +268,24 @@ function same(what: string, values: readonly number[]): Claim {
   }
 }
 
-/** Growth, by a line through the windows: its upper bound must be less than this share. */
+/**
+ * Claims that growth, by a line through the windows, is less than this share at its upper bound.
+ */
 function steady(what: string, unit: string, values: readonly number[], share: number): Claim {
   const { median } = spread(values)
   const { median: likely, min, max } = growth(values)
   const percent = (grown: number) => `${((100 * grown) / median).toFixed(1)} %`
   return {
     what: `${what} grows by less than ${100 * share} %`,
-    measured: `${median.toFixed(2)} ${unit}, ${percent(likely)} (${percent(min)} to ${percent(max)})`,
+    measured: `${median.toFixed(2)} ${unit}, growth ${percent(likely)} (${percent(min)} to ${percent(max)})`,
     holds: max < share * median,
     measurement: true,
   }
 }
 
 /**
- * The median over all pairs: the upper bound of its 95 % confidence interval must not exceed this.
+ * Claims that the median over all pairs is at most `most`, at the upper bound of its 95 %
+ * confidence interval.
  */
 function asYoung(what: string, ratios: readonly number[], most: number): Claim {
   const sorted = ratios.toSorted((a, b) => a - b)

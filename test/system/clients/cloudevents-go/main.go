@@ -1,5 +1,5 @@
-// The CloudEvents Go SDK, on which Knative's Broker is built: sends events in either mode to the
-// server at the URL, and reads the replies. Writes its results as JSON.
+// Sends events in both content modes to the server at the URL, and reads the replies, with the
+// CloudEvents Go SDK, which Knative's Broker uses. Writes the results as JSON.
 package main
 
 import (
@@ -32,7 +32,7 @@ func event(data string) cloudevents.Event {
 	return event
 }
 
-// result is the SDK user's view of a sent event: accepted, or the reason why not.
+// result returns what the SDK reports about a sent event: acknowledged, or the error.
 func result(result cloudevents.Result) map[string]any {
 	seen := map[string]any{"acknowledged": cloudevents.IsACK(result), "undelivered": cloudevents.IsUndelivered(result)}
 	var http *cehttp.Result
@@ -75,8 +75,8 @@ func main() {
 	seen := map[string]any{
 		"binary":     request(binary, client, event(row)),
 		"structured": request(structured, client, event(row)),
-		// Request calls every answer without an event acknowledged, even a 400 (sdk-go 2.16.2,
-		// client.go); Send reports it.
+		// Request reports every response without an event as acknowledged, even a 400 (sdk-go 2.16.2,
+		// client.go); Send reports the 400.
 		"malformed": result(client.Send(binary, event(`{"inputs":[]}`))),
 		"batched":   batch(ctx, url),
 		"versions":  versions(),

@@ -7,8 +7,8 @@ import { request } from '../../../http/client.ts'
 import { random } from '../../../random.ts'
 
 /*
- * Harmful clients, in a separate process: `bad.ts KIND PORT CONNECTIONS SEED`. Reports its results
- * on request, and exits when its parent does.
+ * Runs harmful clients in a separate process: `bad.ts KIND PORT CONNECTIONS SEED`. The process
+ * reports its results on request, and exits when its parent exits.
  */
 
 const [kind, port, connections, seed] = [
@@ -17,7 +17,7 @@ const [kind, port, connections, seed] = [
 ] as [Kind, number, number, number]
 const draw = random(seed)
 
-/** How many connections or requests, by result. */
+/** The number of connections or requests, by result. */
 const seen: Record<string, number> = {}
 const count = (what: string) => {
   seen[what] = (seen[what] ?? 0) + 1
@@ -32,7 +32,7 @@ const small = request(
   JSON.stringify({ inputs: [{ name: 'x', shape: [2], datatype: 'FP32', data: [1, 2] }] }),
 )
 
-/** The behaviour of each connection until it is closed; then another one replaces it. */
+/** The actions of each connection until it is closed; a new connection then replaces it. */
 const KINDS = {
   async 'slow headers'(socket: Socket) {
     socket.write('GET /v2 HTTP/1.1\r\nHost: test\r\nX-Slow: ')
@@ -42,16 +42,16 @@ const KINDS = {
     socket.write(request('POST', PATH, { 'content-length': '100000' }))
     await dribble(socket, ' ')
   },
-  /** Reads neither large answers nor many small ones. */
+  /** Reads no responses, whether a few large ones or many small ones. */
   async 'slow readers'(socket: Socket) {
     socket.pause()
-    // Few, because megabytes are expensive to read and answer: many would be a flood.
+    // Only one in ten connections, because large requests are expensive: many would be a flood.
     const large = draw() < 0.1
-    // No further ahead than the server accepts: a connection that sends more is cut at once.
+    // At most 100 requests ahead, because the server cuts a connection that sends too many.
     socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(100))
-    // More than the kernel's socket buffer.
+    // The responses exceed the kernel's socket buffers.
     if (large) for (let i = 0; i < 6; i++) socket.write(megabyte)
-    // Without reading, only a write detects the end of the connection.
+    // Only a write detects the end of a connection that is not read.
     while (!socket.destroyed) {
       await wait(250)
       socket.write('G')
@@ -61,12 +61,12 @@ const KINDS = {
     if (draw() < 0.5) socket.write(request('GET', '/v2'))
     await once(socket, 'close')
   },
-  /** The first bytes of a ClientHello. */
+  /** Sends only the first bytes of a ClientHello. */
   async 'TLS handshakes'(socket: Socket) {
     socket.write(Buffer.from('16030100f5010000f10303', 'hex'))
     await once(socket, 'close')
   },
-  /** No part of an answer can be sent. */
+  /** Allows the server to send no part of a response body. */
   async 'HTTP/2 streams without windows'(socket: Socket) {
     const session = connectHttp2('http://test', {
       createConnection: () => socket,
@@ -94,7 +94,7 @@ const KINDS = {
     await wait(10 * draw())
     socket.resetAndDestroy()
   },
-  /** Requests as fast as they are answered, and faster on some connections. */
+  /** Sends requests as fast as responses arrive, and faster on some connections. */
   async 'pipelined floods'(socket: Socket) {
     const ahead = draw() < 0.9 ? 100 : 2_000
     let left = ahead
@@ -102,7 +102,7 @@ const KINDS = {
     for await (const data of socket) {
       left -= data.toString('latin1').split('HTTP/1.1 ').length - 1
       if (left > 0) continue
-      count('floods answered')
+      count('floods with responses')
       left = ahead
       socket.write(small.repeat(ahead))
     }
@@ -124,7 +124,7 @@ const megabyte = (() => {
   return Buffer.concat([Buffer.from(request('POST', PATH, headers) + json), Buffer.alloc(2 ** 20)])
 })()
 
-/** 64 MiB of spaces. */
+/** A request whose gzip body expands to 64 MiB of spaces. */
 const bomb = (() => {
   const body = gzipSync(Buffer.alloc(64 * 2 ** 20, ' '))
   return Buffer.concat([
@@ -166,13 +166,13 @@ async function one(isFirst: boolean): Promise<void> {
   await closed
   longestMs = Math.max(longestMs, performance.now() - began)
   if (kind === 'resets half-way') return
-  count(wasReset || answers === 0 ? 'cut' : 'closed after an answer')
+  count(wasReset || answers === 0 ? 'cut' : 'closed after a response')
 }
 
 async function again(isFirst: boolean): Promise<never> {
   for (let first = isFirst; ; first = false) {
     await one(first)
-    // Slow requests are not a flood.
+    // A pause keeps the rate of new connections low, because this is not a flood.
     await wait(kind === 'slow readers' ? 1_000 : 50)
   }
 }
@@ -182,7 +182,7 @@ process.on('message', () => process.send?.({ seen, longestMs }))
 process.on('disconnect', () => process.exit())
 for (let i = 0; i < connections; i++) {
   void again(true)
-  // As many at once as fit into a listener's backlog.
+  // At most 200 unfinished connections, because a listener's backlog is limited.
   while (i - opened > 200) await wait(5)
 }
 while (opened < connections) await wait(10)
