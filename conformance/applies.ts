@@ -84,7 +84,7 @@ export const notEmpty = unless(
 export const takes = (datatype: string) =>
   unless(
     ({ metadata }) => metadata.inputs[0]?.datatype === datatype,
-    `the first input is not ${datatype}`,
+    `the first input does not have datatype ${datatype}`,
   )
 
 export const takesOneOf = (datatypes: readonly string[]) =>
@@ -96,7 +96,7 @@ export const takesOneOf = (datatypes: readonly string[]) =>
 export const gives = (datatype: string) =>
   unless(
     ({ metadata }) => metadata.outputs.some(output => output.datatype === datatype),
-    `no output is ${datatype}`,
+    `no output has datatype ${datatype}`,
   )
 
 export const echoes = unless(

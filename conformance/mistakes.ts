@@ -41,7 +41,7 @@ export function refusals(
     }
     assert.ok(
       wrong.length === 0,
-      `${wrong.length} of ${applying(target).length} differ: ${wrong.join('; ')}`,
+      `${wrong.length} of ${applying(target).length} requests got a different response: ${wrong.join('; ')}`,
     )
   }
 

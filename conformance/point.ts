@@ -64,7 +64,7 @@ export interface Point {
   /** Its source: a section of the specification or of an extension. */
   readonly source: string
   /**
-   * `required`: the source says so, and a server that differs is wrong. `stricter`: a reading that
+   * `required`: the source requires it, and a server that differs is wrong. `stricter`: a reading that
    * the source allows but does not demand, or an expectation of clients where the source is silent.
    */
   readonly level: 'required' | 'stricter'

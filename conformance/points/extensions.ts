@@ -48,7 +48,7 @@ const classifies = (...others: readonly Applicable[]) =>
     inJson,
     notEmpty,
     batched,
-    target => (numeric(target) ? undefined : 'no output is a number'),
+    target => (numeric(target) ? undefined : 'the model has no numeric output'),
     ...others,
   )
 
@@ -199,7 +199,7 @@ async function statisticsOf(target: Target, path = `${modelPath(target)}/stats`)
   )
   assert.ok(
     own !== undefined,
-    `the model is not among ${JSON.stringify((stats as Json[]).map(({ name, version }) => ({ name, version })))}`,
+    `the statistics do not include the model: ${JSON.stringify((stats as Json[]).map(({ name, version }) => ({ name, version })))}`,
   )
   return own
 }
@@ -368,7 +368,10 @@ const repository: readonly Point[] = [
     notApplicable: hasRepository,
     check: async target => {
       const names = (await repositoryIndex(target, '{"ready":true}')).map(({ name }) => name)
-      assert.ok(names.includes(target.model), `the model is not among ${JSON.stringify(names)}`)
+      assert.ok(
+        names.includes(target.model),
+        `the index does not include the model: ${JSON.stringify(names)}`,
+      )
     },
   },
 ]
@@ -460,7 +463,7 @@ const KNOWN = [
   'schedule_policy',
 ]
 
-/** Advertised extensions without points. */
+/** Returns the advertised extensions that no point tests. */
 export const unasked = (extensions: readonly string[]): readonly string[] =>
   extensions.filter(extension => !KNOWN.includes(extension))
 

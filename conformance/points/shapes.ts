@@ -64,7 +64,7 @@ function wrapping(target: Target): InferenceRequest {
   })
 }
 
-/** The first input with its variable dimension this many times as large. */
+/** Multiplies the variable dimension of the first input. */
 const scaled =
   (times: bigint, data?: readonly unknown[]) =>
   (target: Target): InferenceRequest => {

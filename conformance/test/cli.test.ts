@@ -53,7 +53,7 @@ describe('npm run conformance', () => {
     )
     assert.match(
       stdout,
-      /– {2}required {2}BOOL values sent as JSON come back unchanged as JSON.*the first input is not BOOL/,
+      /– {2}required {2}BOOL values sent as JSON come back unchanged as JSON.*the first input does not have datatype BOOL/,
     )
     assert.match(
       stdout,

@@ -21,7 +21,7 @@ import { behind, json, keyOf, remembered } from './wrong-server.ts'
 /** Models that together make every point applicable. */
 const MODELS = [
   'iris',
-  'iris, of limited bodies',
+  'iris, with limited bodies',
   'iris, with extensions',
   'two-in-two-out',
   'failing',

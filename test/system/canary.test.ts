@@ -122,7 +122,7 @@ async function record({ env, requests, callers }: Version): Promise<Recorded> {
 /** Labels that Prometheus adds to the target of a revision's pod. */
 type Target = Readonly<Record<string, string>>
 const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new: Target } => {
-  // A Deployment's pods are matched by name.
+  // The canary finds a Deployment's pods by their names.
   const [, deployment] = /pod=~"(\S+?)-\[/.exec(newSeries) ?? []
   const service = newSeries.includes('-predictor",')
     ? 'iris-classifier-predictor'

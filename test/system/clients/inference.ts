@@ -6,7 +6,7 @@ import { runPython, type Seen } from './run.ts'
 const NO_SHARED_MEMORY =
   'this server does not share memory with its callers; send and request binary tensor data (parameters.binary_data_size, binary_data)'
 
-/** Results by action. */
+/** The expected results, by action. */
 export type Expected = Readonly<Record<string, unknown>>
 
 export const NOTHING_AT = (path: string, why = 'see /docs for all routes') =>

@@ -14,7 +14,7 @@ import { type Answer, inHeaders, keepAlive, type Message, post } from './flowers
  */
 
 /**
- * A Trigger's `delivery` without `retryAfterMax`, which makes Knative ignore `Retry-After`.
+ * A Trigger's `delivery`, without `retryAfterMax`: Knative then ignores `Retry-After`.
  */
 export interface Delivery {
   readonly retry: number

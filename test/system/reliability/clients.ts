@@ -193,7 +193,7 @@ async function beside(
       },
       {
         what: 'no connection and no request remains afterwards',
-        measured: `${left.connections}, ${left.requests}`,
+        measured: `${left.connections} connections, ${left.requests} requests`,
         holds: left.connections === 0 && left.requests === 0,
       },
       {

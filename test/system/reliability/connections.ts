@@ -23,7 +23,7 @@ interface Attack {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Attacks that each made a server without a connection limit run out of memory. */
+/** Attacks, each of which stopped a server that had no connection limit. */
 const ATTACKS: readonly Attack[] = [
   {
     what: 'connections that each send 15 KB of a request head',

@@ -278,9 +278,9 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
           `${whole} lines for ${room.answered} responses`,
         ),
         yes(
-          'the line that did not fit damages no other line',
+          'a log line that did not fit on the disk damages no other line',
           torn.every(line => line.lastIndexOf('{"level"') === 0),
-          `${torn.length} did not fit`,
+          `lines that did not fit: ${torn.length}`,
         ),
       ],
     }

@@ -20,7 +20,7 @@ interface Case {
   readonly env: Readonly<Record<string, string>>
   /** Connections of the load that measures the peak. */
   readonly connections: number
-  /** Multiples of the peak to offer. */
+  /** The offered load, as a multiple of the peak. */
   readonly times: number
   ask(index: number): Buffer
   /** Throws when the response does not belong to the request. */
@@ -63,7 +63,7 @@ const HEAVY: Case = {
 
 /** The shipped configuration, whose peak is too high for one process to send ten times that. */
 const LIGHT: Case = {
-  fault: 'as much as one process can send to the shipped model',
+  fault: 'the highest load that one process can send to the shipped model',
   env: {},
   connections: 64,
   times: 1,
@@ -221,7 +221,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
         holds: wrong.length === 0 && right + refused === sum(({ sent }) => sent),
       },
       {
-        what: 'the metrics have the same counts',
+        what: 'the server’s metrics have the same counts as the client',
         measured: `${counts.answered - counted.answered - closedRequests} successful, ${counts.rejected - counted.rejected} rejected`,
         holds:
           counts.answered - counted.answered - closedRequests === right &&
@@ -240,7 +240,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       },
       {
         what: 'p99 ≤ 1.5 × the p99 before the overload, from 1 s after the overload',
-        measured: `${median(calm.after).toFixed(1)} ms, before ${median(calm.before).toFixed(1)} ms`,
+        measured: `${median(calm.after).toFixed(1)} ms; before: ${median(calm.before).toFixed(1)} ms`,
         holds: median(calm.after) <= 1.5 * median(calm.before),
         measurement: true,
       },

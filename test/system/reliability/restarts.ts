@@ -423,7 +423,7 @@ const nothingFailed = ({ answered, failures }: Pick<Load, 'answered' | 'failures
 function endedByThemselves(restarts: readonly Restart[]) {
   const well = restarts.filter(({ endedWell }) => endedWell).length
   return {
-    what: 'each instance exits by itself with code 0',
+    what: 'each instance exits with code 0 after TERM',
     measured: `${well} of ${restarts.length}`,
     holds: well === restarts.length,
   }

@@ -91,7 +91,7 @@ const soak: Fault = {
     try {
       // A first window, because memory for modules that are loaded at first use is not growth.
       await oneWindow(old.port, 1_000, add)
-      // After an invalid request, the server closes the connection a second later.
+      // The server closes a rejected connection a second later, if the client does not close it.
       await wait(2_000)
       const usual = descriptorsOf(old.pid)
       const end = performance.now() + totalMs
