@@ -161,8 +161,9 @@ async function round(
     'CPU of a refusal / of a response': refusalMs / ((calmed.all - before.all) / peakAnswered),
     'p99 of refusals / of live': p99(refusals) / live.p99,
     'live p99, ms': live.p99,
-    'failed from 1 s after the overload': late(after).filter(({ kind }) => kind !== 'good').length,
-    'p99 from 1 s after / before overload':
+    'failures later than 1 s after overload': late(after).filter(({ kind }) => kind !== 'good')
+      .length,
+    'p99 later than 1 s after / before it':
       p99(late(after).map(({ ms }) => ms)) / p99(late(calm).map(({ ms }) => ms)),
   }
 }
