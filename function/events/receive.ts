@@ -94,7 +94,7 @@ const BYTES_AT_A_TIME = 64 * 1024
 
 /**
  * The most events of a batch that run together, and may share a run, before other requests get a
- * turn. Larger events form smaller groups, because the bytes of a group are limited, too.
+ * turn. Larger events form smaller groups, because the size of a group in bytes is also limited.
  */
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 

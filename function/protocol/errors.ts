@@ -21,8 +21,8 @@ export class ModelError extends Error {
 
 /**
  * The base class of errors for requests that arrive at a bad time, perhaps many at once under
- * overload. These errors have no stack trace: it would take longer than the remaining work of a
- * refusal, and nobody would read it.
+ * overload. These errors have no stack trace: creating it would take longer than the remaining work
+ * of a refusal, and it would not be read.
  */
 class TurnedAway extends Error {
   constructor(message: string) {

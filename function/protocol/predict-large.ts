@@ -299,8 +299,8 @@ class RowsReader implements DataReader {
   }
 
   /**
-   * The values of each input in some rows. As in a small request, only those of 64-bit integers are
-   * read with all digits: other datatypes take no bigint.
+   * Returns the values of each input in some rows. As in a small request, only inputs of 64-bit
+   * integers are read with all digits, because other datatypes do not accept bigints.
    */
   private valuesIn(
     { value, exact }: ParsedJson,

@@ -8,15 +8,15 @@ export type TransformOf<Model extends ModelTypes, Schema> = Omit<
 > & { readonly input?: Schema }
 
 /**
- * Gives a transform its types and returns it unchanged. The model defines the types of tensors, the
- * schema defines the type of the data.
+ * Gives a transform its types and returns it unchanged. The model defines the types of the tensors,
+ * and the schema defines the type of the data.
  *
- *        export default defineTransform<Model>()({ preprocess: …, postprocess: … })
+ *          export default defineTransform<Model>()({ preprocess: …, postprocess: … })
  *
- * It is called twice because TypeScript cannot infer only some type parameters of a call: the first
- * call names the model, the second call infers the type of the schema. The alternative `export
- * default { … } satisfies Transform<Model>` gives the tensors their types, but leaves the data
- * unknown.
+ * This function is called twice because TypeScript cannot infer only some type parameters of a
+ * call: the first call names the model, the second call infers the type of the schema. The
+ * alternative `export default { … } satisfies Transform<Model>` gives the tensors their types, but
+ * leaves the data unknown.
  */
 export const defineTransform =
   <Model extends ModelTypes = ModelTypes>() =>

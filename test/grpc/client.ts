@@ -7,7 +7,8 @@ import { encodeMessage } from '../../function/protocol/protobuf-encode.ts'
 import { parseProto } from '../../function/protocol/protobuf-schema.ts'
 
 /**
- * The server's .proto file. Unlike in the server, typed contents are read like any other message.
+ * The server's .proto file. Unlike the server, this client reads typed contents like any other
+ * message.
  */
 const INFERENCE = parseProto('grpc_service.proto', INFERENCE_PROTO)
 

@@ -243,7 +243,7 @@ test('strings that would use more memory than MAX_BODY_BYTES are refused', async
   assert.equal((await post(server, words(100_000), {}, path)).status, 200)
   const answer = await post(server, words(200_000), {}, path)
   assert.equal(answer.status, 413)
-  assert.match(jsonOf(answer).error, /200000 elements of BYTES take 12800000 bytes in memory/)
+  assert.match(jsonOf(answer).error, /200000 elements of BYTES need 12800000 bytes in memory/)
 })
 
 test('bodies that exceed the memory limit are refused while they arrive, and the server continues', async () => {
