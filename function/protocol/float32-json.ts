@@ -106,6 +106,9 @@ function find(value: number, decimals: number): void {
     return
   }
   if (decimals === 0 || dropZeros()) return
+  // A shorter candidate differs from the value by at most half of the value's last bit. Below 2^23,
+  // that is less than half of the seventh digit, so the candidate is these digits and ends with 0.
+  if (found.digits < MOST_FRACTION) return
   // Fewer than six digits may identify a value whose seventh digit is not zero, such as 0.00097666.
   if (identifies(value, decimals - 1)) dropZeros()
   else identifies(value, decimals)
@@ -143,6 +146,11 @@ function dropZeros(): boolean {
 function writeFixed(at: number): number {
   const { digits, decimals } = found
   const power = POWERS[decimals] as number
+  if (digits < power) {
+    TEXT[at] = ZERO
+    TEXT[at + 1] = POINT
+    return writeDigits(digits, at + 2, at + 2 + decimals)
+  }
   const whole = Math.floor(digits / power)
   const point = writeInteger(whole, at)
   if (decimals === 0) return point
@@ -158,12 +166,18 @@ function writeInteger(value: number, at: number): number {
 
 /** Writes an integer with leading zeros. @returns the position after it */
 function writeDigits(value: number, from: number, end: number): number {
-  let rest = value
-  for (let at = end - 1; at >= from; at--) {
-    const shorter = (rest / 10) | 0
-    TEXT[at] = ZERO + rest - shorter * 10
+  let rest = value | 0
+  let at = end - 1
+  for (; at > from; at -= 2) {
+    const shorter = (rest / 100) | 0
+    const two = rest - shorter * 100
+    // Division by 10, exact below 100.
+    const ten = (two * 205) >> 11
+    TEXT[at - 1] = ZERO + ten
+    TEXT[at] = ZERO + two - ten * 10
     rest = shorter
   }
+  if (at === from) TEXT[at] = ZERO + rest
   return end
 }
 
