@@ -34,7 +34,8 @@ export interface Session {
   /** When the connection last had a stream, by performance.now(). */
   readonly idleSince: number
   /**
-   * 'idle' without a stream, 'waiting' if every stream waits for the client, otherwise 'working'.
+   * The state is 'idle' without a stream, 'waiting' if every stream waits for the client, and
+   * otherwise 'working'.
    */
   readonly state: 'idle' | 'waiting' | 'working'
   /**

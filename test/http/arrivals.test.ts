@@ -37,8 +37,8 @@ function open() {
   return { arrivals, began, pass }
 }
 
-suite('an arriving body', () => {
-  test('is refused if less than 1 KB arrives in 5 s, but not if slightly more arrives', () => {
+suite('Arrivals', () => {
+  test('an arriving body is refused if less than 1 KB arrives in 5 s, but not if slightly more arrives', () => {
     const { began, pass } = open()
     const [slow, fast] = [began('slow', 100), began('fast', 100)]
     pass(20, [
@@ -48,7 +48,7 @@ suite('an arriving body', () => {
     assert.deepEqual([slow.events, fast.events], [['slow stalled'], []])
   })
 
-  test('is evicted for a body that makes more progress, the slowest body first', () => {
+  test('an arriving body is evicted for a body that makes more progress, the slowest body first', () => {
     const { arrivals, began, pass } = open()
     const [still, slow, fast] = [began('still', 9e4), began('slow', 9e4), began('fast', 10)]
     pass(3, [
@@ -62,7 +62,7 @@ suite('an arriving body', () => {
     )
   })
 
-  test('is not evicted for a body that is equally fast, or before its speed is known', () => {
+  test('an arriving body is not evicted for a body that is equally fast, or before its speed is known', () => {
     const { arrivals, began, pass } = open()
     const one = began('one', 9e4)
     assert.equal(
@@ -80,7 +80,7 @@ suite('an arriving body', () => {
     )
   })
 
-  test('is evicted if its address uses more than its share and another address needs room', () => {
+  test('an arriving body is evicted if its address uses more than its share and another address needs room', () => {
     const { arrivals, began } = open()
     const many = Array.from({ length: 4 }, () => began('many', 1e5, '10.0.0.1'))
     const same = began('same', 1, '10.0.0.1')
@@ -103,7 +103,7 @@ suite('an arriving body', () => {
   })
 })
 
-suite('memory for small bodies', () => {
+suite('BodyMemory', () => {
   const reserve = (memory: BodyMemory, bytes: number, needing = WHOLE) => {
     const reservation = new Reservation(memory)
     try {
@@ -115,7 +115,7 @@ suite('memory for small bodies', () => {
     return reservation
   }
 
-  test('may include half of the room for large bodies while that room is unused', () => {
+  test('memory for small bodies may include half of the room for large bodies while that room is unused', () => {
     const memory = new BodyMemory(16 * MIB)
     const large = reserve(memory, 24 * MIB)
     const small = Array.from({ length: (16 + 8) * 8 }, () => reserve(memory, 128 * KIB))
@@ -127,7 +127,7 @@ suite('memory for small bodies', () => {
     assert.throws(() => reserve(memory, 10 * MIB), Overloaded)
   })
 
-  test('is partly reserved for complete bodies, so that slow senders cannot use all of it', () => {
+  test('memory for small bodies is partly reserved for complete bodies, so that slow senders cannot use all of it', () => {
     const memory = new BodyMemory(8 * MIB)
     const slow = { lately: 0, address: undefined }
     for (let i = 0; i < (14 + 8) * 8; i++) reserve(memory, 128 * KIB, slow)
@@ -136,7 +136,7 @@ suite('memory for small bodies', () => {
     assert.throws(() => reserve(memory, 128 * KIB), Overloaded)
   })
 
-  test('leaves room for responses, so that every request can be answered', async () => {
+  test('memory for small bodies leaves room for responses, so that every request can be answered', async () => {
     const memory = new BodyMemory(16 * MIB)
     const bodies = Array.from({ length: (16 + 16) * 16 }, () => reserve(memory, 64 * KIB))
     assert.throws(() => reserve(memory, 64 * KIB), Overloaded)

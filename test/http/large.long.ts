@@ -56,14 +56,14 @@ function textsOf(bytes: Buffer): string[] {
 const jsonOf = ({ bytes }: { bytes: Buffer }) => JSON.parse(bytes.toString())
 
 for (const execution of ['auto', 'inline', 'worker']) {
-  suite(`EXECUTION=${execution}: a large request`, () => {
+  suite(`large requests with EXECUTION=${execution}`, () => {
     let server: Server
     before(async () => {
       server = await startServer({ EXECUTION: execution, MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
     })
     after(() => server.stop())
 
-    test('in JSON gets all of its rows in order, and is counted', async () => {
+    test('a large request in JSON gets all of its rows in order, and is counted', async () => {
       const { status, bytes } = await post(server, LARGE)
       assert.equal(status, 200)
       const { id, outputs } = jsonOf({ bytes })
@@ -84,7 +84,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.match(metrics, new RegExp(`^inference_batch_rows_sum(?:\\{.*\\})? ${ROWS}$`, 'm'))
     })
 
-    test('as binary tensor data gets the same outputs, as binary tensor data or as JSON', async () => {
+    test('a large request as binary tensor data gets the same outputs, as binary tensor data or as JSON', async () => {
       const tensor = Buffer.from(Float32Array.from(flowers(ROWS).flat()).buffer)
       const input = {
         name: 'input',
@@ -119,7 +119,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
 
     for (const rows of [12_289, 16_384, 16_385, 65_537]) {
       for (const binary of [['predicted_class'], ['probabilities', 'predicted_class']]) {
-        test(`of ${rows} rows gets ${binary.join(' and ')} as binary tensor data`, async () => {
+        test(`a large request of ${rows} rows gets ${binary.join(' and ')} as binary tensor data`, async () => {
           const tensor = Buffer.from(Float32Array.from(flowers(rows).flat()).buffer)
           const input = { name: 'input', datatype: 'FP32', shape: [rows, 4] }
           const header = Buffer.from(
@@ -150,7 +150,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       }
     }
 
-    test('as the data of an event gets a reply, in binary and in structured mode', async () => {
+    test('a large request as the data of an event gets a reply, in binary and in structured mode', async () => {
       const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request' }
       const headers = Object.fromEntries(
         Object.entries(event).map(([name, value]) => [`ce-${name}`, value]),
@@ -180,7 +180,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.equal(jsonOf(reply).type, 'a.response')
     })
 
-    test('with an invalid element is refused with the position of the element', async () => {
+    test('a large request with an invalid element is refused with the position of the element', async () => {
       const rows = flowers(ROWS).map(row => [...row] as unknown[])
       ;(rows[ROWS - 1] as unknown[])[3] = 'x'
       const answer = await post(server, irisJson(rows))
@@ -191,7 +191,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       )
     })
 
-    test('with more than 16 MiB of JSON is refused, and the error suggests binary tensor data', async () => {
+    test('a large request with more than 16 MiB of JSON is refused, and the error suggests binary tensor data', async () => {
       const large = await startServer({
         MODEL_DIR: testModel('identity-fp32'),
         EXECUTION: execution,
@@ -211,7 +211,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       }
     })
 
-    test('whose response would exceed MAX_BODY_BYTES is refused, and the error suggests fewer rows', async () => {
+    test('a large request whose response would exceed MAX_BODY_BYTES is refused, and the error suggests fewer rows', async () => {
       const answer = await post(server, irisJson(flowers(200_000)))
       assert.equal(answer.status, 413)
       assert.match(
@@ -220,7 +220,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       )
     })
 
-    test('whose timeout passes before the run gets 504', async () => {
+    test('a large request whose timeout passes before the run gets 504', async () => {
       const answer = await post(server, irisJson(flowers(ROWS), { parameters: { timeout: 1 } }))
       assert.equal(answer.status, 504)
     })

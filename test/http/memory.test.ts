@@ -29,8 +29,8 @@ function open(free?: number) {
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
-suite('a response that is about to be produced', () => {
-  test('waits for room in the order of arrival', async () => {
+suite('memory for responses', () => {
+  test('a response waits for room in the order of arrival', async () => {
     const { expect } = open()
     const [first, second, third, fourth] = [expect(20), expect(12), expect(20), expect(1)]
     await Promise.all([first.admitted, second.admitted])
@@ -44,7 +44,7 @@ suite('a response that is about to be produced', () => {
     await Promise.all([third.admitted, fourth.admitted])
   })
 
-  test('is admitted if no other response needs memory, whatever its size', async () => {
+  test('a response is admitted if no other response needs memory, whatever its size', async () => {
     const { expect } = open()
     const first = expect(100)
     await first.admitted
@@ -55,7 +55,7 @@ suite('a response that is about to be produced', () => {
     await second.admitted
   })
 
-  test('waits until a client has read the previous response', async () => {
+  test('a response waits until a client has read the previous response', async () => {
     const { expect } = open()
     const first = expect(30)
     await first.admitted
@@ -67,7 +67,7 @@ suite('a response that is about to be produced', () => {
     await second.admitted
   })
 
-  test('waits until its deadline at most; then the next response gets the room', async () => {
+  test('a response waits until its deadline at most; then the next response gets the room', async () => {
     const { expect } = open()
     await expect(30).admitted
     const [late, next] = [expect(30, callerFor(1)), expect(2)]
@@ -75,7 +75,7 @@ suite('a response that is about to be produced', () => {
     await next.admitted
   })
 
-  test('is not produced for a client that hung up', async () => {
+  test('a response is not produced for a client that hung up', async () => {
     const { expect } = open()
     const first = expect(30)
     const caller = callerFor()
@@ -86,7 +86,7 @@ suite('a response that is about to be produced', () => {
     await next.admitted
   })
 
-  test('may use a third of the memory that the model leaves free', async () => {
+  test('a response may use a third of the memory that the model leaves free', async () => {
     const { expect } = open(30 * MIB)
     const [first, second] = [expect(8), expect(4)]
     await turn()
@@ -95,7 +95,7 @@ suite('a response that is about to be produced', () => {
     await second.admitted
   })
 
-  test('to a batch of events does not wait for room that the batch itself may use', async () => {
+  test('a response to a batch of events does not wait for room that the batch itself may use', async () => {
     const { expect } = open()
     await expect(1).admitted
     const batch = expect(20)

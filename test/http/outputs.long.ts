@@ -63,8 +63,8 @@ async function startReading({ port }: Server, body: string) {
   return socket
 }
 
-suite('a response that is too large', () => {
-  test('as JSON is refused before the run if even its shortest form is too large, and the error suggests a solution', async t => {
+suite('the limits of responses', () => {
+  test('a JSON response is refused before the run if even its shortest form is too large, and the error suggests a solution', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(8 * MIB) })
     const before = await runsOf(server)
     // 65 rows of 65,536 elements need more than 8 MiB even in the shortest JSON, and 16 MiB in
@@ -79,7 +79,7 @@ suite('a response that is too large', () => {
     assert.equal((await ask(server, 1, binary)).status, 200)
   })
 
-  test('in any form is refused before the run, and the error names the variable', async t => {
+  test('a response that is too large in any form is refused before the run, and the error names the variable', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(MIB) })
     const before = await runsOf(server)
     const refused = await ask(server, 5, binary)
@@ -89,14 +89,14 @@ suite('a response that is too large', () => {
     assert.equal((await ask(server, 3, binary)).status, 200)
   })
 
-  test('is also refused before the run if its size was learned from an earlier run', async t => {
+  test('a response that is too large is also refused before the run if its size was learned from an earlier run', async t => {
     const server = await open(t, { isUndeclared: true }, { MAX_BODY_BYTES: String(MIB) })
     const before = await runsOf(server)
     assert.equal((await ask(server, 5, binary)).status, 413)
     assert.equal(await runsOf(server), before)
   })
 
-  test('as JSON is refused during encoding if its size depends on the values', async t => {
+  test('a JSON response that is too large is refused during encoding if its size depends on the values', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(MIB / 2) })
     // 65,536 elements of about 8 digits.
     const refused = await ask(server, 1)

@@ -5,17 +5,17 @@ import { ROUTES, type TableRoute } from '../../function/http/routes.ts'
 import { createApp } from './ask.ts'
 import { IRIS, irisBody } from './client.ts'
 
-describe('a request without a socket', async () => {
+describe('requests without a socket', async () => {
   const app = await createApp()
   await app.service.model.load()
 
-  test('gets a response that depends on its head and its body', async () => {
+  test('a request gets a response that depends on its head and its body', async () => {
     const answer = await app.ask('POST', `${IRIS}?a=b`, { body: irisBody('1') })
     assert.equal(answer?.status, 200)
     assert.deepEqual([answer.json.id, answer.json.outputs[1].data], ['1', ['setosa']])
   })
 
-  test('gets 404 for an unknown path, with a reference to all routes', async () => {
+  test('a request gets 404 for an unknown path, with a reference to all routes', async () => {
     const answer = await app.ask('GET', '/nowhere')
     assert.deepEqual(
       [answer?.status, answer?.json.error],
@@ -23,7 +23,7 @@ describe('a request without a socket', async () => {
     )
   })
 
-  test('gets 405 for a method that the route does not allow, with the allowed methods', async () => {
+  test('a request gets 405 for a method that the route does not allow, with the allowed methods', async () => {
     const answer = await app.ask('GET', IRIS)
     assert.deepEqual(
       [answer?.status, answer?.headers.allow, answer?.json.error],
@@ -31,12 +31,12 @@ describe('a request without a socket', async () => {
     )
   })
 
-  test('gets the same response for HEAD as for GET', async () => {
+  test('a request gets the same response for HEAD as for GET', async () => {
     const [head, get] = [await app.ask('HEAD', '/v2'), await app.ask('GET', '/v2')]
     assert.deepEqual(head, get)
   })
 
-  test('gets a page only if it accepts HTML', async () => {
+  test('a request gets a page only if it accepts HTML', async () => {
     const types = await Promise.all(
       ['text/html', 'application/json'].map(
         async accept =>
@@ -46,11 +46,11 @@ describe('a request without a socket', async () => {
     assert.deepEqual(types, ['text/html; charset=utf-8', 'application/json'])
   })
 
-  test('gets no response if its client hangs up', async () => {
+  test('a request gets no response if its client hangs up', async () => {
     assert.equal(await app.ask('POST', IRIS, { hangsUp: true }), undefined)
   })
 
-  test('needs no Host header in HTTP/2', async () => {
+  test('a request needs no Host header in HTTP/2', async () => {
     const headers = { host: undefined } as unknown as Record<string, string>
     assert.equal((await app.ask('GET', '/v2', { httpVersion: '2.0', headers }))?.status, 200)
     assert.equal((await app.ask('GET', '/v2', { headers }))?.status, 400)

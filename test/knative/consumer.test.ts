@@ -78,7 +78,7 @@ suite('the dead letter sink', () => {
     'ce-knativeerrordata': Buffer.from(body).toString('base64').slice(0, 1024),
   })
 
-  test('logs what was lost, where, and why', async () => {
+  test('the dead letter sink logs what was lost, where, and why', async () => {
     const answer = await post(
       lostBy(400, '{"error":"the event has no data; send an inference request as its data"}'),
       '{"inputs":[]}',
@@ -105,7 +105,7 @@ suite('the dead letter sink', () => {
     )
   })
 
-  test('logs the error of the function as the reason', async () => {
+  test('the dead letter sink logs the error of the function as the reason', async () => {
     const server = await startServer()
     const refused = await fetch(server.url, {
       method: 'POST',
@@ -119,14 +119,14 @@ suite('the dead letter sink', () => {
     assert.equal((await nextLine()).why, JSON.parse(body).error)
   })
 
-  test('logs the rest of a truncated response, and a response in plain text, as the reason', async () => {
+  test('the dead letter sink logs the beginning of a truncated response, or a response in plain text, as the reason', async () => {
     await post(lostBy(500, `{"error":"${'x'.repeat(2000)}"}`), '')
     assert.equal((await nextLine()).why, `{"error":"${'x'.repeat(758)}`)
     await post({ ...lostBy(502, ''), 'ce-knativeerrordata': 'upstream connect error' }, '')
     assert.equal((await nextLine()).why, 'upstream connect error')
   })
 
-  test('logs that a destination sent no response or no reason', async () => {
+  test('the dead letter sink logs that a destination sent no response or no reason', async () => {
     const { 'ce-knativeerrordata': _, ...headers } = lostBy(-1, '')
     await post(headers, '')
     const { status, why } = await nextLine()
@@ -135,7 +135,7 @@ suite('the dead letter sink', () => {
     assert.equal((await nextLine()).why, 'the response gives no reason')
   })
 
-  test('logs and counts an event without the Broker’s attributes as lost without a response', async () => {
+  test('the dead letter sink logs and counts an event without the Broker’s attributes as lost, with the reason "no response"', async () => {
     const before = await consumer.counts()
     await post(REQUEST, '{"inputs":[]}')
     const { level, msg, why, data } = await nextLine()
@@ -143,7 +143,7 @@ suite('the dead letter sink', () => {
     assert.equal((await consumer.counts()).no_answer, 1 + Number(before.no_answer))
   })
 
-  test('accepts data larger than any limit, and logs its beginning', async () => {
+  test('the dead letter sink accepts data larger than any limit, and logs its beginning', async () => {
     assert.equal(
       (await post(lostBy(413, '{"error":"too large"}'), 'x'.repeat(5_000_000))).status,
       204,
@@ -152,7 +152,7 @@ suite('the dead letter sink', () => {
     assert.deepEqual([String(data).length, bytes, why], [1024, 5_000_000, 'too large'])
   })
 
-  test('logs only the beginning of a structured event that is too long to read', async () => {
+  test('the dead letter sink logs only the beginning of a structured event that is too long to read', async () => {
     const event = `{"specversion":"1.0","id":"long","source":"/garden","type":"a.b","data":"${'x'.repeat(2_000_000)}"}`
     assert.equal(
       (await post({ 'content-type': 'application/cloudevents+json' }, event)).status,
@@ -163,7 +163,7 @@ suite('the dead letter sink', () => {
     assert.match(msg, /^the event in structured mode is too long/)
   })
 
-  test('counts each logged event by the reason for its loss, starting at 0', async () => {
+  test('the dead letter sink counts each logged event by the reason for its loss, starting at 0', async () => {
     const before = await consumer.counts()
     assert.deepEqual(Object.keys(before), ['refused', 'exhausted', 'no_answer', 'unreadable'])
     for (const code of [400, 413, 422, 503, 429, -1]) await post(lostBy(code, ''), '')
@@ -181,7 +181,7 @@ suite('the dead letter sink', () => {
     )
   })
 
-  test('accepts structured and batched events', async () => {
+  test('the dead letter sink accepts structured and batched events', async () => {
     const event = {
       specversion: '1.0',
       id: '1',
@@ -207,7 +207,7 @@ suite('the dead letter sink', () => {
     { mistake: 'is not an event', headers: {}, body: '{}', says: /neither ce- headers/ },
     { mistake: 'lacks an attribute', headers: { 'ce-id': '1' }, body: '', says: /is missing/ },
   ]) {
-    test(`refuses and logs a request that ${mistake}`, async () => {
+    test(`the dead letter sink refuses and logs a request that ${mistake}`, async () => {
       const answer = await post(headers as Record<string, string>, body)
       assert.equal(answer.status, 400)
       const { error } = (await answer.json()) as { error: string }
@@ -217,7 +217,7 @@ suite('the dead letter sink', () => {
     })
   }
 
-  test('continues after a sender that hangs up in the middle of a request', async () => {
+  test('the dead letter sink continues after a sender that hangs up in the middle of a request', async () => {
     const socket = connect(Number(new URL(consumer.url).port), '127.0.0.1')
     const head = Object.entries({ ...REQUEST, host: 'consumer', 'content-length': 100 }).map(
       ([name, value]) => `${name}: ${value}`,
@@ -230,7 +230,7 @@ suite('the dead letter sink', () => {
     assert.equal((await nextLine()).data, 'whole')
   })
 
-  test('serves its health routes, and refuses other paths and methods', async () => {
+  test('the dead letter sink serves its health routes, and refuses other paths and methods', async () => {
     for (const path of ['/health/readiness', '/health/liveness'])
       assert.equal((await fetch(consumer.url + path)).status, 200)
     assert.equal((await fetch(`${consumer.url}/v2`)).status, 404)
@@ -238,14 +238,14 @@ suite('the dead letter sink', () => {
     assert.deepEqual([get.status, get.headers.get('allow')], [405, 'POST'])
   })
 
-  test('exits with 0 on SIGTERM', async () => {
+  test('the dead letter sink exits with 0 on SIGTERM', async () => {
     consumer.process.kill('SIGTERM')
     assert.deepEqual(await once(consumer.process, 'exit'), [0, null])
   })
 })
 
 suite('the consumer of replies', () => {
-  test('logs a reply as received, and counts only events that a Broker reports as lost', async t => {
+  test('the consumer logs a reply as received, and counts only events that a Broker reports as lost', async t => {
     const { post, nextLine, counts, process } = await startConsumer(['--replies'])
     t.after(() => process.kill('SIGKILL'))
     const type = 'com.example.iris.classify.response'
@@ -263,7 +263,7 @@ suite('the consumer of replies', () => {
     assert.equal((await counts()).exhausted, 1)
   })
 
-  test('refuses an unknown argument', () => {
+  test('the consumer refuses an unknown argument', () => {
     const { status, stderr } = spawnSync(process.execPath, ['knative/consumer.ts', '--reply'], {
       cwd: projectFolder,
       encoding: 'utf8',

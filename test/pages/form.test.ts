@@ -23,7 +23,7 @@ import {
 import { sliderRange } from '../../function/http/pages/browser/slider.js'
 import { createMetrics } from '../../function/telemetry/metrics.ts'
 
-describe('the form of GET / sends', () => {
+describe('the form of GET /', () => {
   for (const [datatype, typed, sent] of [
     ['FP32', '5.1', '5.1'],
     ['FP32', ' .5 ', '0.5'],
@@ -46,7 +46,7 @@ describe('the form of GET / sends', () => {
     })
   }
 
-  test('every typed digit, also beyond 2^53', () => {
+  test('the form sends every typed digit, also beyond 2^53', () => {
     const request = inferenceRequest(
       [
         {
@@ -82,7 +82,7 @@ describe('the form of GET / sends', () => {
   })
 
   for (const typed of ['abc', '', '65520']) {
-    test(`no request if an FP16 field contains ${JSON.stringify(typed)}, and names the element`, () => {
+    test(`the form sends no request if an FP16 field contains ${JSON.stringify(typed)}, and names the element`, () => {
       assert.throws(() => halfBytes(['1', typed]), {
         element: 1,
         message: /^data\[1\] is .*; allowed for FP16/,
@@ -176,7 +176,7 @@ describe('the response on GET /', () => {
   const labels = ['a', 'b', 'c']
   const output = (datatype: string, shape: number[], data: unknown[]) => ({ datatype, shape, data })
 
-  test('is shown as bars if there is one value for each label', () => {
+  test('a response is shown as bars if there is one value for each label', () => {
     const [row] = shownRows(output('FP32', [1, 3], [-1, 3, 0]), labels, true)
     assert.deepEqual(row, {
       bars: [
@@ -190,7 +190,7 @@ describe('the response on GET /', () => {
     })
   })
 
-  test('is shown as bars if values are shares of 1, named by index if no labels match', () => {
+  test('a response is shown as bars if values are shares of 1, named by index if no labels match', () => {
     const rows = shownRows(output('FP32', [2, 2], [0.25, 0.75, 1, 0]), labels, true)
     assert.deepEqual(
       rows.map(({ bars, shares }) => [shares, bars?.map(({ name, length }) => [name, length])]),
@@ -213,7 +213,7 @@ describe('the response on GET /', () => {
     )
   })
 
-  test('is shown with only the largest of many bars', () => {
+  test('a response is shown with only the largest of many bars', () => {
     const [row] = shownRows(output('FP32', [1, 1000], new Array(1000).fill(0.001)), [], true)
     assert.deepEqual([row?.bars?.length, row?.of], [10, 1000])
   })
@@ -224,18 +224,18 @@ describe('the response on GET /', () => {
     { what: 'that are integers', value: output('INT64', [1, 3], [0, 0, 1]) },
     { what: 'of one element', value: output('FP32', [1], [1]) },
   ]) {
-    test(`is shown as numbers, without bars, for values ${what}`, () => {
+    test(`a response is shown as numbers, without bars, for values ${what}`, () => {
       const [row] = shownRows(value, labels, true)
       assert.ok(row?.bars === undefined && row?.numbers?.length === value.data.length)
     })
   }
 
-  test('is shown with the label of an index', () => {
+  test('a response is shown with the label of an index', () => {
     const [row] = shownRows(output('INT64', [1], [2]), labels, true)
     assert.deepEqual(row?.numbers, [{ value: 2, label: 'c' }])
   })
 
-  test('keeps integers beyond 2^53, and FP16 is read from the bytes after the JSON', () => {
+  test('a response is shown with exact integers beyond 2^53, and FP16 is read from the bytes after the JSON', () => {
     const json =
       '{"outputs":[{"name":"i","datatype":"INT64","shape":[1],"data":[9007199254740993]},{"name":"h","datatype":"FP16","shape":[2],"parameters":{"binary_data_size":4}}]}'
     const body = Buffer.concat([Buffer.from(json), Buffer.from([0x00, 0x3c, 0x00, 0xc0])])
@@ -248,7 +248,7 @@ describe('the response on GET /', () => {
     assert.equal(pretty('{"a":[9007199254740993]}'), '{"a": [9007199254740993]}')
   })
 
-  test('shortens numbers to four digits, and keeps -0', () => {
+  test('a response is shown with numbers of four digits, and with -0', () => {
     assert.deepEqual(
       [
         0.9786807298660278,
@@ -339,7 +339,7 @@ describe('the rates on GET /', () => {
     return readSample(await metrics.text(), at)
   }
 
-  test('are differences between samples of the metrics, divided by the time', async () => {
+  test('the rates are differences between samples of the metrics, divided by the time', async () => {
     const before = await sampleOf([['success', 0.001]], 10)
     const after = await sampleOf(
       [
@@ -356,7 +356,7 @@ describe('the rates on GET /', () => {
     assert.equal(p95?.toFixed(5), '0.02425')
   })
 
-  test('include no latency if no request was answered', async () => {
+  test('the rates include no latency if no request was answered', async () => {
     const [before, after] = [await sampleOf([], 1), await sampleOf([], 2)]
     assert.deepEqual(ratesBetween(before, after), {
       perSecond: 0,
@@ -366,7 +366,7 @@ describe('the rates on GET /', () => {
     })
   })
 
-  test('start again if another process responds', async () => {
+  test('the rates restart if another process responds', async () => {
     const sample = await sampleOf([['success', 0.001]], 1)
     assert.equal(follows(sample, { ...sample, at: 2, requests: 5 }), true)
     assert.equal(follows(sample, { ...sample, at: 2, requests: 0 }), false)

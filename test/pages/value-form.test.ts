@@ -30,7 +30,7 @@ const PAYMENT = {
 describe('the form of a schema', () => {
   const fields = fieldsOf(PAYMENT) ?? []
 
-  test('has a field of the right kind for each property, named by its title or name', () => {
+  test('the form has a field of the right kind for each property, named by its title or name', () => {
     assert.deepEqual(
       fields.map(({ label, kind, isRequired }) => [label, kind, isRequired]),
       [
@@ -46,7 +46,7 @@ describe('the form of a schema', () => {
     assert.deepEqual([fields[1]?.hint, fields[2]?.choices], ['In EUR', ['"DE"', '"FR"', '1']])
   })
 
-  test('sends the typed values digit by digit, without optional fields that are empty', () => {
+  test('the form sends the typed values digit by digit, without optional fields that are empty', () => {
     const texts = ['it\u2019s "1"', '.50', '1', 'true', '9007199254740993', '[1.0]', '']
     assert.equal(
       valueJson(fields, texts),
@@ -58,20 +58,20 @@ describe('the form of a schema', () => {
     )
   })
 
-  test('sends nothing if nested data is not JSON, and names the field', () => {
+  test('the form sends nothing if nested data is not JSON, and names the field', () => {
     assert.throws(() => valueJson(fields, ['', '1', '"DE"', 'true', '', '{', '']), {
       element: 5,
       message: /^place is not valid JSON: /,
     })
   })
 
-  test('shows a value as a person would type it', () => {
+  test('the form shows a value as a person would type it', () => {
     const value = { id: 'p', amount: 1.5, card: 'FR', isNew: true, place: { lat: 1 } }
     const texts = ['p', '1.5', '"FR"', 'true', '', '{"lat": 1}', '']
     assert.deepEqual(textsOf(fields, value), texts)
   })
 
-  test('has one field for a number, a choice or a boolean, and no fields for other single values', () => {
+  test('the form has one field for a number, a choice or a boolean, and no fields for other single values', () => {
     const only = fieldsOf({ type: 'number', title: 'Age' }) ?? []
     assert.deepEqual(
       [only.map(({ label, kind }) => [label, kind]), valueJson(only, ['42'])],
@@ -86,13 +86,13 @@ describe('the form of a schema', () => {
     )
   })
 
-  test('has no fields for a schema that refers to itself endlessly', () => {
+  test('the form has no fields for a schema that refers to itself endlessly', () => {
     assert.equal(fieldsOf({ $ref: '#', properties: {} }), undefined)
     const around = { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/a' } } }
     assert.equal(fieldsOf(around), undefined)
   })
 
-  test('has sliders around the example, within the limits of the schema', () => {
+  test('the form has sliders around the example, within the limits of the schema', () => {
     const [only] = fieldsOf({ type: 'number', minimum: -1, maximum: 6 }) ?? []
     const [count] = fieldsOf({ type: 'integer', minimum: 1 }) ?? []
     const [word] = fieldsOf({ enum: ['a'] }) ?? []

@@ -56,8 +56,8 @@ async function activated(
 const descriptorOf = (server: Server) =>
   (server as unknown as { _handle: { fd: number } })._handle.fd
 
-describe('a socket that systemd passes', { concurrency: 2 }, () => {
-  test('is used instead of PORT, and no example command is printed', async () => {
+describe('sockets from systemd', { concurrency: 2 }, () => {
+  test('a socket from systemd is used instead of PORT, and no example command is printed', async () => {
     const { port, told, exited } = await activated(1, { IDLE_EXIT_SECONDS: '1' })
     const { status, json } = await exchange(port, INFER)
     assert.deepEqual([status, json.outputs[1].data], [200, ['setosa']])
@@ -65,7 +65,7 @@ describe('a socket that systemd passes', { concurrency: 2 }, () => {
     assert.deepEqual(await told, [])
   })
 
-  test('keeps clients that connect while a process exits for the next process', async () => {
+  test('a socket from systemd keeps clients that connect while a process exits for the next process', async () => {
     const { port, said, exited } = await activated(3, { IDLE_EXIT_SECONDS: '1' })
     for (const ended of [1, 2]) {
       assert.equal((await exchange(port, INFER)).status, 200)
@@ -88,12 +88,12 @@ test('a socket that is not a TCP socket is refused in one line', async () => {
 })
 
 describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
-  test('makes the process exit with 0 after this time without requests', async () => {
+  test('IDLE_EXIT_SECONDS makes the process exit with 0 after this time without requests', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '1' })
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('counts from readiness, however long the model took to load', async t => {
+  test('IDLE_EXIT_SECONDS counts from readiness, however long the model took to load', async t => {
     const server = await startServer()
     t.after(server.stop)
     const listening = performance.now()
@@ -106,7 +106,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.ok(performance.now() - ready >= 500)
   })
 
-  test('counts from the last response, and does not interrupt a request that takes longer', async () => {
+  test('IDLE_EXIT_SECONDS counts from the last response, and does not interrupt a request that takes longer', async () => {
     const server = await startProcess({
       IDLE_EXIT_SECONDS: '3',
       MODEL_DIR: testModel('slow'),
@@ -125,7 +125,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.ok(performance.now() - answered >= 2_000)
   })
 
-  test('does not cut off connections: responses announce the timeout, and the process waits for idle connections', async () => {
+  test('IDLE_EXIT_SECONDS does not cut off connections: responses announce the timeout, and the process waits for idle connections', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '3', REQUEST_TIMEOUT_MS: '20000' })
     const port = Number(new URL(server.url).port)
     const [kept, silent] = [await connect(port), await connect(port)]
@@ -137,7 +137,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('is not delayed by constant requests for health, readiness and metrics', async () => {
+  test('IDLE_EXIT_SECONDS is not delayed by constant requests for health, readiness and metrics', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '3' })
     const port = Number(new URL(server.url).port)
     const ended = server.exited.then(() => 'ended')
@@ -161,7 +161,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('is off by default, and connections are kept for 95 s', async () => {
+  test('IDLE_EXIT_SECONDS is off by default, and connections are kept for 95 s', async () => {
     const server = await startProcess()
     const kept = await connect(Number(new URL(server.url).port))
     kept.send(INFER)

@@ -86,7 +86,7 @@ async function refusesConnections(port: number): Promise<boolean> {
 }
 
 describe('startup', { concurrency: 3 }, () => {
-  test('listens before the model is loaded: readiness fails, and requests wait until they are answered', async t => {
+  test('the process listens before the model is loaded: readiness fails, and requests wait until they are answered', async t => {
     const server = await startServer({}, { load: false })
     t.after(server.stop)
     const health = async () =>
@@ -109,7 +109,7 @@ describe('startup', { concurrency: 3 }, () => {
     assert.equal(await health(), 200)
   })
 
-  test('reports readiness only after the warm-up', async t => {
+  test('the process reports readiness only after the warm-up', async t => {
     const server = await startServer({ MODEL_DIR: testModel('slow') }, { load: false })
     t.after(server.stop)
     let loaded = false
@@ -127,7 +127,7 @@ describe('startup', { concurrency: 3 }, () => {
     assert.equal((await exchange(server.port, request('GET', '/v2/health/ready'))).status, 200)
   })
 
-  test('logs model, version and address in one line of JSON, and prints a working curl command on standard error', async t => {
+  test('the process logs model, version and address in one line of JSON, and prints a working curl command on standard error', async t => {
     if (spawnSync('curl', ['--version']).error !== undefined) return t.skip('curl is not installed')
     const quoted = modelFolder('quoted', 'identity-bytes', {
       'model.json': JSON.stringify({
@@ -163,7 +163,7 @@ describe('startup', { concurrency: 3 }, () => {
     }
   })
 
-  test('prints only JSON in a pod', async () => {
+  test('the process prints only JSON in a pod', async () => {
     const server = await startProcess({ KUBERNETES_SERVICE_HOST: '10.0.0.1' })
     let told = ''
     server.process.stderr?.on('data', chunk => {
@@ -176,7 +176,9 @@ describe('startup', { concurrency: 3 }, () => {
   })
 
   const hasFull = existsSync('/dev/full')
-  test('continues if standard error is on a full disk', { skip: !hasFull }, async () => {
+  test('the process continues if standard error is on a full disk', {
+    skip: !hasFull,
+  }, async () => {
     const full = openSync('/dev/full', 'w')
     const child = spawn(process.execPath, ['function/main.ts'], {
       cwd: projectFolder,
@@ -201,7 +203,7 @@ describe('startup', { concurrency: 3 }, () => {
     assert.deepEqual(await exited, [0, null])
   })
 
-  test('writes no files to the home and temporary folders', async () => {
+  test('the process writes no files to the home and temporary folders', async () => {
     const home = modelFolder('home', undefined)
     const tmp = modelFolder('tmp', undefined)
     const server = await startProcess({
@@ -215,7 +217,7 @@ describe('startup', { concurrency: 3 }, () => {
     assert.deepEqual([readdirSync(home), readdirSync(tmp)], [[], []])
   })
 
-  test('is a single node command', () => {
+  test('npm start is a single node command', () => {
     assert.match(manifest.scripts.start, /^node [\w./ =-]+$/)
     assert.deepEqual(
       Object.keys(manifest.scripts).filter(name => /^(pre|post)start$/.test(name)),

@@ -105,8 +105,8 @@ function assertInOrder(parts: readonly Span[], whole: Span): void {
   }
 }
 
-describe('a request’s spans', () => {
-  test('are a server span that contains decode, queue, run and encode, one after the other', async () => {
+describe('spans of requests', () => {
+  test('a request has a server span that contains decode, queue, run and encode, one after the other', async () => {
     const { spans } = await pushedBy(
       {},
       infer({ 'user-agent': 'a test', host: 'iris.example:8080' }),
@@ -133,7 +133,7 @@ describe('a request’s spans', () => {
     assert.deepEqual(parts[2]?.attributes, { 'inference.run.requests': 1 })
   })
 
-  test('continue the trace of traceparent and tracestate, which log lines name, too', async () => {
+  test('spans continue the trace of traceparent and tracestate, which log lines name, too', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const process = await startProcess({
@@ -154,7 +154,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('have the scheme https with TLS', async () => {
+  test('spans have the scheme https with TLS', async () => {
     const tls = {
       TLS_CERT_FILE: certificate('first.crt'),
       TLS_KEY_FILE: certificate('first.key'),
@@ -176,14 +176,14 @@ describe('a request’s spans', () => {
     ['too long for its version', `${TRACEPARENT}-1`],
     ['of the invalid version', `ff-${TRACE}-${ORIGIN}-01`],
   ] as const) {
-    test(`begin a new trace if traceparent is ${what}`, async () => {
+    test(`spans begin a new trace if traceparent is ${what}`, async () => {
       const { spans } = await pushedBy({}, infer({ traceparent }))
       assert.equal(spans[0]?.parentSpanId, '')
       assert.match(spans[0]?.traceId as string, /^(?!0af7|0{32})[\da-f]{32}$/)
     })
   }
 
-  test('show a refused request and the part that refused it, but not as a failure of the server', async () => {
+  test('spans show a refused request and the part that refused it, but not as a failure of the server', async () => {
     const { spans } = await pushedBy({}, infer({}, '{"inputs":[]}'))
     assert.deepEqual(outline(spans), [
       ['POST /v2/models/{model}/infer', 'server'],
@@ -202,7 +202,7 @@ describe('a request’s spans', () => {
     assert.match(decode.message, /^input "input" is missing/)
   })
 
-  test('show a failure of the model as a failure of the run and of the server', async () => {
+  test('spans show a failure of the model as a failure of the run and of the server', async () => {
     const body = JSON.stringify({
       inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }],
     })
@@ -221,7 +221,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('do not contain the path of an unknown route in their names', async () => {
+  test('spans do not contain the path of an unknown route in their names', async () => {
     const { spans } = await pushedBy({}, async server => {
       await infer({}, irisBody(), '/v2/models/other/infer')(server)
       await infer({}, irisBody(), '/v2/health/live')(server)
@@ -239,7 +239,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('are not created for probes, metadata, metrics and pages', async () => {
+  test('spans are not created for probes, metadata, metrics and pages', async () => {
     const { spans } = await pushedBy({}, async server => {
       for (const path of [
         '/',
@@ -255,7 +255,7 @@ describe('a request’s spans', () => {
     assert.deepEqual(spans, [])
   })
 
-  test('report how many requests shared the run', async () => {
+  test('spans report how many requests shared the run', async () => {
     const { spans } = await pushedBy({}, async server => {
       const connection = await connect(portOf(server))
       connection.send(request('POST', IRIS, {}, irisBody()))
@@ -276,7 +276,7 @@ describe('a request’s spans', () => {
     assert.ok(Math.abs(counted - Math.round(counted)) < 1e-9, `${runs}`)
   })
 
-  test('of a large request have the same parts, although another thread answers it', async () => {
+  test('spans of a large request have the same parts, although another thread answers it', async () => {
     const rows = 20_000
     const body = JSON.stringify({
       inputs: [
@@ -293,7 +293,7 @@ describe('a request’s spans', () => {
     assert.ok((parts[2]?.attributes['inference.request.runs'] as number) > 1)
   })
 
-  test('show how long a request waited for the model to load, even if the exporter was loaded later', async t => {
+  test('spans show how long a request waited for the model to load, even if the exporter was loaded later', async t => {
     const receiver = await startReceiver()
     const env = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` }
     const server = await startServer(env, { load: false })
@@ -314,7 +314,7 @@ describe('a request’s spans', () => {
     assertInOrder(parts, whole)
   })
 
-  test('exist for each gRPC call, and for each request of a gRPC stream', async () => {
+  test('spans exist for each gRPC call, and for each request of a gRPC stream', async () => {
     const flower = { name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }
     const { spans } = await pushedBy({}, async server => {
       const client = connectGrpc(portOf(server))
@@ -346,7 +346,7 @@ describe('a request’s spans', () => {
     )
   })
 
-  test('end when the client hangs up', async () => {
+  test('a span ends when the client hangs up', async () => {
     const { spans } = await pushedBy({ MODEL_DIR: testModel('slow') }, async server => {
       const connection = await inFlight(server)
       connection.socket.destroy()
@@ -356,7 +356,7 @@ describe('a request’s spans', () => {
   })
 })
 
-describe('an event’s spans', () => {
+describe('spans of events', () => {
   for (const mode of MODES) {
     test(`in ${mode} mode, the request’s span contains the event’s processing span, which contains the parts, and the reply belongs to the event’s trace`, async () => {
       const event = { ...EVENT, subject: 'iris', traceparent: TRACEPARENT, tracestate: 'a=1' }
@@ -390,7 +390,7 @@ describe('an event’s spans', () => {
     })
   }
 
-  test('continue the trace of the request that delivers the event, and are linked to the event’s own trace', async () => {
+  test('spans continue the trace of the request that delivers the event, and are linked to the event’s own trace', async () => {
     const hop = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`
     const headers = { 'content-type': 'application/cloudevents+json', traceparent: hop }
     const { spans } = await pushedBy({}, ({ url }) =>
@@ -404,7 +404,7 @@ describe('an event’s spans', () => {
     assert.deepEqual(process.links, [{ traceId: TRACE, spanId: ORIGIN }])
   })
 
-  test('exist for each event of a batch, and show each event’s failure', async () => {
+  test('spans exist for each event of a batch, and show each event’s failure', async () => {
     const events = ['a', 'b', 'c'].map((id, i) => ({
       ...EVENT,
       id,
@@ -492,7 +492,7 @@ describe('sampling', () => {
   }
 })
 
-describe('the pushed metrics', () => {
+describe('pushed metrics', () => {
   const labelled = ({ name, labels }: Point) => `${name}${JSON.stringify(labels)}`
   const valueIn = (
     points: readonly Point[] | undefined,
@@ -505,7 +505,7 @@ describe('the pushed metrics', () => {
         Object.entries(labels).every(([label, value]) => point.labels[label] === value),
     )?.value
 
-  test('have the same names, labels, values and buckets as /metrics', async () => {
+  test('pushed metrics have the same names, labels, values and buckets as /metrics', async () => {
     let text = ''
     const { metrics } = await pushedBy({}, async server => {
       for (let i = 0; i < 3; i++) await infer()(server)
@@ -550,7 +550,7 @@ describe('the pushed metrics', () => {
     assert.equal(new Set(pushed.map(labelled)).size, pushed.length)
   })
 
-  test('arrive at shutdown, and include requests that were in flight at SIGTERM', async () => {
+  test('metrics are pushed at shutdown, and include requests that were in flight at SIGTERM', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const server = await startProcess({
@@ -573,7 +573,7 @@ describe('the pushed metrics', () => {
     assert.equal(valueIn(last, 'inference_requests_in_flight'), 0)
   })
 
-  test('are pushed at startup with the value 0, so that the first requests are an increase', async () => {
+  test('metrics are pushed at startup with the value 0, so that the first requests are an increase', async () => {
     const { metrics } = await pushedBy({}, infer())
     const labels = { protocol: 'http', status: 'success' }
     assert.equal(valueIn(metrics[0], 'inference_requests_total', labels), 0)
@@ -583,7 +583,7 @@ describe('the pushed metrics', () => {
     assert.ok(first.at < last.at)
   })
 
-  test('are pushed repeatedly while the process runs', async () => {
+  test('metrics are pushed repeatedly while the process runs', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const server = await startProcess({
@@ -594,7 +594,7 @@ describe('the pushed metrics', () => {
     await end(server)
   })
 
-  test('have the units of their names, in OTLP’s notation', async () => {
+  test('pushed metrics have the units of their names, in OTLP’s notation', async () => {
     const { metrics } = await pushedBy({}, infer())
     const units = new Map(metrics.at(-1)?.map(({ name, unit }) => [name, unit]))
     assert.deepEqual(
@@ -610,7 +610,7 @@ describe('the pushed metrics', () => {
 })
 
 describe('the resource of pushed data', () => {
-  test('contains the service and revision of Knative, the version and the process', async () => {
+  test('the resource contains the service and revision of Knative, the version and the process', async () => {
     const { spans, metrics } = await pushedBy(
       { K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' },
       infer(),
@@ -635,7 +635,7 @@ describe('the resource of pushed data', () => {
     assert.deepEqual(metrics[0]?.[0]?.resource, spans[0]?.resource)
   })
 
-  test('prefers OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES to other sources', async () => {
+  test('the resource prefers OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES to other sources', async () => {
     const { spans } = await pushedBy(
       {
         K_SERVICE: 'flowers',
@@ -653,7 +653,7 @@ describe('the resource of pushed data', () => {
 })
 
 describe('the address of pushes', () => {
-  test('is based on OTEL_EXPORTER_OTLP_ENDPOINT, with the configured headers and compression', async () => {
+  test('the address of pushes is based on OTEL_EXPORTER_OTLP_ENDPOINT, with the configured headers and compression', async () => {
     const receiver = await pushedBy(
       url => ({
         OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/otlp`,
@@ -683,7 +683,7 @@ describe('the address of pushes', () => {
     ['TRACES', '/mine/traces'],
     ['METRICS', '/mine/metrics'],
   ] as const) {
-    test(`is OTEL_EXPORTER_OTLP_${signal}_ENDPOINT unchanged, and alone it pushes no other signal`, async () => {
+    test(`the address of pushes is OTEL_EXPORTER_OTLP_${signal}_ENDPOINT unchanged, and no other signal is pushed`, async () => {
       const { requests } = await pushedBy(
         url => ({ [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: `${url}${path}` }),
         infer(),
@@ -692,12 +692,12 @@ describe('the address of pushes', () => {
     })
   }
 
-  test('is missing if none of these variables is set, and nothing is pushed', async () => {
+  test('nothing is pushed if none of these variables is set', async () => {
     const { requests } = await pushedBy({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }, infer())
     assert.deepEqual(requests, [])
   })
 
-  test('is not used with OTEL_SDK_DISABLED, and nothing is pushed', async () => {
+  test('nothing is pushed with OTEL_SDK_DISABLED', async () => {
     const { requests } = await pushedBy({ OTEL_SDK_DISABLED: 'true' }, infer())
     assert.deepEqual(requests, [])
   })

@@ -93,8 +93,8 @@ const messages = (server: ServerProcess) =>
 const served = (server: ServerProcess) =>
   messages(server).filter(message => message.startsWith('serving ')).length
 
-describe('a run that does not end', { concurrency: 2 }, () => {
-  test('gets 504 and fails readiness, and the process replaces itself with the same command and port', async t => {
+describe('endless runs', { concurrency: 2 }, () => {
+  test('an endless run gets 504 and fails readiness, and the process replaces itself with the same command and port', async t => {
     const server = await start(t, {
       MODEL_DIR: folder(COUNTED),
       RUN_TIMEOUT_MS: '500',
@@ -124,7 +124,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('in a transform gets 504, the thread’s other calls get 503, and the process replaces itself', async t => {
+  test('an endless run in a transform gets 504, the thread’s other calls get 503, and the process replaces itself', async t => {
     const path = folder(COUNTED)
     const code =
       'export default { preprocess: n => ({ n: [n], x: [1] }), postprocess: ({ y }) => y.data[0] }'
@@ -158,7 +158,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('does not prevent SIGTERM from stopping the process within DRAIN_TIMEOUT_MS', async t => {
+  test('an endless run does not prevent SIGTERM from stopping the process within DRAIN_TIMEOUT_MS', async t => {
     const server = await start(t, {
       MODEL_DIR: folder(COUNTED),
       RUN_TIMEOUT_MS: '0',
@@ -173,7 +173,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     await runaway
   })
 
-  test('in the warm-up with generated inputs causes a warning, and the model is served', async t => {
+  test('an endless run in the warm-up with generated inputs causes a warning, and the model is served', async t => {
     const server = await start(t, {
       MODEL_DIR: folder(ENDLESS_ON_ZERO),
       RUN_TIMEOUT_MS: '500',
@@ -188,7 +188,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('makes a process with a socket from systemd exit with 1, so that systemd starts it again', async t => {
+  test('an endless run makes a process with a socket from systemd exit with 1, so that systemd starts it again', async t => {
     const socket = createServer().listen(0, '127.0.0.1')
     await once(socket, 'listening')
     const { port } = socket.address() as AddressInfo
@@ -214,7 +214,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.deepEqual(await exited, [1, null])
   })
 
-  test("in the warm-up with model.json's sample makes startup fail with a reason", async t => {
+  test("an endless run in the warm-up with model.json's sample makes startup fail with a reason", async t => {
     const started = start(t, {
       MODEL_DIR: folder(ENDLESS_ON_ZERO, { sample: { n: [0], x: [1] } }),
       RUN_TIMEOUT_MS: '500',

@@ -35,7 +35,7 @@ suite('onnx-function --watch', () => {
   }
   const said = (what: RegExp) => server.log.filter(line => what.test(line)).length
 
-  test('serves a changed model once it is ready, and no request fails meanwhile', async () => {
+  test('--watch serves a changed model once it is ready, and no request fails meanwhile', async () => {
     const versions = new Set<string>()
     for (const version of ['v2', 'v3']) {
       writeVersion(version)
@@ -49,7 +49,7 @@ suite('onnx-function --watch', () => {
     assert.deepEqual([...versions], ['v1.0.0', 'v2', 'v3'])
   })
 
-  test('serves a changed transform.ts, although there is a transform.js in the same folder', async () => {
+  test('--watch serves a changed transform.ts, although there is a transform.js in the same folder', async () => {
     const write = (name: string, answer: string) =>
       writeFileSync(
         join(folder, name),
@@ -72,7 +72,7 @@ suite('onnx-function --watch', () => {
     await until('no transform is served', async () => /"error"/.test(await answer()))
   })
 
-  test('detects that a file was replaced, and later changes of the new file in place', async () => {
+  test('--watch detects that a file was replaced, and later changes of the new file in place', async () => {
     const file = join(folder, 'model.json')
     writeFileSync(join(folder, 'new.json'), JSON.stringify({ name: 'iris', version: 'replaced' }))
     renameSync(join(folder, 'new.json'), file)
@@ -83,7 +83,7 @@ suite('onnx-function --watch', () => {
     }
   })
 
-  test('continues with the old model if the new model is broken, and logs the reason in one line', async () => {
+  test('--watch continues with the old model if the new model is broken, and logs the reason in one line', async () => {
     writeFileSync(join(folder, 'model.onnx'), 'broken')
     await until('the new process failed', () => said(/the model cannot be loaded/) > 0)
     assert.equal(said(/the model cannot be loaded/), 1)
@@ -93,7 +93,7 @@ suite('onnx-function --watch', () => {
     await until('v4 is served', async () => (await ask()).version === 'v4')
   })
 
-  test('starts a new process if the serving process was killed', async () => {
+  test('--watch starts a new process if the serving process was killed', async () => {
     const workers = () => server.log.filter(line => /"url"/.test(line)).length
     const before = workers()
     await until('only one child process is left', () => childrenOf(server.process).length === 1)
@@ -104,7 +104,7 @@ suite('onnx-function --watch', () => {
     assert.equal((await ask()).status, 200)
   })
 
-  test('exits with 0 on SIGTERM, together with its child processes', async () => {
+  test('--watch exits with 0 on SIGTERM, together with its child processes', async () => {
     const children = childrenOf(server.process)
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
@@ -116,7 +116,7 @@ suite('onnx-function --watch', () => {
       )
   })
 
-  test('exits with 1 if the first model cannot be served', async () => {
+  test('--watch exits with 1 if the first model cannot be served', async () => {
     writeFileSync(join(folder, 'model.onnx'), 'broken')
     const starting = startProcess({}, [folder, '--watch'], 60_000, PROGRAMS.function)
     await assert.rejects(starting, /the model cannot be loaded/)
