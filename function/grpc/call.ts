@@ -290,6 +290,8 @@ export class Call {
     clearTimeout(this.#timer)
     clearTimeout(this.#slow)
     this.#received?.reservation.release()
+    // Release the messages that nothing will read any more.
+    this.#reader?.stop()
     LONG_CALLS.delete(this)
     if (this.status === undefined) hangUp(this.caller)
   }

@@ -256,6 +256,8 @@ export class MessageReader implements Arriving {
         maxBytes,
         reserve: bytes => reservation.add(bytes, this.#needing),
       })
+      // The call may have ended in the meantime. Then no other code releases the reservation.
+      if (this.#stream.destroyed) throw STOPPED
       return { message: inflated, reservation }
     } catch (error) {
       reservation.release()

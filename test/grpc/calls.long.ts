@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { connect, constants } from 'node:http2'
 import { after, before, suite, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import { deflateSync, gzipSync } from 'node:zlib'
 import type { Message } from '../../function/protocol/protobuf-decode.ts'
 import { until } from '../http/client.ts'
 import { type Server, startServer, testModel } from '../server.ts'
-import { type Client, connectGrpc, encode, frame } from './client.ts'
+import { type Client, connectGrpc, encode, frame, type OpenCall } from './client.ts'
 import { rawRequest } from './messages.ts'
 
 const MODEL = 'iris-classifier'
@@ -324,6 +325,39 @@ suite('the memory', () => {
     const whole = () => client.call('ModelInfer', flowers(20_000))
     await until('memory is available again', async () => (await whole()).status !== 14)
   })
+
+  const hangUps: readonly [string, (client: Client) => Promise<OpenCall>][] = [
+    [
+      'while a message is decompressed',
+      async client => {
+        const call = client.open('ModelInfer', { 'grpc-encoding': 'gzip' })
+        call.stream.end(frame(gzipSync(encode('ModelInfer', flowers(50_000))), 1))
+        return call
+      },
+    ],
+    [
+      'after a second message',
+      async client => {
+        const call = client.open('ModelInfer')
+        call.write(SLOW)
+        await wait(20)
+        call.stream.write(frame(Buffer.alloc(700_000)))
+        return call
+      },
+    ],
+  ]
+  for (const [when, begin] of hangUps)
+    test(`frees the memory of calls whose clients hang up ${when}`, async () => {
+      const { client } = await open({ ...ONE_SLOW_WORKER, MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
+      for (let i = 0; i < 20; i++) {
+        const { stream, answered } = await begin(client)
+        await wait(i / 5)
+        stream.close(constants.NGHTTP2_CANCEL)
+        await answered
+      }
+      const whole = () => client.send('ModelInfer', frame(Buffer.alloc(900_000)))
+      await until('memory is available', async () => (await whole()).status !== 14)
+    })
 
   test('closes the stream of a response that the client does not read', async () => {
     const { server } = await open({ REQUEST_TIMEOUT_MS: '200' })
