@@ -11,7 +11,7 @@ export type TransformOf<Model extends ModelTypes, Schema> = Omit<
  * Gives a transform its types and returns it unchanged. The model defines the types of the tensors,
  * and the schema defines the type of the data.
  *
- *          export default defineTransform<Model>()({ preprocess: …, postprocess: … })
+ *     export default defineTransform<Model>()({ preprocess: …, postprocess: … })
  *
  * This function is called twice because TypeScript cannot infer only some type parameters of a
  * call: the first call names the model, the second call infers the type of the schema. The
