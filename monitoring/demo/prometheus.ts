@@ -118,7 +118,7 @@ export class Prometheus {
     }
   }
 
-  /** Waits until all targets were scraped and all rules evaluated. @returns the time then */
+  /** Waits until all targets have been scraped and all rules evaluated. @returns the current time */
   async settled(): Promise<number> {
     const count = this.#targets.size
     await this.until(`count(timestamp(up) > ${now()}) == ${count} and count(up) == ${count}`)

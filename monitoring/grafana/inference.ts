@@ -357,7 +357,7 @@ const PROCESS: Row = {
     },
     {
       title: 'CPU',
-      description: 'Cores used by each process.',
+      description: 'Number of CPU cores that each process uses.',
       draw: 'lines',
       unit: 'none',
       width: 8,
@@ -381,7 +381,7 @@ const PROCESS: Row = {
     {
       title: 'Worker deaths',
       description:
-        'Worker threads of the model that ended unexpectedly and were replaced, in the selected time range.',
+        'Number of worker threads of the model that ended unexpectedly and were replaced, in the selected time range.',
       draw: 'stat',
       unit: 'none',
       width: 8,

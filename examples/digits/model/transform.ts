@@ -12,7 +12,7 @@ export default defineTransform<Model>()({
   input: {
     contentMediaType: 'image/png',
     contentEncoding: 'base64',
-    description: 'A handwritten digit, white on black, from 8 × 8 to 512 × 512',
+    description: 'A handwritten digit, white on black, from 8 × 8 to 512 × 512 pixels',
     examples: [EXAMPLE],
   },
   output: {

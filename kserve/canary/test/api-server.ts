@@ -36,7 +36,7 @@ export class ApiServer {
   beforePatch: () => void = () => {}
   /** Returns other objects that controllers create for this one, by path. They are read-only. */
   beside: (object: KubernetesObject) => Readonly<Record<string, KubernetesObject>> = () => ({})
-  /** Runs after each change, as the controller. */
+  /** Called after each change, to simulate the controller. */
   reconcile: (object: KubernetesObject) => void = () => {}
   readonly kubeconfig: string
   #object: KubernetesObject
