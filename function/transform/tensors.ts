@@ -114,8 +114,10 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
       `its shape [${shape}] has ${count} elements, but its data has ${data.length}`,
     )
   const typed = typedData(data, metadata.datatype)
-  if (typed !== undefined)
-    return typed.byteLength > MOST_COPIED ? typed : copyOf(typed, metadata.datatype)
+  if (typed !== undefined) {
+    if (metadata.datatype === 'BOOL') checkBooleans(typed as Uint8Array, metadata)
+    return mustCopy(typed) ? copyOf(typed, metadata.datatype) : typed
+  }
   const filler = new Filler(count, [count], metadata)
   filler.fill(data, 0)
   return filler.elements
@@ -125,6 +127,16 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
 const MOST_COPIED = 2 ** 20
 
 type TypedData = Exclude<TensorData, readonly string[]>
+
+/** Whether data is small, or in shared memory, which ONNX Runtime for Node cannot read. */
+const mustCopy = ({ byteLength, buffer }: TypedData) =>
+  byteLength <= MOST_COPIED || !(buffer instanceof ArrayBuffer)
+
+/** ONNX Runtime computes wrong results from a BOOL that is neither 0 nor 1. */
+function checkBooleans(data: Uint8Array, metadata: TensorMetadata): void {
+  const odd = data.findIndex(element => element > 1)
+  if (odd !== -1) throw wrong(metadata, `element ${odd} is neither 0 nor 1`)
+}
 
 /**
  * Copies an array. The array's own slice() is not used, because a Buffer's slice() shares its
@@ -192,6 +204,12 @@ class Filler {
 
   fill(list: List, depth: number): void {
     const length = this.#shape[depth + 1]
+    if (length === undefined && this.#metadata.datatype === 'FP16' && list instanceof Uint16Array) {
+      // As in flat data, a Uint16Array contains bit patterns.
+      ;(this.elements as Uint16Array).set(list, this.#next)
+      this.#next += list.length
+      return
+    }
     for (const value of list) {
       if (length === undefined) this.#write(value)
       else if (isList(value) && value.length === length) this.fill(value, depth + 1)
@@ -244,6 +262,7 @@ const fits = ({ anyRank, shape, datatype }: TensorMetadata) =>
   `the model accepts ${datatype} (${TAKES[datatype] ?? DATATYPES[datatype].takes}) of ${anyRank ? 'any shape' : `shape [${shape}]`}`
 
 const TAKES: Readonly<Partial<Record<Datatype, string>>> = {
+  BOOL: 'true or false, or 0 or 1 in a Uint8Array',
   FP16: 'numbers, or their bits in a Uint16Array',
   FP32: 'numbers in the range of FP32',
   FP64: 'numbers',
