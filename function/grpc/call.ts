@@ -2,6 +2,7 @@ import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'nod
 import { deflate, gzip } from 'node:zlib'
 import { type Caller, hangUp, Refused } from '../answer.ts'
 import type { Config } from '../config/config.ts'
+import { afterReading } from '../http/after-reading.ts'
 import { type Decoder, decoderOf, isWorthCompressing } from '../http/compression.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
@@ -44,8 +45,8 @@ export class Call {
   /** Whether the connection was ending and no response was due at the last tick. */
   #mayEnd = false
   #timer: NodeJS.Timeout | undefined
-  /** The timer that cuts off a client that does not read. */
-  #slow: NodeJS.Timeout | undefined
+  /** The timers of responses that the client has not read yet. */
+  readonly #unread = new Set<NodeJS.Timeout>()
   #received: Received | undefined
 
   constructor(stream: ServerHttp2Stream, head: RequestHead, options: CallOptions) {
@@ -183,11 +184,13 @@ export class Call {
     const stream = this.#stream
     let isSent = false
     let isFull = false
+    let late: NodeJS.Timeout | undefined
     stream.cork()
     for (const [i, part] of frame.entries()) {
       const isLast = i === frame.length - 1
       const sent = () => {
         isSent = true
+        this.#stopWaiting(late)
         reservation?.release()
       }
       isFull = !stream.write(part, isLast ? sent : undefined) || isFull
@@ -195,26 +198,32 @@ export class Call {
     stream.uncork()
     // Node passes the bytes to the socket at the end of this turn of the event loop.
     setImmediate(() => {
-      if (!isSent && !stream.destroyed) this.#waitForReader(reservation)
+      if (!isSent && !stream.destroyed) late = this.#waitForReader(reservation)
     })
     return isFull
   }
 
-  /** Cuts off a client that does not read its responses, as over HTTP/1.1. */
-  #waitForReader(reservation: Reservation | undefined): void {
-    const stream = this.#stream
+  /**
+   * Cuts off a client that does not read a response in time, as over HTTP/1.1. @returns the timer
+   */
+  #waitForReader(reservation: Reservation | undefined): NodeJS.Timeout {
     const cutOff = () => {
-      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      this.#stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
       reservation?.release()
     }
     reservation?.waitForReader(cutOff)
-    if (this.#slow !== undefined) return
-    const before = stream.writableLength
-    this.#slow = setTimeout(() => {
-      this.#slow = undefined
-      if (stream.writableLength >= before) cutOff()
-      else if (stream.writableLength > 0) this.#waitForReader(undefined)
-    }, this.requestTimeoutMs)
+    const late: NodeJS.Timeout = setTimeout(afterReading, this.requestTimeoutMs, () => {
+      // The client may have just read the response.
+      if (this.#unread.delete(late)) cutOff()
+    })
+    this.#unread.add(late)
+    return late
+  }
+
+  #stopWaiting(late: NodeJS.Timeout | undefined): void {
+    if (late === undefined) return
+    clearTimeout(late)
+    this.#unread.delete(late)
   }
 
   /** Ends the call. */
@@ -288,7 +297,7 @@ export class Call {
   #closed(): void {
     this.#over.resolve()
     clearTimeout(this.#timer)
-    clearTimeout(this.#slow)
+    for (const late of this.#unread) clearTimeout(late)
     this.#received?.reservation.release()
     // Release the messages that nothing will read any more.
     this.#reader?.stop()

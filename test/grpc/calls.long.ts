@@ -450,6 +450,25 @@ suite('a stream', () => {
     assert.equal((await call.answered).status, 0)
   })
 
+  test('continues for longer than REQUEST_TIMEOUT_MS while the client reads each response in time', async () => {
+    const { client } = await open({
+      REQUEST_TIMEOUT_MS: '1000',
+      MODEL_DIR: testModel('identity-fp32'),
+    })
+    const data = Buffer.alloc(1_000_000)
+    const tensor = { name: 'x', datatype: 'FP32', shape: [data.length / 4] }
+    const large = { model_name: 'identity-fp32', inputs: [tensor], raw_input_contents: [data] }
+    const { stream, answered } = client.open('ModelStreamInfer')
+    stream.on('data', ({ length }: Buffer) => {
+      stream.pause()
+      setTimeout(() => stream.resume(), length / 4_000)
+    })
+    for (let i = 0; i < 8; i++) stream.write(frame(encode('ModelStreamInfer', large)))
+    stream.end()
+    const { status, messages } = await answered
+    assert.deepEqual([status, messages.length, stream.rstCode], [0, 8, constants.NGHTTP2_NO_ERROR])
+  })
+
   test('ends at an invalid frame, after the responses to earlier requests', async () => {
     const { client } = await open()
     const call = client.open('ModelStreamInfer')
