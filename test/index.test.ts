@@ -32,7 +32,7 @@ interface Runtime {
   readonly process: ChildProcess
 }
 
-/** Starts function/index.ts with the command of the runtime, on a free port. */
+/** Starts function/index.ts with the runtime's command, on a free port. */
 async function startRuntime(
   env: Record<string, string> = {},
   cwd = projectFolder,
@@ -114,7 +114,7 @@ describe('the function under the command of faas-js-runtime', () => {
     assert.deepEqual([id, model_name, outputs[1].data], ['r', 'iris-classifier', ['setosa']])
   })
 
-  test('returns a binary body for a binary body', async () => {
+  test('answers a binary request with a binary response', async () => {
     const tensor = Buffer.from(Float32Array.of(5.1, 3.5, 1.4, 0.2).buffer)
     const json = JSON.stringify({
       inputs: [
@@ -208,7 +208,7 @@ describe('the function under the command of faas-js-runtime', () => {
     ['an event whose data is not a request', 400, { ...CE, ...JSON_TYPE }, '{"inputs":5}'],
     ['an event without an id', 400, { ...CE, ...JSON_TYPE, 'ce-id': '' }, JSON.stringify(IRIS)],
     [
-      'an event of version 0.3',
+      'an event with specversion 0.3',
       400,
       { ...CE, ...JSON_TYPE, 'ce-specversion': '0.3' },
       JSON.stringify(IRIS),
@@ -238,7 +238,7 @@ describe('the function under the command of faas-js-runtime', () => {
       JSON.stringify(without('id')),
     ],
     [
-      'a structured event of version 2.0',
+      'a structured event with specversion 2.0',
       400,
       { 'content-type': STRUCTURED },
       JSON.stringify({ ...EVENT, specversion: '2.0' }),
@@ -288,7 +288,7 @@ describe('the function under the command of faas-js-runtime', () => {
     })
   })
 
-  test('returns an error for a batch, on which the runtime fails, so that it does not count as delivered', async () => {
+  test('returns an error for a batch, on which the runtime fails, so that the batch does not count as delivered', async () => {
     const { status } = await post(runtime.url, { 'content-type': BATCHED }, JSON.stringify([EVENT]))
     assert.ok(status >= 400, String(status))
   })
@@ -366,7 +366,7 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
   test('returns status 422 for an event and 500 for a request, as JSON', async () => {
     process.env.MODEL_DIR = testModel('failing')
     process.env.LOG_LEVEL = 'silent'
-    // The runtime replaces the number 0 by its default port, so the port is a string. The runtime's
+    // The runtime replaces the number 0 with its default port, so the port is a string. The runtime's
     // types allow neither a string as the port nor the method code() of its replies.
     const func = knativeFunction as unknown as RuntimeFunction
     const server = await faas.start(func, {

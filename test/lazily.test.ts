@@ -10,7 +10,7 @@ test('a lazy value is loaded once, at its first use', async () => {
   assert.equal(await one(), 1)
 })
 
-test('if it cannot be loaded, all waiting callers get the error, and the next call tries again', async () => {
+test('if a lazy value cannot be loaded, all waiting callers get the error, and the next call tries again', async () => {
   let loads = 0
   const second = lazily(async () => {
     if (++loads === 1) throw new Error('too many open files')

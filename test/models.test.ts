@@ -14,7 +14,7 @@ import {
 } from './tensors.ts'
 
 /*
- * Any model can be served with MODEL_DIR alone. The tests use one small model for each property
+ * Any model can be served if only MODEL_DIR is set. The tests use one small model for each property
  * that a graph can have, and check the values of every output: as JSON, as binary tensor data, and
  * as raw and typed contents over gRPC.
  */
@@ -211,7 +211,7 @@ for (const name of MODELS) {
   })
 }
 
-/** Replaces every NaN by the same one: x86 sets the sign bit of NaN, and NumPy does not. */
+/** Replaces every NaN with the same NaN: x86 sets the sign bit of NaN, and NumPy does not. */
 function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }): Buffer {
   if (datatype !== 'FP32' && datatype !== 'FP64') return bytes
   const width = datatype === 'FP32' ? 4 : 8
@@ -224,7 +224,8 @@ function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }
 }
 
 /**
- * Numbers compared by their bits, so that −0 is not 0; an FP32 in short form equals itself in full.
+ * Returns tensors with their bits, so that −0 differs from 0, and decimals with different numbers of
+ * digits are equal if they are the same FP32.
  */
 function bits(tensors: readonly WrittenTensor[]): unknown {
   return tensors.map(tensor => ({

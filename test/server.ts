@@ -10,7 +10,7 @@ import { createService, type Service } from '../function/service.ts'
 
 export const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 
-/** Returns the path of a folder of test/models. */
+/** Returns the path of a folder in test/models. */
 export const testModel = (name: string) => fileURLToPath(new URL(`models/${name}`, import.meta.url))
 
 export interface Server {
@@ -21,7 +21,7 @@ export interface Server {
   readonly service: Service
   /** Stops listening and waits for requests in flight. @returns whether all of them completed */
   close(timeoutMs: number): Promise<boolean>
-  /** Stops listening after this long without a request. */
+  /** Stops listening after this time without a request. */
   closeWhenUnused(ms: number, prepare?: () => Promise<void>): Promise<void>
   readonly config: Config
   stop(): Promise<void>
@@ -120,7 +120,7 @@ export interface ServerProcess {
  * Starts the command of `npm start` as a process, and waits until it logs its address.
  * @param args the arguments, which only the predictor reads
  * @param longestMs the time after which the process is killed
- * @param program the program to start instead of that of all tests
+ * @param program the program to start; by default, the program under test
  */
 export async function startProcess(
   env: Record<string, string> = {},

@@ -20,7 +20,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 
 const TOOLS = ['kubectl', 'helm', 'kind', 'docker', 'curl', 'sleep']
-/** The programs that the scripts use. The PATH contains no others, so that no real tool can run. */
+/** The programs that the scripts use. The PATH contains only these, so that no real tool runs. */
 const SYSTEM = [
   'bash',
   'base64',
@@ -45,7 +45,7 @@ export interface Outcome {
   readonly code: number | null
   readonly out: string
   readonly err: string
-  /** The calls of the tools, in order. */
+  /** The calls to the tools, in order. */
   readonly calls: readonly string[]
 }
 

@@ -189,7 +189,7 @@ describe('setup-cluster.sh', () => {
     )
   })
 
-  test('installs a new version over the recorded one', t => {
+  test('replaces the recorded version of a component with a new version', t => {
     const cluster = startCluster(t)
     cluster.setUp()
     cluster.write('record/keda', '2.19.0\n')
@@ -198,7 +198,7 @@ describe('setup-cluster.sh', () => {
     assert.deepEqual(cluster.record(), INSTALLED)
   })
 
-  test('uses an existing kind cluster of the same name', t => {
+  test('uses an existing kind cluster with the same name', t => {
     const cluster = startCluster(t)
     cluster.write('objects/cluster|mine', '')
     const { calls } = cluster.setUp('--name', 'mine')
@@ -211,7 +211,7 @@ describe('setup-cluster.sh', () => {
   })
 
   describe('reports the failure, the expected state and the next command', () => {
-    test('when a component is not ready in time: TIMED_OUT, with the pods and events of its namespace', t => {
+    test('when a component is not ready in time: TIMED_OUT, with the pods and events in its namespace', t => {
       const cluster = startCluster(t)
       cluster.refuse(1, '*wait deployment --all --namespace kserve *')
       const { code, err, calls } = cluster.setUp()
@@ -289,7 +289,7 @@ describe('setup-cluster.sh', () => {
         },
       },
       {
-        when: 'the route returns another response',
+        when: 'the route returns an unexpected response',
         code: 7,
         says: /does not contain the class setosa/,
         prepare: ({ environment }) => {

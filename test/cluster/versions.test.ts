@@ -18,7 +18,7 @@ const images = (path: string) =>
   [...read(path).matchAll(/\bimage: (\S+)/g)].map(([, image]) => image)
 
 describe('a version that setup-cluster.sh installs', () => {
-  test('is a complete version, so that every run installs the same; the node image also has its digest', () => {
+  test('is complete, so that every run installs the same release; the node image also has a digest', () => {
     for (const name of [
       'SERVING',
       'KOURIER',

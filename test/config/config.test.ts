@@ -7,7 +7,7 @@ import { readConfig } from '../../function/config/config.ts'
 import { VARIABLES, type VariableName } from '../../function/config/variables.ts'
 
 suite('readConfig', () => {
-  test('uses a default for every variable in an empty environment', () => {
+  test('uses the default of every variable if the environment is empty', () => {
     const config = readConfig({})
     assert.deepEqual(
       [
@@ -167,14 +167,14 @@ suite('readConfig', () => {
     )
   })
 
-  test('reads the name of the service from Knative’s variable, or else from KServe’s', () => {
+  test('reads the name of the service from Knative’s variable, or else from KServe’s variable', () => {
     assert.equal(readConfig({ K_SERVICE: 'iris', INFERENCE_SERVICE_NAME: 'other' }).service, 'iris')
     assert.equal(readConfig({ INFERENCE_SERVICE_NAME: 'other' }).service, 'other')
     assert.equal(readConfig({ K_REVISION: 'iris-00001' }).revision, 'iris-00001')
   })
 })
 
-test('without MODEL_DIR, the server uses the model in the current folder', t => {
+test('the server uses the model in the current folder if MODEL_DIR is not set', t => {
   const [before, folder] = [process.cwd(), mkdtempSync(join(tmpdir(), 'started-in-'))]
   t.after(() => {
     process.chdir(before)

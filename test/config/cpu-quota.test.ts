@@ -19,14 +19,18 @@ const cores = availableParallelism()
 
 suite('availableCpus', () => {
   const LAYOUTS: readonly { name: string; files: Record<string, string>; cpus: number }[] = [
-    { name: 'returns the machine’s CPUs without a cgroup', files: {}, cpus: cores },
+    {
+      name: 'returns the number of CPUs of the machine if there is no cgroup',
+      files: {},
+      cpus: cores,
+    },
     {
       name: 'returns the quota of cgroups version 2 in a container',
       files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '100000 100000\n' },
       cpus: 1,
     },
     {
-      name: 'returns all CPUs if the quota of version 2 is max',
+      name: 'returns the number of all CPUs if the quota of cgroups version 2 is max',
       files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': 'max 100000\n' },
       cpus: cores,
     },
@@ -41,7 +45,7 @@ suite('availableCpus', () => {
       cpus: 1,
     },
     {
-      name: 'returns the smallest quota of a folder and its parents',
+      name: 'returns the smallest quota in a folder and its parents',
       files: {
         'proc/self/cgroup': '0::/pods/ours\n',
         'sys/fs/cgroup/pods/cpu.max': '100000 100000\n',
@@ -50,7 +54,7 @@ suite('availableCpus', () => {
       cpus: 1,
     },
     {
-      name: 'returns the quota of version 1 if its controller is mounted with another controller',
+      name: 'returns the quota of cgroups version 1 if the controller is mounted with another controller',
       files: {
         'proc/self/cgroup': '3:memory:/\n2:cpu,cpuacct:/pod\n',
         'sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us': '100000\n',
@@ -59,7 +63,7 @@ suite('availableCpus', () => {
       cpus: 1,
     },
     {
-      name: 'returns all CPUs if the quota of version 1 is -1',
+      name: 'returns the number of all CPUs if the quota of cgroups version 1 is -1',
       files: {
         'proc/self/cgroup': '1:cpu:/\n',
         'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1\n',

@@ -21,7 +21,7 @@ import {
 } from './engine.ts'
 
 interface Start {
-  /** Time from the start of the process to its first response, by its own clock, in ms. */
+  /** Time from the start of the process to its first response, measured in the process, in ms. */
   readonly process: number
   /** Time from the command to the first response, including the container engine, in ms. */
   readonly command: number
@@ -94,7 +94,7 @@ const starts: Record<string, Start[]> = Object.fromEntries(
 )
 for (let round = 0; round < Number(rounds); round++) {
   const order = Object.entries(subjects)
-  // Each round begins with another subject, because the first startup after a pause is slower.
+  // Each round begins with a different subject, because the first startup after a pause is slower.
   for (const [name, start] of [
     ...order.slice(round % order.length),
     ...order.slice(0, round % order.length),

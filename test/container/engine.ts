@@ -92,8 +92,9 @@ export async function buildImage(architecture: Architecture): Promise<string> {
 
 /**
  * Creates an image with the base's name for both architectures, without a registry. For this
- * machine's architecture, the image is the same Debian release with the same Node. For the other, it
- * is empty, because a build for that architecture runs no program of the base.
+ * machine's architecture, the image is the same Debian release with the same Node. For the other
+ * architecture, the image is empty, because a build for that architecture runs no program of the
+ * base.
  */
 async function standInForBase(): Promise<void> {
   const base = (

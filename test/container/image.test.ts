@@ -94,7 +94,7 @@ for (const architecture of [NATIVE, FOREIGN]) {
       assert.ok(Config.Env.includes('NODE_ENV=production'))
     })
 
-    test('contains the build, both model versions, and only this architecture’s files of ONNX Runtime', t => {
+    test('contains the build, both model versions, and ONNX Runtime’s files for only this architecture', t => {
       const arch = architecture === 'amd64' ? 'x64' : 'arm64'
       const runtime = '/app/node_modules/onnxruntime-node'
       const others = [...files.keys()].filter(path => !path.startsWith('/app/build/')).sort()
@@ -134,10 +134,10 @@ for (const architecture of [NATIVE, FOREIGN]) {
   })
 }
 
-/** Matches files that an image does not contain: those for a start without a build, and types. */
+/** Matches files that an image lacks: those for startup without a build, and type declarations. */
 const IS_FOR_CLONES = /\.js\.js$|^types\//
 
-/** Returns a build file's name without its hash, which differs: an image has no project template. */
+/** Returns a build file's name without its hash: the hash differs without the project template. */
 const nameOf = (path: string) => path.replace(/-[A-Z0-9]{8}(?=\.js)/, '')
 
 interface Layer {
@@ -145,7 +145,7 @@ interface Layer {
   readonly CreatedBy: string
 }
 
-/** Returns the Dockerfile's instruction. Buildah replaces the names of copied files by a checksum. */
+/** Returns the Dockerfile's instruction, in which Buildah replaces file names with a checksum. */
 function instruction(createdBy: string): string {
   const [, made] = /^\/bin\/sh -c #\(nop\) (.*)$/s.exec(createdBy) ?? []
   return made?.replace(/(file|dir|multi):\w+/, '…').trim() ?? 'the substitute for the base'
@@ -256,7 +256,7 @@ describe('a container', () => {
     assert.deepEqual(versions, ['v2.0.0'])
   })
 
-  test('runs a text model although the slim image lacks its locale', async t => {
+  test('runs a text model although the slim image lacks the model’s locale', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'text-model-'))
     t.after(() => rmSync(folder, { recursive: true }))
     chmodSync(folder, 0o755)
@@ -288,7 +288,7 @@ describe('a container', () => {
   const { environment = {}, mem_limit, cpus } = compose.services.function
   const largest = Number(environment.MAX_BODY_BYTES ?? VARIABLES.MAX_BODY_BYTES.default)
   for (const [name, make] of Object.entries(largeBodies(largest))) {
-    test(`with compose.yaml’s limits survives 16 concurrent bodies of the largest size: ${name}`, async t => {
+    test(`survives 16 concurrent bodies of the maximum size within compose.yaml’s limits: ${name}`, async t => {
       assert.deepEqual({ cpus, memory: mem_limit }, LIMITS)
       const container = await start(t, '--env', `MAX_BODY_BYTES=${largest}`)
       const { path = IRIS, headers, body } = make()

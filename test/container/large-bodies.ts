@@ -73,7 +73,7 @@ const head = [
 ]
 process.stdout.write(`${table([head, ...rows])}\n`)
 
-/** Runs callers that send these bodies without pause, while another sends a row every 50 ms. */
+/** Runs callers that send these bodies without pause; another caller sends a row every 50 ms. */
 async function beside(
   name: string,
   large: readonly Large[],
@@ -114,7 +114,7 @@ async function beside(
   return [name, answers.join(', '), ...figures, `${answered} of ${sent}`, slowest.toFixed(0)]
 }
 
-/** Watches the memory of the first process in MiB, without mapped files (as limited) and with them. */
+/** Measures the memory of the first process in MiB, without and with mapped files. */
 async function watchMemory({ name }: Container) {
   const pid = await run('podman', 'inspect', '--format', '{{.State.Pid}}', name)
   const peak = { anonymous: 0, resident: 0 }

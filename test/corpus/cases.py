@@ -1,4 +1,4 @@
-"""ONNX's backend tests: their models, and the inputs and outputs that are recorded with them."""
+"""Loads ONNX's backend tests: their models, and the recorded inputs and outputs."""
 
 import base64
 import pathlib
@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-# By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
+# The datatypes of the Open Inference Protocol by the name of the numpy type. Clients cannot send other types.
 DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
     "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
@@ -23,16 +23,16 @@ SENDABLE = {
 
 FILE_KINDS = ["simple", "pytorch-converted", "pytorch-operator"]
 
-# ONNX Runtime 1.30 loads no newer ones.
+# The newest IR version and opset that ONNX Runtime 1.30 loads.
 NEWEST_IR, NEWEST_OPSET = 13, 26
 ONNX = {"", "ai.onnx"}
 
-# Releases of ONNX whose tests are models of their own, at older opsets; python.ts installs them here.
+# The folder in which python.ts installs older releases of ONNX, whose tests contain models at older opsets.
 OLDER = pathlib.Path(__file__).parent / ".older"
 
 
 class Case:
-    """A backend test: its model, the recorded inputs by name, and the recorded outputs in the graph's order."""
+    """A backend test: its model, the recorded inputs by name, and the recorded outputs in graph order."""
 
     def __init__(self, kind, name, model, recorded, outputs=(), tolerance=(1e-3, 1e-7)):
         self.kind = kind
@@ -55,7 +55,7 @@ def all_cases():
 
 
 def node_cases():
-    """ONNX's node tests are made by Python code, some of it random and unseeded."""
+    """Yields ONNX's node tests. Python code generates them; some of it uses random numbers without a seed."""
     np.random.seed(0)
     random.seed(0)
     with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def node_cases():
 
 
 def older_cases():
-    """The tests of older releases whose models this release does not have."""
+    """Yields the tests of older releases whose models are missing in this release."""
     seen = {as_known(case.model) for case in all_cases()}
     for release in sorted(OLDER.iterdir(), reverse=True):
         for kind in ["node", *FILE_KINDS]:
@@ -82,7 +82,9 @@ def older_cases():
 
 
 def as_known(model):
-    """The model at the newest opset that ONNX Runtime loads; what it means there, the recorded outputs tell."""
+    """Returns the bytes of the model, at the newest opset that ONNX Runtime loads if its own is newer. Operators may
+    behave differently at this opset, which the comparison with the recorded outputs detects.
+    """
     older = onnx.ModelProto()
     older.CopyFrom(model)
     older.ir_version = min(older.ir_version, NEWEST_IR)
@@ -93,7 +95,7 @@ def as_known(model):
 
 
 def folder_cases(kind, parent=None, called=None):
-    """Tests that a package carries as files."""
+    """Yields the tests that a package contains as files."""
     for folder in sorted(((parent or data_folder()) / kind).glob("test_*")):
         model = onnx.load(folder / "model.onnx")
         data = folder / "test_data_set_0"
@@ -111,7 +113,9 @@ def folder_cases(kind, parent=None, called=None):
 
 
 def light_cases():
-    """Real image models whose weights are made up in the graph. The image counts from 0 to 1, as in ONNX's own runner."""
+    """Yields real image models whose graph generates the weights. The values of the image increase from 0 to 1, as in
+    ONNX's own runner.
+    """
     for file in sorted((data_folder() / "light").glob("*.onnx")):
         model = onnx.load(file)
         recorded = {}
@@ -145,7 +149,7 @@ def datatype_of(array):
 
 
 def as_json(array):
-    """Little-endian bytes in base64; strings as they are."""
+    """Returns an array as JSON: little-endian bytes in Base64, or unchanged strings."""
     datatype = datatype_of(array)
     if datatype == "BYTES":
         data = [text(element) for element in array.reshape(-1).tolist()]

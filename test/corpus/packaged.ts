@@ -1,5 +1,6 @@
 /**
- * Asks the prover about the models that ship inside packages of PyPI (packaged.txt), in the folder where python.ts installs them:
+ * Runs the prover on models from PyPI packages (packaged.txt), in the folder in which python.ts
+ * installs the packages:
  *
  *     node packaged.ts [FOLDER]
  */
@@ -11,7 +12,10 @@ const PROVEN = /^$/
 const WAKE = 'openwakeword/resources/models'
 const RAPID = 'rapidocr_onnxruntime/models'
 
-/** The reason of a refusal by file; of a fixed first dimension, as if it were variable. */
+/**
+ * The expected reason for a refusal, by file. The models are checked as if each first dimension were
+ * variable.
+ */
 const MODELS: Readonly<Record<string, RegExp>> = {
   'magika/models/standard_v3_3/model.onnx': PROVEN,
   [`${WAKE}/embedding_model.onnx`]: PROVEN,

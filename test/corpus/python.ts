@@ -1,9 +1,10 @@
 /**
- * Runs a script in this package's own Python, which is installed first where it is not what the requirements say:
+ * Runs a script in this package's Python environment. First installs the environment if it does not
+ * match the requirements:
  *
  *     node python.ts SCRIPT [ARGUMENT...]
  *
- * PYTHON names another one than python3.
+ * The variable PYTHON names the interpreter; the default is python3.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -15,7 +16,7 @@ const environment = join(folder, '.venv')
 const python = join(environment, 'bin/python')
 const packaged = join(folder, '.packaged')
 const older = join(folder, '.older')
-/** Of ONNX, for the tests that came with them. */
+/** Older releases of ONNX, which contain other tests. */
 const OLDER = ['1.22.0', '1.21.0']
 
 function install(): void {

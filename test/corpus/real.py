@@ -1,6 +1,6 @@
-"""Models that people have: those that ship in packages of PyPI (packaged.txt), and what exporters write as they come.
+"""Real models: from PyPI packages (packaged.txt), and unchanged results of exporters.
 
-Each with drawn inputs. Nothing is recorded with them.
+The inputs are random. There are no recorded outputs.
 """
 
 import importlib
@@ -13,7 +13,7 @@ ROWS = 3
 
 
 class Real:
-    """A model, not yet made, and its inputs."""
+    """A function that creates or reads a model, and functions that draw its inputs."""
 
     kind = "real"
 
@@ -93,7 +93,8 @@ PEOPLE = {
 }
 TEXT = {"X": picks("the cat sat on the mat", "stocks fall on bad news", "dogs")}
 
-# By the module of exported/ that makes them. Those of CatBoost end in ZipMap, and can do nothing else.
+# The inputs of exported models, by the module in exported/ that creates the models. CatBoost's classifiers always end
+# with a ZipMap.
 EXPORTED = {
     "boosting_models": {
         "lightgbm-classes": FLOWERS,
@@ -131,7 +132,7 @@ def maker(module, name):
 
 
 def as_tensor(answer):
-    """What ZipMap answers, a map by class for each row, as the probabilities that it was made of."""
+    """Returns the probabilities in the result of a ZipMap, which is a map by class for each row."""
     if isinstance(answer, list):
         return np.array([list(row.values()) for row in answer], np.float32)
     return answer

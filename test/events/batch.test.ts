@@ -82,7 +82,7 @@ describe('a batch of events', () => {
     ])
   })
 
-  test('answers each event of a batch with its own result if their data exceeds 128 KiB', async () => {
+  test('answers each event in a batch with its own result if the data of the events exceeds 128 KiB', async () => {
     const indices = [0, 1, 2].map(index => new Array<number>(70_000).fill(index))
     const got = replies(
       await send(
@@ -121,7 +121,7 @@ describe('a batch of events', () => {
     ],
     ['without data', { ...event('bad'), data: null }, /no data/],
     [
-      'with data of another type',
+      'with data of another media type',
       { ...event('bad'), datacontenttype: 'text/plain' },
       /"text\/plain"/,
     ],
@@ -140,7 +140,7 @@ describe('a batch of events', () => {
     ],
   ]
   for (const [what, bad, says] of BAD) {
-    test(`answers an event ${what} with an error event, and the other events of the batch with results`, async () => {
+    test(`answers an event ${what} with an error event, and the other events in the batch with results`, async () => {
       const got = replies(await send(server, [event('a', 0), bad, event('c', 2), event('d', 1, 0)]))
       const { id, data, ...attributes } = got[1] as EventJson
       assert.deepEqual(attributes, {
@@ -172,7 +172,7 @@ describe('a batch of events', () => {
     )
   })
 
-  test('sends error events with stable ids that differ from those of results, and passes attributes on', async () => {
+  test('sends error events with stable ids that differ from the ids of results, and passes attributes on', async () => {
     const failed = { ...event('a', 9), correlationid: 'c-1', traceparent: 'x' }
     const [first, second, alone] = await Promise.all([
       send(server, [failed]),
@@ -194,7 +194,7 @@ describe('a batch of events', () => {
       /event 1 of the batch: id is missing/,
     ],
     [
-      'an event of an unsupported version',
+      'an event with an unsupported version',
       { ...event('b', 1), specversion: '0.3' },
       /event 1 of the batch: specversion/,
     ],
@@ -217,7 +217,7 @@ describe('a batch of events', () => {
     })
   }
 
-  test('sends no replies to our own events in a batch', async () => {
+  test('sends no replies to the function’s own events in a batch', async () => {
     const own = { ...event('own', 1), source: '/onnx-function/failing' }
     const logged = { ...event('logged', 1), type: 'org.kubeflow.serving.inference.request' }
     assert.deepEqual(
@@ -229,7 +229,7 @@ describe('a batch of events', () => {
     )
   })
 
-  test('sends the same reply twice for a batch with the same event twice', async () => {
+  test('sends the same reply twice if a batch contains the same event twice', async () => {
     const [one, other] = replies(await send(server, [event('a', 0), event('a', 0)]))
     assert.deepEqual(one, other)
   })
@@ -280,7 +280,7 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
 }
 
 describe('a batch for a model whose requests cannot be joined', () => {
-  test('answers a batch with one run per event if requests cannot share a run', async () => {
+  test('runs each event in a batch separately if requests cannot share a run', async () => {
     const server = await startServer({ MODEL_DIR: testModel('rows-dependent') })
     try {
       const { signature, example } = server.service.model.loaded as NonNullable<

@@ -26,7 +26,7 @@ describe('an event on which the model fails', () => {
   after(() => server.stop())
 
   for (const mode of ['binary', 'structured'] as const) {
-    test(`answers a failed run with 422 in ${mode} mode, so that a Broker does not retry, and with 500 over HTTP`, async () => {
+    test(`answers an event in ${mode} mode with 422, so that a Broker does not retry, and a plain request with 500`, async () => {
       refusal(422, await SEND[mode](server.url, { ...EVENT, data: index(99) }))
       refusal(
         500,
@@ -49,7 +49,7 @@ describe('an event on which the model fails', () => {
   })
 })
 
-describe('an event gets a status for which a Broker retries while no run is possible', () => {
+describe('while no run is possible, an event gets a status after which a Broker retries', () => {
   test('answers events with 504 if the model was not loaded within the deadline', async () => {
     const server = await startServer({ REQUEST_TIMEOUT_MS: '1000' }, { load: false })
     try {
@@ -94,7 +94,7 @@ describe('an event gets a status for which a Broker retries while no run is poss
   })
 })
 
-describe('an event that would loop if it were answered', () => {
+describe('an event that would cause an endless loop if the server replied', () => {
   const SOURCE = '/onnx-function/iris-classifier'
   const OURS: readonly [what: string, event: EventJson][] = [
     ['a reply of this function', { ...EVENT, source: SOURCE }],
@@ -136,7 +136,7 @@ describe('an event that would loop if it were answered', () => {
     }
   })
 
-  test('acknowledges an empty batch and a batch of only such events', async () => {
+  test('acknowledges an empty batch, and a batch in which every event would cause a loop', async () => {
     assertAcknowledged(await post(server.url, { 'content-type': BATCHED }, '[]'))
     assertAcknowledged(
       await post(

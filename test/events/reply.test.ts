@@ -110,7 +110,7 @@ describe('the reply’s attributes', () => {
     ['a.Request', 'a.Request.response'],
     ['a.response', 'a.response.response'],
   ]
-  test('replaces .request by .response in the type of the reply, or appends .response', () =>
+  test('replaces .request with .response in the type of the reply, or appends .response', () =>
     withServer({}, async server => {
       for (const [request, reply] of TYPES)
         assert.equal((await replyTo(server, { ...EVENT, type: request })).type, reply)

@@ -61,7 +61,7 @@ suite('examples', () => {
         }
       })
 
-      test('has up-to-date types of its model', async () => {
+      test('has up-to-date types for its model', async () => {
         const model = join(EXAMPLES, name, 'model/model.onnx')
         const session = await openSession(model, 1)
         await session.close()

@@ -166,7 +166,7 @@ async function sendFrames(
         isOver(session, bytes).then(() => true),
       )) === undefined
     )
-      throw new BadAnswer('the server keeps the connection open although the client ended it')
+      throw new BadAnswer('the server keeps the connection open although the client half-closed it')
   } finally {
     session.socket.destroy()
   }
@@ -189,8 +189,8 @@ const STATUSES: Readonly<Record<number, number>> = {
 }
 
 /**
- * Resolves when the server closes the connection. If the client has sent GOAWAY, a GOAWAY of the
- * server with an error is enough, because the server then waits for open streams until their
+ * Resolves when the server closes the connection. If the client has sent GOAWAY, a GOAWAY
+ * with an error from the server is enough, because the server then waits for open streams until their
  * timeout, which is long in these tests.
  */
 async function isOver(session: RawSession, sent: Buffer): Promise<void> {

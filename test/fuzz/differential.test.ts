@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { differential } from './differential.ts'
 
-describe('the same question gets the same response in every format and protocol, joined or single, inline or in a worker', () => {
+describe('a question gets the same response in every format and protocol, joined or not, inline or in a worker', () => {
   const seed = Number(process.env.SEED ?? 1)
 
   for (const model of ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64'] as const) {

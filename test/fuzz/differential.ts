@@ -194,7 +194,7 @@ async function runsOf({ server }: Opened): Promise<{ requests: number; runs: num
 
 function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   const plain = fc.record({
-    // For values that differ a lot from a real flower, the last bits of a sum decide the class, and
+    // For values that differ greatly from those of a real flower, the last bits of a sum decide the class, and
     // these bits depend on the number of rows in a run.
     tensors: model === 'iris' ? flowers : tensors(target),
     id: ids,
@@ -305,8 +305,8 @@ const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
 
 /**
  * Returns another caller's request with the same shapes. It may share runs with the question, and
- * must not change the response to the question; its own response is not compared. Undefined if the
- * question is long or contains a mistake.
+ * must not change the response to the question; its own response is not compared. Returns
+ * undefined if the question is long or contains a mistake.
  */
 function hostileTo(question: Question, target: Target): Asked | undefined {
   // A long question does not share runs.
@@ -587,7 +587,7 @@ const referenceAsked = (given: readonly Given[], question: number) =>
 const isSound = ({ error = '' }: Answer) =>
   !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
-/** Returns whether the body is null: an event with it has no data, which is another mistake. */
+/** Returns whether the body is null. An event with this body has no data, which is another mistake. */
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'
 
 function answerIn({ form, answer, event }: Given): Answer {
@@ -709,7 +709,7 @@ const NEEDS_BINARY_MODE =
 const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
   form === 'base64' || /binary_data/.test(asked?.body.toString() ?? '')
 
-/** Replaces error texts about elements in JSON and bytes in binary data by the same text. */
+/** Replaces error texts about elements in JSON and about bytes in binary data with the same text. */
 const inGeneral = (error = '') =>
   error
     .replace(

@@ -65,7 +65,7 @@ export const everyPair = (
 ): readonly Pair[] =>
   modes.flatMap(mode => models.map(model => ({ model, mode }))).filter(isWorthwhile)
 
-/** Returns every model except the slow one, each in one mode, and every mode at least once. */
+/** Returns one pair for each model except the slow one; every mode occurs at least once. */
 export const somePairs = (): readonly Pair[] =>
   MODELS.filter(model => model !== 'slow').map((model, i) => ({
     model,
@@ -88,7 +88,7 @@ export interface FuzzOptions {
   readonly seed: number
   readonly connections: number
   readonly pairs?: readonly Pair[]
-  /** The URL of a running server; without it, each pair gets a new process. */
+  /** The URL of a running server; if undefined, each pair gets a new process. */
   readonly url?: string | undefined
   /** Whether the processes behind the URL exit and start during the run. */
   readonly restarts?: boolean
@@ -146,7 +146,7 @@ const MOST_FAILURES = 10
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
-/** The number of concurrent servers: while one waits for slow responses, others use the CPUs. */
+/** The number of concurrent servers: while one server sends slow responses, the others use the CPUs. */
 const SERVERS_AT_ONCE = 3
 
 /** The server limits the memory of concurrent bodies to twice the largest body. */
@@ -232,7 +232,7 @@ export async function fuzz({
         count,
       )
       const after = await afterBatch(server)
-      // Report the exit of a server first, because it causes the other failures of the batch.
+      // Report the exit of a server first, because it causes the other failures in the batch.
       const ended = server.process !== undefined && isOver(server.process)
       const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
       if (after !== undefined && (found.length === 0 || ended) && !seen.has(alike(after))) {
@@ -241,7 +241,7 @@ export async function fuzz({
         tell({
           ...pair,
           problem: after,
-          request: 'one of a batch',
+          request: 'one of the requests in a batch',
           smallest: undefined,
           command: undefined,
           again: together,
@@ -409,7 +409,7 @@ export async function start(
   return { url: await url, process: child, log, stderr, exited }
 }
 
-/** Reads a server's metadata of its model. */
+/** Reads the metadata of a server's model. */
 export async function describe(url: string, model: ModelName): Promise<Target> {
   const name = model === 'iris' ? 'iris-classifier' : model
   const response = await fetch(`${url}/v2/models/${name}`)
@@ -443,7 +443,7 @@ async function learnGoodAnswer(
       ...init,
     })
   const ask = async (init: RequestInit) => {
-    // The process of the kept connection may have exited.
+    // The process at the other end of the open connection may have exited.
     const response = await send(init).catch(error =>
       restarts ? send(init) : Promise.reject(error),
     )

@@ -24,7 +24,7 @@ import {
   tensors,
 } from './requests.ts'
 
-/** Generates valid gRPC calls and HTTP/2 frames, and ones with every known kind of mistake. */
+/** Generates gRPC calls and HTTP/2 frames: valid ones, and ones with each known kind of mistake. */
 export function http2Requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const message = messages(target)
   return fc.oneof(
@@ -161,7 +161,7 @@ interface FrameBend {
 const STREAMS = [0, 1, 2, 3, 5, 7, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]
 const LENGTHS = [0, 1, 4, 8, 9, 16_384, 16_385, 2 ** 24 - 1]
 
-/** The limit on the bytes of a repeated frame. */
+/** The maximum number of bytes in all copies of a repeated frame. */
 const MOST_BYTES = 2 ** 18
 
 type Way = (frames: Buffer[], index: number, by: number) => void

@@ -273,7 +273,7 @@ function judgeOutput(
     : `${count} elements in ${size} bytes for the shape [${shape}]`
 }
 
-/** Checks that an identity model returns its input bit for bit; a NaN may change its sign. */
+/** Checks that an identity model returns its input bit for bit; the sign of a NaN may differ. */
 function judgeIdentity(
   output: Output,
   bytes: Buffer | undefined,

@@ -15,7 +15,7 @@ import {
 } from './requests.ts'
 import { items, members, text, write } from './written.ts'
 
-/** The largest body that the server under test accepts. */
+/** The maximum size, in bytes, of a body that the server under test accepts. */
 export const LARGEST_BODY = 8 * 2 ** 20
 
 const SIZES = [
@@ -38,7 +38,7 @@ interface Form {
   readonly data: number
   /**
    * The number of spaces in the data that lengthen the body by one byte (1 by default). With 0, the
-   * spaces are beside the data, where the server may refuse so many.
+   * spaces are outside the data, where the server may refuse this many spaces.
    */
   readonly share?: number
   readonly headers: Asked['headers']

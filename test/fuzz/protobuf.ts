@@ -90,7 +90,7 @@ const TEXTS = Object.values(KNOWN)
 const NUMBERS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 2_047, 19_000, 2 ** 29 - 1, 2 ** 29, 2 ** 32]
 const LIES = [-1, 1, -4, 7, 1_000, 2 ** 31, 2 ** 32, 2 ** 53, -1_000]
 
-/** The limit on the bytes of a repeated field. */
+/** The maximum number of bytes in all copies of a repeated field. */
 const MOST_BYTES = 2 ** 20
 
 const pick = <Value>(from: readonly Value[], at: number) => from[at % from.length] as Value

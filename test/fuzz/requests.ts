@@ -1493,7 +1493,7 @@ const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzReq
       ending: 'end',
     }))
 
-/** Generates a part of a request or all of it, from a client that then closes the connection. */
+/** Generates all or part of a request, from a client that then closes the connection. */
 const hangUp = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, part: fc.integer({ min: 1, max: 100 }), cuts: cuts() })

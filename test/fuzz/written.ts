@@ -340,8 +340,8 @@ export function bend(written: Written, bends: readonly Bend[]): Written {
 }
 
 /**
- * Generates any character, including lone surrogates. fast-check's own arbitrary needs one second
- * to create.
+ * Generates any character, including lone surrogates. fast-check takes one second to create
+ * its own arbitrary.
  */
 export const anyCharacter = fc
   .oneof(

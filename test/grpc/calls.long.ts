@@ -238,7 +238,7 @@ suite('a call', () => {
     assert.deepEqual([(await call.answered).status], [12])
   })
 
-  test('encodes non-ASCII characters in the message of an error', async () => {
+  test('encodes non-ASCII characters in an error message', async () => {
     const { message } = await client.call('ModelInfer', request({ model_name: 'nöpe € 100%' }))
     assert.equal(message, 'model "nöpe € 100%" is unknown; this server has "iris-classifier"')
   })

@@ -133,7 +133,7 @@ function openCall(session: ClientHttp2Session, method: string, metadata: Metadat
   }
 }
 
-/** Adds to a message the prefix that it has on the wire. */
+/** Adds the prefix of gRPC's wire format to a message. */
 export function frame(message: Uint8Array, flag = 0): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = flag
@@ -145,7 +145,7 @@ export const encode = (method: string, request: Message): Buffer =>
   Buffer.concat(encodeMessage(typesOf(method).input, request).parts)
 
 /**
- * Returns the path of a method. Without a service in its name, it is a method of Triton's service.
+ * Returns the path of a method. A method without a service in its name belongs to Triton's service.
  */
 export const pathOf = (method: string) =>
   method.includes('/') ? `/${method}` : `/inference.GRPCInferenceService/${method}`

@@ -57,7 +57,7 @@ suite('inference.GRPCInferenceService', () => {
     }
   })
 
-  test('counts requests in the statistics, with or without a name', async () => {
+  test('returns the number of requests in the statistics, with or without the name of the model', async () => {
     const { model_stats: before } = await answerTo('ModelStatistics', { name: MODEL })
     await answerTo('ModelInfer', raw())
     const { model_stats: after } = await answerTo('ModelStatistics', {})
@@ -99,7 +99,7 @@ suite('inference.GRPCInferenceService', () => {
     )
   })
 
-  test('returns the highest classes of an output', async () => {
+  test('returns the classes with the highest values in an output', async () => {
     const parameters = new Map([['classification', { int64_param: 2 }]])
     for (const request of [raw, typed]) {
       const outputs = [{ name: 'probabilities', parameters }]
@@ -109,7 +109,7 @@ suite('inference.GRPCInferenceService', () => {
     }
   })
 
-  test('accepts parameters of every type, and ignores parameters of HTTP', async () => {
+  test('accepts parameters of every type, and ignores parameters that apply only to HTTP', async () => {
     const parameters = new Map<string, Message>([
       ['priority', { uint64_param: 1 }],
       ['binary_data_output', { bool_param: false }],

@@ -36,7 +36,7 @@ const describe = ([response]: readonly Message[]): Message => {
 }
 
 for (const version of ['v1', 'v1alpha']) {
-  test(`reflection ${version} lists the services and answers several requests of one stream`, async () => {
+  test(`reflection ${version} lists the services and answers several requests in one stream`, async () => {
     const asked = { host: 'here', list_services: '' }
     const [one, other] = await reflect([asked, asked], version)
     assert.deepEqual(
@@ -47,7 +47,7 @@ for (const version of ['v1', 'v1alpha']) {
   })
 }
 
-test('describes a file by its name, or by the name of any symbol in it', async () => {
+test('describes a file if a request contains its name, or the name of any symbol in the file', async () => {
   for (const asked of [
     { file_by_filename: 'grpc_service.proto' },
     { file_containing_symbol: 'inference.GRPCInferenceService' },

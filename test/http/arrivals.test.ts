@@ -48,7 +48,7 @@ suite('Arrivals', () => {
     assert.deepEqual([slow.events, fast.events], [['slow stalled'], []])
   })
 
-  test('an arriving body is evicted for a body that makes more progress, the slowest body first', () => {
+  test('an arriving body is evicted in favour of a body that makes more progress; the slowest body is evicted first', () => {
     const { arrivals, began, pass } = open()
     const [still, slow, fast] = [began('still', 9e4), began('slow', 9e4), began('fast', 10)]
     pass(3, [
@@ -62,7 +62,7 @@ suite('Arrivals', () => {
     )
   })
 
-  test('an arriving body is not evicted for a body that is equally fast, or before its speed is known', () => {
+  test('an arriving body is not evicted in favour of a body that is equally fast, or before its speed is known', () => {
     const { arrivals, began, pass } = open()
     const one = began('one', 9e4)
     assert.equal(
@@ -84,7 +84,7 @@ suite('Arrivals', () => {
     const { arrivals, began } = open()
     const many = Array.from({ length: 4 }, () => began('many', 1e5, '10.0.0.1'))
     const same = began('same', 1, '10.0.0.1')
-    // All bodies come from one address, such as a proxy's. The share of this address is all of the
+    // All bodies arrive from one address, such as that of a proxy. The share of this address is all of the
     // memory.
     assert.equal(
       arrivals.evictFor(same.arrival, () => true),

@@ -21,7 +21,7 @@ test('accepts a body of exactly MAX_BODY_BYTES, and refuses one more byte', asyn
   assert.equal((await exchange(server.port, request('POST', IRIS, {}, `${padded} `))).status, 413)
 })
 
-test('refuses more than 4 MiB of JSON beside tensor data with 413, in requests and in events', async () => {
+test('refuses more than 4 MiB of JSON outside tensor data with 413, in requests and in events', async () => {
   const large = await startServer()
   try {
     const body = irisBody().replace('{', `{${' '.repeat(4 * 2 ** 20)}`)
@@ -230,7 +230,7 @@ test('requests get 503 with Retry-After while other bodies fill the memory, and 
   assert.equal((await post()).status, 200)
 })
 
-test('large bodies do not displace small bodies, which have their own room', async t => {
+test('large bodies do not displace small bodies, for which a separate part of the memory is reserved', async t => {
   const own = await startServer({ MAX_BODY_BYTES: '1000000' })
   t.after(own.stop)
   const held = await Promise.all(Array.from({ length: 3 }, () => holdBody(own.port, 999_000)))

@@ -174,7 +174,7 @@ test('a malformed request closes its connection', async () => {
   }
 })
 
-test('a body that arrives too slowly gets 408, although it never stops', async () => {
+test('a body that arrives too slowly gets 408, although its bytes never stop arriving', async () => {
   const connection = await connect(server.port)
   connection.send(`POST ${IRIS} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n`)
   const trickle = setInterval(() => connection.send(' '), 20)

@@ -79,7 +79,7 @@ test('classes can be returned as binary tensor data', async () => {
   assert.match(String(output?.bytes.subarray(4)), /^0\.97\d+:0:setosa$/)
 })
 
-test('a large request, which runs in parts, gets a row of classes for each of its rows', async () => {
+test('a large request, which runs in parts, gets a row of classes for each row', async () => {
   const rows = 8_000
   const [output] = await outputs({ inputs: [iris(rows)], outputs: asked({ classification: 1 }) })
   assert.deepEqual(output.shape, [rows, 1])
@@ -87,7 +87,7 @@ test('a large request, which runs in parts, gets a row of classes for each of it
   assert.equal(output.data.length, rows)
 })
 
-test('without labels in model.json, the labels of the model’s ZipMap are returned', async () => {
+test('the labels of the model’s ZipMap are returned if model.json has no labels', async () => {
   const x = { name: 'x', datatype: 'FP32', shape: [1, 2], data: [0.25, 0.75] }
   const parameters = { classification: 1 }
   const all = await outputs({ inputs: [x], parameters }, zipped)

@@ -125,7 +125,7 @@ export async function exchange(
   return answer
 }
 
-/** Returns a request's bytes, with Content-Length if it has a body. */
+/** Returns a request's bytes, with Content-Length if the request has a body. */
 export function request(
   method: string,
   target: string,

@@ -181,7 +181,7 @@ test('counts every dropped connection, and logs at most one line per minute', t 
   assert.deepEqual(lines.at(-1), { reason: 'refused', dropped: 60, maxConnections: 8 })
 })
 
-test('a round visits every item, including added items, and continues where it stopped', () => {
+test('a round visits every item, including added items, and begins where the previous round stopped', () => {
   const items = new Set([1, 2, 3])
   const round = new Round(items)
   assert.deepEqual([...round.next(2)], [1, 2])

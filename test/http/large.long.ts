@@ -119,7 +119,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
 
     for (const rows of [12_289, 16_384, 16_385, 65_537]) {
       for (const binary of [['predicted_class'], ['probabilities', 'predicted_class']]) {
-        test(`a large request of ${rows} rows gets ${binary.join(' and ')} as binary tensor data`, async () => {
+        test(`a large request with ${rows} rows gets ${binary.join(' and ')} as binary tensor data`, async () => {
           const tensor = Buffer.from(Float32Array.from(flowers(rows).flat()).buffer)
           const input = { name: 'input', datatype: 'FP32', shape: [rows, 4] }
           const header = Buffer.from(
@@ -180,7 +180,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.equal(jsonOf(reply).type, 'a.response')
     })
 
-    test('a large request with an invalid element is refused with the position of the element', async () => {
+    test('a large request with an invalid element is refused, and the error contains the position of the element', async () => {
       const rows = flowers(ROWS).map(row => [...row] as unknown[])
       ;(rows[ROWS - 1] as unknown[])[3] = 'x'
       const answer = await post(server, irisJson(rows))

@@ -18,8 +18,8 @@ const OPEN_AT_A_TIME = 8
 const drops = new Drops({ metrics: { dropped: () => {} }, log: { warn: () => {} } }, 100)
 
 /**
- * Returns how many of 2,000 objects stay in memory if each object is closed after eight more are
- * open.
+ * Returns how many of 2,000 objects stay in memory if each object is closed after eight more
+ * objects have been opened.
  */
 async function kept(open: () => { readonly item: object; close(): void }): Promise<number> {
   const items: WeakRef<object>[] = []

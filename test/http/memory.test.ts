@@ -30,7 +30,7 @@ function open(free?: number) {
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
 suite('memory for responses', () => {
-  test('a response waits for room in the order of arrival', async () => {
+  test('responses get memory in their order of arrival', async () => {
     const { expect } = open()
     const [first, second, third, fourth] = [expect(20), expect(12), expect(20), expect(1)]
     await Promise.all([first.admitted, second.admitted])
@@ -44,7 +44,7 @@ suite('memory for responses', () => {
     await Promise.all([third.admitted, fourth.admitted])
   })
 
-  test('a response is admitted if no other response needs memory, whatever its size', async () => {
+  test('a response of any size is admitted if no other response needs memory', async () => {
     const { expect } = open()
     const first = expect(100)
     await first.admitted

@@ -6,7 +6,7 @@ import { IRIS, irisBody } from './client.ts'
 
 const MODEL = '/v2/models/iris-classifier'
 
-describe('the requests of Triton’s clients beyond the Open Inference Protocol', async () => {
+describe('requests from Triton clients that are not part of the Open Inference Protocol', async () => {
   const app = await createApp()
   const index = async (body?: string) =>
     (await app.ask('POST', '/v2/repository/index', body === undefined ? {} : { body }))?.json
@@ -48,7 +48,7 @@ describe('the requests of Triton’s clients beyond the Open Inference Protocol'
     assert.deepEqual((await app.ask('GET', '/v2/models'))?.json, { models: ['iris-classifier'] })
   })
 
-  test('the configuration contains what perf_analyzer needs: dimensions without the rows, and the largest batch size', async () => {
+  test('the configuration contains what perf_analyzer needs: dimensions without the rows, and the maximum batch size', async () => {
     for (const path of [`${MODEL}/config`, `${MODEL}/versions/v1.0.0/config`]) {
       const { name, max_batch_size, input, output } = (await app.ask('GET', path))?.json ?? {}
       assert.deepEqual(

@@ -215,7 +215,7 @@ const REFUSALS: readonly Rule[] = [
     status: 204,
   },
   {
-    rule: 'a request from a page of another origin',
+    rule: 'a request from a page with another origin',
     ...CORS,
     headers: ORIGIN,
     body: irisBody(),
@@ -239,7 +239,7 @@ const V1: readonly Rule[] = [
     body: JSON.stringify({ instances: [[5.1, 3.5, 1.4, 0.2]] }),
     status: 200,
   },
-  { rule: 'another model of V1', path: '/v1/models/other:predict', body: '{}', status: 404 },
+  { rule: 'another model in V1', path: '/v1/models/other:predict', body: '{}', status: 404 },
   { rule: 'GET of V1’s prediction', path: '/v1/models/iris-classifier:predict', status: 405 },
 ]
 

@@ -54,7 +54,7 @@ const text = (length: number): Tensor => ({
 })
 
 suite('responses that exceed the limits', () => {
-  test('a request is refused before its run if output sizes depend on shapes alone', () => {
+  test('a request is refused before its run if output sizes depend only on shapes', () => {
     const sizeOf = after(numbers(100))
     assert.equal(sizeOf(2, true)?.bytes, 800)
     assert.throws(() => sizeOf(3, true), /MAX_BODY_BYTES/)

@@ -118,7 +118,7 @@ suite('EXECUTION', () => {
     assert.equal(server.service.model.notReady, undefined)
   })
 
-  test('auto loads a model with other than plain operators first in a worker, and then on the main thread', async () => {
+  test('auto loads a model with operators that are not plain in a worker first, and then on the main thread', async () => {
     const { infer, server, workers } = await open({ MODEL_DIR: testModel('two-in-two-out') })
     assert.equal(workers.length, 1)
     const { inputs } = await exampleOf(server)
@@ -213,7 +213,7 @@ suite('worker threads that die', () => {
     data: Float32Array.of(5.1, 3.5, 1.4, 0.2),
   }
 
-  test('a thread that dies fails its run with an error that allows a retry, is counted, and is replaced', async t => {
+  test('the run of a thread that dies gets an error that allows a retry; the thread is counted and replaced', async t => {
     const deaths: string[] = []
     const { workers, ...noted } = noteWorkers()
     const session = await openWorkers('models/iris/v1.0.0/model.onnx', {

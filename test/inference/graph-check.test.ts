@@ -8,7 +8,7 @@ import { floats, graph, input, int, ints, node, one, write, x } from './batchabi
 import type { WrittenModel } from './batchability/onnx-writer.ts'
 
 const check = (model: WrittenModel) => checkGraph(write(model))
-/** An input of integers that a caller sends. */
+/** An input with integers, which a caller sends. */
 const sent = input('INT64', 'k')
 const body = { nodes: [], inputs: {}, outputs: {} }
 
@@ -50,7 +50,7 @@ suite('run times that depend on input values', () => {
     })
   }
 
-  test('finds values that reach a size through other nodes, random numbers and functions of the file', async () => {
+  test('finds sizes that depend on values through other nodes, random numbers or functions in the file', async () => {
     const tile = node('Tile', 'a size', 'out')
     const through = [node('Cast', 'a', 'b', { to: 7 }), node('Mul', 'b b', 'size'), tile]
     assert.match((await check(graph(through))).byValues ?? '', /of out" \(Tile\).*"size"/)
@@ -85,7 +85,7 @@ suite('run times that depend on input values', () => {
   })
 })
 
-suite('run times that depend on shapes alone', () => {
+suite('run times that depend only on shapes', () => {
   for (const [name, model] of [
     ['sizes are constants', one('Tile', [x('N', 4), ints(1, 2)])],
     ['sizes are shapes of tensors', graph([node('Shape', 'a', 's'), node('Expand', 'a s', 'out')])],
@@ -186,7 +186,7 @@ suite('run memory that depends on input values', () => {
       /\(Loop\): input "a" sets the number of iterations/,
     ],
     [
-      'a Loop that ends by a state two iterations after an input value entered it',
+      'a Loop that ends because of a state that contained an input value two iterations before',
       graph([endsByState('a')], counts),
       /\(Loop\): "on" determines when the loop ends/,
     ],

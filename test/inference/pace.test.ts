@@ -18,7 +18,7 @@ class Stand {
   readonly batcher: Batcher
   /** Ends the current run. */
   #end: (() => void) | undefined
-  /** The numbers of rows of the runs that have begun. */
+  /** The number of rows in each run that has begun. */
   readonly began: number[] = []
   #now = 1e6
 

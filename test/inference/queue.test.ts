@@ -225,7 +225,7 @@ suite('the queue', () => {
     )
   })
 
-  test('takes a batch at the same cost, whatever the number of waiting kinds', t => {
+  test('takes a batch at the same cost, whatever the number of kinds of waiting jobs', t => {
     stopClock(t)
     const queue = new Queue({ ...LIMITS, maxQueueRows: 1e6, maxBodyBytes: 1e9 })
     const seen = new Seen()

@@ -18,7 +18,7 @@ interface Consumer {
   readonly url: string
   readonly nextLine: () => Promise<Line>
   readonly post: (headers: Record<string, string>, body: string) => Promise<Response>
-  /** dead_letters_total by reason. */
+  /** Returns the values of dead_letters_total by reason. */
   readonly counts: () => Promise<Readonly<Record<string, number>>>
 }
 

@@ -26,7 +26,7 @@ suite("KServe's arguments", () => {
     })
   }
 
-  test('that are missing come from the environment; the last of two values is used', () => {
+  test('that are missing are read from the environment; if an argument is repeated, the last value is used', () => {
     assert.equal(configOf([], { MODEL_NAME: 'iris' }).modelName, 'iris')
     assert.equal(configOf(['--model_name=a', '--model_name', 'b']).modelName, 'b')
   })

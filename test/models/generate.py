@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the small models the tests run on: one folder each, with the answers expected of it.
+"""Writes the small models of the tests to one folder each, with their expected outputs.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python generate.py
 
-Each folder gets its .onnx file, a cases.json where the model can answer, and a model.json where a test needs one.
-The answers are worked out by numpy and then compared with ONNX Runtime's. With --check nothing is written here:
-the folders are generated into a temporary one and compared; exits 1 if a byte differs or a file is left over.
+Each folder contains an .onnx file, a cases.json if runs of the model can succeed, and a model.json if a test needs it.
+numpy calculates the expected outputs, which are then compared with those of ONNX Runtime. With --check, the script
+changes no folder: it writes to a temporary folder, compares the files, and exits with 1 if a file differs, is missing
+or is unexpected.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Before it is imported: it otherwise writes a device id into the user's cache folder.
+# Set this before the import; otherwise, ONNX Runtime writes a device id to the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -41,7 +42,7 @@ IR_VERSION = 10
 OPSETS = [make_opsetid("", 21), make_opsetid("ai.onnx.ml", 3)]
 MAX_FILE_BYTES = 20_000
 
-# The protocol's datatype: numpy's type, and ONNX's number for it.
+# The numpy type and ONNX's number of each datatype of the protocol.
 DATATYPES = {
     "BOOL": (np.bool_, TensorProto.BOOL),
     "UINT8": (np.uint8, TensorProto.UINT8),
@@ -62,7 +63,7 @@ DATATYPE_OF = {np.dtype(numpy_type): datatype for datatype, (numpy_type, _) in D
 
 @dataclass(frozen=True)
 class Case:
-    """A request and, unless the model is to fail on it, the answer. Tensors are numpy arrays by name."""
+    """A request, and the expected outputs unless the run must fail. Tensors are numpy arrays by name."""
 
     name: str
     inputs: dict
@@ -71,20 +72,20 @@ class Case:
 
 @dataclass(frozen=True)
 class Model:
-    """One folder."""
+    """A model folder."""
 
     name: str
     graph: onnx.GraphProto
     cases: list = field(default_factory=list)
-    fails: list = field(default_factory=list)  # accepted, then the run itself fails
-    refused: list = field(default_factory=list)  # what ONNX Runtime would answer wrongly, so the server must not ask it
+    fails: list = field(default_factory=list)  # valid requests for which the run fails
+    refused: list = field(default_factory=list)  # refused by the server: ONNX Runtime would return wrong outputs
     description: dict | None = None  # model.json
     file: str = "model.onnx"
-    beside: dict = field(default_factory=dict)  # further files
+    beside: dict = field(default_factory=dict)  # additional files, by name
 
 
 def array(datatype, *data):
-    """The tensor of that datatype; one argument that is a list gives its own shape."""
+    """Returns a tensor with these elements. A single argument that is a list determines the shape."""
     data = data[0] if len(data) == 1 and isinstance(data[0], list) else list(data)
     return np.array(data, DATATYPES[datatype][0])
 
@@ -94,7 +95,7 @@ def empty(datatype, *shape):
 
 
 def tensor(name, datatype, shape):
-    """A graph input or output; `None` for the shape leaves even the rank unknown."""
+    """Returns a graph input or output. If the shape is `None`, even the rank is unknown."""
     return make_tensor_value_info(name, DATATYPES[datatype][1], shape)
 
 
@@ -107,7 +108,7 @@ def graph(name, nodes, inputs, outputs, constants=()):
 
 
 def unary(operator, datatype, shape):
-    """x to y, both of that datatype and shape."""
+    """Returns a graph with one operator from x to y, which have the same datatype and shape."""
     return graph(
         operator.lower(),
         [make_node(operator, ["x"], ["y"])],
@@ -121,12 +122,12 @@ def x_to_y(name, x, y=None):
 
 
 def identities():
-    """One model for each datatype, with its limits."""
+    """Yields one model for each datatype; the cases include the limits of the datatype."""
 
     def integers(datatype):
         limits = np.iinfo(DATATYPES[datatype][0])
         values = {limits.min, limits.min + 1, -1, 0, 1, 42, limits.max - 1, limits.max}
-        # Around 2^53 a number read as a double is no longer the number sent.
+        # Beyond 2^53, a double cannot represent every integer.
         values |= {sign * (2**53 + step) for sign in (1, -1) for step in (-1, 0, 1)}
         return [array(datatype, sorted(value for value in values if limits.min <= value <= limits.max))]
 
@@ -149,7 +150,7 @@ def identities():
             values[datatype] = integers(datatype) if "INT" in datatype else floats(datatype)
 
     titles = {"BYTES": ["text"], "BOOL": ["both"]}
-    # ONNX Runtime for Node takes text only, and drops what follows a zero byte in it.
+    # ONNX Runtime for Node accepts only text, and drops the characters after a zero byte.
     refused = {
         "BYTES": [
             Case("zero bytes within", {"x": array("BYTES", "a\0b", "\0")}),
@@ -328,7 +329,7 @@ def same_dimension():
             [tensor("y", "FP32", ["n", 2])],
         ),
         [case("one row", one_row, one_row), case("two rows", two_rows, two_rows)],
-        # ONNX Runtime does not compare what two dimensions of one name hold: it broadcasts, and answers.
+        # ONNX Runtime does not compare the sizes of two dimensions with the same name: it broadcasts the inputs.
         refused=[Case("two rows and one row", {"a": two_rows, "b": one_row})],
     )
 
@@ -375,7 +376,7 @@ def zip_map_node():
 
 
 def zipmap():
-    """The server gives the ZipMap's input in its place."""
+    """Expects the input of the ZipMap, which the server returns instead of the ZipMap's output."""
 
     def case(name, x):
         return Case(name, {"x": x}, {"output_label": x.argmax(1), "output_probability": x})
@@ -490,7 +491,7 @@ def zeros_fail():
 
 
 def slow():
-    # One thread, no arithmetic worth the name, the same for any number of rows: what takes the time is going round.
+    # The loop needs the time, not the arithmetic: a run uses one thread, and takes the same time for any number of rows.
     rounds = 60_000
     body = make_graph(
         [
@@ -645,7 +646,7 @@ def onnx_bytes(model):
 
 
 def element(value):
-    """A tensor's element as the protocol's JSON says it; None where text cannot."""
+    """Returns an element as in the protocol's JSON; None for bytes that are not valid UTF-8."""
     if isinstance(value, bytes):
         try:
             return value.decode()
@@ -657,7 +658,7 @@ def element(value):
 
 
 def raw_bytes(values, datatype):
-    """The tensor as the binary extension sends it: little-endian, each BYTES element after its length."""
+    """Returns binary tensor data: little-endian elements; for BYTES, the length of each element before its bytes."""
     if datatype != "BYTES":
         return values.astype(values.dtype.newbyteorder("<")).tobytes()
     elements = [value.encode() if isinstance(value, str) else value for value in values.ravel()]
@@ -677,7 +678,7 @@ def tensor_json(name, values):
 
 
 def case_json(case):
-    """One tensor a line."""
+    """Returns a case as JSON, with one tensor per line."""
     lines = [f'      "name": {json.dumps(case.name)}']
     for side, tensors in (("inputs", case.inputs), ("outputs", case.outputs)):
         if tensors is not None:
@@ -693,7 +694,7 @@ def cases_json(model):
 
 
 def same(got, expected):
-    """Bit for bit, but for which NaN it is."""
+    """Compares the bits of two arrays; all NaNs are equal."""
     expected = np.asarray(expected)
     if expected.dtype == np.object_:
         texts = [element(value) for value in expected.ravel().tolist()]
@@ -722,9 +723,9 @@ def refuses(attempt):
 
 
 def verify(model, folder):
-    """Fails unless ONNX Runtime answers as numpy did."""
+    """Asserts that ONNX Runtime returns the outputs that numpy calculated. Returns the number of cases."""
     path = folder / model.file
-    # The checker wants a shape on every graph input; ONNX Runtime does not, and such files are about.
+    # The checker requires a shape for every graph input; ONNX Runtime does not, and there are files without shapes.
     if all(value.type.tensor_type.HasField("shape") for value in model.graph.input):
         onnx.checker.check_model(path, full_check=True)
     assert path.stat().st_size < MAX_FILE_BYTES, f"{model.name}: {path.stat().st_size} bytes"
@@ -733,9 +734,9 @@ def verify(model, folder):
         for name, expected in case.outputs.items():
             values = np.asarray(expected)
             if values.dtype == np.object_ and None in map(element, values.ravel().tolist()):
-                continue  # ONNX Runtime for Python cannot return it
+                continue  # ONNX Runtime for Python cannot return bytes that are not UTF-8
             (got,) = session.run([name], case.inputs)
-            if isinstance(got, list):  # of a ZipMap: a dictionary a row, its classes in order
+            if isinstance(got, list):  # the output of a ZipMap: one dictionary per row, with the classes in order
                 got = np.array([list(row.values()) for row in got], expected.dtype)
             assert same(got, expected), f"{model.name}, {case.name}: {name} is {got}, expected {expected}"
     for case in model.fails:
@@ -761,13 +762,13 @@ def write(folder):
     broken = folder / "broken" / "model.onnx"
     broken.parent.mkdir(exist_ok=True)
     broken.write_bytes(whole[: len(whole) // 2])
-    assert refuses(lambda: quiet_session(broken)), "broken: it loads"
-    print(f"{len(models()) + 1} models, {cases} cases answered by ONNX Runtime as by numpy")
+    assert refuses(lambda: quiet_session(broken)), "broken: ONNX Runtime loads the truncated model"
+    print(f"{len(models()) + 1} models, {cases} cases with the same outputs from ONNX Runtime and numpy")
 
 
 def check():
     def files(folder):
-        """What is in the models' folders; beside them lie this script, and graphs that are written elsewhere."""
+        """Returns the files in model folders, without this script and the graphs of test/corpus."""
         paths = [path for path in folder.glob("*/*") if path.is_file() and path.parent.name != "graphs"]
         return {path.relative_to(folder): path.read_bytes() for path in paths}
 
@@ -777,16 +778,16 @@ def check():
     committed = {file: content for file, content in files(HERE).items() if not file.parts[0].startswith((".", "_"))}
     differ = sorted(str(file) for file in fresh.keys() | committed.keys() if fresh.get(file) != committed.get(file))
     if differ:
-        sys.exit(f"differs from what is committed: {', '.join(differ)}")
+        sys.exit(f"these files differ from the committed files: {', '.join(differ)}")
     readme = (HERE / "README.md").read_text(encoding="utf-8")
     untold = sorted({file.parts[0] for file in fresh} - {word.strip("`,") for word in readme.split()})
     untold = [name for name in untold if not name.startswith("identity-")]
     if untold:
-        sys.exit(f"README.md does not name: {', '.join(untold)}")
-    print(f"{len(fresh)} files are byte for byte what is committed")
+        sys.exit(f"README.md does not name these models: {', '.join(untold)}")
+    print(f"{len(fresh)} files are identical to the committed files")
 
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    arguments.add_argument("--check", action="store_true", help="compare with the committed files without changing them")
     check() if arguments.parse_args().check else write(HERE)

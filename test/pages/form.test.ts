@@ -23,7 +23,7 @@ import {
 import { sliderRange } from '../../function/http/pages/browser/slider.js'
 import { createMetrics } from '../../function/telemetry/metrics.ts'
 
-describe('the form of GET /', () => {
+describe('the form on GET /', () => {
   for (const [datatype, typed, sent] of [
     ['FP32', '5.1', '5.1'],
     ['FP32', ' .5 ', '0.5'],
@@ -36,17 +36,17 @@ describe('the form of GET /', () => {
     ['BOOL', 'true', 'true'],
     ['BYTES', ' "a" ', '" \\"a\\" "'],
   ] as const) {
-    test(`${JSON.stringify(typed)} in a field of ${datatype} as ${sent}`, () =>
+    test(`sends ${JSON.stringify(typed)} in a field of ${datatype} as ${sent}`, () =>
       assert.equal(elementJson(datatype, typed), sent))
   }
 
   for (const typed of ['abc', '', '5,1', '1e', '.', '0x10', 'true']) {
-    test(`${JSON.stringify(typed)} in a numeric field as a string, so that the server explains the mistake`, () => {
+    test(`sends ${JSON.stringify(typed)} in a numeric field as a string, so that the server explains the mistake`, () => {
       assert.equal(elementJson('FP32', typed), JSON.stringify(typed))
     })
   }
 
-  test('the form sends every typed digit, also beyond 2^53', () => {
+  test('sends every typed digit, also beyond 2^53', () => {
     const request = inferenceRequest(
       [
         {
@@ -65,7 +65,7 @@ describe('the form of GET /', () => {
     assert.deepEqual(request.headers, [['Content-Type', 'application/json']])
   })
 
-  test('FP16 inputs as binary tensor data after the JSON, and requests FP16 outputs as binary tensor data', () => {
+  test('sends FP16 inputs as binary tensor data after the JSON, and requests FP16 outputs as binary tensor data', () => {
     const { headers, json, bytes } = inferenceRequest(
       [{ name: 'ä', shape: [2], datatype: 'FP16', bytes: halfBytes(['1', '-Infinity']) }],
       [
@@ -82,7 +82,7 @@ describe('the form of GET /', () => {
   })
 
   for (const typed of ['abc', '', '65520']) {
-    test(`the form sends no request if an FP16 field contains ${JSON.stringify(typed)}, and names the element`, () => {
+    test(`sends no request if an FP16 field contains ${JSON.stringify(typed)}, and names the element`, () => {
       assert.throws(() => halfBytes(['1', typed]), {
         element: 1,
         message: /^data\[1\] is .*; allowed for FP16/,
@@ -90,7 +90,7 @@ describe('the form of GET /', () => {
     })
   }
 
-  test('JSON as it was written, in the shape of its nesting, but no invalid JSON', () => {
+  test('sends valid JSON unchanged, with the shape of its nesting, and rejects invalid JSON', () => {
     const input = { name: 'x', datatype: 'FP32' }
     const keep = (shape: number[]) => shape
     assert.deepEqual(writtenTensor(input, '[[1.50, 2], [3, 4]]\n', keep), {
@@ -123,7 +123,7 @@ test('a dimension that grows repeats its elements, and a dimension that shrinks 
   assert.deepEqual(resized([], [0, 2], [1, 2], '0'), ['0', '0'])
 })
 
-describe('the commands of the pages', () => {
+describe('the commands on the pages', () => {
   const arguments_ = (command: string) =>
     execFileSync('bash', ['-c', `curl() { printf '%s\\n' "$@"; cat; }; ${command} </dev/null`], {
       encoding: 'utf8',

@@ -285,12 +285,12 @@ describe('a model is refused in one line for', () => {
       says: /cannot be loaded/,
     },
     {
-      what: 'a sample of another shape',
+      what: 'a sample with another shape',
       folder: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),
       says: /sample does not match/,
     },
     {
-      what: 'a sample of another input',
+      what: 'a sample for another input',
       folder: inModelJson('input', '{"sample":{"y":[1]}}'),
       says: /sample does not match/,
     },

@@ -516,7 +516,7 @@ describe('pushed metrics', () => {
     const shown = readMetrics(text)
     const pushed = metrics.at(-1) as readonly Point[]
     assert.deepEqual(
-      // Some metrics have series only now and then.
+      // Some metrics have series only at certain times.
       [...new Set(pushed.map(({ name, type }) => `${name} ${type}`))].filter(isSteady).sort(),
       // A metric without series is not pushed.
       [...text.matchAll(/^# TYPE (.*)\n[^#\n]/gm)]
@@ -594,7 +594,7 @@ describe('pushed metrics', () => {
     await end(server)
   })
 
-  test('pushed metrics have the units of their names, in OTLP’s notation', async () => {
+  test('pushed metrics have the units in their names, in OTLP’s notation', async () => {
     const { metrics } = await pushedBy({}, infer())
     const units = new Map(metrics.at(-1)?.map(({ name, unit }) => [name, unit]))
     assert.deepEqual(
@@ -753,7 +753,7 @@ for (const [how, env] of [
   ['TERM', {}],
   ['IDLE_EXIT_SECONDS', { IDLE_EXIT_SECONDS: '1' }],
 ] as const) {
-  test(`a collector that never responds delays shutdown by ${how} for seconds, not for DRAIN_TIMEOUT_MS`, async t => {
+  test(`a collector that never responds delays shutdown after ${how} for a few seconds, not for DRAIN_TIMEOUT_MS`, async t => {
     const receiver = await startReceiver(() => {})
     t.after(receiver.close)
     const server = await startProcess({

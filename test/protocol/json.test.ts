@@ -28,7 +28,7 @@ const texts = fc
   .map(text => JSON.stringify(text))
 
 /**
- * Keys without escapes: the JSON.parse of V8 13.6 may confuse "\\u0061" with another key of one
+ * Keys without escapes: JSON.parse in V8 13.6 may confuse "\\u0061" with another key of one
  * character.
  */
 const key = fc.oneof(

@@ -191,7 +191,7 @@ for (const shape of [
   })
 }
 
-test('writes a scalar output without brackets by columns, and rejects it by rows', () => {
+test('writes a scalar output without brackets in a response by columns, and rejects it in a response by rows', () => {
   const y = tensor('y', [])
   assert.equal(write(undefined, [[y]]).text, '{"outputs":0}')
   assert.throws(() => write(1, [[y]]), /not one row for each of the 1 instances/)

@@ -117,7 +117,7 @@ suite('a production tree', () => {
   })
 
   for (const script of ['start', 'start:predictor']) {
-    test(`accepts absolute and invalid URLs as request targets, without a warning of Node: ${script}`, async () => {
+    test(`accepts absolute and invalid URLs as request targets, without a warning from Node: ${script}`, async () => {
       const { url, child, said } = await start({}, script)
       const statusOf = async (path: string) => {
         const [response] = (await once(get(url, { path, agent: false }), 'response')) as [
@@ -250,7 +250,7 @@ suite('a production tree', () => {
   })
 })
 
-test('without the bundler, npm run prepare succeeds and changes nothing', t => {
+test('npm run prepare succeeds and changes nothing if the bundler is missing', t => {
   const folder = mkdtempSync(join(tmpdir(), 'no-bundler-'))
   t.after(() => rmSync(folder, { recursive: true }))
   const script = join(folder, 'build.mjs')

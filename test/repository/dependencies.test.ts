@@ -26,7 +26,7 @@ async function run(script: string, args: readonly string[] = [], env: Record<str
   return { code, output }
 }
 
-test('the bill of materials lists exactly the packages of production', async () => {
+test('the bill of materials lists exactly the production packages', async () => {
   const file = join(temporary, 'sbom.json')
   assert.equal((await run('scripts/sbom.mjs', [file])).code, 0)
   const bom = JSON.parse(readFileSync(file, 'utf8'))

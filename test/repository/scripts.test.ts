@@ -33,7 +33,7 @@ const mistakes = (script: string) =>
 suite('every script in a package.json also works in cmd.exe', () => {
   for (const path of files.filter(path => /(^|\/)package\.json$/.test(path))) {
     for (const [name, script] of Object.entries<string>(JSON.parse(read(path)).scripts ?? {}))
-      test(`${path}: ${name}`, () => assert.deepEqual(mistakes(script), []))
+      test(`the script ${name} in ${path} works`, () => assert.deepEqual(mistakes(script), []))
   }
 
   for (const [script, what] of [
@@ -43,7 +43,7 @@ suite('every script in a package.json also works in cmd.exe', () => {
     ['SEED=1 node --test', 'a variable before a command'],
     ['tsc && ../../node_modules/.bin/node --test', 'a program by its path'],
   ] as const)
-    test(`in contrast to ${script}`, () => assert.deepEqual(mistakes(script), [what]))
+    test(`the check finds a problem in ${script}`, () => assert.deepEqual(mistakes(script), [what]))
 })
 
 suite('.ci/budget', () => {
@@ -55,7 +55,7 @@ suite('.ci/budget', () => {
       return { when, part, minutes: Number(minutes), command: command ?? '' }
     })
 
-  test('gives the parts for a change at most 60 minutes, including 3 minutes for tools', () => {
+  test('limits all parts for a change to 60 minutes, including 3 minutes for tools', () => {
     const change = parts.filter(({ when }) => when === 'change')
     assert.equal(parts.length, change.length + parts.filter(({ when }) => when === 'night').length)
     const sum = change.reduce((sum, { minutes }) => sum + minutes, 3)

@@ -48,7 +48,7 @@ function mistakes(path: string, text: string): string[] {
   if (isWorkflow && !/^permissions: \{\}$/m.test(text))
     found.push('the workflow lacks permissions: {}, which denies all rights that no job requests')
   if (/\b(pull_request_target|workflow_run)\b/.test(code(text)))
-    found.push('code from a fork would run with our secrets')
+    found.push('code from a fork would run with the secrets of this repository')
   const checkouts = text.match(/uses: actions\/checkout@/g)?.length ?? 0
   if ((text.match(/persist-credentials: false/g)?.length ?? 0) < checkouts)
     found.push('a checkout leaves the token in the clone (persist-credentials: false is missing)')
@@ -183,7 +183,7 @@ suite('Renovate updates', () => {
     })
   }
 
-  test('every image in a variable of a workflow', () => {
+  test('every image in a workflow variable', () => {
     const named = paths.flatMap(path => read(path).match(/^ +[A-Z]+_IMAGE: .*$/gm) ?? [])
     assert.ok(named.length > 0)
     for (const line of named)
@@ -231,7 +231,7 @@ suite('the check rejects a workflow', () => {
       /lacks permissions: \{\}/,
     ],
     [
-      'that runs pull requests from forks with our rights',
+      'that runs pull requests from forks with the rights of this repository',
       'pull_request:',
       'pull_request_target:',
       /code from a fork/,

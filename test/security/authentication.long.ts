@@ -439,7 +439,7 @@ suite('a server with tokens', () => {
     ['for another audience', () => ({ aud: 'others' }), /for another audience/],
     ['without an audience', () => ({ aud: undefined }), /for another audience/],
     [
-      'for an audience whose name begins like ours',
+      'for an audience whose name begins with that of the right audience',
       () => ({ aud: `${AUDIENCE}-2` }),
       /for another audience/,
     ],
@@ -495,7 +495,7 @@ suite('a server with tokens', () => {
       /not signed with RS256/,
     ],
     [
-      'signed with another key under the id of our key',
+      'signed with another key under the id of the issuer’s key',
       () => sign({ privateKey: other.privateKey, kid: 'one' }),
       /signature does not match/,
     ],
@@ -524,7 +524,7 @@ suite('a server with tokens', () => {
       /signature does not match/,
     ],
     [
-      'signed with another algorithm of the same key',
+      'signed with another algorithm for the same key',
       async () => sign(await createKey('one', 'PS256'), claims(), 'PS256'),
       /not signed with RS256/,
     ],
@@ -623,7 +623,7 @@ suite('a server with tokens', () => {
     }
   })
 
-  test('answers a token of a subject that is not allowed with 403', async () => {
+  test('answers a token whose subject is not allowed with 403', async () => {
     for (const sub of [
       'system:serviceaccount:garden:rabbit',
       'system:serviceaccount:garden:gardener2',
@@ -723,7 +723,7 @@ suite('the keys of tokens', () => {
     assert.match(answer.headers['www-authenticate'] ?? '', /^[\x20-\x7e]+$/)
   })
 
-  test('fetches keys from their URL again for a token of a new key, and otherwise after ten minutes', async t => {
+  test('fetches keys from their URL again for a token with a new key id, or else after ten minutes', async t => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const issuer = await startIssuer(keySet(one))
     const server = await startServer({
@@ -745,7 +745,7 @@ suite('the keys of tokens', () => {
 
     issuer.give(200, keySet(one))
     t.mock.timers.tick(601_000)
-    // Even without a token of a new key, the old key is trusted for only ten minutes.
+    // Even without a token with a new key id, the old key is trusted for only ten minutes.
     assert.deepEqual([await status(two), issuer.asked], [401, 3])
     issuer.stop()
     await server.stop()

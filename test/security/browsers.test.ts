@@ -35,7 +35,7 @@ suite('a server without CORS_ORIGINS', () => {
   })
   after(() => server.stop())
 
-  test('lets no page of another origin read responses', async () => {
+  test('lets no page from another origin read responses', async () => {
     for (const target of [IRIS, '/v2', '/docs', '/metrics', '/nowhere']) {
       assert.deepEqual(
         corsOf((await ask(server.port, { origin: PAGE }, target)).headers),
@@ -102,7 +102,7 @@ suite('a server without CORS_ORIGINS', () => {
     )
   })
 
-  test('sends pages with headers that isolate them from pages of other origins', async () => {
+  test('sends pages with headers that isolate them from other origins', async () => {
     for (const [target, headers] of [
       ['/docs', {}],
       ['/', { accept: 'text/html' }],
@@ -128,7 +128,7 @@ suite('a server with CORS_ORIGINS', () => {
   after(() => server.stop())
 
   for (const origin of [PAGE, 'http://localhost:3000']) {
-    test(`lets a page of ${origin} read responses, errors, pages and metrics`, async () => {
+    test(`lets a page from ${origin} read responses, errors, pages and metrics`, async () => {
       for (const target of [IRIS, '/v2', '/docs', '/openapi.json', '/metrics', '/nowhere']) {
         const { headers } = await ask(server.port, { origin }, target)
         assert.equal(headers['access-control-allow-origin'], origin, target)
@@ -137,7 +137,7 @@ suite('a server with CORS_ORIGINS', () => {
       }
     })
 
-    test(`allows the preflight of a page of ${origin}`, async () => {
+    test(`allows the preflight of a page from ${origin}`, async () => {
       for (const target of [IRIS, '/', '/nowhere']) {
         const { status, headers } = await preflight(server.port, origin, target)
         assert.equal(status, 204)
@@ -157,7 +157,7 @@ suite('a server with CORS_ORIGINS', () => {
     '*',
   ]
   for (const origin of [...OTHERS, PAGE.toUpperCase()]) {
-    test(`does not let a page of ${origin} read responses`, async () => {
+    test(`does not let a page from ${origin} read responses`, async () => {
       const { headers } = await ask(server.port, { origin })
       assert.deepEqual([corsOf(headers), headers.vary], [[], 'origin'])
       assert.deepEqual(corsOf((await preflight(server.port, origin)).headers), [])

@@ -14,7 +14,7 @@ suite('with METRICS_PORT', () => {
   const onMetricsPort = (method: string, target: string) =>
     exchange(server.metricsPort as number, request(method, target))
 
-  test('serves metrics without a secret, including the requests of the other port', async () => {
+  test('serves metrics without a secret, and includes the requests to PORT in them', async () => {
     await exchange(
       server.port,
       request('POST', IRIS, { authorization: `Bearer ${SECRET}` }, irisBody()),
@@ -29,7 +29,7 @@ suite('with METRICS_PORT', () => {
     )
   })
 
-  test('serves no metrics on the other port', async () => {
+  test('serves no metrics on PORT', async () => {
     for (const target of ['/metrics', '/metrics/', 'http://a/metrics', '/metrics?a']) {
       assert.equal(
         (await exchange(server.port, request('GET', target, { authorization: `Bearer ${SECRET}` })))
@@ -54,7 +54,7 @@ suite('with METRICS_PORT', () => {
     }
   })
 
-  test('serves nothing else on the metrics port', async () => {
+  test('serves only metrics and health on the metrics port', async () => {
     for (const target of [
       '/',
       '/v2',

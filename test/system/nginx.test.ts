@@ -159,7 +159,7 @@ describe('through nginx', () => {
     '\\metrics',
   ]
   for (const path of PATHS) {
-    test(`the path ${path} does not bypass the block of /metrics`, async () => {
+    test(`the path ${path} does not bypass the block on /metrics`, async () => {
       const { text } = await answers(request('GET', path))
       assert.ok(!text.includes('inference_requests_total'), text.slice(0, 200))
     })

@@ -243,7 +243,7 @@ describe('the page at GET /', () => {
     assert.equal(await json.getAttribute('aria-invalid'), 'true')
   })
 
-  test('shows an error that names no input above the response', async () => {
+  test('shows an error above the response if the error names no input', async () => {
     await open({ MODEL_DIR: testModel('failing') })
     await page.getByLabel('index, row 1, value', { exact: true }).fill('99')
     await page.getByRole('button', { name: 'Run', exact: true }).click()
@@ -276,7 +276,7 @@ describe('the page at GET /', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('works with the keyboard alone', async () => {
+  test('works with only the keyboard', async () => {
     await page.goto(iris.url)
     const field = page.getByLabel(`${PETAL_LENGTH}, slider`, { exact: true })
     for (
@@ -482,7 +482,7 @@ describe('the API page', () => {
   })
   after(() => page.close())
 
-  test('works with the keyboard alone', async () => {
+  test('works with only the keyboard', async () => {
     await page.goto(`${iris.url}/docs`)
     const health = operation(page, 'ready')
     await health.locator('summary').first().focus()

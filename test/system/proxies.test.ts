@@ -163,7 +163,7 @@ for (const proxy of PROXIES) {
       rmSync(folder, { recursive: true, force: true })
     })
 
-    test('a gRPC call gets its response, and a failing call its status', async () => {
+    test('a gRPC call gets its response, and a failing call gets its status', async () => {
       const client = connectGrpc(port)
       const { status, messages } = await client.call('ModelInfer', rawRequest(MODEL, row))
       assert.deepEqual([status, messages.length], [0, 1])

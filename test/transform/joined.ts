@@ -6,7 +6,7 @@ import { type Server, startServer } from '../server.ts'
 import { author } from './table.ts'
 
 /*
- * Callers whose rows share runs must get the same results as alone, whatever the number of rows
+ * Callers whose rows share runs must get the same results as in separate runs, whatever the number of rows
  * that the author's code creates for each call.
  */
 
@@ -37,7 +37,7 @@ export function testJoined(execution: 'inline' | 'worker'): void {
     })
     after(() => server.stop())
 
-    test('get the same answers as each call alone', async () => {
+    test('get the same results as separate calls', async () => {
       let calls = 0
       const before = await runsOf(server)
       const asked = fc.array(fc.record({ rows, waits: fc.option(fc.nat(2), { nil: undefined }) }), {

@@ -30,7 +30,7 @@ interface Row {
   readonly data: unknown
   /** The JSON that callers get. */
   readonly gives?: unknown
-  /** The status over HTTP, the status of an event, and the text of the error. */
+  /** The status of an HTTP response, the status of an event, and the text of the error. */
   readonly fails?: readonly [http: number, event: number, error: string]
   /** The response over V1, if it differs. */
   readonly v1?: readonly [http: number, error: string]
@@ -62,7 +62,7 @@ export const ROWS: readonly Row[] = [
   { says: 'may throw Unavailable', data: { throws: 'unavailable' }, fails: [503, 503, 'the feature store is down'] },
   ...['error', 'nothing', 'text', 'code', 'odd', 'getter', 'proxy'].map(throws => ({ says: `fails if it throws any other value: ${throws}`, data: { throws }, fails: failed })),
   ...['shape', 'ragged', 'element', 'name', 'more', 'nothing', 'number', 'length', 'negative'].map(wrong => ({ says: `fails if its inputs do not fit the model: ${wrong}`, data: { wrong }, fails: failed })),
-  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `fails if its answer is invalid: ${give}`, data: { give }, fails: failed })),
+  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `fails if its result is invalid: ${give}`, data: { give }, fails: failed })),
 ]
 
 /** Declares all tests for one mode of execution. */
@@ -84,7 +84,7 @@ export function testTransform(execution: 'inline' | 'worker'): void {
     testRows(url, predict)
     testContent(url)
     testEvents(url)
-    test('a bad instance fails only its own event in a batch of events with V1 requests', async () => {
+    test('a V1 request with an invalid instance makes only its own event in a batch fail', async () => {
       const instances = [[{ waits: 20 }], [{}, { throws: 'bad' }], [{ waits: 20 }]]
       const body = instances.map((each, i) => ({ ...EVENT, id: `${i}`, data: { instances: each } }))
       const type = { 'content-type': 'application/cloudevents-batch+json' }
@@ -146,7 +146,7 @@ function testContent(url: () => string): void {
     const { status, headers, bytes } = await ask(url(), { give: 'bytes' })
     assert.deepEqual([status, headers['content-type'], [...bytes]], [200, 'image/png', [1, 2, 255]])
   })
-  test('the response to undefined is 204 without content', async () => {
+  test('a transform that returns undefined causes a response with 204 and no content', async () => {
     assertAcknowledged(await ask(url(), { give: 'nothing' }))
   })
   test('a bigint is written as an exact integer', async () => {
@@ -246,7 +246,7 @@ function testEvents(url: () => string): void {
     assert.deepEqual(await ask('{}', 'text/plain'), { text: '{}' })
     assert.deepEqual(await ask('{"give":"asked"}', 'application/json'), { give: 'asked' })
   })
-  test('passes the text in an event in JSON as text', async () => {
+  test('passes a string in an event in JSON as text', async () => {
     const answer = await send('structured', 'sépale', { datacontenttype: 'text/plain' })
     assert.deepEqual(replyIn('structured', answer).data, { text: 'sépale' })
   })

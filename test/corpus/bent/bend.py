@@ -1,10 +1,11 @@
-"""Writes bent copies of ONNX's backend tests into a folder, for refute.ts to try the prover on.
+"""Writes modified copies of ONNX's backend tests to a folder, on which refute.ts tests the prover.
 
     python bend.py FOLDER [--only REGEX]
 
-Each copy changes one thing (an attribute, a constant's value, the opset, which inputs are constants) in a test's model
-whose dimension 0 is made variable. FOLDER/index.jsonl has one line a model; FOLDER/KIND/CASE/inputs.json has the
-recorded inputs of a case. The same packages write the same folder: nothing here depends on time or on hash order.
+In each copy, dimension 0 of a test's model is variable, and one property of the model is changed: an attribute, a
+constant's value, the opset, or the set of constant inputs. FOLDER/index.jsonl has one line per model;
+FOLDER/KIND/CASE/inputs.json contains the recorded inputs of a case. The same package versions write the same folder,
+because the script does not depend on the time or on hash order.
 """
 
 import argparse
@@ -26,18 +27,19 @@ import places
 from bends import attribute_bends, constant_bends, opset_bends, schema_of
 from cases import NEWEST_IR, NEWEST_OPSET, ONNX, SENDABLE, Case, all_cases, as_array, as_json, datatype_of, names
 
-# Bends of all cases of one operator together, and of one case at least and at most, for each choice of constants.
+# The number of changes for all cases of one operator, and the least and the greatest number for one case. The numbers
+# apply to each choice of constants.
 BENDS_OF_AN_OPERATOR = 300
 LEAST_BENDS, MOST_BENDS = 5, 30
 
 INDEX = "index.jsonl"
 
-# Elements of all inputs; a case with more takes too long for many runs.
+# The maximum number of elements in all inputs of a case. Many runs of a larger case would take too long.
 LARGE = 30_000
 
 
 def at_known_opset(case):
-    """The case, at an opset that ONNX Runtime loads; None where its operators have none."""
+    """Returns the case at an opset that ONNX Runtime loads; None if its operators have no such opset."""
     if any(opset.domain.startswith("ai.onnx.preview") for opset in case.model.opset_import):
         return None
     if all(opset.domain not in ONNX or opset.version <= NEWEST_OPSET for opset in case.model.opset_import):
@@ -71,7 +73,7 @@ def is_tensor_case(case):
 
 
 def has_rows(value):
-    """Whether a caller could send rows of it."""
+    """Returns whether a caller could send rows of the value."""
     if isinstance(value, TensorProto) and value.data_type not in SENDABLE:
         return False
     array = as_array(value)
@@ -79,7 +81,9 @@ def has_rows(value):
 
 
 def constant_choices(case):
-    """Which inputs become initialisers: those without rows always; all but the first; each alone; all but each."""
+    """Returns sets of inputs that become initialisers: no input, all inputs but the first, each single input, and all
+    inputs but one. Each set also contains every input without rows.
+    """
     given = names(case.model)
     always = {name for name in given if not has_rows(case.recorded[name])}
     rest = [name for name in given if name not in always]
@@ -108,7 +112,7 @@ def with_constants(model, case, constants):
 
 
 def variants(case, most):
-    """Pairs of what was bent and the model, rows not yet variable."""
+    """Yields (labels of the changes, model). The rows of these models are not variable yet."""
     choices = constant_choices(case)
     for place, constants in enumerate(choices):
         label = "constants=" + ",".join(sorted(constants)) if constants else ""
@@ -116,13 +120,13 @@ def variants(case, most):
         yield [label], model
         if case.kind == "light":
             continue
-        # Bends of attributes and values where the inputs are all variable, and where all but the first are constants.
+        # Change attributes and values only if all inputs are variable, or if all inputs but the first are constants.
         if place < 2:
             for bend, bent in sampled(case, [*attribute_bends(model), *constant_bends(model)], most):
                 yield [label, bend], bent
             yield from elsewhere(case, model, label, most)
     if case.kind == "light":
-        # A copy for each attribute of hundreds of nodes takes all of the memory.
+        # Copies for every attribute of hundreds of nodes would exhaust the memory.
         return
     for bend, (older, moved) in opset_bends(case.model, case.recorded, as_array):
         for constants in choices[:2]:
@@ -136,7 +140,7 @@ def variants(case, most):
 
 
 def elsewhere(case, model, label, most):
-    """The model with its rows at other places, and attributes bent there."""
+    """Yields the model with its rows in other dimensions, without and with changed attributes."""
     for bend, bent in places.moved_models(model):
         yield [label, bend], bent
     parts = places.parts_model(model)
@@ -153,13 +157,13 @@ def sampled(case, bends, most):
 
 
 def with_variable_rows(model, symbol):
-    """Dimension 0 of every input and output variable; the outputs' other dimensions as ONNX infers them.
+    """Makes dimension 0 of every input and output variable. ONNX infers the other dimensions of the outputs.
 
-    Raises whatever the checker raises where that is no model.
+    Raises the checker's error if the result is not a valid model.
     """
     bent = onnx.ModelProto()
     bent.CopyFrom(model)
-    # Initialisers are no inputs from here on, which older versions of the format demand.
+    # The following code removes initialisers from the inputs, where older versions of the format require them.
     bent.ir_version = min(max(bent.ir_version, 4), NEWEST_IR)
     initialised = {tensor.name for tensor in bent.graph.initializer}
     kept = [value for value in bent.graph.input if value.name not in initialised]
@@ -207,7 +211,7 @@ def write_inputs(file, recorded):
 
 
 def write_case(case, most, folder):
-    """Writes its models and a line of the index for each, as soon as it is written."""
+    """Writes the models of a case. Adds a line to the index as soon as each model has been written."""
     target = folder / case.kind / case.name
     target.mkdir(parents=True, exist_ok=True)
     write_inputs(target / "inputs.json", case.recorded)
@@ -215,7 +219,7 @@ def write_case(case, most, folder):
     seen = set()
     with open(target / INDEX, "w", buffering=1) as index:
         for labels, model in variants(case, most):
-            # Names of dimensions must prove nothing, so some have none.
+            # The name of a dimension must not count as a proof, so some models have dimensions without names.
             for symbol in ["batch", None] if len(labels) == 1 else ["batch"]:
                 bytes_ = encoded(model, symbol)
                 if bytes_ is None or bytes_ in seen:
@@ -236,12 +240,15 @@ def encoded(model, symbol):
     try:
         return with_variable_rows(model, symbol).SerializeToString(deterministic=True)
     except Exception:
-        # The checker's and shape inference's errors have no common class; a bend that is no model is no bend.
+        # The errors of the checker and of shape inference have no common class. Skip a change that makes the model
+        # invalid.
         return None
 
 
 def write_apart(case, most, folder):
-    """In a process of its own, for ONNX's shape inference aborts at some bends. Whether it came to its end."""
+    """Writes a case in a separate process, because some changes make ONNX's shape inference abort the process. Returns
+    whether the process completed.
+    """
     child = os.fork()
     if child == 0:
         try:
@@ -264,7 +271,7 @@ def write_all(cases, folder, counts):
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         ended = list(pool.map(write, cases))
     counts["cases"] = len(cases)
-    counts["of them ended by a crash of ONNX's shape inference"] = ended.count(False)
+    counts["cases that were interrupted by a crash of ONNX's shape inference"] = ended.count(False)
     with open(folder / INDEX, "w") as index:
         for case in cases:
             lines = (folder / case.kind / case.name / INDEX).read_text().splitlines(keepends=True)
@@ -288,7 +295,7 @@ def main():
             chosen.append(known)
         else:
             newer = is_tensor_case(case)
-            counts["cases newer than ONNX Runtime" if newer else "cases with inputs that are no tensors"] += 1
+            counts["cases newer than ONNX Runtime" if newer else "cases with inputs that are not tensors"] += 1
     write_all(chosen, options.folder, counts)
     for name, count in counts.items():
         print(f"{count} {name}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What is bent in a model: an attribute, the value of a small constant, the opset."""
+"""Changes an attribute, the value of a small constant, or the opset of a model."""
 
 import numpy as np
 import onnx
@@ -6,7 +6,7 @@ from onnx import defs, helper, numpy_helper
 
 from cases import NEWEST_OPSET, ONNX
 
-# Attributes that say nothing of rows: types, sizes that must fit a weight, seeds.
+# Attributes that do not affect rows: types, sizes that must fit a weight, and seeds.
 LEFT_ALONE = {
     "to", "dtype", "output_dtype", "stash_type", "seed", "saturate", "hidden_size", "equation", "output_datatype",
     "softmax_precision", "sample_size", "round_mode", "value_int", "value_float", "value_string",
@@ -35,7 +35,7 @@ STRINGS = {
     "post_transform": ["NONE", "SOFTMAX", "LOGISTIC"],
 }
 
-# ONNX Runtime has no kernels for versions of operators that ended before.
+# ONNX Runtime has no kernels for operator versions that were replaced before this opset.
 FIRST_OPSET = 7
 
 KIND = defs.OpSchema.AttrType
@@ -55,7 +55,7 @@ def schema_of(node, model):
 
 
 def attribute_bends(model):
-    """One attribute of one node set to another value, or left out."""
+    """Yields models in which one attribute of one node has another value or is missing."""
     for at, node in enumerate(model.graph.node):
         schema = schema_of(node, model)
         if schema is None or node.op_type == "Constant":
@@ -107,7 +107,7 @@ def bend_attribute(model, at, name, value):
 
 
 def constant_bends(model):
-    """One small integer constant (a shape, axes, indices, pads) set to another value."""
+    """Yields models in which one small integer constant (a shape, axes, indices or pads) has another value."""
     places = [("initializer", at, tensor) for at, tensor in enumerate(model.graph.initializer)]
     for at, node in enumerate(model.graph.node):
         if node.op_type == "Constant":
@@ -150,7 +150,7 @@ def bend_constant(model, where, at, values):
 
 
 def opset_bends(model, recorded, as_array):
-    """The model at each other version of its operators; yields (name, (model, inputs that became attributes))."""
+    """Yields (name, (model, inputs that became attributes)) for each other version of the model's operators."""
     for domain, version in sorted(other_versions(model)):
         bent = onnx.ModelProto()
         bent.CopyFrom(model)
@@ -166,14 +166,14 @@ def opset_bends(model, recorded, as_array):
             kept = [attribute for attribute in node.attribute if attribute.name in old.attributes]
             del node.attribute[:]
             node.attribute.extend(kept)
-            # The broadcast of opset 6 and before is off unless asked for.
+            # Up to opset 6, broadcasting is off unless this attribute turns it on.
             if "broadcast" in old.attributes and "broadcast" not in new.attributes:
                 node.attribute.append(helper.make_attribute("broadcast", 1))
         yield f"opset={version}", (bent, frozenset(moved))
 
 
 def other_versions(model):
-    """The last opset at which each version of each operator holds, but for the model's own."""
+    """Returns the last opset of each version of each operator, except the versions that the model uses."""
     own = {("" if opset.domain in ONNX else opset.domain): opset.version for opset in model.opset_import}
     found = set()
     for node in model.graph.node:
@@ -201,7 +201,9 @@ HISTORY = history()
 
 
 def move_inputs(node, old, new, recorded):
-    """Inputs that were attributes then (axes of Squeeze before 13) become attributes, of the recorded value."""
+    """Converts inputs to attributes with the recorded values if the older operator has attributes instead, such as the
+    axes of Squeeze before opset 13. Returns the names of these inputs.
+    """
     attributes = {name.lower(): name for name in old.attributes}
     older_inputs = {given.name.lower() for given in old.inputs}
     moved = set()

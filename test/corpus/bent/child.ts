@@ -8,14 +8,14 @@ import { loadProver } from './prover.ts'
 import { type Recorded, RowMaker } from './rows.ts'
 import { Trial, type Tried } from './trial.ts'
 
-/** A model to ask the prover about and to run. */
+/** A model for the prover, which is then run. */
 export interface Task {
   readonly file: string
   readonly slow: boolean
   readonly seed: number
 }
 
-/** The results, the proof first: a run may end the process. */
+/** A result. The proof is reported first, because a run may crash the process. */
 export type Report =
   | { readonly proof: Proof }
   | { readonly proverFailed: string }

@@ -1,25 +1,28 @@
 import { elementCount, type Tensor } from '../../../function/protocol/tensor.ts'
 
-/** Of the output's largest value: kernels add in another order at another batch size. */
+/**
+ * The tolerance as a share of the output's largest value. The batch size affects the order in which
+ * kernels add.
+ */
 const TOLERANCE = 1e-4
-/** FP16 has 11 bits. */
+/** The tolerance for FP16, whose significand has 11 bits. */
 const TOLERANCE_FP16 = 4e-3
 
-/** A row of a run's outputs. */
+/** One row in the outputs of a run. */
 export interface Place {
   readonly outputs: readonly Tensor[]
   readonly row: number
-  /** Rows of the run. */
+  /** The number of rows in the run. */
   readonly rows: number
 }
 
-/** An output that has not as many rows as the run, in words; undefined where they all have. */
+/** Describes the first output whose number of rows differs from that of the run, if any. */
 export function withoutRows({ outputs, rows }: Place): string | undefined {
   const wrong = outputs.find(({ shape }) => shape[0] !== rows)
   return wrong && `output "${wrong.name}" has the shape [${wrong.shape}] in a run of ${rows} rows`
 }
 
-/** The first element that two runs give one row differently, in words; undefined where they agree. */
+/** Describes the first element that differs between one row in two runs, if any. */
 export function difference(
   one: Place,
   other: Place,
@@ -41,10 +44,10 @@ export function difference(
   return undefined
 }
 
-/** Bit for bit, but for what a NaN carries. */
+/** Compares the bits of two values; all NaNs are equal. */
 export const sameBits = () => Object.is
 
-/** Within rounding, where it is a float. */
+/** Compares floating-point values within the tolerance, and other values exactly. */
 export function isClose(a: Tensor, b: Tensor) {
   if (!a.datatype.startsWith('FP')) return Object.is
   const tolerance = a.datatype === 'FP16' ? TOLERANCE_FP16 : TOLERANCE
@@ -62,7 +65,7 @@ function largest(tensor: Tensor): number {
   return most
 }
 
-/** FP16 is held as its bits. */
+/** Returns an element. FP16 data contains bits, which are converted to a number. */
 function value({ datatype, data }: Tensor, at: number): unknown {
   if (datatype !== 'FP16') return data[at]
   return new Float16Array(new Uint16Array([data[at] as number]).buffer)[0]

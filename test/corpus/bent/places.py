@@ -1,7 +1,7 @@
-"""The same model with its rows somewhere else: at another dimension of its operators, or several entries a row.
+"""Writes the same model with its rows in another dimension of its operators, or with several entries per row.
 
-Callers still send rows at dimension 0: nodes in front move them, and nodes behind move them back. Inputs that are
-written so have names of their own, for their recorded data are written so, too.
+Callers still send rows in dimension 0: additional nodes before the operators move the rows, and additional nodes after
+the operators move them back. These inputs have separate names, because their recorded data is also written separately.
 """
 
 import numpy as np
@@ -10,15 +10,15 @@ from onnx import helper, numpy_helper, shape_inference
 
 from cases import ONNX
 
-# Entries of one row.
+# The number of entries in one row.
 PARTS = 2
 
-# Of a model that names no version of ONNX's own domain, only ONNX-ML's.
+# The opset of ONNX's own domain for a model that specifies only the opset of ONNX-ML.
 OPSET = 13
 
 
 def moved_models(model):
-    """Rows at dimension d of the inputs and e of the outputs; yields (name, model)."""
+    """Yields (name, model) with the rows in dimension d of the inputs and dimension e of the outputs."""
     ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.input]
     outputs = output_shapes(model)
     if outputs is None:
@@ -58,7 +58,9 @@ def moved(model, places, backs):
 
 
 def parts_model(model):
-    """Each row as two entries, which are taken apart for the model and put together again; None where it cannot be."""
+    """Returns a model with two entries per row, which it separates before the operators and combines after them. Returns
+    None if this is not possible.
+    """
     outputs = output_shapes(model)
     if outputs is None or any(None in shape[1:] or not shape for shape in outputs):
         return None
@@ -93,7 +95,7 @@ def surrounded(model, front, behind):
 
 
 def output_shapes(model):
-    """Of each output the sizes, None for one that is not known; None where not even their number is known."""
+    """Returns the sizes of each output's dimensions, with None for an unknown size; None if a rank is unknown."""
     bent = copy_of(model)
     del bent.graph.value_info[:]
     for value in bent.graph.output:
@@ -108,7 +110,7 @@ def output_shapes(model):
 
 
 def written(name, array):
-    """The recorded data of an input for each place that rows may have, by the input's name there."""
+    """Yields (input name, recorded data) for each dimension in which an input may have its rows."""
     yield name, array
     for place in range(array.ndim):
         yield name_of(name, place), np.moveaxis(array, place, 0)

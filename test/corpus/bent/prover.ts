@@ -1,14 +1,14 @@
 import type { Proof } from '../../../function/inference/batchability/prove.ts'
 import type { Signature } from '../../../function/protocol/tensor.ts'
 
-/** A module given with --prover exports this. */
+/** The exports of a module that --prover names. */
 export interface Prover {
   proveIndependent(file: string, signature: Signature): Promise<Proof>
 }
 
 const OURS = '../../../function/inference/batchability/prove.ts'
 
-/** @param module another prover's module, to see that a wrong one is found out */
+/** @param module the module of another prover, such as a wrong one in a test */
 export async function loadProver(module: string = OURS): Promise<Prover> {
   return (await import(module)) as Prover
 }

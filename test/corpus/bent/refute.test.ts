@@ -12,7 +12,7 @@ after(() => rmSync(folder, { recursive: true }))
 const INPUTS = {
   'identity-fp32': { x: write('FP32', [2], new Float32Array([1, 2])) },
   'rows-dependent': { x: write('FP32', [2, 3], new Float32Array([1, 2, 3, 4, 5, 6])) },
-  // Out of range, so that every run fails.
+  // These indices are out of range, so every run fails.
   failing: { index: write('INT64', [2], new BigInt64Array([99n, 98n])) },
 }
 
@@ -34,35 +34,35 @@ function refute(answer: string, ...options: string[]) {
   const { status, stdout } = spawnSync(
     process.execPath,
     [join(import.meta.dirname, 'refute.ts'), folder, '--prover', prover, ...options],
-    // A process that is not ended holds the output open.
+    // A process that keeps running would keep the output open.
     { encoding: 'utf8', timeout: 30_000 },
   )
   return { status, stdout }
 }
 
-test('a prover that proves everything is found out', () => {
+test('reports a prover that proves everything, and exits with 1', () => {
   const { status, stdout } = refute('{ isProven: true }')
   assert.match(stdout, /^PROVEN AND DIFFERENT: rows-dependent/m)
   assert.match(stdout, /3 models, 1 proven, no difference; 1 PROVEN AND DIFFERENT; .*1 not run/)
   assert.equal(status, 1)
 })
 
-test('a prover that refuses everything is told what it refused needlessly', () => {
+test('lists the models that a prover refused without a difference between runs', () => {
   const { status, stdout } = refute("{ isProven: false, reason: 'no rule' }")
   assert.match(stdout, /^ +1 identity-fp32: 1 × no rule/m)
-  assert.match(stdout, /1 refused, difference found; 1 refused, none found; 1 not run/)
+  assert.match(stdout, /1 refused, difference found; 1 refused, no difference; 1 not run/)
   assert.equal(status, 0)
 })
 
-test('a prover that throws is found out', () => {
+test('reports a prover that throws an error, and exits with 1', () => {
   const { status, stdout } = refute("(() => { throw new Error('no such rule') })()")
   assert.match(stdout, /^PROVER FAILED: identity-fp32.*\n.*no such rule/m)
   assert.equal(status, 1)
 })
 
-test('a process that does not come to an end is ended', () => {
+test('kills a process that does not finish before the deadline', () => {
   const { status, stdout } = refute('(() => { for (;;); })()', '--deadline-ms', '500')
-  assert.match(stdout, /not done within 0\.5 s/)
+  assert.match(stdout, /not finished within 0\.5 s/)
   assert.match(stdout, /^3 models, .* 3 not run$/m)
   assert.equal(status, 0)
 })

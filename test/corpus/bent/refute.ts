@@ -1,10 +1,10 @@
 /**
- * Tries to refute the prover of function/inference/batchability/ over the models that bend.py wrote:
+ * Tries to refute the prover in function/inference/batchability/ with the models from bend.py:
  *
  *     node refute.ts FOLDER [--models N] [--seed S] [--only REGEX] [--report FILE]
  *       [--deadline-ms MS] [--prover MODULE]
  *
- * Exits 1 where a model is proven and its rows depend on each other.
+ * Exits with 1 if the rows of a proven model depend on each other, or if the prover fails.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -41,7 +41,10 @@ function readIndex(): Model[] {
   return lines.map(line => JSON.parse(line) as Model).filter(({ model }) => only.test(model))
 }
 
-/** As many as asked for, drawn by the seed, of each operator alike; in the index's order. */
+/**
+ * Draws the requested number of models with the seed, evenly from all operators. Returns the models
+ * in the order of the index.
+ */
 function choose(all: Model[]): Model[] {
   const most = Number(options.models ?? all.length)
   const next = random(seed)
@@ -52,7 +55,7 @@ function choose(all: Model[]): Model[] {
     taken.set(model.operator, turn + 1)
     return { i, turn }
   })
-  // The sort is stable, so the drawn order holds within a turn.
+  // The sort is stable, so the models of a turn stay in the drawn order.
   const kept = turns.sort((a, b) => a.turn - b.turn).slice(0, most)
   return kept
     .map(({ i }) => i)

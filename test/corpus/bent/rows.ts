@@ -1,21 +1,21 @@
 import { DATATYPES, type Datatype } from '../../../function/protocol/datatypes.ts'
 import { elementCount, type Tensor, type TensorData } from '../../../function/protocol/tensor.ts'
 
-/** An input as the backend test recorded it, as bend.py writes it. */
+/** A recorded input of a backend test, as bend.py writes it. */
 export interface Recorded {
   readonly datatype: Datatype
   readonly shape: readonly number[]
-  /** Little-endian elements in base64; strings as they are. */
+  /** The elements: little-endian bytes in Base64, or unchanged strings. */
   readonly data: string | readonly string[]
 }
 
-/** The request of one caller: a row of each input. */
+/** The request of one caller, with one row for each input. */
 export interface Row {
   readonly name: string
   readonly data: readonly TensorData[]
 }
 
-/** The rows beside a caller's, over and over. */
+/** The other rows in a caller's run; they repeat until the run is full. */
 export interface Neighbours {
   readonly name: string
   readonly rows: readonly Row[]
@@ -24,7 +24,7 @@ export interface Neighbours {
 type Next = () => number
 type Element = number | bigint | string
 
-/** Floats of hostile neighbours. */
+/** Extreme floating-point values for neighbours. */
 const FLOATS: Readonly<Record<string, (next: Next) => number>> = {
   zeros: () => 0,
   '1e30': () => 1e30,
@@ -41,7 +41,10 @@ const SPECIALS = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY
 
 const sign = (next: Next) => (next() < 0.5 ? -1 : 1)
 
-/** Rows made of what was recorded. Rows of inputs with fewer entries than others begin anew. */
+/**
+ * Creates rows from the recorded inputs. If an input has fewer rows than another input, its rows
+ * repeat.
+ */
 export class RowMaker {
   readonly #inputs: readonly { readonly recorded: Recorded; readonly data: TensorData }[]
   readonly #next: Next
@@ -51,12 +54,12 @@ export class RowMaker {
     this.#next = next
   }
 
-  /** The most entries that an input was recorded with. */
+  /** The maximum number of recorded rows of an input. */
   get recordedRows(): number {
     return Math.max(...this.#inputs.map(({ recorded }) => recorded.shape[0] as number))
   }
 
-  /** Callers whose answers are compared. */
+  /** Returns the callers whose responses are compared. */
   callers(): Row[] {
     return [
       this.#recorded(0),
@@ -66,7 +69,7 @@ export class RowMaker {
     ]
   }
 
-  /** The rows beside them. Integers and strings are only put into another order. */
+  /** Returns the neighbours. Their integers and strings are recorded values in another order. */
   neighbours(): Neighbours[] {
     const rows = [
       this.#recorded(1),
@@ -104,7 +107,7 @@ export class RowMaker {
     }
   }
 
-  /** The inputs of one run, a row a caller. */
+  /** Joins the rows of all callers to the inputs of one run. */
   join(rows: readonly Row[], names: readonly string[]): Tensor[] {
     return this.#inputs.map(({ recorded }, input) => {
       const size = rowSize(recorded)
@@ -126,7 +129,7 @@ export class RowMaker {
 
 const rowSize = ({ shape }: Recorded) => elementCount(shape.slice(1))
 
-/** FP16 is held as its bits, and ends at 65,504: its magnitudes are the seventh root. */
+/** Converts a value to an element. FP16 data contains bits; its range requires a seventh root. */
 function asElement(datatype: Datatype, value: number): number {
   if (datatype !== 'FP16') return value
   const least = Math.sign(value) * Math.abs(value) ** (1 / 7)

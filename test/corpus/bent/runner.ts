@@ -3,14 +3,18 @@ import { join } from 'node:path'
 import type { Report, Task } from './child.ts'
 import type { Verdicts } from './summary.ts'
 
-/** A run cannot be ended, only its process. A slow model has more of it. */
+/** The deadline for one model. A run cannot be stopped, so its process is killed. */
 export const DEADLINE_MS = 20_000
+/** The deadline for a slow model is this many times as long. */
 const SLOW_TIMES = 6
 
-/** Floats that a model takes for a size can ask for any memory. In KiB. */
+/** The memory limit in KiB: an input value that is a size could require any amount of memory. */
 const MEMORY = 4_000_000
 
-/** Asks and runs one model after the other in a process of its own, and begins another one where a model ends it. */
+/**
+ * Proves and runs one model after the other in a child process. Starts another process if a model
+ * crashes the process or exceeds the deadline.
+ */
 export class Runner {
   readonly #prover: string | undefined
   readonly #deadlineMs: number
@@ -36,12 +40,12 @@ export class Runner {
         resolve(notRun === undefined ? verdicts : { ...verdicts, notRun })
       }
       const deadline = this.#deadlineMs * (task.slow ? SLOW_TIMES : 1)
-      const timer = setTimeout(() => end(`not done within ${deadline / 1000} s`), deadline)
+      const timer = setTimeout(() => end(`not finished within ${deadline / 1000} s`), deadline)
       child.on('message', (report: Report) => {
         Object.assign(verdicts, report)
         if ('tried' in report || 'notRun' in report) end()
       })
-      child.on('exit', (code, signal) => end(`ended its process (${signal ?? code})`))
+      child.on('exit', (code, signal) => end(`the process exited (${signal ?? code})`))
       child.on('error', error => end(error.message))
       child.send(task)
     })

@@ -1,12 +1,12 @@
 import type { Proof } from '../../../function/inference/batchability/prove.ts'
 import type { Tried } from './trial.ts'
 
-/** A line of bend.py's index. */
+/** A line in bend.py's index. */
 export interface Model {
   readonly model: string
   readonly operator: string
   readonly bend: string
-  /** Takes seconds a run. */
+  /** Whether each run takes seconds. */
   readonly slow: boolean
 }
 
@@ -24,7 +24,7 @@ const VERDICTS = [
   'PROVEN AND DIFFERENT',
   'PROVER FAILED',
   'refused, difference found',
-  'refused, none found',
+  'refused, no difference',
   'not run',
 ] as const
 
@@ -34,19 +34,19 @@ function verdict({ proof, proverFailed, tried, notRun }: Outcome): Verdict {
   if (proverFailed !== undefined) return 'PROVER FAILED'
   if (notRun !== undefined || tried === undefined || tried.compared === 0) return 'not run'
   if (proof?.isProven) return tried.difference ? 'PROVEN AND DIFFERENT' : 'proven, no difference'
-  return tried.difference ? 'refused, difference found' : 'refused, none found'
+  return tried.difference ? 'refused, difference found' : 'refused, no difference'
 }
 
 export const isDefect = (outcome: Outcome) =>
   verdict(outcome) === 'PROVEN AND DIFFERENT' || verdict(outcome) === 'PROVER FAILED'
 
-/** A table by operator, then what to look at. */
+/** Returns a table by operator, and then the results that need attention. */
 export function summary(outcomes: readonly Outcome[]): string {
   const of = (wanted: Verdict) => outcomes.filter(outcome => verdict(outcome) === wanted)
   const defects = outcomes.filter(isDefect)
   return [
     table(outcomes),
-    `Needlessly refused, as far as these runs show:\n${reasons(of('refused, none found'))}`,
+    `Refused, although these runs found no difference:\n${reasons(of('refused, no difference'))}`,
     `Not run:\n${reasons(of('not run'))}`,
     ...defects.map(told),
     `${outcomes.length} models, ${VERDICTS.map(name => `${of(name).length} ${name}`).join('; ')}`,
@@ -67,7 +67,7 @@ function table(outcomes: readonly Outcome[]): string {
   return [head, '', `${'operator'.padEnd(28)} ${numbers}`, ...lines].join('\n')
 }
 
-/** Counted by operator, with the most common reason and a model of it. */
+/** Counts the models by operator, with the most common reason and an example model. */
 function reasons(outcomes: readonly Outcome[]): string {
   const byOperator = [...Map.groupBy(outcomes, ({ operator }) => operator)]
   byOperator.sort(([, a], [, b]) => b.length - a.length)
@@ -90,7 +90,7 @@ function reason(outcome: Outcome): string {
 function wholeReason({ proof, notRun, tried }: Outcome): string {
   if (notRun !== undefined) return notRun
   if (tried?.compared === 0) return tried.failure ?? 'no run'
-  // Names of nodes and tensors would tell all models apart.
+  // Remove names of nodes and tensors, because they would make every reason different.
   return proof?.isProven === false ? proof.reason.replaceAll(/"[^"]*"/g, '"…"') : ''
 }
 

@@ -6,15 +6,15 @@ import type { Neighbours, Row, RowMaker } from './rows.ts'
 /** The results of the runs of one model. */
 export interface Tried {
   readonly runs: number
-  /** A run that fails proves nothing. */
+  /** The number of runs that failed; they prove nothing. */
   readonly failed: number
   readonly failure?: string
-  /** Answers compared with the same row's beside other neighbours. */
+  /** The number of comparisons between results for the same row with different neighbours. */
   readonly compared: number
   readonly difference?: string
 }
 
-/** Tries to show that a row's answer depends on the rows beside it. */
+/** Tries to show that the result for a row depends on other rows in the run. */
 export class Trial {
   readonly #session: Session
   readonly #maker: RowMaker
@@ -32,7 +32,7 @@ export class Trial {
     this.#outputs = session.signature.outputs.map(({ name }) => name)
   }
 
-  /** @param few runs only, of a model that takes seconds a run */
+  /** @param few whether to execute only a few runs, for a model whose runs take seconds */
   async try(few: boolean): Promise<Tried> {
     const sizes = few ? [2] : this.#sizes()
     const callers = this.#maker.callers().slice(0, few ? 1 : undefined)
@@ -40,7 +40,7 @@ export class Trial {
     let found: string | undefined
     for (const rows of sizes) {
       for (const [i, caller] of callers.entries()) {
-        // Each caller meets each neighbour, though not at each batch size.
+        // Each caller shares a run with each neighbour, but not at every batch size.
         const met = neighbours.filter((_, n) => few || (n + rows) % callers.length === i)
         found ??= await this.#tryCaller(caller, met, rows)
       }
@@ -54,7 +54,10 @@ export class Trial {
     }
   }
 
-  /** The recorded number of rows, too: recorded indices may be invalid in a smaller run. */
+  /**
+   * Returns the batch sizes. A small recorded batch size is included, because recorded indices may be
+   * invalid in a smaller run.
+   */
   #sizes(): number[] {
     const recorded = this.#maker.recordedRows
     return recorded === 4 || (recorded > 5 && recorded <= 12) ? [2, 3, 5, recorded] : [2, 3, 5]
@@ -79,22 +82,23 @@ export class Trial {
     return undefined
   }
 
-  /** Beside its own copies against alone, and against the first of them. */
+  /** Compares a copy of the row with the first copy in the same run, and with a run of one row. */
   #besideCopies(caller: Row, place: Place, single: Tensor[] | undefined): string | undefined {
     if (place.row === 0 && single === undefined) return undefined
     this.#compared++
     const first = difference({ ...place, row: 0 }, place, isClose)
-    if (first !== undefined) return `rows 0 and ${place.row} of copies (${caller.name}): ${first}`
+    if (first !== undefined)
+      return `rows 0 and ${place.row} in a run of copies (${caller.name}): ${first}`
     if (single === undefined) return undefined
     const alone = { outputs: single, row: 0, rows: 1 }
     const differs = withoutRows(alone) ?? difference(alone, place, isClose)
     return (
       differs &&
-      `alone and in row ${place.row} of ${place.rows} copies (${caller.name}): ${differs}`
+      `in a run of one row and in row ${place.row} of ${place.rows} copies (${caller.name}): ${differs}`
     )
   }
 
-  /** Beside others against beside its own copies, bit for bit. */
+  /** Compares the row beside other rows with the row beside its own copies, bit for bit. */
   async #besideOthers(
     caller: Row,
     neighbours: readonly Neighbours[],
@@ -109,12 +113,12 @@ export class Trial {
       const differs = withoutRows(mixed) ?? difference(place, mixed, sameBits)
       if (differs === undefined) continue
       const steady = await this.#isSteady(caller, place)
-      return `row ${place.row} of ${place.rows} (${caller.name}) beside its copies and beside ${name}: ${differs}${steady ? '' : ' (and not the same in each run)'}`
+      return `row ${place.row} of ${place.rows} (${caller.name}) beside its copies and beside ${name}: ${differs}${steady ? '' : ' (identical runs also differ)'}`
     }
     return undefined
   }
 
-  /** Whether the same run gives the same again: random outputs differ without any neighbour. */
+  /** Returns whether a second run gives the same result, which random outputs do not. */
   async #isSteady(caller: Row, place: Place): Promise<boolean> {
     const outputs = await this.#run(Array(place.rows).fill(caller))
     return outputs !== undefined && !difference(place, { ...place, outputs }, sameBits)

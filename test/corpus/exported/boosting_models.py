@@ -1,4 +1,6 @@
-"""LightGBM and XGBoost by onnxmltools, alone and in a pipeline of scikit-learn; CatBoost by itself."""
+"""Exports LightGBM and XGBoost models, and a scikit-learn pipeline with LightGBM, with onnxmltools; CatBoost exports
+its own models.
+"""
 
 import pathlib
 import tempfile

@@ -1,4 +1,4 @@
-"""Keras models by tf2onnx. Weights are random."""
+"""Exports Keras models with random weights, with tf2onnx."""
 
 import os
 

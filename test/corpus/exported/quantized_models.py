@@ -1,4 +1,6 @@
-"""int8 by ONNX Runtime: static in both of its formats, which is proven, and dynamic, which must not be."""
+"""Quantizes models to int8 with ONNX Runtime. The prover must accept static quantization in both formats, and must
+refuse dynamic quantization.
+"""
 
 import logging
 import pathlib
@@ -29,7 +31,7 @@ class Calibration(CalibrationDataReader):
 
 
 def _values(declared, rng):
-    """Two rows; integers are token ids, or a mask."""
+    """Returns two rows for an input. Integers are token ids or a mask."""
     tensor = declared.type.tensor_type
     shape = [2, *(dimension.dim_value or 7 for dimension in tensor.shape.dim[1:])]
     if tensor.elem_type == onnx.TensorProto.FLOAT:

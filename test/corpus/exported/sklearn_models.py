@@ -1,4 +1,4 @@
-"""scikit-learn estimators and pipelines, by skl2onnx."""
+"""Exports scikit-learn estimators and pipelines with skl2onnx."""
 
 import numpy as np
 import onnx.helper
@@ -39,7 +39,9 @@ DIABETES = tuple(values[:150] for values in load_diabetes(return_X_y=True))
 
 
 def _plain(value):
-    """scikit-learn 1.9 gives trees of uint32 and bool, which onnx 1.23 does not take."""
+    """Converts numpy values to Python numbers: onnx 1.23 does not accept the uint32 and bool values in the trees of
+    scikit-learn 1.9.
+    """
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     item = value.item() if isinstance(value, np.generic) else value

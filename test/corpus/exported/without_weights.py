@@ -1,11 +1,11 @@
-"""Takes the weights out of a model and leaves all that the prover reads."""
+"""Removes the weights from a model, and keeps everything that the prover reads."""
 
 from onnx import AttributeProto, TensorProto
 
-# Larger values become external data that is left out: the prover does not open external data.
+# Larger values become external data in a missing file, because the prover does not open external data.
 MOST_BYTES = 1_024
 
-# Trees and support vectors are weights in attributes. Their first values stay.
+# Trees and support vectors are weights in attributes. Only their first values are kept.
 MOST_NUMBERS = 8
 WHOLE = {"classlabels_int64s", "classlabels_ints", "cats_int64s"}
 
@@ -27,7 +27,7 @@ def strip(model):
 
 def _strip_graph(graph):
     graph.doc_string = ""
-    # The prover reads the types of inputs and outputs alone.
+    # The prover reads only the types of inputs and outputs.
     del graph.value_info[:]
     for value in [*graph.input, *graph.output]:
         del value.metadata_props[:]
@@ -52,7 +52,7 @@ def _strip_nodes(nodes):
 def _shorten(attribute):
     del attribute.floats[MOST_NUMBERS:]
     del attribute.ints[MOST_NUMBERS:]
-    # Texts are vocabularies and class labels, which rules read, except for the kinds of tree nodes.
+    # Keep strings, because rules read vocabularies and class labels, except the modes of tree nodes.
     if attribute.name == "nodes_modes":
         del attribute.strings[MOST_NUMBERS:]
 

@@ -2,7 +2,7 @@
 
     node python.ts exported/write.py [--whole FOLDER] [NAME ...]
 
-With --whole, the models themselves are written as well: FOLDER/NAME/model.onnx.
+With --whole, also writes the complete models to FOLDER/NAME/model.onnx.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main():
         makers.update(importlib.import_module(exporter).MODELS)
     unknown = set(options.names) - set(makers)
     if unknown:
-        parser.error(f"no such model: {', '.join(sorted(unknown))}; one of {', '.join(makers)}")
+        parser.error(f"unknown model: {', '.join(sorted(unknown))}; allowed: {', '.join(makers)}")
     GRAPHS.mkdir(exist_ok=True)
     for name in options.names or makers:
         model = makers[name]()

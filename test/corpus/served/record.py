@@ -1,7 +1,8 @@
-"""Writes what serve.ts sends and expects: python record.py FOLDER [--only REGEX]
+"""Writes the models, the inputs and the expected outputs for serve.ts: python record.py FOLDER [--only REGEX]
 
-FOLDER/KIND/NAME/model.onnx and case.json: the inputs, the outputs, and how far an output may be from them; or the reason
-why ONNX Runtime itself cannot run the model, or not as recorded. FOLDER/index.json lists the folders.
+FOLDER/KIND/NAME contains model.onnx and case.json. case.json contains the inputs, the outputs and their tolerance, or
+the reason why ONNX Runtime itself cannot run the model or returns other outputs than the recorded ones.
+FOLDER/index.json lists the folders.
 """
 
 import argparse
@@ -21,19 +22,19 @@ import onnxruntime
 import real
 from cases import SENDABLE, all_cases, as_array, as_json, as_known, datatype_of, names, older_cases
 
-# A model that takes a value for a size can ask for any memory and time.
+# The limits of one run. A model that reads an input value as a size could otherwise use any amount of memory and time.
 SECONDS, BYTES = 60, 4 << 30
 
-NO_TENSOR = "an input or an output is no tensor"
-NO_DATATYPE = "a datatype that the protocol does not have"
-NOT_LOADED = "ONNX Runtime does not load it"
-NOT_RUN = "ONNX Runtime fails to run it"
-NOT_ENDED = f"ONNX Runtime does not run it within {SECONDS} s and {BYTES >> 30} GiB"
-DIFFERS = "ONNX Runtime's answer is not the recorded one"
+NO_TENSOR = "an input or an output is not a tensor"
+NO_DATATYPE = "the protocol lacks the datatype"
+NOT_LOADED = "ONNX Runtime cannot load the model"
+NOT_RUN = "ONNX Runtime cannot run the model"
+NOT_ENDED = f"a run in ONNX Runtime needs more than {SECONDS} s or {BYTES >> 30} GiB"
+DIFFERS = "the output of ONNX Runtime differs from the recorded output"
 
 
 class Refused(Exception):
-    """The reason, and what ONNX Runtime said."""
+    """The reason why a model is not served, and the error of ONNX Runtime or the name of a tensor."""
 
 
 def check_types(model):
@@ -70,10 +71,10 @@ def is_close(answer, expected, tolerance):
 
 
 def backend_case(case):
-    """What is to be written of a backend test."""
+    """Returns the model, inputs, expected outputs and tolerance of a backend test."""
     check_types(case.model)
     if any(value is None for value in [*case.recorded.values(), *case.outputs]):
-        raise Refused(NO_TENSOR, "not given")
+        raise Refused(NO_TENSOR, "a value is missing")
     feeds = {name: as_array(value) for name, value in case.recorded.items()}
     expected = dict(zip((value.name for value in case.model.graph.output), map(as_array, case.outputs)))
     model = as_known(case.model)
@@ -85,7 +86,9 @@ def backend_case(case):
 
 
 def real_case(case):
-    """Nothing is recorded with real models: what ONNX Runtime answers in Python is expected."""
+    """Returns the same for a real model, which has no recorded outputs. The expected outputs are those of ONNX Runtime
+    for Python.
+    """
     model, feeds = case.make()
     return model, feeds, {name: real.as_tensor(answer) for name, answer in run(model, feeds).items()}, (1e-3, 1e-4)
 
@@ -112,7 +115,7 @@ def write(case, folder):
 
 
 def write_apart(case, folder):
-    """In a process of its own, which is all that a bound of memory and time can end."""
+    """Writes a case in a separate process, because a limit on memory or time can only kill a complete process."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "case.json").unlink(missing_ok=True)
     child = os.fork()
@@ -146,7 +149,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         ended = list(pool.map(lambda path: write_apart(chosen[path], options.folder / path), chosen))
     (options.folder / "index.json").write_text(json.dumps(list(chosen)))
-    sys.exit(0 if all(ended) else "what could not be recorded is named above")
+    sys.exit(0 if all(ended) else "some cases could not be recorded; their names are above")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 /**
- * Serves each model that record.py wrote, asks it in JSON and in binary tensor data, and compares with what is recorded:
+ * Serves each model that record.py wrote, sends requests in JSON and in binary tensor data, and
+ * compares the responses with the expected outputs:
  *
  *     node serve.ts FOLDER [--only REGEX] [--report FILE]
  *
- * Exits 1 where an answer is wrong, a model is refused, or fewer models are served than when this was written.
+ * Exits with 1 if a response is wrong, if the server refuses a model, or if fewer models are served
+ * than required.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -25,7 +27,7 @@ interface Written extends Omit<WrittenTensor, 'data' | 'data_base64'> {
 }
 
 interface Case extends Tolerance {
-  /** Why it cannot be asked. */
+  /** Why the model is not tested; undefined if it is tested. */
   readonly reason?: string
   readonly inputs: readonly Written[]
   readonly outputs: readonly Written[]
@@ -82,7 +84,7 @@ async function serve(folder: string): Promise<Omit<Result, 'name'>> {
       return wrong === undefined ? { right: true } : { wrong }
     } catch (error) {
       await server.end()
-      return { refused: `no answer: ${(error as Error).message}, ${server.failure()}` }
+      return { refused: `no response: ${(error as Error).message}, ${server.failure()}` }
     }
   }
   const json = await ask(inJson)
@@ -97,7 +99,7 @@ function asWritten({ name, datatype, shape, data }: Written): WrittenTensor {
     : { name, datatype, shape, data }
 }
 
-/** @returns the outputs, or what the server says instead */
+/** @returns the outputs, or the server's error */
 type Encoding = (
   route: string,
   inputs: readonly WrittenTensor[],

@@ -4,14 +4,14 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { INHERITED, projectFolder } from '../../server.ts'
 
-/** KiB of data. A value that a model takes for a size can ask for any memory. */
+/** The memory limit in KiB: an input value that is a size could require any amount of memory. */
 const MEMORY = 6_000_000
 
-/** The built function with one model, in a process of its own. */
+/** The built function with one model, in a separate process. */
 export class ModelServer {
   readonly #child: ChildProcess
   readonly #exited: Promise<unknown>
-  /** Its fatal log lines. */
+  /** The last fatal log line of the process. */
   #failure: string | undefined
 
   private constructor(folder: string) {
@@ -50,10 +50,10 @@ export class ModelServer {
     return { server, url }
   }
 
-  /** Why it ended by itself. */
+  /** Returns why the process exited by itself. */
   failure(): string {
     const { exitCode, signalCode } = this.#child
-    return this.#failure ?? `ended (${signalCode ?? exitCode})`
+    return this.#failure ?? `the process exited (${signalCode ?? exitCode})`
   }
 
   async end(): Promise<void> {

@@ -1,4 +1,4 @@
-/** How one request went: it is right, or the answer is wrong, or the server refused it. */
+/** The result of one request: right, wrong with a description of the difference, or refused. */
 export interface Asked {
   readonly right?: boolean
   readonly wrong?: string
@@ -7,23 +7,23 @@ export interface Asked {
 
 export interface Result {
   readonly name: string
-  /** Why ONNX Runtime itself cannot run it, or not as recorded. */
+  /** Why the model is not tested, such as a failure of ONNX Runtime itself. */
   readonly notAsked?: string
-  /** The server's message instead of serving it. */
+  /** Why the server does not serve the model. */
   readonly notServed?: string
   readonly json?: Asked
   readonly binary?: Asked
 }
 
-/** As many models must be served as were when this was written. */
+/** The required number of served models in a complete run, by verdict. */
 const LEAST = { both: 1840, 'binary only': 47 }
 
-/** Why JSON cannot ask: a datatype that it cannot say, or too many bytes. */
+/** Matches the errors for a datatype that JSON cannot represent, and for too many bytes of JSON. */
 const NO_JSON = /FP16 has no JSON form|bytes of JSON exceed/
 
-/** The line of the table that a result is counted in. */
+/** Returns the line of the table that counts the result. */
 export function verdict({ notAsked, notServed, json = {}, binary = {} }: Result): string {
-  if (notAsked !== undefined) return `not asked: ${notAsked}`
+  if (notAsked !== undefined) return `not tested: ${notAsked}`
   if (json.wrong ?? binary.wrong) return 'WRONG'
   if (json.right && binary.right) return 'both'
   const isOnlyBinary = binary.right && NO_JSON.test(json.refused ?? '')

@@ -20,12 +20,12 @@ const LIKE: Readonly<Record<string, (bytes: ArrayBuffer) => ArrayLike<number | b
 
 const FLOATS = new Set(['FP16', 'FP32', 'FP64'])
 
-/** The elements of binary tensor data; those of BOOL are 0 and 1. */
+/** Returns the elements of binary tensor data; BOOL elements are 0 and 1. */
 export function elements(datatype: string, bytes: Buffer): readonly Value[] {
   if (datatype === 'BYTES') return texts(bytes)
-  // A copy begins at a multiple of its element's size.
+  // Copy the bytes, because a typed array must begin at a multiple of its element size.
   const read = LIKE[datatype]?.(new Uint8Array(bytes).buffer)
-  if (read === undefined) throw new Error(`no such datatype: ${datatype}`)
+  if (read === undefined) throw new Error(`the datatype ${datatype} is unknown`)
   return Array.from(read)
 }
 
@@ -39,11 +39,11 @@ function texts(bytes: Buffer): string[] {
   return read
 }
 
-/** The recorded elements. */
+/** Returns the recorded elements. */
 export const recorded = (tensor: WrittenTensor): readonly Value[] =>
   tensor.data ?? elements(tensor.datatype, Buffer.from(tensor.data_base64 ?? '', 'base64'))
 
-/** The tensor as JSON has it: numbers that are not finite as strings. */
+/** Returns the tensor for a JSON request, with NaN and infinities as strings. */
 export function asJson(tensor: WrittenTensor) {
   const { name, datatype, shape } = tensor
   const data = recorded(tensor).map(value => {
@@ -53,7 +53,7 @@ export function asJson(tensor: WrittenTensor) {
   return { name, datatype, shape, data }
 }
 
-/** The values of JSON, as binary tensor data would have them. */
+/** Converts values from JSON to the elements of binary tensor data. */
 export const fromJson = (datatype: string, data: readonly Value[]): readonly Value[] =>
   data.map(value => {
     if (datatype === 'BYTES') return value
@@ -61,7 +61,7 @@ export const fromJson = (datatype: string, data: readonly Value[]): readonly Val
     return Number(value)
   })
 
-/** An output as it came. */
+/** An output in a response. */
 export interface Output {
   readonly name: string
   readonly datatype: string
@@ -74,7 +74,7 @@ export interface Tolerance {
   readonly atol: number
 }
 
-/** @returns in what the outputs are not the recorded ones, if in anything */
+/** Describes the first difference between the outputs and the recorded ones, if any. */
 export function difference(
   outputs: readonly Output[],
   expected: readonly WrittenTensor[],
@@ -96,7 +96,7 @@ export function difference(
   return undefined
 }
 
-/** As numpy's allclose has it. */
+/** Compares two values with the formula of numpy's allclose. */
 const isClose =
   ({ rtol, atol }: Tolerance) =>
   (value: unknown, expected: unknown) =>

@@ -149,7 +149,7 @@ describe('the check with a sample', () => {
     return sampledDifference(session, example)
   }
 
-  test('finds a model that works across rows', async () => {
+  test('detects a model whose rows depend on each other', async () => {
     const file = write(one('Softmax', [x('N', 4)], { attributes: { axis: 0 } }))
     assert.equal(await difference(file), 'output "out0" of the sample')
   })

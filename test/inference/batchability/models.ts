@@ -14,7 +14,7 @@ import {
   writeModel,
 } from './onnx-writer.ts'
 
-/** An input or output of that datatype; 'N' is the batch dimension. */
+/** Returns an input or output with this datatype; 'N' is the batch dimension. */
 export const input = (type: Type, ...dims: (number | string)[]): Declared => ({ type, dims })
 export const x = (...dims: (number | string)[]): Declared => input('FP32', ...dims)
 
@@ -28,7 +28,7 @@ export const floats = (shape: number[], ...values: number[]): Constant =>
 export const ints = (...values: number[]): Constant => constant('INT64', [values.length], values)
 export const int = (value: number): Constant => constant('INT64', [], [value])
 
-/** Values that differ from position to position. */
+/** Returns values that differ from position to position. */
 function filled(shape: readonly number[]): number[] {
   const count = shape.reduce((all, size) => all * size, 1)
   return Array.from({ length: count }, (_, i) => ((i * 7) % 11) / 8 - 0.5)
@@ -56,7 +56,7 @@ export interface OneOperator {
 }
 
 /**
- * A graph of one operator. Inputs are named a, b, …; constants become initialisers; an undefined
+ * Returns a graph with one operator. Inputs are named a, b, …; constants become initialisers; an undefined
  * input is omitted.
  */
 export function one(
@@ -86,7 +86,7 @@ export function one(
   }
 }
 
-/** A graph of these nodes. By default, its input is a [N,4] and its output is out. */
+/** Returns a graph with these nodes. By default, its input is a [N,4] and its output is out. */
 export const graph = (
   nodes: WrittenModel['nodes'],
   {

@@ -22,7 +22,7 @@ export async function need(tool: string, install: string): Promise<void> {
   })
 }
 
-/** Runs a Python program of this folder in the environment of that name. */
+/** Runs a Python program in this folder in the environment with this name. */
 export async function runPython(
   environment: string,
   program: string,

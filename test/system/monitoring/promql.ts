@@ -16,7 +16,7 @@ export interface Parsed {
   readonly grouping: readonly string[]
 }
 
-/** Variables that Grafana replaces by numbers or durations; other variables are inside strings. */
+/** Variables that Grafana replaces with numbers or durations; other variables are inside strings. */
 const NUMBERS = /\$\{?__(?:from|to|range_m?s|interval_ms)\}?/g
 const DURATIONS = /\$\{?__(?:rate_)?(?:interval|range)\}?/g
 

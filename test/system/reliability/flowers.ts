@@ -78,7 +78,7 @@ const FLOWERS: readonly Flower[] = [
   { label: 'virginica', values: [6.3, 3.3, 6, 2.5], probability: 0.989315 },
 ]
 
-/** In a joined run, a row is summed in another order. */
+/** The tolerance: a joined run adds the values of a row in another order. */
 const TOLERANCE = 1e-5
 
 /** @param n selects the flower */

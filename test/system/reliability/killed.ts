@@ -146,7 +146,7 @@ const isLarge = (n: number, kills: readonly Kill[]) =>
 interface Supervised {
   readonly port: number
   readonly kills: number
-  /** The codes or signals of exits other than by `kill`. */
+  /** The codes or signals of exits that `kill` did not cause. */
   readonly otherEnds: readonly string[]
   /** Kills the function. Resolves when the replacement has been started. */
   kill(): Promise<void>
@@ -155,7 +155,7 @@ interface Supervised {
 }
 
 /**
- * Starts the function, and restarts it immediately after each exit, like a kubelet the first time.
+ * Starts the function, and restarts it immediately after each exit, as a kubelet does after the first exit.
  */
 async function superviseServer(): Promise<Supervised> {
   const port = await freePort()
@@ -207,7 +207,7 @@ interface Seen {
   /** Ids of replies, from response heads and from RabbitMQ. */
   readonly inAnswers: Map<number, string>
   readonly inReplies: Map<number, string>
-  /** Events whose reply occurred more than once in either, and events with different reply ids. */
+  /** Events with repeated replies, and events whose replies have different ids. */
   readonly again: Set<number>
   readonly differing: Set<number>
   /** Wrong replies. */

@@ -49,7 +49,7 @@ const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
  */
 const HEAVY: Case = {
   fault: 'ten times the peak of a model that takes 50 ms per run',
-  // The queue has room for four runs, so that no request waits longer than its client does.
+  // The queue has room for four runs, so that no request waits longer than its client.
   env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
   connections: 48,
   times: 10,

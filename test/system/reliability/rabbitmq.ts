@@ -16,7 +16,7 @@ export interface RabbitMQ {
 }
 
 /**
- * Starts a RabbitMQ that is separate from others on this machine, with its own name, ports, cookie
+ * Starts a RabbitMQ that is separate from other brokers on this machine, with its own name, ports, cookie
  * and folder.
  */
 export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {

@@ -42,12 +42,12 @@ const KINDS = {
     socket.write(request('POST', PATH, { 'content-length': '100000' }))
     await dribble(socket, ' ')
   },
-  /** Reads no responses, whether a few large ones or many small ones. */
+  /** Requests a few large responses or many small responses, and reads none of them. */
   async 'slow readers'(socket: Socket) {
     socket.pause()
-    // Only one in ten connections, because large requests are expensive: many would be a flood.
+    // Only one in ten connections sends large requests: many expensive requests would be a flood.
     const large = draw() < 0.1
-    // At most 100 requests ahead, because the server cuts a connection that sends too many.
+    // Send 100 requests, because the server cuts a connection that pipelines more than 128.
     socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(100))
     // The responses exceed the kernel's socket buffers.
     if (large) for (let i = 0; i < 6; i++) socket.write(megabyte)
@@ -182,7 +182,7 @@ process.on('message', () => process.send?.({ seen, longestMs }))
 process.on('disconnect', () => process.exit())
 for (let i = 0; i < connections; i++) {
   void again(true)
-  // At most 200 unfinished connections, because a listener's backlog is limited.
+  // Allow at most 200 unfinished connections, because a listener's backlog is limited.
   while (i - opened > 200) await wait(5)
 }
 while (opened < connections) await wait(10)
