@@ -1,6 +1,7 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
+import { delayUntil } from '../timer.ts'
 import type { CallSettings } from './call-messages.ts'
 import type { Digests } from './digests.ts'
 import { type Executor, runOnce } from './executor.ts'
@@ -285,13 +286,15 @@ export class WorkerPool implements Executor {
     const worker = this.idle.pop()
     if (worker !== undefined) return worker
     if (this.isLost) throw new NotReady(NO_THREAD)
+    const late = () => new DeadlinePassed('the deadline passed before the run could begin')
+    if (caller !== undefined && caller.deadline <= performance.now()) throw late()
     const next = Promise.withResolvers<WorkerThread>()
     this.waiting.push(next)
     if (caller === undefined) return next.promise
     const alarm = setTimeout(() => {
       this.waiting.splice(this.waiting.indexOf(next), 1)
-      next.reject(new DeadlinePassed('the deadline passed before the run could begin'))
-    }, caller.deadline - performance.now())
+      next.reject(late())
+    }, delayUntil(caller.deadline))
     return next.promise.finally(() => clearTimeout(alarm))
   }
 

@@ -76,7 +76,8 @@ type NestedAny<Element> = Element | readonly NestedAny<Element>[]
 /**
  * A tensor that the author creates: nested arrays, from which the server derives the shape, or a
  * shape with flat data. A typed array of the datatype is copied at once if it has at most 1 MiB. A
- * larger typed array is used without a copy, and must not be changed afterwards.
+ * larger typed array is used without a copy, and must not be changed afterwards. The result of an
+ * async function is read later, when other calls may have run: calls must not share its arrays.
  */
 export type InputTensor<Type extends TensorType> =
   | Nested<Elements[Type['datatype']], Type['shape']>

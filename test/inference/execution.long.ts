@@ -15,9 +15,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, suite, type TestContext, test } from 'node:test'
 import { MessageChannel, type Worker } from 'node:worker_threads'
+import type { LargeRequest } from '../../function/inference/large.ts'
 import { detach } from '../../function/inference/transfer.ts'
 import { copiesThatFit, openWorkers } from '../../function/inference/worker-pool.ts'
-import { NotReady } from '../../function/protocol/errors.ts'
+import { DeadlinePassed, NotReady } from '../../function/protocol/errors.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
 import { until } from '../http/client.ts'
 import { type Server, startServer, testModel } from '../server.ts'
@@ -204,14 +205,38 @@ test('small and large requests use the only thread alternately, and a waiting re
   assert.ok(done.indexOf('small') <= 3, `${done}`)
 })
 
+const row: Tensor = {
+  name: 'input',
+  datatype: 'FP32',
+  shape: [1, 4],
+  data: Float32Array.of(5.1, 3.5, 1.4, 0.2),
+}
+
+test('a large request that waits although its deadline has passed makes Node print no warning', async t => {
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  const pool = await openWorkers('models/iris/v1.0.0/model.onnx', {
+    runTimeoutMs: 0,
+    onStuck: assert.fail,
+    threads: 1,
+    workers: 1,
+    onDeath: assert.fail,
+    onLoss: assert.fail,
+  })
+  t.after(async () => {
+    process.off('warning', onWarning)
+    await pool.close()
+  })
+  const running = pool.run([structuredClone(row)], ['predicted_class'])
+  const late = pool.inferLarge({} as LargeRequest, { arrived: -2, deadline: -1, gone: false })
+  await assert.rejects(late, DeadlinePassed)
+  await running
+  assert.deepEqual(warnings, [])
+})
+
 suite('worker threads that die', () => {
   const oneWorker = { EXECUTION: 'worker', ORT_THREADS: '1024' }
-  const row: Tensor = {
-    name: 'input',
-    datatype: 'FP32',
-    shape: [1, 4],
-    data: Float32Array.of(5.1, 3.5, 1.4, 0.2),
-  }
 
   test('the run of a thread that dies gets an error that allows a retry; the thread is counted and replaced', async t => {
     const deaths: string[] = []
