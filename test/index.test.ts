@@ -90,7 +90,7 @@ const reply = (mode: 'binary' | 'structured', answer: Answer): EventJson =>
     },
   })
 
-describe('the function under the command of faas-js-runtime', () => {
+describe('the function under the command faas-js-runtime', () => {
   let runtime: Runtime
   before(async () => {
     runtime = await startRuntime()
@@ -280,7 +280,7 @@ describe('the function under the command of faas-js-runtime', () => {
     refused(400, await post(`${runtime.url}/?body=1`, JSON_TYPE, JSON.stringify(IRIS)))
   })
 
-  test('reports that it is live and ready at the health paths', async () => {
+  test('reports at the health paths that it is live and ready', async () => {
     assert.deepEqual(await (await fetch(`${runtime.url}/health/liveness`)).json(), { live: true })
     assert.deepEqual(await (await fetch(`${runtime.url}/health/readiness`)).json(), {
       live: true,

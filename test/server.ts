@@ -55,7 +55,7 @@ export const INHERITED = {
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
 }
 
-/** Starts the function in this process, on a free port of the loopback; loads the model by default. */
+/** Starts the function in this process on a free loopback port; loads the model by default. */
 export async function startServer(
   env: Record<string, string> = {},
   {

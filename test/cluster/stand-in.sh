@@ -40,7 +40,7 @@ option() {
   for ((i = 0; i < ${#arguments[@]}; i++)); do [ "${arguments[i]}" != "$1" ] || { echo "${arguments[i + 1]}"; return; }; done
 }
 
-# Prints the objects of a manifest that the scripts query.
+# Prints the objects in a manifest that the scripts query.
 of_manifest() {
   case $1 in
     */cert-manager.yaml) echo 'crd|certificates.cert-manager.io' ;;

@@ -274,7 +274,7 @@ describe('a container', () => {
     assert.deepEqual(outputs[0].data, ['héllo', 'σασ'])
   })
 
-  test('passes compose.yaml’s health check when it is ready, and fails it on an unused port', async t => {
+  test('passes compose.yaml’s health check when it is ready; the check of an unused port fails', async t => {
     const [kind, ...command] = compose.services.function.healthcheck.test as string[]
     assert.equal(kind, 'CMD')
     const container = await start(t)

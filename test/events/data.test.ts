@@ -197,14 +197,14 @@ describe('INT64 data beyond 2^53', () => {
     ['through data_base64 in a batch', { 'content-type': BATCHED }, `[${WITH_BASE64}]`],
   ]
   for (const [way, headers, body] of WAYS) {
-    test(`keeps all digits of INT64 ${way}`, async () => {
+    test(`keeps all digits of INT64 values ${way}`, async () => {
       const answer = await post(server.url, headers, body)
       assert.equal(answer.status, 200, answer.text)
       assert.ok(answer.text.includes(`"data":${NUMBERS}`), answer.text)
     })
   }
 
-  test('keeps all digits of INT64 in each event of a batch', async () => {
+  test('keeps all digits of INT64 values in each event in a batch', async () => {
     const events = ['1', NUMBERS.slice(1, -1), '9007199254740995'].map(numbers => {
       const shape = `[${numbers.split(',').length}]`
       return `${ATTRIBUTES},"data":{"inputs":[{"name":"x","datatype":"INT64","shape":${shape},"data":[${numbers}]}]}}`

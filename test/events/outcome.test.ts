@@ -36,7 +36,7 @@ describe('an event on which the model fails', () => {
     })
   }
 
-  test('counts a failed event as an error of the protocol cloudevent', async () => {
+  test('counts a failed event as an error with the protocol cloudevent', async () => {
     const count = async () =>
       Number(
         /inference_requests_total\{.*protocol="cloudevent",status="error"\} (\d+)/.exec(
@@ -125,7 +125,7 @@ describe('an event that would cause an endless loop if the server replied', () =
     }
   }
 
-  test('recognises its own replies by the configured source', async () => {
+  test('recognises the function’s own replies from the configured source', async () => {
     const named = await startServer({ CE_SOURCE: 'urn:iris' })
     try {
       assertAcknowledged(await SEND.binary(named.url, { ...EVENT, source: 'urn:iris' }))

@@ -51,7 +51,7 @@ const fail = async () => {
 }
 
 describe('a batch of events', () => {
-  test('starts at most 256 events of a batch per turn, even if all events fail at once', async () => {
+  test('starts at most 256 events in a batch per turn, even if all events fail immediately', async () => {
     const events = Array.from({ length: 1_000 }, (_, i) => ({ ...EVENT, data: 1, id: `${i}` }))
     assert.deepEqual(await askedByTurn(events, fail), [256, 256, 256, 232])
   })
@@ -84,7 +84,7 @@ describe('a batch of events', () => {
     assert.deepEqual([...readBatch(Buffer.from(' [ ] '))], [])
   })
 
-  test('records spans for only the first 512 events of a batch', async () => {
+  test('records spans for only the first 512 events in a batch', async () => {
     const trace = new Trace(0)
     await askedByTurn(new Array(1_000).fill({ ...EVENT, data: 1 }), fail, trace)
     assert.equal(trace.events.length, 512)

@@ -478,12 +478,12 @@ interface Given {
   readonly answer: HttpAnswer | Answered
   /** The index of the event in the response to a batch. */
   readonly event?: number
-  /** A problem of this response alone, without a comparison. */
+  /** A problem in this response, found without a comparison. */
   readonly wrong: string | undefined
 }
 
 interface Answer {
-  /** The HTTP status; for an event of a batch, 200 or 400. */
+  /** The HTTP status; for an event in a batch, 200 or 400. */
   readonly status: number
   readonly error?: string
   readonly id?: unknown
@@ -587,7 +587,9 @@ const referenceAsked = (given: readonly Given[], question: number) =>
 const isSound = ({ error = '' }: Answer) =>
   !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
-/** Returns whether the body is null. An event with this body has no data, which is another mistake. */
+/**
+ * Returns whether the body is null. An event with this body has no data, which is another mistake.
+ */
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'
 
 function answerIn({ form, answer, event }: Given): Answer {
@@ -709,7 +711,9 @@ const NEEDS_BINARY_MODE =
 const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
   form === 'base64' || /binary_data/.test(asked?.body.toString() ?? '')
 
-/** Replaces error texts about elements in JSON and about bytes in binary data with the same text. */
+/**
+ * Replaces error texts about elements in JSON and about bytes in binary data with the same text.
+ */
 const inGeneral = (error = '') =>
   error
     .replace(

@@ -20,7 +20,9 @@ import { LARGEST_BODY, largeRequests } from './large.ts'
 import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
-/** Models that cannot fail on a valid request, so that status 500 is always a fault of the server. */
+/**
+ * Models that cannot fail on a valid request, so that status 500 is always a fault of the server.
+ */
 export const MODELS = [
   'iris',
   'two-in-two-out',
@@ -146,7 +148,9 @@ const MOST_FAILURES = 10
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
-/** The number of concurrent servers: while one server sends slow responses, the others use the CPUs. */
+/**
+ * The number of concurrent servers: while one server sends slow responses, the others use the CPUs.
+ */
 const SERVERS_AT_ONCE = 3
 
 /** The server limits the memory of concurrent bodies to twice the largest body. */
@@ -534,7 +538,7 @@ async function sendAll(
 
 /**
  * Sends a request. As a client would, retries while the server refuses it because of other bodies.
- * @returns the problem of the response, or undefined
+ * @returns the problem in the response, or undefined
  */
 export async function sendOne(
   request: FuzzRequest,
@@ -564,7 +568,7 @@ const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers
 const isCrowdedOut = (answer: HttpAnswer) =>
   isRefusal(answer) && answer.body.includes('other requests’ bodies')
 
-/** @returns a problem of the server after a batch: an exit, a wrong response, or its output */
+/** @returns a problem with the server after a batch: an exit, a wrong response, or its output */
 async function afterBatch({
   process,
   log,
@@ -669,7 +673,9 @@ export async function again({
   }
 }
 
-/** Sends a complete batch again, for a failure that needs several requests. @returns the problems */
+/**
+ * Sends a complete batch again, for a failure that needs several requests. @returns the problems
+ */
 export async function againTogether({
   numRuns,
   connections,

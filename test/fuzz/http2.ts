@@ -201,7 +201,7 @@ const WAYS = {
     resized(frame, Buffer.alloc(LENGTHS[by % (LENGTHS.length - 1)] as number, by)),
   ),
   cut: changed((frame, by) => resized(frame, frame.subarray(9, 9 + (by % 32)))),
-  /** Flips a bit of the payload, which corrupts HPACK, settings or windows. */
+  /** Flips a bit in the payload, which corrupts HPACK, settings or windows. */
   flip: changed((frame, by) => {
     const place = 9 + (by % Math.max(frame.length - 9, 1))
     if (place < frame.length) frame[place] = (frame[place] as number) ^ (1 << (by % 8))

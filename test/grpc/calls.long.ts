@@ -540,7 +540,7 @@ suite('the health service', () => {
     assert.equal(await closed, true)
   })
 
-  test('reports SERVICE_UNKNOWN to a watch of an unknown service', async () => {
+  test('reports SERVICE_UNKNOWN to a watch on an unknown service', async () => {
     const { client } = await open()
     const watch = client.open('grpc.health.v1.Health/Watch')
     watch.write({ service: 'x' })

@@ -30,8 +30,8 @@ export async function connect(port: number): Promise<Connection> {
   let received = Buffer.alloc(0)
   let chunks: Buffer[] = []
   /**
-   * How many bytes are missing from the next response, so that the pieces of a large response are
-   * joined only once.
+   * The number of bytes that are missing from the next response, so that the pieces of a large
+   * response are joined only once.
    */
   let wanted = 0
   let over = false

@@ -20,7 +20,7 @@ export interface Http2Answer {
   readonly body: Buffer
 }
 
-/** Opens a session. It ignores errors, so tests must check how the session ended. */
+/** Opens a session that ignores errors, so tests must check how the session ended. */
 export async function openSession(
   url: string,
   options: SecureClientSessionOptions = {},

@@ -199,7 +199,7 @@ suite('requests that wait at the same time', () => {
   })
 })
 
-test('a request of many rows waits until it is known whether it may be divided', async () => {
+test('a request with many rows waits until it is known whether the request may be divided', async () => {
   const config = readConfig({ MODEL_DIR: testModel('identity-fp32'), LOG_LEVEL: 'silent' })
   const { model } = createService(config)
   await model.load()

@@ -22,7 +22,7 @@ const PICTURE = taking('FP32', [-1, 3, 224, 224])
 const inputOf = (x: unknown, signature = PICTURE) =>
   exampleInputs(signature, readSample({ x }, path))[0]
 
-suite('inputs of a sample', () => {
+suite('inputs in a sample', () => {
   test('a sample input may be a shape with one value for all elements', () => {
     const x = inputOf({ shape: [1, 3, 224, 224], fill: 0.5 })
     assert.deepEqual(x?.shape, [1, 3, 224, 224])

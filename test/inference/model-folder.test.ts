@@ -32,7 +32,7 @@ suite('model folders', () => {
     assert.equal(read().file, join(folder, 'model.onnx'))
   })
 
-  /** Folder layouts. The first file of each layout is served. */
+  /** Folder layouts. The first file in each layout is served. */
   const LAYOUTS: readonly (readonly [what: string, files: readonly string[], version?: string])[] =
     [
       ['with capital letters in its name', ['Model.ONNX']],
@@ -82,7 +82,7 @@ suite('model folders', () => {
     assert.equal(read({ MODEL_DIR: join(folder, 'model.onnx') }).name, 'from-the-folder')
   })
 
-  test('a model folder with several models is rejected with their names', () => {
+  test('a model folder with several models is rejected, and the error contains their names', () => {
     put({ 'a/one.onnx': '', 'b/two.onnx': '' })
     assert.throws(
       read,
@@ -183,7 +183,7 @@ suite('model folders', () => {
     })
   }
 
-  test('a model folder that does not exist is rejected with its path', () => {
+  test('a model folder that does not exist is rejected, and the error contains its path', () => {
     assert.throws(
       () => read({ MODEL_DIR: join(parent, 'nowhere') }),
       /MODEL_DIR .*nowhere cannot be read \(ENOENT\)$/,

@@ -7,8 +7,8 @@ import { type OnnxModel, readOnnxModel } from '../../function/inference/onnx-fil
 import { integer, message, text } from './batchability/onnx-writer.ts'
 
 /*
- * Tests the reader on features of ONNX files that do not occur in the models of other tests. Field
- * numbers are those of onnx.proto.
+ * Tests the reader with features of ONNX files that do not occur in the models of other tests.
+ * Field numbers are those of onnx.proto.
  */
 
 const folder = mkdtempSync(join(tmpdir(), 'onnx-file-'))

@@ -491,7 +491,8 @@ def zeros_fail():
 
 
 def slow():
-    # The loop needs the time, not the arithmetic: a run uses one thread, and takes the same time for any number of rows.
+    # Almost all of the time is the overhead of the loop. A run uses one thread, and takes the same time for any number of
+    # rows.
     rounds = 60_000
     body = make_graph(
         [

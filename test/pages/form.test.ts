@@ -230,7 +230,7 @@ describe('the response on GET /', () => {
     })
   }
 
-  test('a response is shown with the label of an index', () => {
+  test('a response that contains an index is shown with the label of the index', () => {
     const [row] = shownRows(output('INT64', [1], [2]), labels, true)
     assert.deepEqual(row?.numbers, [{ value: 2, label: 'c' }])
   })

@@ -401,7 +401,7 @@ describe('while the model loads', () => {
   })
 })
 
-test('an unexpected error of a page appears only in the log', async t => {
+test('an unexpected error in a page appears only in the log', async t => {
   const server = await startServer({}, { load: false })
   t.after(() => server.stop())
   t.mock.method(server.service.model, 'whenLoaded', () => Promise.reject(new Error('a secret')))

@@ -136,7 +136,7 @@ suite('numbers that are read from the bytes of JSON', () => {
     assert.deepEqual(lengths('[[[1],[2]],[[3],[4]]]'), [2, 2, 1])
   })
 
-  test('leaves numbers to JSON.parse if most of them are long', () => {
+  test('leaves numbers to JSON.parse if most of the numbers are long', () => {
     const long = Array.from({ length: 100 }, (_, i) => Math.sqrt(i + 2))
     assert.equal(readNumbers(JSON.stringify(long)), undefined)
     const numbers = JSON.stringify([...long.keys(), ...long.slice(0, 20)])

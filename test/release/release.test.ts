@@ -259,7 +259,7 @@ suite('npm run postversion completes an interrupted release', () => {
     assert.equal(git('-C', origin, 'tag'), '')
   })
 
-  test('but refuses a commit that is not a release, and a tag of another commit', t => {
+  test('but refuses a commit that is not a release, and a tag on another commit', t => {
     const { npm, git, write, commit } = committed(t)
     git('tag', '--annotate', '--message', 'v0.1.1', 'v0.1.1', 'HEAD^')
     assert.match(

@@ -102,7 +102,7 @@ test('every table and type in a list item of CONTRIBUTING.md is declared in a fi
 const architecture = read('docs/architecture.md')
 const sources = tracked.filter(path => /^function\/.*\.ts$/.test(path)).map(read)
 
-/** Returns the members of a page that do not occur in the file of function/ with their class. */
+/** Returns the members on a page that do not occur in the file in function/ with their class. */
 const missingMembers = (page: string) =>
   // Remove code blocks, whose fences would shift the pairs of backticks after them.
   codeIn(page.replaceAll(/^```.*?^```/gms, '')).filter(code => {

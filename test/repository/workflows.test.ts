@@ -31,7 +31,7 @@ const FOLDERS = readdirSync(projectFolder, { withFileTypes: true })
 const code = (text: string) => text.replaceAll(/^\s*#.*$| #.*$/gm, '')
 
 /**
- * Checks a workflow, or an action of this repository, against the most important rules; actionlint
+ * Checks a workflow, or an action in this repository, against the most important rules; actionlint
  * and zizmor check many more.
  * @returns the problems
  */
@@ -66,7 +66,9 @@ function mistakes(path: string, text: string): string[] {
   return found
 }
 
-/** Returns the workflows that a pull request starts, and the workflows and actions that they call. */
+/**
+ * Returns the workflows that a pull request starts, and the workflows and actions that they call.
+ */
 function reachable(): string[] {
   const reached = paths.filter(path => /^ {2}pull_request:/m.test(read(path)))
   for (const path of reached) {

@@ -9,7 +9,7 @@ import {
   type Page,
 } from 'playwright-core'
 
-/** Helpers of the page tests: Chromium, screen sizes, and checks for every page. */
+/** Helpers for the page tests: Chromium, screen sizes, and checks for every page. */
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 /** The folder for screenshots; if it is not set, the tests take no screenshots. */

@@ -13,8 +13,8 @@ import { inferenceClients } from './clients/inference.ts'
 import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
 
 /*
- * Tests unmodified third-party clients on the real server: calls that work, and the errors of calls
- * that the server does not support. docs/clients.md documents the same results.
+ * Tests unmodified third-party clients against the real server: calls that work, and the errors of
+ * calls that the server does not support. docs/clients.md documents the same results.
  */
 
 const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'

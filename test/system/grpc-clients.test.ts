@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 import { goTool, runPython, type Seen } from './clients/run.ts'
 
-/* Tests unmodified third-party gRPC clients on the real server. */
+/* Tests unmodified third-party gRPC clients against the real server. */
 
 /** Servers of iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []

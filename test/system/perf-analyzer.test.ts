@@ -4,8 +4,8 @@ import { type ServerProcess, startProcess } from '../server.ts'
 import { type PerfAnalyzer, perfAnalyzer } from './clients/perf-analyzer.ts'
 
 /*
- * Tests NVIDIA's perf_analyzer on the real server. perf_analyzer reads metadata, configuration and
- * statistics before it sends requests, and reads the server's counts afterwards.
+ * Tests NVIDIA's perf_analyzer against the real server. perf_analyzer reads metadata, configuration
+ * and statistics before it sends requests, and reads the server's counts afterwards.
  */
 
 /** Short windows, always accepted as stable, because this test does not check speed. */

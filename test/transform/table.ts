@@ -107,7 +107,7 @@ const ask = (url: string, data: unknown, headers: Record<string, string> = {}) =
 
 const errorOf = ({ text }: Answer) => (JSON.parse(text) as { error: string }).error
 
-/** Whether an error with this status fails only one element of a batch. */
+/** Whether an error with this status affects only one element of a batch. */
 const endsOne = (status: number) => status < 500
 
 function testRows(
@@ -250,14 +250,14 @@ function testEvents(url: () => string): void {
     const answer = await send('structured', 'sépale', { datacontenttype: 'text/plain' })
     assert.deepEqual(replyIn('structured', answer).data, { text: 'sépale' })
   })
-  test('passes the data of a large event in JSON unchanged', async () => {
+  test('passes the data in a large JSON event unchanged', async () => {
     const data = { give: 'asked', more: 'x'.repeat(200_000) }
     assert.deepEqual(replyIn('structured', await send('structured', data)).data, data)
     const text = 'x'.repeat(200_000)
     const answer = await send('structured', text, { datacontenttype: 'text/plain' })
     assert.deepEqual(replyIn('structured', answer).data, { text })
   })
-  test('only the failed elements of a batch get an error, and elements without a reply are left out', async () => {
+  test('only the failed elements in a batch get an error, and elements without a reply are omitted', async () => {
     const events = [{}, { throws: 'bad' }, { give: 'nothing' }, { throws: 'error' }, { waits: 2 }]
     const body = JSON.stringify(events.map((data, i) => ({ ...EVENT, id: `${i}`, data })))
     const answer = await post(url(), { 'content-type': 'application/cloudevents-batch+json' }, body)

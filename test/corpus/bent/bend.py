@@ -27,7 +27,7 @@ import places
 from bends import attribute_bends, constant_bends, opset_bends, schema_of
 from cases import NEWEST_IR, NEWEST_OPSET, ONNX, SENDABLE, Case, all_cases, as_array, as_json, datatype_of, names
 
-# The number of changes for all cases of one operator, and the least and the greatest number for one case. The numbers
+# The maximum number of changes for all cases of one operator, and the limits of this maximum for one case. The numbers
 # apply to each choice of constants.
 BENDS_OF_AN_OPERATOR = 300
 LEAST_BENDS, MOST_BENDS = 5, 30

@@ -86,8 +86,8 @@ def backend_case(case):
 
 
 def real_case(case):
-    """Returns the same for a real model, which has no recorded outputs. The expected outputs are those of ONNX Runtime
-    for Python.
+    """Returns the model, inputs, expected outputs and tolerance of a real model. It has no recorded outputs, so the
+    outputs of ONNX Runtime for Python are expected.
     """
     model, feeds = case.make()
     return model, feeds, {name: real.as_tensor(answer) for name, answer in run(model, feeds).items()}, (1e-3, 1e-4)

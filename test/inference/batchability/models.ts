@@ -56,8 +56,8 @@ export interface OneOperator {
 }
 
 /**
- * Returns a graph with one operator. Inputs are named a, b, …; constants become initialisers; an undefined
- * input is omitted.
+ * Returns a graph with one operator. Inputs are named a, b, …; constants become initialisers; an
+ * undefined input is omitted.
  */
 export function one(
   operator: string,
@@ -104,7 +104,7 @@ const folder = mkdtempSync(join(tmpdir(), 'batchability-'))
 after(() => rmSync(folder, { recursive: true }))
 let files = 0
 
-/** Writes the model to a file, which is deleted after the tests of this test file. */
+/** Writes the model to a file, which is deleted after the tests in this test file. */
 export function write(model: WrittenModel): string {
   const path = join(folder, `${++files}.onnx`)
   writeFileSync(path, writeModel(model))

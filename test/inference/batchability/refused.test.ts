@@ -339,7 +339,7 @@ refuses('indexing', {
           four: int(4),
           axis: ints(1),
           flat: ints(-1),
-          // Element 4 is the first of the next row.
+          // Element 4 is the first element of the next row.
           places: constant('INT64', [1, 2], [0, 4]),
         },
       },

@@ -1,4 +1,4 @@
-"""Runs KServe's InferenceRESTClient on the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs KServe's InferenceRESTClient against the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Runs KServe's InferenceGRPCClient on the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs KServe's InferenceGRPCClient against the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import asyncio
 import sys

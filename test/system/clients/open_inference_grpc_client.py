@@ -1,4 +1,4 @@
-"""Runs open-inference-grpc, the protocol's own client, on the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs open-inference-grpc, the protocol's own client, against the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import sys
 

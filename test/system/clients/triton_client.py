@@ -1,4 +1,4 @@
-"""Runs tritonclient[http], NVIDIA's own client, on the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs tritonclient[http], NVIDIA's own client, against the server at each URL: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Runs tritonclient[grpc] and gRPC's own health and reflection clients on the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
+"""Runs tritonclient[grpc] and gRPC's own health and reflection clients against the server at each address: iris, identity-int64, identity-fp16, identity-bytes."""
 
 import asyncio
 import queue

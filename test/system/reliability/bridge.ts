@@ -9,8 +9,8 @@ import { type Answer, inHeaders, keepAlive, type Message, post } from './flowers
 /*
  * A bridge between RabbitMQ and the function. The bridge delivers events by the rules of Knative
  * Eventing 1.22 (pkg/kncloudevents retries.go and event_dispatcher.go,
- * pkg/broker/filter/filter_handler.go), with the `delivery` of one of this project's Triggers. It acknowledges
- * an event after RabbitMQ has confirmed the event's reply or dead letter.
+ * pkg/broker/filter/filter_handler.go), with the `delivery` of one of this project's Triggers. It
+ * acknowledges an event after RabbitMQ has confirmed the event's reply or dead letter.
  */
 
 /**
@@ -213,7 +213,7 @@ const STRUCTURED = 'application/cloudevents+json'
 
 const MOST_ERROR_DATA = 1024
 
-/** Adds the extensions to an event that state where and why its delivery failed. */
+/** Adds extensions to an event; they state where and why the delivery of the event failed. */
 function withError({ headers, body }: Message, status: number, said: Buffer): Message {
   const extensions = {
     knativeerrordest: 'http://iris-classifier.iris.svc.cluster.local',

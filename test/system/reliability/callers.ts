@@ -7,7 +7,10 @@ export interface Calls {
   answered: number
   /** Requests that got 503 with Retry-After, and were sent again. */
   refused: number
-  /** Requests whose connection was refused, or closed without a response; they were sent again. */
+  /**
+   * Requests that were sent again because their connection was refused, or closed without a
+   * response.
+   */
   unanswered: number
   readonly wrong: string[]
 }

@@ -31,7 +31,7 @@ const TRIGGER = fileURLToPath(
 
 /** Events that the bridge delivers concurrently. */
 const WORKERS = 32
-/** The rows of an event whose response exceeds the socket buffers, so that its body ends late. */
+/** The number of rows in an event whose response is larger than the socket buffers. */
 const MANY_ROWS = 60_000
 /** The longest period without progress; longer than any pause between two delivery attempts. */
 const PATIENCE_MS = 120_000
@@ -155,7 +155,8 @@ interface Supervised {
 }
 
 /**
- * Starts the function, and restarts it immediately after each exit, as a kubelet does after the first exit.
+ * Starts the function, and restarts it immediately after each exit, as a kubelet does after the
+ * first exit.
  */
 async function superviseServer(): Promise<Supervised> {
   const port = await freePort()
@@ -200,7 +201,7 @@ async function superviseServer(): Promise<Supervised> {
   }
 }
 
-/** The results, by the numbers of the events. */
+/** The results, by event number. */
 interface Seen {
   /** Events that the bridge has finished. */
   readonly done: Set<number>

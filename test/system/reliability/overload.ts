@@ -18,7 +18,7 @@ const PATIENCE_MS = 1_000
 interface Case {
   readonly fault: string
   readonly env: Readonly<Record<string, string>>
-  /** Connections of the load that measures the peak. */
+  /** The number of connections in the load that measures the peak. */
   readonly connections: number
   /** The offered load, as a multiple of the peak. */
   readonly times: number

@@ -4,7 +4,7 @@ import { BadRequest, defineTransform, Refused, Unavailable } from 'onnx-function
 import type { Context, Outputs } from '../../../function/transform/contract.ts'
 
 /*
- * A transform of the iris model. The data of each call selects its behaviour, as listed in
+ * A transform for the iris model. The data of each call selects its behaviour, as listed in
  * table.ts. Tests load the transform with TRANSFORM.
  */
 

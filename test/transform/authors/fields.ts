@@ -1,6 +1,6 @@
 import type { ModelTypes, Transform } from '../../../function/transform/contract.ts'
 
-/** A transform of the iris model with named fields and schemas. */
+/** A transform for the iris model with named fields and schemas. */
 interface Flower {
   readonly sepalLength: number
   readonly sepalWidth: number

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { defineTransform } from 'onnx-function'
 
 /*
- * A transform of the iris model with the faults that wrong.long.ts tests. Each thread has its own
+ * A transform for the iris model with the faults that wrong.long.ts tests. Each thread has its own
  * module state.
  */
 
