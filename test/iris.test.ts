@@ -68,7 +68,7 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
       assertClose(outputs[0].data, probabilities.flat())
     })
 
-    test('150 concurrent requests of one row get the same predictions', async () => {
+    test('150 concurrent requests with one row each get the same predictions', async () => {
       const answers = await Promise.all(expected.input.map(row => infer([row])))
       answers.forEach(({ outputs }, i) => {
         assert.deepEqual(outputs[1].data, [labels[i]])

@@ -96,7 +96,7 @@ describe('a batch of events', () => {
     )
   })
 
-  test('answers a batch of one event with a batch of one reply', async () => {
+  test('answers a batch with one event with a batch that contains one reply', async () => {
     assert.deepEqual(answers(replies(await send(server, [event('a', 1)]))), [['a', [20]]])
   })
 

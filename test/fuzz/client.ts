@@ -22,9 +22,9 @@ export interface HttpAnswer {
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
-/** How long to wait if another process must start first, on a busy machine. */
+/** The time to wait, on a busy machine, if another process must start first. */
 const PATIENCE_WITH_RESTARTS_MS = 60_000
-/** How long a server on an overloaded machine may need for any response. */
+/** The maximum time for any response from a server on an overloaded machine. */
 const MOST_PATIENCE_MS = 120_000
 
 /** Sends requests in sequence, on a connection that stays open until the server closes it. */

@@ -94,7 +94,7 @@ export interface FuzzOptions {
   readonly url?: string | undefined
   /** Whether the processes behind the URL exit and start during the run. */
   readonly restarts?: boolean
-  /** How long a server is idle before its memory is measured for the last time. */
+  /** The idle time of a server before its memory is measured for the last time. */
   readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
   readonly onFailure?: (failure: Failure) => void

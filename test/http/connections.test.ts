@@ -484,7 +484,7 @@ test('clients that hang up at any point cause no error in the log and do not sto
   )
 })
 
-test('answers the requests of one connection one after the other', async t => {
+test('answers the requests on one connection one after the other', async t => {
   const own = await startServer({}, { load: false })
   t.after(own.stop)
   const [one, other] = await Promise.all([connect(own.port), connect(own.port)])

@@ -48,7 +48,7 @@ class Stand {
   }
 
   /**
-   * Sends a request of one row with a deadline in this many seconds.
+   * Sends a request with one row and a deadline in this many seconds.
    * @returns 'answered', or the text of the refusal
    */
   ask(seconds: number): Promise<string> {

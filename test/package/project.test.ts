@@ -51,7 +51,7 @@ before(async () => {
 describe('the language pack', () => {
   const [only, ...others] = templatesOf(projectFolder)
 
-  test('has the template onnx of typescript, by func’s rules', () => {
+  test('has the template onnx for TypeScript, according to func’s rules', () => {
     assert.deepEqual([only?.runtime, only?.name, others], ['typescript', 'onnx', []])
     assert.equal(only?.manifest.name, 'onnx-function')
   })

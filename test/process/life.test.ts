@@ -127,7 +127,7 @@ describe('startup', { concurrency: 3 }, () => {
     assert.equal((await exchange(server.port, request('GET', '/v2/health/ready'))).status, 200)
   })
 
-  test('the process logs model, version and address in one line of JSON, and prints a working curl command on standard error', async t => {
+  test('the process logs the model, version and address in one line of JSON, and prints a working curl command on standard error', async t => {
     if (spawnSync('curl', ['--version']).error !== undefined) return t.skip('curl is not installed')
     const quoted = modelFolder('quoted', 'identity-bytes', {
       'model.json': JSON.stringify({

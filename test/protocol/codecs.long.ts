@@ -349,7 +349,7 @@ test('rejects fewer BYTES elements than the shape has, and reports their number'
   })
 })
 
-test('rejects an integer of two million digits within 0.2 s of CPU time', () => {
+test('rejects an integer with two million digits within 0.2 s of CPU time', () => {
   const tensor: Tensor = { name: 'x', datatype: 'INT64', shape: [1], data: new BigInt64Array(1) }
   const body = `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${'9'.repeat(2_000_000)}]}]}`
   const before = process.threadCpuUsage()

@@ -95,7 +95,7 @@ test('every file and folder that CONTRIBUTING.md names exists', () => {
   assert.deepEqual(missingPaths(contributing), [])
 })
 
-test('every table and type in a list item of CONTRIBUTING.md is declared in a file of that item', () => {
+test('every table and type in a list item in CONTRIBUTING.md is declared in a file that the item names', () => {
   assert.deepEqual(undeclaredNames(contributing), [])
 })
 

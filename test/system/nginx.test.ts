@@ -11,7 +11,7 @@ import { need } from './clients/run.ts'
 
 /*
  * Tests request smuggling through a proxy, which most installations have. nginx keeps connections
- * to the function open and sends requests of many clients over each connection, so that another
+ * to the function open and sends requests from many clients over each connection, so that another
  * client would get the response to a smuggled request. nginx also blocks /metrics here, so that the
  * tests detect a smuggled request for /metrics.
  */

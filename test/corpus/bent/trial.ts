@@ -3,7 +3,7 @@ import type { Tensor } from '../../../function/protocol/tensor.ts'
 import { difference, isClose, type Place, sameBits, withoutRows } from './compare.ts'
 import type { Neighbours, Row, RowMaker } from './rows.ts'
 
-/** The results of the runs of one model. */
+/** The results of all runs of one model. */
 export interface Tried {
   readonly runs: number
   /** The number of runs that failed; they prove nothing. */
@@ -82,7 +82,7 @@ export class Trial {
     return undefined
   }
 
-  /** Compares a copy of the row with the first copy in the same run, and with a run of one row. */
+  /** Compares a copy of the row with the first copy in the same run, and with a run with one row. */
   #besideCopies(caller: Row, place: Place, single: Tensor[] | undefined): string | undefined {
     if (place.row === 0 && single === undefined) return undefined
     this.#compared++

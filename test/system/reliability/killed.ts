@@ -87,7 +87,7 @@ interface Plan {
 interface Kill {
   readonly moment: 'done' | 'answering'
   readonly at: number
-  /** How often to kill the replacement, each time as soon as it listens. */
+  /** The number of times to kill the replacement, each time as soon as the replacement listens. */
   again: number
 }
 
@@ -216,7 +216,7 @@ interface Seen {
   replies: number
   brokenOff: number
   unanswered: number
-  /** How often each event was rejected. */
+  /** The number of rejections of each event. */
   readonly refusals: Map<number, number>
   readonly deadLetters: Map<number, number>
   bridgeDeaths: number
