@@ -3,7 +3,8 @@ import { ratio, type Spread } from './statistics.ts'
 
 /*
  * The chart of docs/performance.md: one panel per metric, one bar per subject, and on each bar a
- * line for the spread over the rounds. It follows the colour scheme of the page, light or dark.
+ * line for the spread over the rounds. The chart follows the colour scheme of the page, light or
+ * dark.
  */
 
 interface Panel {

@@ -16,7 +16,7 @@ export interface Workload {
   readonly contenders: readonly Contender[]
   /** The number of rounds, if a round is one event (such as a startup) and not a period. */
   readonly rounds?: Rounds
-  /** The workload runs only with --full. */
+  /** If true, the workload runs only with --full. */
   readonly full?: true
 }
 
@@ -28,13 +28,13 @@ interface Rounds {
 export interface Contender {
   readonly name: string
   /**
-   * The subject runs during all rounds, and contenders can share it. Absent if `measure` starts its
-   * own.
+   * The subject, which runs during all rounds, and which several contenders can share. Absent if
+   * `measure` starts its own subject.
    */
   readonly subject?: Subject
-  /** The subject's first request, if not the usual one. */
+  /** The subject's first request, if it differs from the usual request. */
   readonly first?: Target
-  /** The contender does not share its subject with other contenders. */
+  /** If true, the contender does not share its subject with other contenders. */
   readonly alone?: true
   /** Measures one round. */
   measure(context: Context): Promise<Readonly<Record<string, number>>>

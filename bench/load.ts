@@ -19,7 +19,7 @@ export type Verify = (answer: HttpAnswer) => void
 
 export interface Exchange {
   readonly request: Buffer
-  /** Requests with other values, which {@link closedLoop} sends in turn with the first one. */
+  /** Requests with other values, which {@link closedLoop} sends in rotation with `request`. */
   readonly others?: readonly Buffer[]
   readonly verify: Verify
 }
@@ -33,16 +33,19 @@ export interface LoadResult {
   readonly p50: number
   readonly p99: number
   readonly max: number
-  /** The load's share of its own core. Near 1, the load was the bottleneck. */
+  /**
+   * The share of its core that the load generator used. Near 1, the load generator was the
+   * bottleneck.
+   */
   readonly loadBusy: number
 }
 
-/** The load checks the status of every response, and the content of one response in this many. */
+/** The status of every response is checked, and the content of one response in this many. */
 const VERIFY_EVERY = 1_000
 const READ_BUFFER_BYTES = 256 * 1024
-/** How long responses may arrive after their window before the measurement fails. */
+/** How long to wait for responses after the window before the measurement fails. */
 const PATIENCE_MS = 60_000
-/** The largest number of paced requests in flight at once. */
+/** The maximum number of paced requests in flight. */
 const MOST_WAITING = 500
 
 interface Connection {
@@ -63,7 +66,10 @@ export type Dial = (to: net.TcpNetConnectOpts) => net.Socket
 function connect(port: number, listener: Listener, dial: Dial = net.connect): Connection {
   /** Length of the latest response. A response with the same length is not parsed. */
   let usual = -1
-  /** The response being read: its head while incomplete, its status, and the missing bytes. */
+  /**
+   * The response that is being read: its head while incomplete, its status, and the number of
+   * missing bytes.
+   */
   let head: Buffer | undefined
   let status = 0
   let left = 0
@@ -196,7 +202,7 @@ export async function exchange(
       if (total === Number.POSITIVE_INFINITY && endsChunks(chunk)) break
     }
     const whole = Buffer.concat(chunks)
-    // The response is incomplete if its process was killed.
+    // The response is incomplete if the server's process was killed.
     const length = lengthOf(whole)
     const isCut = Number.isFinite(length) && whole.length < length
     if (length === 0 || isCut) throw new Error('the server closed the connection')
@@ -278,7 +284,8 @@ function createClock() {
  * its last one. The first fifth of the time is a warm-up and is not counted. Stops after `seconds`,
  * or after `requests` responses, and then waits for the requests in flight, so that they do not
  * disturb the next subject.
- * @throws {Error} at the first response that is not 200, has wrong content, or does not arrive
+ * @throws {Error} at the first response that does not arrive, or whose status is not 200 or content
+ * is wrong
  */
 export async function closedLoop(
   port: number,
@@ -378,10 +385,10 @@ export interface Paced {
 
 /**
  * Sends requests at a fixed interval until stopped, whether or not earlier responses have arrived,
- * as a probe of a busy server does.
+ * as the probes of a busy server do.
  * @param verifyEvery checks the content of one response in this many; the status is always checked
- * @returns `stop`, which waits for the requests in flight. Times begin when the request is written,
- * so they do not include the load's own delays, which {@link watchLag} measures
+ * @returns `stop`, which waits for the requests in flight. Each time begins when its request is
+ * written, so it does not include the load generator's own delays, which {@link watchLag} measures
  */
 export function paced(
   port: number,
@@ -467,7 +474,7 @@ export function paced(
   }
 }
 
-/** A response to a request of an open loop. */
+/** A response to a request in an open loop. */
 export interface OpenAnswer extends HttpAnswer {
   /** When the request was due, in milliseconds since the first one. */
   readonly due: number
@@ -477,12 +484,13 @@ export interface OpenAnswer extends HttpAnswer {
 
 /**
  * Sends this many requests per second, each when it is due, whether or not earlier responses have
- * arrived, as clients do that do not slow down for a busy server. Opens connections as needed, up
- * to a limit. A request that is due when no connection is free waits for one, and that time counts.
+ * arrived. Clients that do not slow down for a busy server behave in this way. Opens connections as
+ * needed, up to a limit. A request that is due when no connection is free waits for one, and that
+ * time counts.
  * @param requestOf returns the bytes of a request
  * @param onAnswer called for every response
- * @returns how many requests were sent, how many found no free connection within `patienceMs`, and
- * the 99th percentile of the load's own lag in milliseconds
+ * @returns the number of requests that were sent, the number that found no free connection within
+ * `patienceMs`, and the 99th percentile of the load generator's own lag in milliseconds
  */
 export async function openLoop(
   port: number,
@@ -592,7 +600,8 @@ export async function openLoop(
 }
 
 /**
- * Measures how late the load's own timers are: the error that the load can add to a paced figure.
+ * Measures how late the load generator's own timers are, which is the error that the load generator
+ * can add to a paced figure.
  * @returns a function that stops and returns the 99th percentile in milliseconds
  */
 export function watchLag(): () => number {

@@ -10,7 +10,7 @@ import { binaryOf, jsonOf, type Target } from './requests.ts'
 import { FURNACE, IRIS, LIMIT, ours, PEERS, type Subject } from './subjects.ts'
 
 /*
- * Compares this server with its peers on other models than iris, over each protocol that a peer
+ * Compares this server with its peers on models other than iris, over each protocol that a peer
  * supports. Each request is one row, and 64 requests are in flight.
  */
 
@@ -25,7 +25,7 @@ interface OtherModel {
   readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
   /** An output, and its expected first elements. */
   readonly output: { readonly name: string; readonly begins: readonly number[] }
-  /** The length of all outputs as binary tensor data. */
+  /** The total length of all outputs as binary tensor data, in bytes. */
   readonly outputBytes: number
 }
 
@@ -40,7 +40,7 @@ function sampleOf(folder: string): OtherModel['input'] {
   return { name, shape, data: rows.flat(Number.POSITIVE_INFINITY) as number[] }
 }
 
-/** A copy without the transform of the example, which needs a package. */
+/** A copy of the example's model without its transform, because the transform needs a package. */
 const DIGITS = copyOf(here('../examples/digits/model'))
 const TRANSFORMER = here('models/transformer')
 const BYTES_TEXT = 4 + 'setosa'.length
@@ -102,7 +102,7 @@ const withModel = (subject: Subject, { folder, name }: OtherModel, grpcPort = ''
   path: `/v2/models/${name}/infer`,
 })
 
-/** @param port the port of gRPC, if it differs from that of HTTP */
+/** @param port the gRPC port, if it differs from the HTTP port */
 function overGrpc(subject: Subject, model: OtherModel, port?: number): Contender {
   const { name, input } = model
   const call = {

@@ -121,7 +121,7 @@ export const PROBABILITIES_REQUEST = target(
   JSON_TYPE,
   JSON.stringify({ ...requestOf(1), outputs: [{ name: 'probabilities' }] }),
 )
-/** For a server that chooses its own output names. */
+/** A request for a server that chooses its own output names. */
 export const ANY_OUTPUT_REQUEST = target(mostLikely, JSON_TYPE, JSON.stringify(requestOf(1)))
 
 /** A flower of another class: a server that returns setosa for it does not run the model. */
@@ -246,7 +246,7 @@ export function binaryOf(
   return target(verify, headers, json, tensor)
 }
 
-/** Returns a JSON request with any inputs; `right` checks the outputs. */
+/** Returns a JSON request with these inputs; `right` checks the outputs. */
 export const jsonOf = (
   inputs: readonly object[],
   right: (outputs: V2Response['outputs']) => boolean,

@@ -37,7 +37,7 @@ const HELP = `node bench/run.ts [--peers|--native] [--quick] [--full] [--rounds 
 
   --peers       also measure the Python servers, which are installed first
   --native      also measure the Rust servers, which are built first (needs cargo)
-  --quick       a short run, written to results/quick.json; otherwise to results/latest.json and results.md
+  --quick       a short run; writes results/quick.json instead of results/latest.json and results.md
   --full        include the long workloads: a million requests, growth curves
   --rounds N    rounds per subject (7; with --quick 3)
   --seconds S   seconds per round (2; with --quick 0.5)
@@ -252,7 +252,10 @@ async function measure(
   }
 }
 
-/** Names the contenders beside which the load used up its core: their figures are lower bounds. */
+/**
+ * Names the contenders for which the load generator used up its core: their figures are lower
+ * bounds.
+ */
 function busyNote({ contenders }: WorkloadResult): string {
   const busy = Object.entries(contenders).filter(
     ([, figures]) => Math.max(...((figures as Figures).loadBusy ?? [0])) > 0.9,

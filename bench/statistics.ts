@@ -17,7 +17,7 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /**
- * Computes the ratio of each round, then the median of the ratios. A slow phase of the machine
+ * Computes the ratio for each round, then the median of the ratios. A slow phase of the machine
  * affects both sides of a round.
  */
 export const ratio = (values: readonly number[], over: readonly number[]): Spread =>
@@ -26,8 +26,8 @@ export const ratio = (values: readonly number[], over: readonly number[]): Sprea
 /**
  * Estimates how much a series grew from its first to its last value, assuming a linear trend. It
  * uses the Theil–Sen slope, the median of the slopes between all pairs, which a few outliers do not
- * change. `min` and `max` are the 95 % confidence interval by Kendall's tau, which assumes that
- * neighbouring values are independent.
+ * change. `min` and `max` are the 95 % confidence interval based on Kendall's tau, which assumes
+ * that neighbouring values are independent.
  */
 export function growth(values: readonly number[]): Spread {
   const n = values.length

@@ -23,7 +23,7 @@ import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
 /*
  * The subjects of the measurement. Each is a command that serves the iris classifier on the
- * loopback interface, at the port in PORT.
+ * loopback interface, on the port in PORT.
  */
 
 const projectFolder = fileURLToPath(new URL('..', import.meta.url))
@@ -44,14 +44,14 @@ export interface Subject {
   readonly env?: Readonly<Record<string, string>>
   /** The path of V2 requests; `/` for a runtime that has only this route. */
   readonly path: string
-  /** The subject runs no model: it always sends our response to the usual request. */
+  /** If true, the subject runs no model: it always sends our response to the usual request. */
   readonly static?: true
 }
 
 const node = (file: string) => [process.execPath, file]
 /**
- * The command of a minimal server. {@link buildFloors} compiles it to JavaScript, as ours is
- * compiled: otherwise its startup time would include the removal of types.
+ * The command of a minimal server. {@link buildFloors} compiles it to JavaScript, as our server is
+ * compiled, so that its startup time does not include the removal of types.
  */
 const floor = (name: string) => node(`bench/build/${name}.js`)
 
@@ -144,7 +144,7 @@ const native = (name: string, program: string, env: Record<string, string> = {})
 export const LIMIT = native('native limit', 'limit')
 /**
  * furnace-server, a Rust server of the protocol. It does not support BYTES outputs, so it returns
- * the probabilities alone.
+ * only the probabilities.
  */
 export const FURNACE: readonly Subject[] = [
   native('furnace-server, batches of 8', 'furnace', { FURNACE_BATCH: '8' }),
@@ -219,7 +219,8 @@ export async function start(
   const [command, ...args] = pinned(subject.command)
   if (!existsSync(subject.command[0] as string))
     throw new Error(`not installed: ${subject.command[0]} does not exist`)
-  // The output goes to a file: this process would have to read a pipe, which would delay the load.
+  // The output is written to a file: this process would have to read a pipe, which would delay the
+  // load.
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const printed = join(folder, 'printed')
   const env = {
@@ -311,7 +312,7 @@ export async function start(
 
 class Refusal extends Error {}
 
-/** Runs a program that is not a server until it exits. @returns its output, parsed as JSON */
+/** Runs a program, which is not a server, until it exits. @returns its output, parsed as JSON */
 export async function runFloor(file: string, ...args: string[]): Promise<unknown> {
   const [command, ...rest] = pinned([...node(file), ...args])
   const { stdout } = await promisify(execFile)(command, rest, {

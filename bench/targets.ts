@@ -14,7 +14,10 @@ interface Side {
 
 export interface Target {
   readonly what: string
-  /** The figure: `side`, divided round by round by `over` if given, and otherwise in `unit`. */
+  /**
+   * The figure of `side`. If `over` is given, it is divided by the figure of `over` in each round;
+   * otherwise, it is in `unit`.
+   */
   readonly side: Side
   readonly over?: Side
   readonly unit?: string

@@ -60,8 +60,8 @@ const connections = (count: number, others = FLOORS, prefix = '', subject = ours
 })
 
 /**
- * Compares this server with Rust servers on the same library, and with a bare server that joins
- * runs without checks.
+ * Compares this server with Rust servers that use the same library, and with a bare server that
+ * joins runs without checks.
  */
 const withNative = (count: number): Workload =>
   connections(count, [subjects.HTTP_JOIN, subjects.NODE_HTTP, subjects.LIMIT], 'native-')
@@ -115,7 +115,10 @@ const MANY_ROWS = 1_024
 /** With this number, the waiting rows do not exceed the default of MAX_QUEUE_ROWS. */
 const ROWS_CONNECTIONS = 4
 
-/** Compares `rows/s` of requests with 1,024 rows with a loop of the same runs without a server. */
+/**
+ * Compares `rows/s` for requests with 1,024 rows with `rows/s` for a loop of the same runs without
+ * a server.
+ */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
   const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
   const served = (subject: Subject): Contender => {
@@ -172,7 +175,9 @@ function loop(
   }
 }
 
-/** Compares `POST /` with one event per request with the same rows in the V2 protocol. */
+/**
+ * Compares requests for `POST /`, each with one event, with V2 requests that contain the same rows.
+ */
 const events: Workload = {
   name: 'events',
   title: 'Single events, 64 connections',
@@ -189,8 +194,8 @@ const MIB = 2 ** 20
 const LARGEST = 64 * MIB
 
 /**
- * One caller sends the largest body in a loop, while another sends a probe and a single row every
- * 5 ms. `peak RSS` is the peak of the server during the round.
+ * One caller sends the largest body in a loop, while another caller sends a probe and a single row
+ * every 5 ms. `peak RSS` is the peak of the server during the round.
  */
 const besideLargeBody = (
   name: string,
@@ -397,7 +402,7 @@ const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const
   }),
 )
 
-/** Growth: the time of one request by the size of its body. */
+/** Measures how the time of one request grows with the size of its body. */
 const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
   const rows = Math.floor((kib * 1_024 - 500) / ROW_BYTES)
   return {

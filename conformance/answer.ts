@@ -200,8 +200,8 @@ export const inferBinary = async (
 
 /**
  * Asserts that both responses have the same outputs, in any order. Floating-point numbers may
- * differ in the last bits, because a kernel may add in another order when requests share a run.
- * The data of a random model is not compared.
+ * differ in the last bits, because a kernel may add numbers in another order when requests share a
+ * run. The data of a random model is not compared.
  */
 export function assertSame(
   { deterministic }: Pick<Target, 'deterministic'>,

@@ -2,7 +2,10 @@ import { DATATYPES } from './datatypes.ts'
 import type { Applicable, JsonTensor, Target } from './point.ts'
 import { elementCount } from './request.ts'
 
-/** Conditions of points: each returns why a point does not apply to a target, or undefined. */
+/**
+ * Conditions of points. Each function returns the reason why a point does not apply to a target, or
+ * undefined if it applies.
+ */
 
 export const all =
   (...conditions: readonly Applicable[]): Applicable =>
@@ -104,7 +107,7 @@ export const echoes = unless(
   'the model does not return its input, so the suite cannot compare values',
 )
 
-/** Requires an identity model with one vector of that datatype. */
+/** Requires an identity model with one vector of this datatype. */
 export const echoesVectorsOf = (datatype: string) =>
   all(
     takes(datatype),

@@ -15,7 +15,10 @@ export interface Result {
   readonly source: string
   readonly level: Point['level']
   readonly expected: string
-  /** The last response of a pass, the error of a failure, or why the point does not apply. */
+  /**
+   * The last response if the point passes, the error if it fails, or the reason why it does not
+   * apply.
+   */
   readonly got: string
   readonly outcome: Outcome
   readonly milliseconds: number
@@ -42,7 +45,10 @@ export function choosePoints(globs: readonly string[] = [], of: Groups = groups)
       )
 }
 
-/** The server became unreachable at the last of these results. */
+/**
+ * Thrown when the server becomes unreachable. The last result is that of the point at which this
+ * happened.
+ */
 export class Gone extends Error {
   readonly results: readonly Result[]
 

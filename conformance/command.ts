@@ -72,7 +72,7 @@ async function run(options: Options): Promise<number> {
     : OK
 }
 
-/** Prints the progress: on a terminal one line that is redrawn, elsewhere one line per group. */
+/** Prints the progress: on a terminal, one line that is redrawn; elsewhere, one line per group. */
 function progress(total: number): (next: Asked, results: readonly Result[]) => void {
   let group = ''
   let drawn = 0
@@ -115,7 +115,10 @@ function write(option: string, file: string | undefined, text: () => string): vo
   }
 }
 
-/** Runs the command line and sets the exit code. @param args process.argv without its first two */
+/**
+ * Runs the command line and sets the exit code. @param args process.argv without its first two
+ * elements
+ */
 export async function conformance(args: readonly string[]): Promise<void> {
   try {
     const options = readOptions(args)

@@ -18,7 +18,10 @@ export interface Sent {
   readonly body?: string | Uint8Array
   /** Sends the body in chunks of this many bytes, without a Content-Length. */
   readonly chunkBytes?: number
-  /** Sends two chunks on a new connection, one byte per packet, to split the chunk lengths, too. */
+  /**
+   * Sends two chunks on a new connection, one byte per packet, so that the chunk lengths are split,
+   * too.
+   */
   readonly bytewise?: boolean
 }
 
@@ -35,7 +38,9 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number
 }
 
-/** Returns a function that sends requests to `url`, whose path is a prefix of each request's. */
+/**
+ * Returns a function that sends requests to `url`, whose path is a prefix of each request's path.
+ */
 export function connect(
   url: string,
   { headers: given = {}, timeoutMs = 30_000 }: ConnectionOptions = {},

@@ -4,7 +4,9 @@ import type { Value } from './point.ts'
 export interface DatatypeRow {
   /** Bytes per element; 0 for BYTES. */
   readonly bytes: number
-  /** Values that servers easily change; for integers, first the minimum and the maximum. */
+  /**
+   * Values that servers often fail to preserve. Integers begin with the minimum and the maximum.
+   */
   readonly values: readonly Value[]
   readonly read: (view: DataView, at: number) => Value
   readonly write: (view: DataView, at: number, value: never) => void
@@ -48,7 +50,10 @@ export const rowOf = (datatype: string): DatatypeRow => {
   return row
 }
 
-/** Values that any JSON parser preserves: none beyond 2^53, no −0, denormals or infinities. */
+/**
+ * Values that any JSON parser preserves: no integers beyond 2^53, −0, denormal numbers or
+ * infinities.
+ */
 export const plainValues = (datatype: string): readonly Value[] =>
   rowOf(datatype).values.filter(value => isPlain(datatype, value))
 

@@ -17,8 +17,9 @@ export interface Mistake {
 
 /**
  * Returns one point per mistake: the server rejects the request with an error status. Two more
- * points concern all mistakes: error responses have a message in the protocol's form, and the
- * intended status. The specification says "typically 400", so the number is a stricter reading.
+ * points concern all mistakes: every error response has a message in the protocol's form, and every
+ * error response has the intended status. The specification says "typically 400", so the point
+ * about the status is a stricter reading.
  */
 export function refusals(
   subject: string,

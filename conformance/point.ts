@@ -10,7 +10,10 @@ export interface JsonTensor {
   parameters?: Record<string, unknown>
 }
 
-/** An element of a tensor: a bigint for INT64 and UINT64, otherwise a number, including FP16. */
+/**
+ * An element of a tensor: a bigint for INT64 and UINT64, and a number for all other numeric
+ * datatypes, including FP16.
+ */
 export type Value = boolean | number | bigint | string
 
 /** One tensor with flat values; the request chooses the encoding. */

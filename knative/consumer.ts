@@ -18,11 +18,11 @@ import { BadRequest } from '../function/protocol/errors.ts'
 import { createLog } from '../function/telemetry/log.ts'
 import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
-/** The largest part of an event's data that a log line shows. */
+/** The maximum number of bytes of an event's data in a log line. */
 const SHOWN_BYTES = 1024
 /**
- * The largest part of a structured event or batch that is read: 20 events of this size fit in a pod
- * of 128 MiB.
+ * The maximum number of bytes that are read from a structured event or batch. 20 events of this
+ * size fit in a pod with 128 MiB.
  */
 const READ_BYTES = 2 ** 20
 /**
@@ -95,8 +95,8 @@ interface Received {
 
 /**
  * Accepts events of any size, because some events were lost because of their size. In binary mode,
- * it keeps the beginning of the data. Of a structured event or batch that is too long to read, it
- * logs the beginning.
+ * it keeps the beginning of the data. If a structured event or batch is too long to read, it logs
+ * the beginning.
  * @throws {BadRequest} if the request contains no events
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {
@@ -137,10 +137,10 @@ async function readBody(
 }
 
 /**
- * Logs an event, and counts it if it was lost. A Broker adds attributes to an event that it gives
- * up (Knative Eventing 1.22, pkg/kncloudevents/attributes). It adds no attributes if there was no
- * response to report: after a timeout, a refused connection, a pod that cannot start, or a 2xx
- * response whose body is not an event.
+ * Logs an event, and counts it if it was lost. A Broker adds attributes to an event when it stops
+ * trying to deliver the event (Knative Eventing 1.22, pkg/kncloudevents/attributes). It adds no
+ * attributes if there was no response to report: after a timeout, a refused connection, a pod that
+ * cannot start, or a 2xx response whose body is not an event.
  */
 function tell({ attributes, data }: CloudEvent, bytes: number): void {
   const {

@@ -1,7 +1,7 @@
 // Bundles function/ and kserve/ into build/: one file per program, one per part that is loaded
 // later or in another thread, and the chunks that these share. This file is plain JavaScript,
-// because `npm run prepare` may run on a Node without TypeScript support. Without esbuild, as in a
-// production install, it changes nothing.
+// because `npm run prepare` may run on a Node without TypeScript support. If esbuild is not
+// installed, as in a production install, the script changes nothing.
 import { existsSync } from 'node:fs'
 import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
@@ -74,7 +74,8 @@ function loadBuiltinsAtFirstUse(build) {
   build.onLoad({ filter: /.*/, namespace: 'import-statement' }, ({ path }) => ({
     contents: `module.exports = builtin(${JSON.stringify(path)})`,
   }))
-  // import() resolves to the result of the export `then`, as if it were a promise: Node's module.
+  // Because of the export `then`, import() treats this module as a promise, which resolves to
+  // Node's module.
   build.onLoad({ filter: /.*/, namespace: 'dynamic-import' }, ({ path }) => ({
     contents: `export const then = use => use(process.getBuiltinModule(${JSON.stringify(path)}))`,
   }))
@@ -82,7 +83,7 @@ function loadBuiltinsAtFirstUse(build) {
 
 /**
  * The banner contains the source of this function.
- * @returns an object that loads each export of a module of Node's at its first use
+ * @returns an object that loads each export of one of Node's modules when the export is first used
  */
 function builtin(name) {
   const get = (_, key, importer) => {

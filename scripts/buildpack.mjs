@@ -13,7 +13,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from '
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 
-/** The user of source-to-image's images. */
+/** The user id in source-to-image's images. */
 const UNPRIVILEGED = 1001
 
 const [folder, builder = 'pack'] = process.argv.slice(2)

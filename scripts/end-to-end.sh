@@ -57,7 +57,7 @@ readonly SETOSA=5.1,3.5,1.4,0.2
 # For this flower, version v1.0.0 predicts versicolor, and v2.0.0 predicts virginica.
 readonly DISPUTED=6.3,2.5,4.0,1.7
 
-# ask HOST FLOWER [CURL'S OPTIONS]
+# ask HOST FLOWER [CURL'S OPTIONS]: sends an inference request for the flower to the host's route.
 ask() {
   curl --silent --max-time 90 "http://127.0.0.1:$ingress/v2/models/iris-classifier/infer" --header "Host: $1" \
     --header 'Content-Type: application/json' --data "$(iris "$2")" "${@:3}"

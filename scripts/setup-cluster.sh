@@ -233,6 +233,6 @@ main() {
   tell
 }
 
-# On one line, because bash reads a script while it runs it: otherwise it would run later changes of
-# this file.
+# This is one line, because bash reads a script while running it. With several lines, bash would
+# also run later changes to this file.
 main; exit

@@ -10,7 +10,10 @@ export interface Group extends AsyncDisposable {
   peakMiB(): number
 }
 
-/** Creates a cgroup with a memory limit. @throws {Error} without root or writable cgroups */
+/**
+ * Creates a cgroup with a memory limit.
+ * @throws {Error} if the process is not root, or cgroups are not writable
+ */
 export function limitMemory(mebibytes: number): Group {
   const isFirst = statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory()
   const root = isFirst ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup'

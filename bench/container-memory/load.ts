@@ -10,11 +10,14 @@ export interface LoadOptions {
 }
 
 export interface Outcome {
-  /** The number of requests by response status, or by error code without a response. */
+  /** The number of requests per response status, or per error code if there was no response. */
   readonly statuses: ReadonlyMap<string, number>
 }
 
-/** Runs callers that send the same request without pause, each again after its response. */
+/**
+ * Runs callers that send the same request again and again, each as soon as its last response has
+ * arrived.
+ */
 export async function load(
   url: string,
   { callers, form, rows, seconds }: LoadOptions,

@@ -68,7 +68,7 @@ const fp32 = (dims: Declared['dims']): Declared => ({ type: 'FP32', dims })
 
 function ramp(shape: readonly number[]): Constant {
   const length = shape.reduce((product, size) => product * size, 1)
-  // These numbers have many digits, so they are long as JSON.
+  // These numbers have many digits, so their JSON text is long.
   return { type: 'FP32', shape, values: Array.from({ length }, (_, i) => -i / 7_919) }
 }
 

@@ -1,5 +1,5 @@
-// Measures the memory of responses and runs in a container with 512 MiB, and prints the rows of the
-// table in README.md.
+// Measures the memory that responses and runs of the model need in a container with 512 MiB. Prints
+// the rows of the table in README.md.
 //
 //   node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program build/main.js]
 import { parseArgs } from 'node:util'
@@ -37,7 +37,10 @@ const MODELS: Readonly<Record<string, Picture>> = {
   '4 bytes, activations of 2 × 48 MB': { ...picture(3, 2048), isOutput: false },
 }
 
-/** Rows per request: 1, and a number for which the response becomes too large but not the request. */
+/**
+ * The numbers of rows per request: 1, and a number at which the response is too large but the
+ * request is not.
+ */
 const ROWS = [1, 64]
 
 const rows: string[][] = []

@@ -13,9 +13,9 @@ export interface StartedServer extends AsyncDisposable {
 }
 
 /**
- * Starts a program in a cgroup with the command of `npm start`. Resolves when the program logs its
- * address.
- * @throws {Error} if the program exits before that
+ * Starts a program in a cgroup, with the command that `npm start` runs. Resolves when the program
+ * logs its address.
+ * @throws {Error} if the program exits before it logs its address
  */
 export async function startIn(
   { folder }: Pick<Group, 'folder'>,

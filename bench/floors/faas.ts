@@ -4,8 +4,8 @@ import type * as runtime from 'faas-js-runtime'
 
 /*
  * A server with faas-js-runtime, Knative's runtime for Node.js. With BENCH_ANSWER, the handler
- * always returns the bytes in that variable, which shows the cost of the runtime alone. Without it,
- * each request is one run. The only route is `/`.
+ * always returns the bytes in that variable, which shows the cost of the runtime alone. If the
+ * variable is not set, each request is one run. The only route is `/`.
  */
 
 // The runtime listens on all interfaces and has no option for the address. A benchmark needs only

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-// As in function/: without this variable, ONNX Runtime for Linux writes a device id, and its
+// As in function/: if this variable is not set, ONNX Runtime for Linux writes a device id, and
 // startup takes 5 ms longer.
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const { InferenceSession, Tensor } = await import('onnxruntime-node')

@@ -1,6 +1,9 @@
 import { createServer } from 'node:http'
 
-/** The least work that a Node server can do: it sends the same bytes for every request. */
+/**
+ * This server does the least work that a Node server can do: it sends the same bytes for every
+ * request.
+ */
 const { status, headers, body } = JSON.parse(process.env.BENCH_ANSWER as string)
 const bytes = Buffer.from(body, 'base64')
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the model transformer: an encoder of two layers over 32 steps of 8 channels, with random weights.
+"""Writes the model transformer: an encoder with two layers over 32 steps of 8 channels, with random weights.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r ../../test/models/requirements.txt && .venv/bin/python make_transformer.py
 """

@@ -9,7 +9,7 @@ async function connectAll(port: number, call: CallBytes): Promise<Streams[]> {
   return Promise.all(Array.from({ length: CONNECTIONS }, () => Streams.connect(port, call)))
 }
 
-/** @returns successful calls per second, with `underWay` calls always in flight */
+/** Keeps `underWay` calls in flight. @returns the number of successful calls per second */
 export async function closedCalls(
   port: number,
   call: CallBytes,
@@ -39,8 +39,8 @@ export async function closedCalls(
 /**
  * Sends this many calls per second, each when it is due, whether or not earlier calls have ended,
  * as `openLoop` does over HTTP/1.1.
- * @param onEnd called with the end of each call, when the call was due, and how long it took from
- * then on, in milliseconds
+ * @param onEnd called when a call ends, with how it ended, the time at which it was due, and the
+ * milliseconds from that time to its end
  */
 export async function openCalls(
   port: number,

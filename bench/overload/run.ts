@@ -14,7 +14,7 @@ const HELP = `node bench/overload/run.ts [--only NAME] [--rounds N] [--tries N] 
 A closed loop finds the peak rate. An open loop then sends ten times that rate, each request with a deadline of 1 s; probes of
 /v2/health/live run at the same time. A round in which the load itself was 5 ms late or more does not count, and is repeated.
 --tries  the most attempts per round
---lag    another bound than 5 ms, to test the program on a busy machine; do not publish its figures
+--lag    a bound other than 5 ms, to test the program on a busy machine; do not publish its figures
 --cpus   CPUs of the server with iris, in a separate cgroup (needs root); the slow models have one CPU
 `
 
@@ -31,13 +31,13 @@ const { values } = parseArgs({
 })
 
 const TIMES = 10
-/** CPUs of the slow models; the load has the other CPU. */
+/** The number of CPUs of a server with a slow model. The load generator has the other CPU. */
 const ONE_CPU = 1
 const print = (text: string) => void process.stdout.write(text)
 
 type Kind = 'good' | 'late' | 'refused' | 'broken'
 
-/** The end of one request of an open loop. */
+/** The end of one request in an open loop. */
 interface Ended {
   readonly kind: Kind
   readonly due: number

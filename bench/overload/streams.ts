@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import net from 'node:net'
 
 /*
- * gRPC calls over raw sockets. Node's HTTP/2 client needs more time for a call than the server, so
- * the benchmark would measure the client. This file decodes no messages: a response is a DATA frame
- * followed by trailers; a refusal is trailers alone.
+ * gRPC calls over raw sockets. Node's HTTP/2 client needs more time for a call than the server
+ * does, so the benchmark would measure the client. This file decodes no messages: a response is a
+ * DATA frame followed by trailers; a refusal consists only of trailers.
  */
 
 export type CallEnd = 'answered' | 'refused' | 'broken'

@@ -32,7 +32,10 @@ interface Conformance {
   readonly name: string
   /** The name and version in the server's metadata. */
   readonly server: string
-  /** The number of starts: one, and one more for each point that crashed the server. */
+  /**
+   * The number of times that the server was started: once, and once more for each point that
+   * crashed it.
+   */
   readonly starts: number
   readonly report: Report
 }
@@ -119,7 +122,7 @@ const holds = ({ pass, fail }: Totals['required']) => `${pass} of ${pass + fail}
 
 const code = (text: string) => `\`\` ${text.replaceAll('``', '` `')} \`\``
 
-/** Shortens a long response: its beginning shows enough. */
+/** Shortens a long response, because its beginning shows enough. */
 const short = (text: string) => (text.length > 140 ? `${text.slice(0, 139)}…` : text)
 
 function failures(results: readonly Result[], level: Result['level']): string {

@@ -1,4 +1,4 @@
-"""A custom predictor of the KServe Python SDK. GRPC_PORT turns gRPC on. The log line per request is off, because it would slow the server down."""
+"""A custom predictor built with the KServe Python SDK. GRPC_PORT turns gRPC on. The log line per request is off, because it would slow the server down."""
 
 import logging
 import os

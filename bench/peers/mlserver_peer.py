@@ -1,4 +1,4 @@
-"""MLServer with a custom runtime around ONNX Runtime, because MLServer includes none. It runs in one process, without debug mode and metrics."""
+"""MLServer with a custom runtime around ONNX Runtime, because MLServer includes none. It runs in one process, without debug mode or metrics."""
 
 import asyncio
 import os

@@ -13,9 +13,9 @@ import { ratio, spread } from '../statistics.ts'
 import { cores, freePort, ours, PEERS, type Running, start } from '../subjects.ts'
 
 /*
- * Compares the protocols of the port: nghttp2's h2load sends one row per request to the same
- * process over each protocol in turn, and each round begins with another protocol. h2load does not
- * read grpc-status, so a round also checks the server's success counter. --peers adds the gRPC
+ * Compares the protocols that the port serves: nghttp2's h2load sends one row per request to the
+ * same process over each protocol in turn, and each round begins with another protocol. h2load does
+ * not read grpc-status, so a round also checks the server's success counter. --peers adds the gRPC
  * servers of the peers; a client that reads the status checks each peer once before the rounds.
  */
 

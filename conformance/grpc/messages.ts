@@ -42,7 +42,7 @@ const CONTENTS: Readonly<Record<string, number>> = {
 
 export const hasContents = (datatype: string) => Object.hasOwn(CONTENTS, datatype)
 
-/** Parameters in the form that JSON has. */
+/** Parameters, as they appear in JSON. */
 export type Parameters = Readonly<Record<string, boolean | number | bigint | string>>
 
 /** An input; `data` becomes typed contents. */

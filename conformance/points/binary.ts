@@ -51,7 +51,7 @@ const wrong = (
   send: target => postBinary(target, request(target)),
 })
 
-/** The binary example with another binary_data_size on its first input and unchanged bytes. */
+/** The binary example with another binary_data_size for its first input, and unchanged bytes. */
 const sized = (size: (bytes: number) => unknown) => (target: Target) => {
   const { parts } = exampleBinary(target)
   const inputs = inputsOf(target).map((input, i) => {

@@ -33,7 +33,7 @@ const REQUESTS: readonly {
   { encoding: 'gzip', encode: gzipSync, chunkBytes: 1 },
 ]
 
-/** Long enough to be worth compressing, for any model. */
+/** An id that makes the response of any model long enough to be worth compressing. */
 const LONG_ID = 'x'.repeat(100_000)
 
 const longAnswer = (target: Target, acceptEncoding: string | undefined) =>

@@ -48,7 +48,7 @@ const HARD: Readonly<Record<string, string>> = {
   FP64: '−0 and denormal numbers',
 }
 
-/** Points that each value of the table comes back unchanged, in each encoding. */
+/** Points that check that each value in the table comes back unchanged, in each encoding. */
 const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   const plain = plainValues(datatype)
   const finite = rowOf(datatype).values.filter(

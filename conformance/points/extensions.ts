@@ -358,7 +358,7 @@ const repository: readonly Point[] = [
   },
   {
     name: 'the repository index of ready models includes this model',
-    // A server may have loaded the model from elsewhere.
+    // A server may have loaded the model from outside a repository.
     source: tritonExtension(
       'model_repository',
       'Index: "every model available in a model repository"',

@@ -84,7 +84,7 @@ const infer = (target: Target, call: InferCall) => ask(target, 'ModelInfer', inf
 const answerTo = async (target: Target, call: InferCall): Promise<InferAnswer> =>
   readAnswer(messageOf(await infer(target, call)))
 
-/** A point: an invalid request gets INVALID_ARGUMENT. */
+/** Returns the point that an invalid request gets INVALID_ARGUMENT. */
 const refusal = (
   mistake: string,
   call: (target: Target) => InferCall,

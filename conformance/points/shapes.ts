@@ -50,7 +50,7 @@ const shaped =
       ...(data !== undefined && { data }),
     })
 
-/** Replaces the first dimension of the shape by this JSON. */
+/** Replaces the first dimension of the shape with this JSON. */
 const first = (json: string) => (shape: readonly number[]) => raw(`[${[json, ...shape.slice(1)]}]`)
 
 /** A shape for the first input whose element count overflows to 0 in 64 bits. */
@@ -242,7 +242,7 @@ export const points: readonly Point[] = [
     (times): Point => ({
       name: `a request with ${times} times the rows gets outputs with ${times} times the rows`,
       source: oip('Response Output', '"the full shape of the entire batch"'),
-      // The metadata does not state the largest batch.
+      // The metadata does not state the maximum batch size.
       level: times === 1000 ? 'stricter' : 'required',
       expected: `${times} times the rows in every output`,
       notApplicable: all(inJson, batched),

@@ -151,7 +151,7 @@ const inMetadata =
         : reply,
   })
 
-/** Replaces one path by another. */
+/** Replaces one path with another. */
 const readsPath = (change: (path: string, target: Target) => string) => (): Wrong => ({
   reads: (sent, target) => ({ ...sent, path: change(sent.path, target) }),
 })

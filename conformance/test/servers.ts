@@ -22,7 +22,7 @@ export async function startServers(models: readonly string[]): Promise<Servers> 
   return {
     served: JSON.parse(await firstLine(child)),
     async stop() {
-      // The program exits at the end of its input, which also happens when the tests are killed.
+      // The program exits at the end of its input. Its input also ends when the tests are killed.
       child.stdin.end()
       await ended
     },

@@ -28,7 +28,7 @@ const PAUSE_MS = 1_000
 /** The client's default address when it finds no configuration. */
 const NO_CLUSTER = 'http://localhost:8080'
 const MERGE_PATCH = 'application/merge-patch+json'
-/** The API server rejects an Event with a longer note, in characters. */
+/** The maximum length of an Event's note, in characters. The API server rejects longer notes. */
 const LONGEST_NOTE = 1024
 
 /** Returns the options of one request: its content type and a timeout. */
@@ -108,7 +108,7 @@ export class Cluster {
       .catch(failed(`reading ${this.what}`))
   }
 
-  /** Reads another object of the same namespace. @throws {ClusterError} */
+  /** Reads another object in the same namespace. @throws {ClusterError} */
   readonly find: Find = ({ group, version, plural, kind }, name) => {
     const { namespace } = this.#path
     return this.#config
@@ -189,7 +189,7 @@ export class Cluster {
         const ended = await watch(this.#config, path, since, over.signal)
         if (ended === 'changed') return
         if (ended === 'refused') return await aborted(over.signal)
-        // The pause misses no change: the next watch starts from the version that was read.
+        // No change is lost during the pause: the next watch starts from the version that was read.
         await wait(PAUSE_MS, undefined, { signal: over.signal }).catch(() => {})
       }
     } finally {
@@ -209,7 +209,10 @@ const failed = (doing: string) => (error: unknown) => {
   throw new ClusterError(`${doing}: ${error.code} ${messageOf(error)}`, error.code)
 }
 
-/** Returns the message of a Status object, or the reason phrase: the client drops a 401's body. */
+/**
+ * Returns the message of a Status object, or the reason phrase, because the client drops the body
+ * of a 401.
+ */
 function messageOf({ code, body }: ApiException<unknown>): string {
   try {
     return (typeof body === 'string' ? JSON.parse(body) : body).message

@@ -68,7 +68,8 @@ function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decis
 /** Returns a decision that needs no comparison; undefined when the revisions must be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
-  // --start does not start it again: a restarted command would repeat the rollout that failed.
+  // --start does not start this revision again: a restarted command would repeat the rollout that
+  // failed.
   if (percent === 0 && setBy === FIELD_MANAGER && untouched) {
     return {
       action: 'rolled back',
@@ -149,9 +150,9 @@ const explained = (decision: Decision, reasons: string): Decision =>
     : decision
 
 /**
- * Detects a revision that got less than a tenth of its percentage of all requests, when that
- * percentage would be enough to judge. The probability that chance causes this is below 1e-15, or
- * below 1e-100 for 500 requests.
+ * Detects a revision that got less than a tenth of its percentage of all requests, if its full
+ * percentage would have been enough requests to judge it. The probability that chance causes this
+ * is below 1e-15, or below 1e-100 for 500 requests.
  * @returns undefined when each revision got its requests
  */
 export function misrouted(

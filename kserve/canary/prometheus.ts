@@ -42,9 +42,9 @@ async function query(url: string, expression: string, at: Date): Promise<Series[
  */
 export async function sample(url: string, series: string, { at, seconds }: Look): Promise<Sample> {
   const ask = (expression: string) => query(url, expression, at)
-  // Uses the difference of scraped counters of each pod. increase() would extrapolate to the ends of
-  // the window, but a statistical test needs real counts. If a counter was reset within the window,
-  // max - min counts only part of its requests.
+  // Uses the differences between the scraped counters of each pod. increase() would extrapolate to
+  // the ends of the window, but a statistical test needs real counts. If a counter was reset within
+  // the window, max - min counts only part of its requests.
   const counted = async (metric: string, by: string) => {
     const range = `${metric}{${series}}[${seconds}s]`
     const found = await ask(`sum by (${by}) (max_over_time(${range}) - min_over_time(${range}))`)

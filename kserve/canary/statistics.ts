@@ -99,7 +99,8 @@ export function chiSquaredTail(x: number, degrees: number): number {
   const [a, z] = [degrees / 2, x / 2]
   if (z === 0) return 1
   const scale = Math.exp(a * Math.log(z) - z - lnGamma(a))
-  // Below a + 1 the series converges; above, Lentz's continued fraction (Numerical Recipes, 6.2).
+  // The series converges fast below a + 1, and Lentz's continued fraction above it (Numerical
+  // Recipes, 6.2).
   if (z < a + 1) {
     let [term, sum] = [1 / a, 1 / a]
     for (let n = a + 1; term > sum * 1e-17; n++) {
@@ -123,7 +124,9 @@ export function chiSquaredTail(x: number, degrees: number): number {
 
 const lnChoose = (n: number, k: number) => lnGamma(n + 1) - lnGamma(k + 1) - lnGamma(n - k + 1)
 
-/** Returns ln Γ(x) for x > 0, by Stirling's series (Abramowitz & Stegun 6.1.41) from 10 upwards. */
+/**
+ * Returns ln Γ(x) for x > 0, with Stirling's series (Abramowitz & Stegun 6.1.41) from 10 upwards.
+ */
 function lnGamma(x: number): number {
   if (x < 10) return lnGamma(x + 1) - Math.log(x)
   const s = 1 / (x * x)

@@ -112,7 +112,8 @@ function compare(
   for (const { labels, value } of found) {
     const key = by.map(label => labels[label] ?? model.NO_LABEL).join(' ')
     const range = is[key] ?? may[key]
-    // A count of 0 in the window equals no series, and a share of no requests is NaN.
+    // A count of 0 in the window is the same as a missing series, and the share of zero requests is
+    // NaN.
     if (range === undefined && !zerosCount && (value === 0 || Number.isNaN(value))) continue
     const [least, most] = range ?? others
     const isRight = value >= least && value <= most && (range !== undefined || !zerosCount)

@@ -13,7 +13,7 @@ export type Range = readonly [least: number, most: number]
 export interface Expected {
   /** The labels that distinguish the series. */
   readonly by: readonly string[]
-  /** Ranges by the labels' values, joined by a space. Every other series must be 0 or NaN. */
+  /** Ranges by the labels' values, joined with a space. Every other series must be 0 or NaN. */
   readonly is: Readonly<Record<string, Range>>
   /** Series that may exist. */
   readonly may?: Readonly<Record<string, Range>>
@@ -60,7 +60,10 @@ export const near = (value: number, share = 0.1, more = 0): Range => [
 ]
 export const exactly = (value: number): Range => near(value, 1e-6, 1e-9)
 
-/** Computes a value of the observations in the `seconds` before `end`; undefined if there is none. */
+/**
+ * Computes a value from the observations in the `seconds` before `end`; undefined if there are no
+ * observations.
+ */
 export type Measure = (
   observations: readonly Observation[],
   end: number,

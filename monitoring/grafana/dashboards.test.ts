@@ -95,7 +95,7 @@ for (const [question, dashboard, panel] of [
   })
 }
 
-test('Inference contains four common queries unchanged, and the corrected third one next to it', () => {
+test('Inference contains four common queries unchanged, and a corrected version next to the third query', () => {
   const asked =
     dashboards
       .find(({ title }) => title === 'Inference')

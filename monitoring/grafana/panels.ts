@@ -76,7 +76,10 @@ export interface Variable {
   readonly label: string
   readonly description: string
   readonly query: string
-  /** Allows a single value, initially the first or the last by name. Without it, any number of values, initially all. */
+  /**
+   * Allows a single value, initially the first or the last by name. If absent, any number of values
+   * is allowed, initially all.
+   */
   readonly one?: 'first' | 'last'
 }
 

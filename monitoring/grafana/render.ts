@@ -159,7 +159,7 @@ function bars({ panel, lines }: View): string {
   return `<table>${rows.join('')}</table>`
 }
 
-/** A rectangle at a time, in the row of a name. */
+/** A rectangle in the row `name`, at the time `at`. */
 type Rectangle = { at: number; name: string; color: string; opacity?: number }
 
 const rectangles = (left: number, data: readonly Rectangle[]): echarts.EChartsOption => ({

@@ -50,7 +50,7 @@ const seriesOf = (text: string): Since[] => [
   ...rules.filter(({ name }) => text.includes(name)).flatMap(rule => seriesOf(rule.text)),
 ]
 
-test('this test reads every rule of knative.yml', () => {
+test('this test reads every rule in knative.yml', () => {
   const all = read('monitoring/prometheus/rules/knative.yml').match(/^ {2}- (record|alert): /gm)
   assert.equal(rules.length, all?.length)
 })

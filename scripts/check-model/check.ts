@@ -142,7 +142,7 @@ async function examineTransform(
   const ended =
     signal === 'SIGKILL'
       ? `did not return within ${most} ms`
-      : `ended the process (${signal ?? `exit code ${code}`})`
+      : `terminated the process (${signal ?? `exit code ${code}`})`
   const text = `the transform ${file} ${failure === undefined ? ended : `could not be tested: ${failure}`}`
   return { file, parts: [], problems: [{ level: 'error', text }] }
 }

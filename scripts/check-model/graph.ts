@@ -116,7 +116,10 @@ function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   return irVersion < 4 ? [] : names
 }
 
-/** Returns the inputs that have no value in the file: old files list their weights as inputs. */
+/**
+ * Returns the inputs that have no value in the file. The other inputs are weights, which old files
+ * list as inputs.
+ */
 function withoutWeights({ initializers, inputs }: Graph): ValueInfo[] {
   const weights = new Set(initializers.map(({ name }) => name))
   return inputs.filter(({ name }) => !weights.has(name))

@@ -4,8 +4,8 @@ import type { Operator } from './graph.ts'
 
 /**
  * Finds operators that this version of ONNX Runtime does not define. Tests each operator in a model
- * of one node, because ONNX Runtime reports only the first missing operator of a model, and a list
- * in this file would become outdated.
+ * with one node, because ONNX Runtime reports only the first missing operator of a model, and a
+ * list in this file would become outdated.
  * @returns the missing operators, each with a reason
  */
 export const missingOperators = (
@@ -56,8 +56,8 @@ function whyRefused(model: Buffer): string | undefined {
 }
 
 /**
- * Encodes a model of one node, with the field numbers of onnx.proto. IR version 8 is from 2021, so
- * that ONNX Runtime can refuse only the operator.
+ * Encodes a model with one node, with the field numbers from onnx.proto. IR version 8 dates from
+ * 2021, so ONNX Runtime can refuse only the operator.
  */
 function oneNodeModel(domain: string, name: string, opset: number, irVersion = 8): Buffer {
   const imported = message(8, [field(1, domain), numberField(2, opset)])

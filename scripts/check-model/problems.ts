@@ -41,7 +41,7 @@ const lackingFix = (domain: string) =>
     ? 'Export the model for inference, not for training'
     : domain === 'ai.onnx' || domain.startsWith('ai.onnx.')
       ? 'Export with another opset version, or with an operator of this opset'
-      : 'ONNX Runtime for Node cannot load libraries of custom operators: replace it by operators of ONNX'
+      : 'ONNX Runtime for Node cannot load libraries of custom operators: replace it with standard ONNX operators'
 
 /** Adds a fix to the reason why the server would not start. */
 function withFix(reason: string): string {
@@ -59,7 +59,7 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
     'Export with that opset version, or an older one',
   ],
   [/is not a tensor; requests can contain only tensors/, 'Convert the model with tensor inputs'],
-  [/features/, 'Name each element of the last dimension once, in its order'],
+  [/features/, 'Name each element of the last dimension once, in order'],
   [/sample/, 'Give model.json a sample that the model accepts'],
 ]
 

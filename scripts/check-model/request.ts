@@ -74,7 +74,10 @@ const isInJson = (outputs: Session['signature']['outputs']) => (name: string) =>
 
 const BINARY = "-H 'Content-Type: application/octet-stream' --data-binary @-"
 
-/** Returns a shell command that sends binary tensor data, encoded as base64 or as a zero count. */
+/**
+ * Returns a shell command that sends binary tensor data, encoded in base64 or as a number of zero
+ * bytes.
+ */
 function binaryCurl(url: string, body: Buffer, jsonLength: number): string | undefined {
   const headers = `-H 'Inference-Header-Content-Length: ${jsonLength}' ${BINARY} --output answer.bin`
   const base64 = body.toString('base64')

@@ -72,7 +72,7 @@ exec 3>&1
 kube() { run kubectl --context "$context" "$@"; }
 ask_kube() { ask kubectl --context "$context" "$@"; }
 
-# exists KIND NAME [OPTION]...
+# exists KIND NAME [OPTION]...: succeeds if the object exists.
 exists() {
   local found
   found=$(ask_kube get "$@" --ignore-not-found --output name) || exit
@@ -128,7 +128,7 @@ not_ready() {
 # Succeeds if the first version is at least the second.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-# tool NAME LEAST WHERE VERSION-COMMAND...
+# tool NAME LEAST WHERE VERSION-COMMAND...: checks that a tool is installed and is new enough.
 tool() {
   local name=$1 least=$2 where=$3 found
   shift 3

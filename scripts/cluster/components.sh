@@ -9,7 +9,7 @@
 #   remove_NAME V  removes the objects that install_NAME created for version V
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154,SC2317
 
-# KEDA and metrics-server come late in this list, so that they are removed early: they serve
+# KEDA and metrics-server are late in this list, so that they are removed early: they serve
 # aggregated APIs, and no namespace can be deleted while such an API does not respond.
 readonly COMPONENTS=(cert_manager serving eventing kserve monitoring keda metrics_server classifier)
 
@@ -95,7 +95,7 @@ users_kserve='inferenceservices.serving.kserve.io trainedmodels.serving.kserve.i
   servingruntimes.serving.kserve.io clusterservingruntimes.serving.kserve.io'
 there_kserve() { exists crd inferenceservices.serving.kserve.io; }
 
-# chart NAME [OPTION]...
+# chart NAME [OPTION]...: installs or upgrades one of KServe's Helm charts.
 chart() {
   local name=$1 state
   shift

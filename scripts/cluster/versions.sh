@@ -6,8 +6,8 @@
 # The default node of kind 0.30.0, by digest (kubernetes-sigs/kind v0.30.0:
 # pkg/apis/config/defaults/image.go).
 KIND_NODE=kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a
-# The minimum versions: of Kubernetes, the minimum of Knative 1.23; of the tools, the versions for
-# which the scripts were written.
+# The minimum versions. Knative 1.23 requires this version of Kubernetes, and the scripts were
+# written for these versions of the tools.
 KUBERNETES_LEAST=1.34
 KIND_LEAST=0.30
 KUBECTL_LEAST=1.32

@@ -77,7 +77,10 @@ export async function untilAsleep(context) {
   await wait(1_000 * Number(SLEEP_SECONDS ?? SLEEPS[context.vars.$environment] ?? SLEEPS.local))
 }
 
-/** Records a wake-up if a new process sent the response, and its share of the response time. */
+/**
+ * If a new process sent the response, records a wake-up and the share of the response time that the
+ * startup took.
+ */
 export async function recordWakeUp(request, { timings }, context, events) {
   const { vars } = context
   const total = timings.response - timings.start

@@ -19,7 +19,7 @@ import { type Period, page, shares } from './report.ts'
 const HELP = `node scripts/load/run.ts SCENARIO [--env local|knative|kserve] [--report FILE]
 
   SCENARIO       cold, steady, ramp, spike, mixed or canary
-  --env          an environment of artillery.yml (local). local starts the built server, unless TARGET is set;
+  --env          an environment in artillery.yml (local). local starts the built server, unless TARGET is set;
                  the scenario cold starts it under systemd-socket-activate
   --report FILE  the file for the page of charts (load-SCENARIO.html in the temporary folder)
 

@@ -38,7 +38,7 @@ const CONSUMER = 'build/consumer.js'
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** Checks that values which appear in several files agree. */
+/** Checks that values that appear in several files agree. */
 export const checkAgreement = (project: Project): Problem[] => [
   ...project.bundles.flatMap(bundle =>
     bundle.objects.flatMap(object =>
@@ -206,7 +206,10 @@ const CHECKS: Readonly<
 
 const PING = 'dev.knative.sources.ping'
 
-/** Checks that every event type of a filter is sent, and that the function gets no own replies. */
+/**
+ * Checks that every event type in a filter is sent, and that the function does not receive its own
+ * replies.
+ */
 function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string[] {
   const example = exampleOf(bundle.name)
   if (example !== undefined) return checkTypesOfExample(object, bundle, { example, text })
@@ -328,7 +331,7 @@ function checkRevisions({ bundles }: Project): Problem[] {
           ),
           ...when(
             other.spec !== text,
-            `spec.template: the revision ${name} differs from that of ${other.where}`,
+            `spec.template: the revision ${name} differs from the revision in ${other.where}`,
           ),
         ].map(what => [where, what])
       }),

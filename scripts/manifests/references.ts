@@ -7,7 +7,10 @@ type Target = Readonly<Partial<Record<'apiVersion' | 'kind', string>>>
 const BROKER: Target = { apiVersion: 'eventing.knative.dev/v1', kind: 'Broker' }
 const DEPLOYMENT: Target = { apiVersion: 'apps/v1', kind: 'Deployment' }
 
-/** Fields that name another object, by kind and name or by name alone, which must also be applied. */
+/**
+ * Fields that refer to another object by its kind and name, or only by its name. The other object
+ * must also be applied.
+ */
 const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   Broker: { 'spec/delivery/deadLetterSink/ref': {} },
   Trigger: {
@@ -32,7 +35,7 @@ const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   },
 }
 
-/** Returns the ports of a Service; for one of KServe's in Standard mode, port 80. */
+/** Returns the ports of a Service. A Service that KServe creates in Standard mode has port 80. */
 function servicePorts(name: string, { objects }: Bundle): readonly number[] | undefined {
   const service = objects.find(
     object => kindOf(object) === 'Service' && object.metadata.name === name,
@@ -250,7 +253,7 @@ const portsOf = ({ objects }: Bundle): ReadonlySet<unknown> =>
       .flatMap(({ name, containerPort }: Manifest) => [name, containerPort]),
   )
 
-/** Checks that the containers exist whose metrics an autoscaler uses. */
+/** Checks that the containers whose metrics an autoscaler uses exist. */
 function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle): string[] {
   const names = objects.flatMap(containersOf).map(({ value }) => value.name)
   return metrics
@@ -268,7 +271,9 @@ const ownReplicas = ({ objects }: Bundle) =>
         `the Deployment "${metadata.name}" has spec.replicas, which would override the autoscaler`,
     )
 
-/** Checks that a dashboard has a uid: otherwise, Grafana generates a new one at each startup. */
+/**
+ * Checks that a dashboard has a uid. Otherwise, Grafana would generate a new uid at each startup.
+ */
 function checkDashboard([name, text]: [string, string]): string[] {
   if (!isJsonObject(text)) return [`data.${name} is not a JSON object`]
   return when(typeof JSON.parse(text).uid !== 'string', `data.${name} has no uid`)

@@ -22,7 +22,10 @@ import { basename, join } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import { section } from './changelog.ts'
 
-/** The folders whose manifests users can apply without a clone, by the name in the file. */
+/**
+ * The folders whose manifests users can apply without a clone, by the name that the asset's file
+ * name contains.
+ */
 const MANIFESTS: Readonly<Record<string, string>> = {
   knative: 'knative/overlays/production',
   kserve: 'kserve/knative/base',

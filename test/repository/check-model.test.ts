@@ -386,10 +386,10 @@ suite('check-model with a model that cannot be served', { concurrency: 2 }, () =
       ),
       {},
       [
-        'error: ONNX Runtime for Node lacks the operator com.example.Foo (1 in the graph): the operator set com.example 3 does not contain it. ONNX Runtime for Node cannot load libraries of custom operators: replace it by operators of ONNX',
+        'error: ONNX Runtime for Node lacks the operator com.example.Foo (1 in the graph): the operator set com.example 3 does not contain it. ONNX Runtime for Node cannot load libraries of custom operators: replace it with standard ONNX operators',
         'error: ONNX Runtime for Node lacks the operator ai.onnx.Quux (1 in the graph): the operator set ai.onnx 21 does not contain it. Export with another opset version, or with an operator of this opset',
         'error: ONNX Runtime for Node lacks the operator ai.onnx.preview.training.Adam (1 in the graph): the operator set ai.onnx.preview.training 1 does not contain it. Export the model for inference, not for training',
-        'error: ONNX Runtime for Node lacks the operator com.unknown.Bar (1 in the graph): the file imports no operator set of the domain "com.unknown". ONNX Runtime for Node cannot load libraries of custom operators: replace it by operators of ONNX',
+        'error: ONNX Runtime for Node lacks the operator com.unknown.Bar (1 in the graph): the file imports no operator set of the domain "com.unknown". ONNX Runtime for Node cannot load libraries of custom operators: replace it with standard ONNX operators',
       ],
     ],
     [
@@ -433,7 +433,7 @@ suite('check-model with a model that cannot be served', { concurrency: 2 }, () =
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': '{"features": ["a", "b", "c"]}' },
       [
-        'error: model.json: the features do not match the model: input "x": there are 3 names, but the last dimension of [-1,2] has 2 elements. Name each element of the last dimension once, in its order',
+        'error: model.json: the features do not match the model: input "x": there are 3 names, but the last dimension of [-1,2] has 2 elements. Name each element of the last dimension once, in order',
       ],
     ],
     [

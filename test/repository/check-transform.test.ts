@@ -144,7 +144,7 @@ for (const [what, code, problem] of WRONG)
 
 test('check-model reports a transform that ends the process', async () => {
   const { problems } = await check(both('preprocess: () => process.exit(3)'))
-  assert.match(problems[0]?.text ?? '', /^the transform .* ended the process \(exit code 3\)$/)
+  assert.match(problems[0]?.text ?? '', /^the transform .* terminated the process \(exit code 3\)$/)
 })
 
 test('check-model stops a transform that does not return', async () => {

@@ -17,7 +17,7 @@ import sys
 import zlib
 from pathlib import Path
 
-# Set before the import: ONNX Runtime otherwise writes a device id into the user's cache folder.
+# Set before the import. Otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -33,7 +33,8 @@ SEED = 42
 HELD_OUT = 450
 SIDE = 8
 
-# Beyond six decimals, fitted numbers depend on the CPU's linear algebra. Rounded, they do not.
+# Beyond six decimals, fitted numbers depend on how the CPU computes linear algebra. Rounded numbers
+# do not.
 PARAMETER_DECIMALS = 6
 EXPECTED_DECIMALS = 7
 TOLERANCE = 1e-5

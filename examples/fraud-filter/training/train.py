@@ -15,7 +15,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-# Set before the import: ONNX Runtime otherwise writes a device id into the user's cache folder.
+# Set before the import. Otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -60,7 +60,7 @@ def payments(random):
         - 1.2 * (age > 365)
         - 3.6
     )
-    # Because of the logistic noise, of two payments with the same evidence only one may be fraud.
+    # Because of the logistic noise, only one of two payments with the same evidence may be fraud.
     fraud = evidence + 0.25 * random.logistic(size=count) > 0
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)
     fields = [

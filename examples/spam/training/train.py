@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-# Set before the import: ONNX Runtime otherwise writes a device id into the user's cache folder.
+# Set before the import. Otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -34,7 +34,8 @@ HELD_OUT = 60
 # ONNX's Tokenizer does not support word boundaries (\b). Both libraries interpret this expression the same way.
 WORDS = "[a-zA-Z0-9]+"
 
-# Beyond six decimals, fitted numbers depend on the CPU's linear algebra. Rounded, they do not.
+# Beyond six decimals, fitted numbers depend on how the CPU computes linear algebra. Rounded numbers
+# do not.
 PARAMETER_DECIMALS = 6
 EXPECTED_DECIMALS = 7
 TOLERANCE = 1e-5

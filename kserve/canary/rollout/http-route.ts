@@ -116,7 +116,8 @@ async function readDeployments(
 
 /**
  * Restarts the step at the last change of a pod template. A changed template is a new version, but
- * the route does not show it. Earlier counts and an earlier rollback belong to another version.
+ * the route does not show this change. Earlier counts and an earlier rollback belong to another
+ * version.
  */
 function sinceTemplates(
   set: NonNullable<ReturnType<typeof history>>,

@@ -36,7 +36,7 @@ export type State =
   | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
 
 /**
- * Reads another object of the same namespace; undefined when it does not exist.
+ * Reads another object in the same namespace; undefined when it does not exist.
  * @throws {ClusterError}
  */
 export type Find = (resource: Resource, name: string) => Promise<KubernetesObject | undefined>
@@ -72,7 +72,7 @@ export const RESOURCES = {
   },
 } as const satisfies Record<string, Resource>
 
-/** The name under which the API server records this command's changes, with their time. */
+/** The name under which the API server records this command's changes and their times. */
 export const FIELD_MANAGER = 'onnx-function-canary'
 
 /**

@@ -97,7 +97,7 @@ export class ApiServer {
     rmSync(this.#folder, { recursive: true })
   }
 
-  /** Applies a merge patch of a field manager, with the current or an earlier time. */
+  /** Applies a merge patch from a field manager, with the current or an earlier time. */
   change(manager: string, patch: object, at = new Date()): void {
     const before = this.#object
     const next = merged(before, patch)

@@ -64,7 +64,7 @@ const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is
   ['is faster', of(1000), of(9000, { slow: 0.5 }), 'same better same same', 'promote 50'],
   ['has more errors', of(1000, { errors: 0.06 }), GOOD, 'worse same same same', 'roll back 0'],
   [
-    'has half a point more errors, with certainty',
+    'has half a percentage point more errors, which is certain but too small to matter',
     of(1e6, { errors: 0.015 }),
     of(1e6),
     'same same same same',
@@ -73,7 +73,7 @@ const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is
   ['has 10 % slow requests', of(1000, { slow: 0.1 }), GOOD, 'same worse same same', 'roll back 0'],
   ['predicts other labels', of(1000, { setosa: 0.3 }), GOOD, 'same same worse same', 'roll back 0'],
   [
-    'predicts slightly different labels, with certainty',
+    'predicts slightly different labels, which is certain but too small to matter',
     of(1e6, { setosa: 0.45 }),
     of(1e6),
     'same same same same',
@@ -175,7 +175,7 @@ describe('a new version that', () => {
   })
 })
 
-test('too little data for --patience is an error with likely reasons', () => {
+test('too little data for longer than --patience is an error with likely reasons', () => {
   const late: Look = { ...LOOK, number: 120, seconds: 7200 }
   for (const [fresh, reason] of [
     [of(100), /too few requests to judge errors, .*7200 s after .*: likely the traffic is too low/],
@@ -320,7 +320,8 @@ describe('a revision that got less than a tenth of its percentage', () => {
     [18_000, 0, 'iris-00002 got 0 of 18000 requests, not 25 %'],
     [18_000, 449, 'iris-00002 got 449 of 18449 requests, not 25 %'],
     [0, 700, 'iris-00001 got 0 of 700 requests, not 75 %'],
-    // Too few requests to judge, more than a tenth of the share, and enough requests.
+    // These revisions would get too few requests to judge, got more than a tenth of their share, or
+    // got enough requests.
     [1400, 0, undefined],
     [3000, 100, undefined],
     [1e6, 500, undefined],

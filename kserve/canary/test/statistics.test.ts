@@ -60,7 +60,7 @@ describe('Pearson’s test', () => {
   })
 })
 
-test('Fisher’s p is between 0 and 1, and does not rise with another error', () => {
+test('Fisher’s p is between 0 and 1, and does not rise when another error is added', () => {
   const small = fc.integer({ min: 1, max: 300 })
   fc.assert(
     fc.property(

@@ -21,7 +21,10 @@ const STARTS = { stream: 'starts' }
 const [M5, M15, H1] = [300, 900, 3600]
 const P95 = quantile(0.95)
 
-/** Removes the target labels of garden, whose target gets no labels from service discovery. */
+/**
+ * Removes the target labels of the service garden, whose target gets no labels from service
+ * discovery.
+ */
 export const targetLabels = (labels: Labels): Labels => {
   const isTarget = labels.service !== PODS.garden.service
   return isTarget ? labels : { ...labels, service: NO_LABEL, revision: NO_LABEL }
@@ -44,7 +47,10 @@ const ofOthers =
     return { by: ['service', 'revision'], is: Object.fromEntries(is) }
   }
 
-/** The minimum count that a rate sees: Knative's series begin with their first count, so it is missed. */
+/**
+ * The minimum count that a rate sees: Knative's series begin with their first count, so a rate
+ * misses that count.
+ */
 const leastSeen = (list: readonly Observation[]) => {
   const first = Math.min(...list.map(({ at }) => at))
   return 0.9 * countOf(list.filter(({ at }) => at > first + 2 * SCRAPE_SECONDS))

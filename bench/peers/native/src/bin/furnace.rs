@@ -1,4 +1,4 @@
-//! furnace-server, a Rust server of KServe's protocol, with a TensorModel over ONNX Runtime. It does not support strings, so string outputs are left out.
+//! furnace-server, a Rust server for KServe's protocol, with a TensorModel over ONNX Runtime. It does not support strings, so string outputs are left out.
 
 use furnace::{DataType, HostTensor, IoSpec, Model, ModelError, Server, TensorModel, Values};
 use native_peers::{Classifier, Data, Spec, variable};
@@ -64,7 +64,7 @@ impl TensorModel for Tensors {
     }
 }
 
-/// FURNACE_BATCH is the largest number of items in one batch; 1 turns batching off.
+/// FURNACE_BATCH is the maximum number of items in one batch; 1 turns batching off.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = variable("FURNACE_BATCH").parse()?;
