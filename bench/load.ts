@@ -361,8 +361,8 @@ export async function closedLoop(
     )
   }
   let result: Omit<LoadResult, 'allRequests'> | undefined
-  // Computes the result at the end of the window: the load's share of its core must not include the
-  // wait for requests that are still in flight.
+  // Computes the result at the end of the window: the load generator's share of its core must not
+  // include the wait for requests that are still in flight.
   if (Number.isFinite(seconds))
     timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
   await done.promise

@@ -152,8 +152,8 @@ export const FURNACE: readonly Subject[] = [
 ]
 
 /**
- * Servers run on the first core, and the load on the second. Undefined if taskset or a second core
- * is missing.
+ * Servers run on the first core, and the load on the second. Undefined if taskset is not installed
+ * or there is no second core.
  */
 export const cores = availableParallelism() > 1 && hasTaskset() ? { server: 0, load: 1 } : undefined
 

@@ -1,4 +1,7 @@
-/** JSON without loss of precision: big integers, −0, and invalid JSON where a point needs it. */
+/**
+ * Reads and writes JSON without loss of precision: big integers, −0, and invalid JSON where a point
+ * needs it.
+ */
 
 /** Text that is inserted into a request unchanged, whether or not it is valid JSON. */
 export class Raw {

@@ -24,7 +24,9 @@ export interface Tensor {
   readonly data: readonly Value[]
 }
 
-/** A server of the Open Inference Protocol, known only by its address and metadata. */
+/**
+ * A server that implements the Open Inference Protocol. Only its address and metadata are known.
+ */
 export interface Target {
   readonly send: Send
   /** Set when the server is also tested over gRPC. */

@@ -1,8 +1,8 @@
 /*
- * Logs each event that it receives as one line, and counts lost events. Without arguments, this
- * program is the dead letter sink, and every event that it receives was lost. With --replies, it
- * receives the function's replies until a real consumer replaces it. It is part of the function's
- * image: `node build/consumer.js`.
+ * Logs each event that it receives as one line, and counts lost events. If no arguments are given,
+ * this program is the dead letter sink, and every event that it receives was lost. With --replies,
+ * it receives the function's replies until a real consumer replaces it. It is part of the
+ * function's image: `node build/consumer.js`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

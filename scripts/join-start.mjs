@@ -76,11 +76,12 @@ function onlyJoined(build, exportsOf) {
   )
 }
 
-/** For the other files: replaces imports of joined files by imports of start.js. */
+/** For the other files: replaces imports of joined files with imports of start.js. */
 function fromStart(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) => {
     if (kind === 'entry-point') return undefined
-    // Without side effects, esbuild drops an import whose names are not used.
+    // If a file is marked as free of side effects, esbuild drops an import whose names are not
+    // used.
     return exportsOf.has(path)
       ? { path, namespace: 'joined', sideEffects: false }
       : { path, external: true, sideEffects: path !== START }

@@ -8,7 +8,8 @@ import {
 
 /*
  * A server with bare `node:http` and the native half of ONNX Runtime, in which waiting requests
- * share a run. It shows the cost of joining in Node without checks, limits or metrics.
+ * share a run. The server has no checks, limits or metrics, so it shows the cost of joining in
+ * Node.
  */
 
 const folder = process.env.MODEL_DIR as string

@@ -40,7 +40,7 @@ interface Conformance {
   readonly report: Report
 }
 
-/** This server and its Python peers, without FastAPI, which implements only one route. */
+/** This server and its Python peers, except FastAPI, which implements only one route. */
 const SUBJECTS: readonly Subject[] = [ours(), ...PEERS.filter(({ name }) => name !== 'FastAPI')]
 
 /** Runs all points. Restarts a server that crashes at a point, and runs the remaining points. */

@@ -59,7 +59,7 @@ const idPoints: Point[] = IDS.map(({ is, id, stricter }) => ({
   },
 }))
 
-/** The example, altered by one mistake. */
+/** The example with one mistake. */
 const wrong = (
   mistake: string,
   source: string,

@@ -59,7 +59,8 @@ const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => 
     try {
       const request = parseJson(body.toString('utf8', 0, at))
       const changed = Buffer.from(toJson(change(request, target)))
-      // Without a change, keep the text: writing it again would also repair invalid JSON.
+      // If the change has no effect, keep the text: writing it again would also repair invalid
+      // JSON.
       if (String(changed) === toJson(request)) return sent
       return {
         ...sent,

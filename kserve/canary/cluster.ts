@@ -63,7 +63,7 @@ export interface EventOf {
 }
 
 /**
- * Reads $KUBECONFIG or ~/.kube/config. Without either file, uses the pod's service account.
+ * Reads $KUBECONFIG or ~/.kube/config. If neither file exists, uses the pod's service account.
  * @throws {ClusterError} when no cluster is configured
  */
 export function connect({ resource, name, namespace, context }: Target): Cluster {

@@ -40,7 +40,7 @@ export function fisher(old: Share, fresh: Share): number {
   return Math.max(0, 1 - sum)
 }
 
-/** The minimum expected count of a cell, by Cochran's rule. */
+/** The minimum expected count of a cell, according to Cochran's rule. */
 const LEAST_EXPECTED = 5
 
 /**
@@ -134,7 +134,10 @@ function lnGamma(x: number): number {
   return (x - 0.5) * Math.log(x) - x + Math.log(2 * Math.PI) / 2 + series
 }
 
-/** A Prometheus histogram: cumulative counts by upper bound in seconds, ascending, with +Inf last. */
+/**
+ * A Prometheus histogram: the cumulative count for each upper bound in seconds, ascending, with
+ * +Inf last.
+ */
 export type Buckets = readonly (readonly [bound: number, count: number])[]
 
 /**

@@ -47,7 +47,7 @@ export function resolve(cell: Cell, model: Model, at: Moment): Expected {
 const one = (range: Range | undefined): Expected => ({ by: [], is: range ? { '': range } : {} })
 export const NOTHING = one(undefined)
 
-/** Returns series by these labels. A number means exactly that value. */
+/** Returns series for these labels. A number means exactly that value. */
 export const series = (by: string, values: Readonly<Record<string, number | Range>>): Expected => ({
   by: by.split(' '),
   is: mapValues(values, value => (typeof value === 'number' ? exactly(value) : value)),
@@ -76,7 +76,10 @@ export const all =
   ({ recorded, observations }, at) =>
     one(measure(select(observations, where), recorded.moments[at], over ?? windowOf(recorded)))
 
-/** Derives a value for each group by these labels that has observations in the window. */
+/**
+ * Derives a value for each group that these labels form, if the group has observations in the
+ * window.
+ */
 export const by =
   (labels: string, measure: Measure, where: Labels = {}, over?: number): Derive =>
   ({ recorded, observations }, at) => {
@@ -194,7 +197,7 @@ export const longest: Measure = (...window) => {
   ]
 }
 
-/** Models a gauge by the last count. */
+/** Models a gauge as the last count. */
 export const gauge =
   (tolerance: number, more = 0): Measure =>
   (...window) =>

@@ -53,7 +53,7 @@ export interface Panel {
   readonly thresholds?: Thresholds
   /** The text that is shown if a query has no result. */
   readonly nothing?: string
-  /** For a table: the label by which its queries are joined. */
+  /** For a table: the label on which its queries are joined. */
   readonly rows?: string
   /** For a table: the titles of its labels, in the order of the columns. */
   readonly columns?: Readonly<Record<string, string>>
@@ -136,7 +136,8 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
     top = end
   }
   const { links = [], ...rest } = built.build()
-  // Without `placement`, Grafana shows the links outside the menu. `id: null`, which the builders omit, makes Grafana assign an id.
+  // If `placement` is absent, Grafana shows the links outside the menu. `id: null`, which the builders omit, makes Grafana assign
+  // an id.
   return { id: null, ...rest, links: links.map(({ placement, ...link }) => link) }
 }
 
@@ -168,7 +169,7 @@ function variable({ name, label, description, query, one }: Variable) {
     .refresh(dashboard.VariableRefresh.OnTimeRangeChanged)
     .sort(one === 'last' ? dashboard.VariableSort.NaturalDesc : dashboard.VariableSort.NaturalAsc)
   if (one !== undefined) return built
-  // "All" also matches series without the label: under compose.yaml, series have no revision.
+  // "All" also matches series without the label: with compose.yaml, series have no revision.
   return built
     .multi(true)
     .includeAll(true)

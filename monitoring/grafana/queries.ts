@@ -31,7 +31,8 @@ const ofModel = (labels: string) =>
   ['model=~"$model"', ...(labels === '' ? [] : [labels])].join(', ')
 
 /**
- * Returns the share of requests with an error: 0 without errors, no value without requests.
+ * Returns the share of requests with an error: 0 if there are no errors, and no value if there are
+ * no requests.
  * @param by a grouping, such as `by (revision) `
  */
 export const errorShare = (
@@ -42,7 +43,7 @@ export const errorShare = (
   return `(${sum('status="error"')} or 0 * ${sum('')}) / (${sum('')} > 0)`
 }
 
-/** Returns the share of failed requests, without errors that callers caused. */
+/** Returns the share of failed requests, excluding errors that callers caused. */
 export const failureShare = (): string => {
   const failures = `sum(${chosen(`rate(inference_failures_total[${RATE}])`)})`
   return `${failures} / (${failures} + sum(${chosen(requests('status="success"'))}) > 0)`

@@ -200,8 +200,8 @@ function readExample({ signature }: Session, { sample }: ModelFolder): readonly 
 }
 
 /**
- * Executes the first run, with all outputs. If it fails, requests each output alone to find out
- * which outputs fail.
+ * Executes the first run, with all outputs. If the run fails, requests each output separately to
+ * find out which outputs fail.
  */
 async function tryOutputs(
   session: Session,
@@ -293,7 +293,7 @@ const MOST_RUNS = 1_000
 const LONG_ENOUGH_MS = 300
 
 /**
- * Measures the median time of a run, without the first fifth of the runs, in which ONNX Runtime
+ * Measures the median time of a run, excluding the first fifth of the runs, in which ONNX Runtime
  * allocates memory and V8 compiles code.
  */
 async function medianMs(

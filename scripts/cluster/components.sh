@@ -44,7 +44,7 @@ install_serving() {
   available knative-serving
   again kubectl --context "$context" patch configmap config-network --namespace knative-serving --type merge \
     --patch '{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'
-  # Host names in this domain resolve to this machine, which forwards a port. Without a domain,
+  # Host names in this domain resolve to this machine, which forwards a port. If no domain is set,
   # routes are reachable only inside the cluster.
   again kubectl --context "$context" patch configmap config-domain --namespace knative-serving --type merge \
     --patch '{"data":{"127.0.0.1.sslip.io":""}}'

@@ -8,8 +8,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 const { TARGET, HOST_HEADER, MODEL, WAKE_UPS = '20', SLEEP_SECONDS } = process.env
 
 /**
- * Seconds until no pod runs, by environment. On a cluster, this is the stable window plus the last
- * pod's grace period.
+ * The number of seconds until no pod runs, for each environment. On a cluster, this is the stable
+ * window plus the last pod's grace period.
  */
 const SLEEPS = { local: 3, knative: 150, kserve: 150 }
 

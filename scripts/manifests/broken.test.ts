@@ -21,7 +21,10 @@ const [{ any, canary, texts, ...MISTAKES }] = parse(
   'mistakes.yaml',
 ) as [Record<string, readonly Mistake[]> & { texts: readonly TextMistake[] }]
 
-/** SCHEMAS lists folders as for --schemas, separated by colons. Without it, some tests are skipped. */
+/**
+ * SCHEMAS lists folders as for --schemas, separated by colons. If SCHEMAS is not set, some tests
+ * are skipped.
+ */
 const schemas = readSchemas((process.env.SCHEMAS ?? '').split(':').filter(folder => folder !== ''))
 const project = theProject(findBundles())
 const NO_SCHEMA = 'no schema for this kind; set SCHEMAS to folders with schemas'

@@ -63,6 +63,6 @@ export const containersOf = (object: Manifest): readonly Found[] =>
 export const podLabelsOf = (object: Manifest): Readonly<Record<string, string>> =>
   object.spec.template.metadata?.labels ?? {}
 
-/** Returns the event types by which a Trigger filters. */
+/** Returns the event types for which a Trigger filters. */
 export const typesOf = (trigger: Manifest): string[] =>
   find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])

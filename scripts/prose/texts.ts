@@ -29,7 +29,9 @@ const JOINT: Readonly<Record<Kind, RegExp | undefined>> = {
   other: undefined,
 }
 
-/** Returns the texts of a program. Joins comments on consecutive lines, and strings joined by +. */
+/**
+ * Returns the texts of a program. Joins comments on consecutive lines, and strings joined with +.
+ */
 function pieces(source: string, pattern: RegExp): Text[] {
   const found: { start: number; text: string; kind: Kind }[] = []
   let end = 0
@@ -83,7 +85,7 @@ function paragraphs(source: string): Text[] {
   return texts
 }
 
-/** Replaces code and inserted values by a letter, so that no pattern matches them. */
+/** Replaces code and inserted values with a letter, so that no pattern matches them. */
 function withoutCode(text: string): string {
   return text
     .replace(/\$\{[^{}]*\}/g, 'x')

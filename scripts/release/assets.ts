@@ -23,7 +23,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { section } from './changelog.ts'
 
 /**
- * The folders whose manifests users can apply without a clone, by the name that the asset's file
+ * The folders whose manifests users can apply without a clone, with the name that each asset's file
  * name contains.
  */
 const MANIFESTS: Readonly<Record<string, string>> = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs one command by socket activation, as systemd does with onnx-function.socket and
+# Runs one command with socket activation, as systemd does with onnx-function.socket and
 # onnx-function.service, but needs neither root nor a running systemd: it keeps a listening socket
 # open, and starts the command when a connection arrives while the command is not running.
 #

@@ -5,7 +5,9 @@ export type KubernetesObject = any
 /** A canary in progress. All fields are read from the object: there is no other state. */
 export interface Canary {
   readonly percent: number
-  /** The time of the object's last change. All later requests were served by this specification. */
+  /**
+   * The time of the object's last change. All later requests were served with this specification.
+   */
   readonly since: Date
   /** The field manager that set the percentage. */
   readonly setBy: string
@@ -23,7 +25,9 @@ export interface Canary {
 
 export interface Revision {
   readonly name: string
-  /** PromQL matchers of its series, by the target labels of docs/metrics.md#scraping. */
+  /**
+   * PromQL matchers for the revision's series, with the target labels in docs/metrics.md#scraping.
+   */
   readonly series: string
 }
 

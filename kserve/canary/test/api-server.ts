@@ -34,7 +34,7 @@ export class ApiServer {
   fault: (method: string, path: string) => Fault | undefined = () => undefined
   /** Runs before the server compares a patch's version, to simulate a concurrent writer. */
   beforePatch: () => void = () => {}
-  /** Returns other objects that controllers create for this one, by path. They are read-only. */
+  /** Returns other objects that controllers create for this object, by path. They are read-only. */
   beside: (object: KubernetesObject) => Readonly<Record<string, KubernetesObject>> = () => ({})
   /** Called after each change, to simulate the controller. */
   reconcile: (object: KubernetesObject) => void = () => {}
@@ -78,7 +78,7 @@ export class ApiServer {
       apiVersion: 'v1',
       kind: 'Config',
       'current-context': 'test',
-      // Without this setting, the client rejects plain http.
+      // The client rejects plain http unless this setting is true.
       clusters: [{ name: 'test', cluster: { server, 'insecure-skip-tls-verify': true } }],
       users: [{ name: 'test', user: { token: 'secret' } }],
       contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace } }],
