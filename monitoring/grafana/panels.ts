@@ -136,8 +136,8 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
     top = end
   }
   const { links = [], ...rest } = built.build()
-  // If `placement` is absent, Grafana shows the links outside the menu. `id: null`, which the builders omit, makes Grafana assign
-  // an id.
+  // If `placement` is absent, Grafana shows the links outside the menu. `id: null`, which the
+  // builders omit, makes Grafana assign an id.
   return { id: null, ...rest, links: links.map(({ placement, ...link }) => link) }
 }
 
