@@ -31,21 +31,21 @@ export interface Caller {
   /** True after the client hung up ({@link hangUp}). No more work is started for this client. */
   gone: boolean
   /**
-   * Functions that are called when the client hangs up. Only calls of the author's code use this
+   * Functions that are called when the client hangs up. Only calls to the author's code use this
    * set.
    */
   onGone?: Set<() => void>
-  /** The trace context of the HTTP request or, without that, of the event (W3C Trace Context). */
+  /** The trace context (W3C) of the HTTP request; if the request has none, that of the event. */
   traceparent?: string | undefined
   /** Records the parts of the request's time; undefined if no traces are sent. */
   readonly trace?: Trace | undefined
-  /** The client that sent the batch, if this caller represents one event of the batch. */
+  /** The client that sent the batch, if this caller represents one event in the batch. */
   readonly sender?: Caller
   /** Counts the memory of the response; undefined if this memory is not counted. */
   memory?: AnswerMemory | undefined
 }
 
-/** Returns the client of a caller. All events of one batch have the same client. */
+/** Returns the client of a caller. All events in one batch have the same client. */
 export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
 
 /** Records that the client hung up or will not receive a response. */
@@ -59,8 +59,8 @@ export interface AnswerMemory {
   /**
    * Reserves memory for a response before its run. Waits until other responses have released enough
    * memory.
-   * @throws {DeadlinePassed} if there is not enough memory before the deadline, or the caller hung
-   * up
+   * @throws {DeadlinePassed} if not enough memory is released before the deadline, or if the caller
+   *   hangs up
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined
 }
@@ -105,7 +105,7 @@ export const json = (
   body: JSON.stringify(value),
 })
 
-/** Returns the response to an error. @param to selects the status column of the error table */
+/** Returns the response to an error. @param to selects the status column in the error table */
 export function errorAnswer(error: unknown, to: 'http' | 'event' = 'http'): Answer {
   const meaning = meaningOf(error)
   if (meaning === undefined)

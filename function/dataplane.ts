@@ -25,7 +25,7 @@ export interface DataPlane {
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
   /**
-   * Returns Triton's model repository index, which contains the one model.
+   * Returns Triton's model repository index, which contains the server's only model.
    * @param onlyReady whether to omit a model that is not ready
    */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
@@ -43,7 +43,7 @@ export interface DataPlane {
    */
   readonly transforms: boolean
   /**
-   * Handles one call of the author's code after the model is loaded, and counts it like `infer`.
+   * Handles one call to the author's code after the model is loaded, and counts it as `infer` does.
    * @param read creates the call; errors that it throws are also counted
    * @throws the errors of `infer` and of transform/errors.ts
    */

@@ -3,7 +3,7 @@ import type { FailureCause, Mistake, RejectionReason } from './telemetry/metrics
 
 /**
  * The meaning of an error for HTTP, events, gRPC and metrics. Only the tables in this file define
- * these meanings. They are looked up by the error's code.
+ * these meanings. The key is the error's code.
  */
 export interface Meaning {
   /** The HTTP status of the response to a request. */
@@ -26,9 +26,9 @@ export interface Meaning {
   readonly endsOneEvent?: true
   /** The number of seconds after which the client may try again. */
   readonly retryAfter?: number
-  /** The reason under which the error is counted as a rejection, without a run. */
+  /** The reason to record if the error counts as a rejection, for which there was no run. */
   readonly rejected?: RejectionReason
-  /** The cause under which the error is counted as a failure instead of a rejection. */
+  /** The cause to record if the error counts as a failure instead of a rejection. */
   readonly failed?: Exclude<FailureCause, RejectionReason>
   /** The party whose mistake prevented a result of the author's code. */
   readonly mistakeOf?: Mistake

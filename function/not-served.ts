@@ -1,5 +1,5 @@
 /*
- * Requests of Triton's clients that this server does not support. The response contains the reason.
+ * Requests from Triton clients that this server does not support. The response contains the reason.
  * Its status is 404 over HTTP, and UNIMPLEMENTED over gRPC.
  */
 

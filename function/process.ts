@@ -126,14 +126,14 @@ function firstSignal(): Promise<NodeJS.Signals> {
 /**
  * Terminates the process without waiting for threads. process.exit() terminates threads, and
  * terminating a thread during a run aborts the process with SIGABRT (ONNX Runtime 1.30). Replacing
- * the process by another program avoids this problem.
+ * the process with another program avoids this problem.
  */
 function endAtOnce(code: number): never {
   becomeProgram(['--eval', `process.exit(${code})`], {})
 }
 
 /**
- * Replaces this process by another Node program, which keeps only the process id. This function
+ * Replaces this process with another Node program, which keeps only the process id. This function
  * never returns.
  */
 function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {

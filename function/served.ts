@@ -9,7 +9,7 @@ interface Served {
 
 /**
  * Checks the model and version of a request.
- * @throws {Refused} with status 404 for another model or version
+ * @throws {Refused} with status 404 if the request names a different model or version
  */
 export function checkServed(
   { model, version }: { readonly model?: string; readonly version?: string },

@@ -66,16 +66,19 @@ const list = (description: string, items: Schema): Schema => ({
 function requestSchema({ transform }: Described): Schema {
   if (transform?.preprocess)
     return object({
-      instances: list('Each instance is one call of the transform.', inputRef(transform)),
+      instances: list('Each instance is one call to the transform.', inputRef(transform)),
     })
   return {
     type: 'object',
     properties: {
       instances: list(
-        'Rows. Each row is the value of the only input, or an object of values by input name.',
+        'Rows. Each row is the value of the only input, or an object that maps input names to values.',
         {},
       ),
-      inputs: { description: 'Columns: the only input, or an object of inputs by input name.' },
+      inputs: {
+        description:
+          'Columns: the value of the only input, or an object that maps input names to values.',
+      },
     },
     oneOf: [{ required: ['instances'] }, { required: ['inputs'] }],
   }

@@ -24,7 +24,7 @@ import type { Call, CallData, Reply } from '../function/transform/call.ts'
  * prediction.
  */
 
-/** The largest number and total size of instances that are in progress at the same time. */
+/** The maximum number and total size of instances that are in progress at the same time. */
 const TOGETHER = { instances: 256, bytes: 128 * 1024 }
 
 /** Handles a V1 request over HTTP. Errors with a code become responses, too. */
@@ -77,7 +77,7 @@ async function askTogether(
   try {
     return await Promise.all(group.map((data, i) => predictionOf(data, first + i, asking)))
   } catch (error) {
-    // Do not wait for the other calls. Do not hang up for an event, because all events of a batch
+    // Do not wait for the other calls. Do not hang up for an event, because all events in a batch
     // may share the caller.
     if (asking.event === undefined) hangUp(asking.caller)
     throw error

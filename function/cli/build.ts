@@ -41,7 +41,9 @@ export async function build(args: readonly string[]): Promise<void> {
   writeFileSync(target, code)
   const size = `${(Buffer.byteLength(code) / 1024).toFixed(1)} kB`
   const native =
-    kept.length === 0 ? '' : `; not bundled, needed in node_modules: ${kept.join(', ')}`
+    kept.length === 0
+      ? ''
+      : `; these packages are not bundled and must be in node_modules: ${kept.join(', ')}`
   process.stdout.write(`${relative('.', target)}: ${size}${native}\n`)
 }
 
@@ -127,7 +129,7 @@ function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
   })
 }
 
-/** Finds a package's folder as Node does: in node_modules of `from` or of a parent folder. */
+/** Finds a package's folder as Node does: in the node_modules of `from` or of a parent folder. */
 function packageFolder(name: string, from: string): string | undefined {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name)
@@ -136,7 +138,7 @@ function packageFolder(name: string, from: string): string | undefined {
   }
 }
 
-/** Packages that load the native code of the packages that depend on them. */
+/** Packages that load native code for the packages that depend on them. */
 const LOADERS = [
   'bindings',
   'node-gyp-build',
@@ -148,7 +150,7 @@ const LOADERS = [
 /**
  * Whether a package has native code. Such a package is compiled at installation (binding.gyp),
  * contains a .node file, depends on a loader of native code, or has one optional package per
- * platform, as the packages of napi-rs do.
+ * platform, as napi-rs packages do.
  */
 function isNative(folder: string): boolean {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))

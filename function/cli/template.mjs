@@ -10,9 +10,9 @@ const FOLDER = fileURLToPath(new URL('../../templates/typescript/onnx', import.m
 const MADE = /^(?:node_modules|vendor)(?:[/\\]|$)|^model[/\\]transform\.js$/
 
 /**
- * Returns the template's files by path. Each character is one byte (Latin-1), so that the text can
- * represent binary files, too. The build embeds the files, because npm would leave .npmrc and
- * .gitignore out of a tarball.
+ * Returns the template's files, keyed by path. Each character is one byte (Latin-1), so that the
+ * text can represent binary files, too. The build embeds the files, because npm would leave .npmrc
+ * and .gitignore out of a tarball.
  */
 export function readTemplate() {
   if (!existsSync(FOLDER)) return {}

@@ -15,7 +15,7 @@ MODEL    a .onnx file, or a folder with one; default: MODEL_DIR if set, else the
 --check  writes nothing; exits with status 1 if the file is out of date
 --help   shows this help
 
-The file is written beside the model: for model.onnx it is model.d.onnx.ts. TypeScript uses it for
+The file is written beside the model: model.d.onnx.ts for model.onnx. TypeScript uses the file for
 imports of './model.onnx' if tsconfig.json sets allowArbitraryExtensions.
 `
 

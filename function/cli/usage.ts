@@ -5,7 +5,7 @@ export class Usage extends Error {}
 
 /**
  * Reads the options and positional arguments of a command.
- * @throws {Usage} if an option is unknown or lacks its value, or there are too many arguments
+ * @throws {Usage} if an option is unknown or lacks its value, or if there are too many arguments
  */
 export function readArguments<const Options extends NonNullable<ParseArgsConfig['options']>>(
   args: readonly string[],

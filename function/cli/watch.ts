@@ -50,8 +50,8 @@ export async function watch(configure: () => Config): Promise<void> {
 const CHOSEN_PORT = 'ONNX_FUNCTION_WATCH_PORT'
 
 /**
- * Selects the source of a transform. By default, transform.js takes precedence, but it may have
- * been built from an older transform.ts.
+ * Selects the source of a transform. By default, transform.js takes precedence, but transform.js
+ * may have been built from an older transform.ts.
  */
 function preferSource(config: Config): Config {
   if (config.transform !== undefined) return config
@@ -83,7 +83,7 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
       clearTimeout(timer)
       timer = setTimeout(settled, QUIET_MS)
     })
-    const sentence = `changes of ${folder} can no longer be detected`
+    const sentence = `changes to ${folder} can no longer be detected`
     return opened.on('error', error => log.error({ err: error }, sentence))
   }
   let watcher = open()

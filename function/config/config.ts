@@ -12,19 +12,19 @@ type Rows = Values<typeof ROWS>
 
 /** The configuration of the process. Every value is read from the environment, and only here. */
 export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
-  /** Threads of ONNX Runtime within a run; at most `cpus`. */
+  /** The number of ONNX Runtime threads within a run; at most `cpus`. */
   readonly ortThreads: number
   readonly maxConnections: number
   /** The number of CPUs that this process may use at once. */
   readonly cpus: number
-  /** The memory that this process may use: its cgroup's limit, else the machine's memory. */
+  /** The memory that this process may use: its cgroup's limit, or else the machine's memory. */
   readonly memoryBytes: number
   /**
    * True if KServe mounts the model from a store: files beside the model then do not belong to this
    * project.
    */
   readonly isModelStored: boolean
-  /** The descriptor of a listening socket from systemd, which is used instead of port and host. */
+  /** The descriptor of a listening socket from systemd, which replaces the port and the host. */
   readonly listenFd: number | undefined
   /** The Knative service, or KServe InferenceService, to which this process belongs. */
   readonly service: string | undefined
@@ -32,18 +32,18 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   readonly revision: string | undefined
   /** True in a Kubernetes pod. */
   readonly inCluster: boolean
-  /** Undefined: nothing is pushed. */
+  /** Undefined if nothing is pushed. */
   readonly push: PushConfig | undefined
-  /** Undefined: requests need no authentication. */
+  /** Undefined if requests need no authentication. */
   readonly auth: AuthConfig | undefined
-  /** Undefined: plain HTTP. */
+  /** Undefined if the server uses plain HTTP. */
   readonly tls: TlsConfig | undefined
 }
 
 /**
  * @param env like process.env; empty variables count as not set, except for authentication and TLS
- * @param givenAs the options that the user wrote instead of variables, such as `--http_port`;
- *   errors name them
+ * @param givenAs the options that the user wrote instead of variables, such as `--http_port`; error
+ *   messages contain these options
  * @throws {Error} with a one-line message that names the variable, its value and the allowed values
  */
 export function readConfig(
@@ -77,7 +77,8 @@ export function readConfig(
 
 /**
  * A connection needs 30 KB, a connection with TLS 75 KB, and an HTTP/2 stream with the largest
- * headers 40 KB. With this limit, they need at most a fifth of the memory together.
+ * headers 40 KB. With this limit, all connections and streams together need at most a fifth of the
+ * memory.
  */
 const MEMORY_PER_CONNECTION = 512 * 1024
 const LEAST_CONNECTIONS = 64

@@ -3,8 +3,8 @@ import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
 
 /**
- * Returns the number of CPUs that this process may use at once, at least 1. It is the quota of the
- * process's cgroup, or else the number of the machine's CPUs. ONNX Runtime ignores the quota and
+ * Returns the number of CPUs that this process may use at once, at least 1. The number is the quota
+ * of the process's cgroup, or else the machine's number of CPUs. ONNX Runtime ignores the quota and
  * counts the machine's cores; so does Node 24.21 with cgroups version 1.
  * @param root the folder that contains proc and sys; tests use their own
  */

@@ -112,7 +112,7 @@ export const list = (
   },
 })
 
-/** Rows, by the field of the configuration that contains the value. */
+/** Rows, keyed by the configuration field that contains the value. */
 export type Rows = Readonly<Record<string, Variable>>
 
 export type Values<R extends Rows> = {
@@ -124,7 +124,8 @@ export interface Source {
   /** Like process.env; an empty variable counts as not set. */
   readonly env: NodeJS.ProcessEnv
   /**
-   * The options that the user wrote instead of variables, such as `--http_port`; errors name them.
+   * The options that the user wrote instead of variables, such as `--http_port`; error messages
+   * contain these options.
    */
   readonly givenAs?: Readonly<Partial<Record<string, string>>>
 }

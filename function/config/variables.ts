@@ -85,7 +85,7 @@ export const SERVING = {
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
     otherwise: 'the number of CPUs that this process may use',
     meaning:
-      'Threads of ONNX Runtime within a run, at most the number of CPUs (or the cgroup’s quota). ' +
+      'The number of ONNX Runtime threads within a run, at most the number of CPUs (or the cgroup’s quota). ' +
       'CPUs / `ORT_THREADS` worker threads run in parallel, if the memory has room for a copy of ' +
       'the model in each thread.',
   }),
@@ -103,8 +103,8 @@ export const SERVING = {
   playground: variable('PLAYGROUND', either('on', 'off'), {
     default: true,
     meaning:
-      '`on` shows browsers a page for trying the model at `GET /`. `off` sends browsers the ' +
-      'metadata that other clients get. `/docs` is served in both cases.',
+      '`on` shows browsers a page for trying the model at `GET /`. `off` sends to browsers the ' +
+      'same metadata as to other clients. `/docs` is served in both cases.',
   }),
   logLevel: variable('LOG_LEVEL', oneOf(LOG_LEVELS), {
     default: 'info',
@@ -117,7 +117,7 @@ export const LIMITS = {
   maxBodyBytes: variable('MAX_BODY_BYTES', integer({ min: 1 }), {
     default: 64 * 1024 * 1024,
     meaning:
-      'The largest request body, before and after decompression; a larger body gets 413. The ' +
+      'The maximum size of a request body, before and after decompression; a larger body gets 413. The ' +
       'same limit applies to the tensors and the response of a large request, and to all waiting ' +
       'requests together. All bodies and responses in memory together may use twice as much; ' +
       'beyond that, requests get 503.',
@@ -125,27 +125,27 @@ export const LIMITS = {
   maxJsonBytes: variable('MAX_JSON_BYTES', integer({ min: 1 }), {
     default: 16 * 1024 * 1024,
     meaning:
-      'The largest JSON text of a request or of its response, within `MAX_BODY_BYTES`; a larger ' +
+      'The maximum size of a request’s or a response’s JSON text, within `MAX_BODY_BYTES`; a larger ' +
       'JSON text gets 413. Reading JSON needs several times its size in memory; with the ' +
       'default, the process stays within 512 MiB. Binary tensor data needs only its own size.',
   }),
   maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
     default: 4096,
     meaning:
-      'Rows that may wait for a run; beyond that, requests get 503 with `Retry-After`. A request ' +
+      'The maximum number of rows that may wait for a run; further requests get 503 with `Retry-After`. A request ' +
       'counts as at most `MAX_BATCH_ROWS` rows.',
   }),
   maxBatchRows: variable('MAX_BATCH_ROWS', integer({ min: 1 }), {
     default: 256,
     meaning:
-      'The largest number of rows in a run that waiting requests share; a request with more rows ' +
-      'runs alone.',
+      'The maximum number of rows in a run that waiting requests share; a request with more rows ' +
+      'has its own run.',
   }),
   maxConnections: variable('MAX_CONNECTIONS', integer({ min: 8 }), {
     otherwise: 'one per 512 KiB of the memory limit, from 64 to 32768',
     meaning:
-      'The largest number of open connections, and also of HTTP/2 streams over all connections. ' +
-      'With TLS, a quarter of this number of handshakes may be in progress as well. At the ' +
+      'The maximum number of open connections, and also of HTTP/2 streams over all connections. ' +
+      'With TLS, a quarter as many handshakes may also be in progress. At the ' +
       'limit, a new connection replaces a connection that waits for its client; if all ' +
       'connections are busy, the new connection is dropped. `METRICS_PORT` has a separate limit ' +
       'of 64 connections.',
@@ -159,7 +159,7 @@ export const LIMITS = {
   runTimeoutMs: variable('RUN_TIMEOUT_MS', integer({ min: 0, max: 2_147_483_647 }), {
     default: 60_000,
     meaning:
-      'The time limit for a run in a worker thread. After that, the callers of the run get 504, ' +
+      'The time limit for a run in a worker thread. After this time, the callers of the run get 504, ' +
       'readiness fails, other requests may finish within `DRAIN_TIMEOUT_MS`, and the process ' +
       'replaces itself, because a thread cannot be stopped during a run. 0 means no limit.',
   }),
@@ -258,7 +258,7 @@ export const PUSHING = {
 } as const
 
 // Each of these algorithms needs a private key to sign. HMAC is not allowed: anyone who has the
-// issuer's public key could sign a token with it.
+// issuer's public key could sign a token with that key.
 const JWT_ALGORITHMS = [
   'RS256',
   'RS384',
@@ -327,7 +327,8 @@ export const AUTH = {
   }),
   subjects: variable('AUTH_SUBJECTS', list('text, separated by commas'), {
     otherwise: 'all',
-    meaning: 'The `sub` claims of allowed tokens; a request with another token gets 403.',
+    meaning:
+      'The `sub` claims of allowed tokens; a request whose token has a different subject gets 403.',
   }),
   algorithms: variable(
     'AUTH_ALGORITHMS',
@@ -339,7 +340,7 @@ export const AUTH = {
   clockSkewSeconds: variable('AUTH_CLOCK_SKEW_SECONDS', integer({ min: 0, max: 300 }), {
     default: 30,
     meaning:
-      'The largest accepted difference, in seconds, between the issuer’s clock and this ' +
+      'The maximum accepted difference, in seconds, between the issuer’s clock and this ' +
       'machine’s clock.',
   }),
 } as const
@@ -379,7 +380,7 @@ export const ORIGINS = {
   webhookOrigins: variable('WEBHOOK_ORIGINS', senders, {
     otherwise: 'none',
     meaning:
-      'Senders that may deliver their CloudEvents to this server, by their ' +
+      'Senders that may deliver CloudEvents to this server, as named in their ' +
       '`WebHook-Request-Origin` header.',
   }),
 } as const
@@ -395,7 +396,7 @@ export type VariableName =
   | Named<typeof TLS>
   | Named<typeof ORIGINS>
 
-/** Every variable that a user may set, by name. */
+/** Every variable that a user may set, keyed by name. */
 export const VARIABLES = Object.fromEntries(ROWS.map(row => [row.name, row])) as Readonly<
   Record<VariableName, Variable>
 >
@@ -412,7 +413,8 @@ export const PLATFORM_VARIABLES = [
   {
     names: ['INFERENCE_SERVICE_NAME'],
     by: 'KServe',
-    meaning: 'names the model if nothing else does, and the service if Knative does not',
+    meaning:
+      'names the model if no other source names it, and the service if Knative does not name it',
   },
   {
     names: ['LISTEN_FDS', 'LISTEN_PID'],
@@ -429,6 +431,6 @@ export const PLATFORM_VARIABLES = [
   {
     names: ['KUBERNETES_SERVICE_HOST'],
     by: 'Kubernetes',
-    meaning: 'omits the example `curl` after the start, so that the log is JSON only',
+    meaning: 'omits the example `curl` command after startup, so that the log contains only JSON',
   },
 ] as const

@@ -26,14 +26,16 @@ export interface CloudEvent {
   readonly data: EventData | undefined
 }
 
-/** Context attributes by name; `specversion`, `id`, `source` and `type` are always present. */
+/**
+ * Context attributes, keyed by name; `specversion`, `id`, `source` and `type` are always present.
+ */
 export type Attributes = { readonly id: string; readonly source: string; readonly type: string } & {
   readonly [name: string]: string | number | boolean
 }
 
 /**
- * The data as received bytes, or as JSON that is part of the event's own JSON. Large JSON stays
- * bytes, marked by `isJson`.
+ * The data as received bytes, or as JSON that is part of the event's own JSON. Large JSON is kept
+ * as bytes, and `isJson` is true.
  */
 export type EventData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
@@ -102,24 +104,21 @@ export function readStructuredEvent(body: Uint8Array, where = 'the event'): Clou
   return data === undefined ? event : { ...event, data: { bytes: bytesOf(data), isJson: true } }
 }
 
-/**
- * Above this size, the event's data is not parsed with the event, but like the data of a large
- * request.
- */
+/** Above this size, the event's data is parsed separately, like the data of a large request. */
 const LARGE_BYTES = 128 * 1024
 
 /** Members of a large event up to this size are still parsed with the event. */
 const MOST_PARSED_BYTES = 1024
 
-/** An event of a batch, and its size in bytes within the batch. */
+/** An event in a batch, and its size in bytes within the batch. */
 export interface BatchedEvent {
   readonly event: CloudEvent
   readonly bytes: number
 }
 
 /**
- * Reads the events of a batch, each on demand: parsing an entire batch at once takes 100 ms per
- * MiB.
+ * Reads the events in a batch one by one, on demand: parsing an entire batch at once takes 100 ms
+ * per MiB.
  * @throws {BadRequest} if the body is not an array, or the next element is not a CloudEvent
  */
 export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
@@ -161,8 +160,8 @@ export function toHeaders(attributes: Attributes): Record<string, string> {
 }
 
 /**
- * Header names by attribute. Built once, because V8 looks up each newly concatenated name in its
- * table of all names.
+ * Header names, keyed by attribute. The map is built once, because V8 looks up each newly
+ * concatenated name in its table of all names.
  */
 const HEADERS: ReadonlyMap<string, string> = new Map(
   ['specversion', 'id', 'source', 'type', 'subject', 'time', 'causationid', 'traceparent'].map(
@@ -185,7 +184,7 @@ export const beginJson = (attributes: Attributes, member = 'data'): string =>
   `${JSON.stringify(attributes).slice(0, -1)},"${member}":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
-/** Built once, because every request is checked for these headers. */
+/** The list is built once, because every request is checked for these headers. */
 const REQUIRED_HEADERS = REQUIRED.map(name => `ce-${name}`)
 
 function readJsonEvent(event: unknown, exact: () => unknown, where: string): CloudEvent {
@@ -283,8 +282,8 @@ const isTime = (value: string) =>
 const ABSOLUTE_URI = /^[a-z][a-z\d+.-]*:\S+$/i
 
 /**
- * The checks of attributes. Each returns undefined for a valid value, otherwise the required kind
- * of value.
+ * The checks of attributes. Each check returns undefined for a valid value; otherwise, it returns
+ * the required kind of value.
  */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,

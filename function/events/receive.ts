@@ -84,17 +84,18 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
 }
 
 /**
- * The most bytes of events in JSON. The main thread reads them, which blocks all other requests (20
- * ms for 1 MiB, docs/performance.md).
+ * The maximum size, in bytes, of events in JSON. The main thread reads these events, which blocks
+ * all other requests (20 ms for 1 MiB, docs/performance.md).
  */
 const MOST_JSON_BYTES = 2 ** 20
 
-/** The bytes of a batch that are parsed in one turn of the event loop. */
+/** The number of bytes in a batch that are parsed in one turn of the event loop. */
 const BYTES_AT_A_TIME = 64 * 1024
 
 /**
- * The most events of a batch that run together, and may share a run, before other requests get a
- * turn. Larger events form smaller groups, because the size of a group in bytes is also limited.
+ * The maximum number of events in a batch that run together, and may share a run, before other
+ * requests are handled. Larger events form smaller groups, because the size of a group in bytes is
+ * also limited.
  */
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 
@@ -107,10 +108,10 @@ export interface Binding {
   readonly jsonLength: number | undefined
 }
 
-/** The binding of events in JSON, whose replies cannot carry binary tensor data. */
+/** The binding for events in JSON, whose replies cannot carry binary tensor data. */
 const IN_JSON: Binding = { responseData: 'json', jsonLength: undefined }
 
-/** The binding of an event in binary mode whose data is only JSON. */
+/** The binding for an event in binary mode whose data is only JSON. */
 const ALL_JSON: Binding = { responseData: 'binary', jsonLength: undefined }
 
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
@@ -233,7 +234,7 @@ async function receiveBatch(
 }
 
 /**
- * Returns the events of a batch that are to be answered, in groups that run together. The entire
+ * Returns the events in a batch that are to be answered, in groups that run together. The entire
  * batch is read first, because one invalid event fails the entire batch.
  */
 async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<CloudEvent[][]> {
@@ -337,7 +338,7 @@ function dataOf({ data, attributes }: CloudEvent): EventData {
     !isInUtf8(contentType)
   ) {
     throw new BadRequest(
-      `the event's data is ${show(contentType)}; it must be application/json in UTF-8, or binary tensor data as application/octet-stream`,
+      `the content type of the event's data is ${show(contentType)}; it must be application/json in UTF-8, or binary tensor data as application/octet-stream`,
     )
   }
   return data
@@ -346,8 +347,8 @@ function dataOf({ data, attributes }: CloudEvent): EventData {
 const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batched: receiveBatch }
 
 /**
- * Whether an event must not be answered, because the replies would loop forever: one of our own
- * replies, or an event from KServe's log of requests and responses.
+ * Whether an event must not be answered, because the replies would loop forever. This is the case
+ * for this function's own replies, and for events from KServe's log of requests and responses.
  */
 const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')

@@ -21,8 +21,8 @@ export interface ReplyContent {
  * The attributes of the event that answers `request`. The attributes depend only on the request and
  * the model, so an event that is delivered twice gets the same reply, and a consumer recognises the
  * duplicate by (source, id). For the same reason, replies have no `time`.
- * @param outcome the last word of the reply's type, which replaces the request's `.request` or is
- * appended
+ * @param outcome the last word of the reply's type, which replaces `.request` in the request's type
+ *   or is appended to it
  */
 export function replyAttributes(
   request: Attributes,

@@ -5,7 +5,7 @@ import type { EventAttributes } from '../transform/contract.ts'
 import { type CloudEvent, modeOf } from './cloudevent.ts'
 import type { AnswerEvent } from './receive.ts'
 
-/** Answers each event with one call of the author's code. */
+/** Answers each event with one call to the author's code. */
 export const answerByTransform =
   (request: Request): AnswerEvent =>
   (event, caller, { dataPlane }) =>

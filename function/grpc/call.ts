@@ -113,7 +113,7 @@ export class Call {
   }
 
   /**
-   * Starts to read messages. With `expectsMessage`, the first message must arrive in time.
+   * Starts to read messages. If `expectsMessage` is true, the first message must arrive in time.
    * @throws {Refused} if the call's metadata cannot be read
    */
   open({ expectsMessage }: { readonly expectsMessage: boolean }): void {
@@ -255,7 +255,7 @@ export class Call {
 
   /**
    * Discards the remaining request (RFC 9113 section 8.1). Clients stop sending when they read the
-   * status. Closing the stream at once could lose the status.
+   * status. If the stream were closed at once, the status could be lost.
    */
   #dropRest(): void {
     const stream = this.#stream
@@ -372,8 +372,8 @@ const compress = (encoding: string, bytes: Uint8Array): Promise<Buffer> =>
   })
 
 /**
- * The interval at which long calls check for changes. Probes that watch expect to receive a change
- * within this time.
+ * The interval at which long calls check for changes. Probes that use Watch expect to be notified
+ * of a change within this time.
  */
 const TICK_MS = 250
 

@@ -13,7 +13,7 @@ export class Cancelled extends Error {}
 /** Created once, because capturing a stack trace takes a twentieth of the time of a call. */
 const STOPPED = new Cancelled()
 
-/** A message of a call. Its memory stays reserved until the message is answered. */
+/** A message in a call. Its memory stays reserved until the message is answered. */
 export interface Received {
   readonly message: Uint8Array
   readonly reservation: Reservation
@@ -23,8 +23,8 @@ export interface ReaderOptions {
   readonly memory: BodyMemory
   readonly maxBytes: number
   /**
-   * Time limit for a message from its first byte. For a call's only message, the limit starts with
-   * the call.
+   * The time limit for a message, measured from its first byte. For a call's only message, the
+   * limit starts with the call.
    */
   readonly longestMs: number
   /** Decompresses messages. */
@@ -42,11 +42,11 @@ interface Waiting extends Received {
  */
 const PREFIX_BYTES = 5
 
-/** The most messages that may wait to be read. At this limit, the stream is paused. */
+/** The maximum number of messages that may wait to be read. At this limit, the stream is paused. */
 const MOST_WAITING = 16
 
 /**
- * Reads the messages of a call. A small message is copied once, from the socket's buffer; a large
+ * Reads the messages in a call. A small message is copied once, from the socket's buffer; a large
  * message is copied into memory that grows. The end of a message is aligned to eight bytes, so that
  * the raw tensor contents in its last field are aligned as ONNX Runtime requires.
  */
@@ -220,13 +220,16 @@ export class MessageReader implements Arriving {
   }
 
   /**
-   * Describes the arrival for reservations of memory. Without an arrival, the message is complete.
+   * Describes the arrival for reservations of memory. If there is no arrival, the message is
+   * complete.
    */
   get #needing(): Needing {
     return this.#arrival ?? { lately: Number.POSITIVE_INFINITY, address: this.address }
   }
 
-  /** Allocates at least `bytes`, but not at once the complete length in the prefix. */
+  /**
+   * Allocates at least `bytes`, but does not at once allocate the complete length in the prefix.
+   */
   #allocate(bytes: number): Buffer {
     const before = (8 - (this.#length % 8)) % 8
     const room = before + roomFor(bytes, this.#length)
@@ -256,7 +259,8 @@ export class MessageReader implements Arriving {
         maxBytes,
         reserve: bytes => reservation.add(bytes, this.#needing),
       })
-      // The call may have ended in the meantime. Then no other code releases the reservation.
+      // The call may have ended in the meantime. In that case, no other code releases the
+      // reservation.
       if (this.#stream.destroyed) throw STOPPED
       return { message: inflated, reservation }
     } catch (error) {

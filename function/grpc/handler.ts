@@ -49,7 +49,7 @@ interface Entry {
   readonly handler: Handler
 }
 
-/** All methods by path. */
+/** All methods, keyed by path. */
 const METHODS: ReadonlyMap<string, Entry> = new Map([
   ...entriesOf(INFERENCE, INFERENCE_METHODS),
   ...entriesOf(HEALTH, HEALTH_METHODS),
@@ -106,7 +106,7 @@ async function refuseUnlessAllowed(call: Call, authenticate: Authenticate): Prom
   if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
 }
 
-/** @throws {Refused} if the head is not that of a call with protobuf messages */
+/** @throws {Refused} if the head does not belong to a call with protobuf messages */
 function checkHead({ method, headers }: RequestHead): void {
   if (method !== 'POST')
     throw new Refused(

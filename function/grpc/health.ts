@@ -10,8 +10,8 @@ import { type Handler, unary } from './method.ts'
 import { FILES } from './protos.ts'
 
 /**
- * The methods of grpc.health.v1, for Kubernetes' probes. They report the health of the server (''),
- * of each service, and of the model.
+ * The methods of grpc.health.v1, for Kubernetes probes. The methods report the health of the server
+ * (''), of each service, and of the model.
  */
 export const HEALTH_METHODS: Readonly<Record<string, Handler>> = {
   Check: unary(({ service: asked }, _call, service) => {

@@ -16,7 +16,7 @@ import { Turn } from './turn.ts'
 
 /* Implements inference.GRPCInferenceService on the same data plane as HTTP. */
 
-/** The handlers by method name. */
+/** The handlers, keyed by method name. */
 export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
   ServerLive: unary((_request, _call, { dataPlane }) => dataPlane.live(), 'health'),
   ServerReady: unary((_request, _call, { dataPlane }) => ({ ...dataPlane.ready() }), 'health'),
@@ -75,7 +75,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
   turn.end()
 }
 
-/** The most requests of one call that are answered concurrently. */
+/** The maximum number of requests in one call that are answered concurrently. */
 const MOST_PENDING = 128
 
 /**
@@ -128,7 +128,8 @@ async function answerInStream(received: Received, call: Call, service: Service):
 }
 
 /**
- * Reads the head of a request. If that fails, the data plane counts the error like any other.
+ * Reads the head of a request. If reading fails, the data plane counts the error like any other
+ * error.
  * @throws {BadRequest}
  */
 async function headOf({ message }: Received, turn: Turn, { dataPlane }: Service) {

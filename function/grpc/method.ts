@@ -5,7 +5,7 @@ import type { Method } from '../protocol/protobuf-schema.ts'
 import type { Service } from '../service.ts'
 import type { Call } from './call.ts'
 
-/** Answers the calls of one method. */
+/** Answers the calls to one method. */
 export interface Handler {
   /** The kind of the equivalent HTTP route. Methods of kind health need no authentication. */
   readonly kind?: Route['kind']

@@ -18,8 +18,8 @@ export const UNIMPLEMENTED = 12
 export const UNAVAILABLE = 14
 
 /**
- * The most characters of a message. Clients limit the metadata that they accept, most clients to 8
- * KiB.
+ * The maximum number of characters in a message. Clients limit the size of the metadata that they
+ * accept, in most cases to 8 KiB.
  */
 const LONGEST_MESSAGE = 800
 

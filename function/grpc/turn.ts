@@ -6,7 +6,7 @@ import type { Call } from './call.ts'
 import { OK, type Status } from './status.ts'
 
 /**
- * An inference request of a call, from its arrival to its response. A stream carries many requests.
+ * An inference request in a call, from its arrival to its response. A stream carries many requests.
  */
 export class Turn implements Caller {
   readonly arrived: number

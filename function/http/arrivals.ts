@@ -5,12 +5,12 @@ export const LEAST_BYTES = 1024
 export const LEAST_BYTES_MS = 5_000
 
 /**
- * Interval between samples. Progress is measured over two samples, because a client may send the
- * data of one second at a time.
+ * Interval between samples. Progress is measured over two samples, because a client may send its
+ * data only once per second.
  */
 const SAMPLED_EVERY_MS = 500
 
-/** An arrival that progresses by more than this in two samples is not too slow. */
+/** An arrival that progresses by more than this number of bytes in two samples is not too slow. */
 const FAST_BYTES = 64 * 1024
 
 /** A body or response that needs memory. */
@@ -86,8 +86,8 @@ export class Arrival implements Needing {
 }
 
 /**
- * Tracks all arriving bodies and all large responses that are being read. Selects which of them to
- * evict.
+ * Tracks all arriving bodies and all large responses that are being read. Selects which bodies and
+ * responses to evict.
  */
 export class Arrivals {
   readonly #open = new Set<Arrival>()
@@ -117,10 +117,10 @@ export class Arrivals {
   }
 
   /**
-   * Evicts an arrival that makes less progress than `needing`. If there is none, evicts an arrival
-   * from the address that uses the most memory, unless the address of `needing` already uses its
-   * share.
-   * @param frees whether the memory of a source would help
+   * Evicts an arrival that makes less progress than `needing`. If there is no such arrival, evicts
+   * an arrival from the address that uses the most memory, unless the address of `needing` already
+   * uses its share.
+   * @param frees whether freeing the memory of a source would help
    * @returns whether an arrival was evicted
    */
   evictFor(needing: Needing, frees: (source: Arriving) => boolean): boolean {

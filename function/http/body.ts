@@ -57,7 +57,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   #arrival: Arrival | undefined
   #refuse: (error: Error) => void = () => {}
   /**
-   * True once the complete body has been read, even if Node's parser reports that only later in
+   * True once the complete body has been read, even if Node's parser reports the end only later in
    * this turn of the event loop.
    */
   wasRead = false
@@ -214,7 +214,7 @@ export async function inflate(
 /**
  * Collects chunks in one buffer, because a body may arrive in chunks of one byte, and each separate
  * chunk would need another 500 bytes (measured). The complete buffer is counted. The buffer grows
- * with the bytes received, so an announced length alone uses no memory.
+ * with the bytes received, so announcing a length uses no memory.
  */
 class Collector {
   readonly #expected: number
@@ -268,7 +268,7 @@ class Collector {
 interface Collecting {
   /** Creates the error to throw if the stream fails. */
   readonly broken: (error: Error) => Error
-  /** Receives a function that ends the collection early. */
+  /** Receives a function that stops the collection early. */
   readonly onBegun?: (refuse: (error: unknown) => void) => void
 }
 
@@ -312,7 +312,7 @@ export const stalled = (what: Growth['what']) =>
     `less than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
   )
 
-/** Limits on the memory that is allocated for a small body before its bytes arrive. */
+/** Limits on the memory that is allocated for a small body before the body arrives. */
 const LEAST_AHEAD_BYTES = 4 * 1024
 const MOST_AHEAD_BYTES = 16 * 1024
 

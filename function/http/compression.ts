@@ -5,9 +5,9 @@ import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
 /**
- * The sizes in bytes at which a response is compressed. A smaller response fits in one network
- * packet without compression. Compressing a larger response would take seconds and use its own size
- * in memory again.
+ * The minimum and the maximum size, in bytes, of a response that is compressed. A smaller response
+ * fits in one network packet without compression. Compressing a larger response would take seconds,
+ * and as much memory as the response itself.
  */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
@@ -62,7 +62,7 @@ type Encoding = 'gzip' | 'deflate'
  */
 const AT_A_TIME = 4
 
-/** Limit on responses that wait for compression; beyond it, responses are sent uncompressed. */
+/** The maximum number of waiting responses; further responses are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
 /**
@@ -73,7 +73,10 @@ const KEPT = { documents: 16, bytes: 256 * 1024 }
 
 /** Compresses responses, a few at a time, and compresses each document only once. */
 export class Compressor {
-  /** Compressed documents by encoding and entity tag, most recently used last. */
+  /**
+   * Compressed documents, keyed by encoding and entity tag; the most recently used document is
+   * last.
+   */
   readonly #documents = new Map<string, Promise<Uint8Array | undefined>>()
   readonly #waiting: (() => void)[] = []
   #waitingBytes = 0
@@ -123,7 +126,7 @@ export class Compressor {
     else {
       if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
       this.#waitingBytes += bytes
-      // A compression that ends passes its slot to the next one.
+      // A compression that ends passes its slot to the next compression.
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       this.#waitingBytes -= bytes
     }

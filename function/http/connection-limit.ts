@@ -4,17 +4,20 @@ import type { DropReason, Metrics } from '../telemetry/metrics.ts'
 import type { Connection } from './connection.ts'
 
 /**
- * Minimum time that a connection may wait for its client before a new connection can replace it.
+ * The minimum time that a connection waits for its client before a new connection may replace it.
  */
 export const SETTLED_MS = 1_000
 
 /**
- * Largest number of connections that are examined for each new connection: refusing a connection
- * must be cheap.
+ * The maximum number of connections that are examined for each new connection: refusing a
+ * connection must be cheap.
  */
 export const MOST_LOOKS = 64
 
-/** If more than this share of the connections have sent no request, drop those first. */
+/**
+ * If more than this share of the connections have sent no request, those connections are dropped
+ * first.
+ */
 const SHARE_OF_UNUSED = 1 / 4
 
 /** Minimum interval between log lines about dropped connections. */

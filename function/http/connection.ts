@@ -19,7 +19,7 @@ export interface Connection {
    * is arriving.
    */
   idleBytes: number
-  /** When the connection last became idle, by performance.now(). */
+  /** When the connection last became idle, on performance.now()'s clock. */
   idleSince: number
   /** True if the connection will be closed because the client sent malformed HTTP. */
   malformed: boolean
@@ -31,11 +31,11 @@ export interface Connection {
 
 /** A connection that uses HTTP/2. */
 export interface Session {
-  /** When the connection last had a stream, by performance.now(). */
+  /** When the connection last had a stream, on performance.now()'s clock. */
   readonly idleSince: number
   /**
-   * The state is 'idle' without a stream, 'waiting' if every stream waits for the client, and
-   * otherwise 'working'.
+   * The state is 'idle' if there is no stream, 'waiting' if every stream waits for the client, and
+   * 'working' otherwise.
    */
   readonly state: 'idle' | 'waiting' | 'working'
   /**

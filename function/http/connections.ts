@@ -6,14 +6,14 @@ import { ConnectionLimit, type Drops } from './connection-limit.ts'
 import { sendRaw } from './malformed.ts'
 
 /**
- * How long a recently answered client has for its next request before shutdown closes the
+ * The time that a recently answered client has to send its next request before shutdown closes the
  * connection.
  */
 export const NEXT_REQUEST_MS = 250
 
 /**
- * Largest number of requests that a client may pipeline on one connection. Node reads hundreds at
- * once: reading that many from each of 150 connections took 2.5 s, mostly for requests that were
+ * The maximum number of requests that a client may pipeline on one connection. Node reads hundreds
+ * at once: reading that many from each of 150 connections took 2.5 s, mostly for requests that were
  * then not answered.
  */
 const MAX_PIPELINED = 128
@@ -71,7 +71,7 @@ export class Connections {
 
   #drop(socket: Socket): void {
     const session = this.#open.get(socket)?.session
-    // Forget the connection now, not on 'close': otherwise the next new connection would also
+    // Forget the connection now, not on 'close': otherwise, the next new connection would also
     // exceed the limit.
     this.#forget(socket)
     if (session === undefined) socket.destroy()
@@ -148,7 +148,7 @@ export class Connections {
     // Requests after a response that closes the connection are not answered.
     const taken = pipelined.splice(0, socket.writable ? 1 : pipelined.length)
     this.#pipelined -= taken.length
-    // Begin in the next turn of the event loop: otherwise one connection could occupy an entire
+    // Begin in the next turn of the event loop: otherwise, one connection could occupy an entire
     // turn.
     if (socket.writable && taken[0] !== undefined) setImmediate(this.#begin, taken[0])
   }

@@ -8,7 +8,7 @@ export interface RequestHead {
   /** The request target: a path with or without a query. */
   readonly url?: string | undefined
   readonly httpVersion: string
-  /** The headers by name, in lower case. */
+  /** The headers, keyed by name in lower case. */
   readonly headers: IncomingHttpHeaders
   /** Alternating names and values, as received. */
   readonly rawHeaders: readonly string[]
@@ -21,8 +21,8 @@ export function pathOf(target: string): string {
 }
 
 /**
- * Converts an absolute-form request target (RFC 9112 section 3.2.2) to a path. It does not use URL,
- * which needs milliseconds for a long host, because it runs before authentication.
+ * Converts an absolute-form request target (RFC 9112 section 3.2.2) to a path. The function runs
+ * before authentication, so it does not use URL, which takes milliseconds for a long host.
  */
 export function originForm(target: string): string {
   if (target.startsWith('/')) return target

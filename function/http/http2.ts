@@ -19,7 +19,7 @@ import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
 import { StreamLimit, waitsForClient } from './stream-limit.ts'
 
-/** Largest number of open streams per connection, equal to the limit on pipelined requests. */
+/** The maximum number of open streams per connection, equal to the limit on pipelined requests. */
 const MAX_STREAMS = 128
 
 /** Bytes that a client may send on one stream before they are read. */
@@ -37,10 +37,13 @@ const UNAUTHENTICATED_WINDOW_BYTES = 65_535
  */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 
-/** Largest size of the headers, equal to the limit for HTTP/1.1. */
+/** The maximum size of the headers, equal to the limit for HTTP/1.1. */
 const MAX_HEADER_BYTES = 16 * 1024
 
-/** Maximum age of a connection: otherwise gRPC clients would never find a new replica. */
+/**
+ * The maximum age of a connection. If connections never closed, gRPC clients would never connect to
+ * a new replica.
+ */
 const MAX_AGE_MS = 3_600_000
 
 /**
@@ -107,7 +110,7 @@ export class Http2 {
       leavingMs: 2 * config.requestTimeoutMs,
     })
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
-      // Without a listener for errors, a stream that its client cancels would terminate the
+      // If there were no listener for errors, a stream that its client cancels would terminate the
       // process.
       stream.on('error', () => {})
       if (!this.#limit.admit(stream)) return
@@ -153,7 +156,7 @@ function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Re
 interface Times {
   /** Time limit for the client's first frame. */
   readonly firstMs: number
-  /** Time limit without a stream. */
+  /** Time limit for a connection that has no stream. */
   readonly idleMs: number
   readonly ageMs: number
   /** Time limit for the streams that are open when the client sends GOAWAY. */
@@ -175,7 +178,7 @@ export class OpenSession implements Session {
     this.#socket = socket
     this.#times = times
     this.#idle = setTimeout(afterReading, times.firstMs, () => this.#onIdle()).unref()
-    // The maximum age varies by 10 %, so that clients that connected at the same time do not
+    // The maximum age varies by up to 10 %, so that clients that connected at the same time do not
     // reconnect at the same time.
     const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
     session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))

@@ -56,8 +56,8 @@ export function toAnswer(response: EncodedResponse): Answer {
 }
 
 /**
- * Checks the media type of a request. Without Inference-Header-Content-Length, the body is JSON,
- * whatever its media type is (binary tensor data extension).
+ * Checks the media type of a request. If the Inference-Header-Content-Length header is absent, the
+ * body is JSON, whatever its media type is (binary tensor data extension).
  * @throws {Refused} 415 if the media type is not supported
  */
 export function checkMediaType({ headers }: Request, jsonLength?: number): void {

@@ -152,8 +152,8 @@ function handleRequests(
   server.on('checkContinue', onRequest)
   server.on('checkExpectation', onRequest)
   server.on('connect', (_request, socket: Socket) => {
-    // Node no longer handles this socket's errors: without a listener, an error would terminate the
-    // process.
+    // Node no longer handles this socket's errors: if there were no listener, an error would
+    // terminate the process.
     socket.on('error', () => {})
     socket.resume()
     const allow = 'Allow: GET, HEAD, POST, OPTIONS\r\n'

@@ -5,7 +5,7 @@ import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
 /**
  * The memory for concurrent bodies and large responses, in units of the largest allowed body.
  * Waiting tensors may use one more unit, and the tensors and the response of the running request
- * one unit each: five units in total.
+ * may use one unit each: five units in total.
  */
 const LARGE_BODIES = 2
 
@@ -23,8 +23,8 @@ const KEPT_FOR_WHOLE = 1 / 8
 const LENT_TO_SMALL = 1 / 2
 
 /**
- * Room for small responses that bodies cannot use. Without it, requests whose bodies fill all of
- * the room could not be answered, and the bodies would never leave the room.
+ * Room for small responses, which bodies cannot use. If bodies could fill all the room, their
+ * requests could not be answered, and the bodies would never be released.
  */
 const ROOM_BESIDE_BODIES_BYTES = 2 ** 20
 
@@ -152,8 +152,8 @@ export class BodyMemory {
   }
 
   /**
-   * Returns the bytes that one kind may use. Each kind has its own room. Small bodies may also
-   * borrow room from large bodies.
+   * Returns the number of bytes that small or large bodies or responses may use. Each kind has its
+   * own room. Small bodies may also borrow room from large bodies.
    */
   #available(room: Room, kind: keyof Room): number {
     const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
@@ -176,7 +176,7 @@ export class BodyMemory {
     this.#check(reservation, this.#roomForBodies, needing)
   }
 
-  /** @throws {Overloaded} if there is no room for the answer's bytes */
+  /** @throws {Overloaded} if there is no room for the response's bytes */
   checkAnswer(reservation: Reservation): void {
     this.#check(reservation, this.#roomForAnswers, WHOLE)
   }
@@ -217,7 +217,7 @@ const WHOLE: Needing = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
 export const FULL = 'other requests\u2019 bodies use all the memory allowed; try again later'
 
-/** The memory of one request, for its body and then for its answer. */
+/** The memory of one request, for its body and then for its response. */
 export class Reservation {
   bytes = 0
   closeConnection: (() => void) | undefined

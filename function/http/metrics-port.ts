@@ -7,7 +7,7 @@ const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind =
 
 /**
  * The limit on connections to METRICS_PORT. It is separate from the limit on PORT, so that
- * monitoring can see a server under attack.
+ * monitoring still works while the server is under attack.
  */
 const MOST_CONNECTIONS = 64
 

@@ -55,7 +55,8 @@ export function detach(socket: Socket): void {
   socket.on('error', ignore)
   // Removes the parser from the list that enforces the time limit for request heads.
   ;(socket as Socket & { parser?: { remove(): void } }).parser?.remove()
-  // As in an HTTP/2 server: when the client closes its half, Node closes the other.
+  // As in an HTTP/2 server: when the client closes its half of the connection, Node closes the
+  // other half.
   socket.allowHalfOpen = false
   socket.pause()
 }

@@ -2,8 +2,8 @@ import { BadRequest } from '../protocol/errors.ts'
 import { isObject, parseJson, show } from '../protocol/json.ts'
 
 /**
- * Whether an index request asks only for ready models (Triton's model repository extension,
- * "Index"). Clients send no body, or `{"ready": true}`.
+ * Whether an index request is only for ready models (Triton's model repository extension, "Index").
+ * Clients send no body, or `{"ready": true}`.
  * @throws {BadRequest} if the body is not a JSON object, or `ready` is not a boolean
  */
 export function asksOnlyReady(body: Uint8Array): boolean {

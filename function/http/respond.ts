@@ -49,8 +49,8 @@ export interface ResponderOptions {
   readonly metrics: Metrics
   readonly log: Log
   /**
-   * Whether to close the connection of a probe after the response: repeated probes on it would keep
-   * alive a process that should exit when it is unused.
+   * Whether to close the connection of a probe after the response: repeated probes on one
+   * connection would keep alive a process that should exit when it is unused.
    */
   readonly closeProbes: boolean
 }
@@ -88,7 +88,10 @@ const STEPS: readonly Step[] = [
  * version.
  */
 export class Responder {
-  /** When a request was last answered, by performance.now(). Probes and scrapes do not count. */
+  /**
+   * When a request was last answered, on performance.now()'s clock. Probes and scrapes do not
+   * count.
+   */
   lastUsed = performance.now()
   readonly #options: ResponderOptions
 

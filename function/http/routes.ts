@@ -12,10 +12,10 @@ import { infer } from './infer.ts'
 import type { Operations } from './pages/operation.ts'
 import { asksOnlyReady } from './repository.ts'
 
-/** Answers a request of one route, independently of the HTTP version. */
+/** Answers a request for one route, independently of the HTTP version. */
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
-/** The handlers of one path, by method. HEAD and OPTIONS are derived from GET and POST. */
+/** The handlers of one path, keyed by method. HEAD and OPTIONS are derived from GET and POST. */
 export interface Route<Answers = Handler> {
   readonly GET?: Answers
   readonly POST?: Answers
@@ -205,7 +205,7 @@ export function createRoutes(rows: readonly TableRoute[], context: RouteContext)
   const { model } = context.service
   const routes = rows.map(row => ({ path: row.path, route: bind(row, context) }))
   // Paths as clients usually write them. The patterns below match paths with a trailing slash or
-  // other escapes.
+  // with different escapes.
   const byPath = new Map(
     routes.flatMap(({ path, route }) => pathsOf(path, model).map(path => [path, route] as const)),
   )

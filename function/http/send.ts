@@ -137,8 +137,8 @@ export function headersOf(
 ): Record<string, string | number> {
   // Responses may contain the caller's own text, so browsers must use only the declared media type.
   const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-  // Uncompressed responses have this header too: a cache must not send them to clients that accept
-  // compression, or the reverse.
+  // Uncompressed responses have this header too: a cache must not send uncompressed responses to
+  // clients that accept compression, or compressed responses to other clients.
   if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
   if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
   const requestId = request.headers['x-request-id']?.toString()
@@ -202,8 +202,8 @@ function addTo(vary: string | undefined, name: string): string {
 const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
 /**
- * Writes ASCII as Latin-1, which is the same bytes and faster than UTF-8. Node writes the headers in
- * the same encoding, and it read them as Latin-1.
+ * Writes ASCII text as Latin-1, which produces the same bytes as UTF-8 and is faster. Node reads
+ * and writes the headers in the same encoding.
  * @param bytes the length of the text in UTF-8
  */
 function endWithText(response: ServerResponse, text: string, bytes: number): void {

@@ -11,8 +11,8 @@ const KEEP_ALIVE_MS = 95_000
 export const BACKLOG = 1024
 
 /**
- * The number of TLS handshakes that may be in progress in addition to MAX_CONNECTIONS, as a share
- * of it.
+ * The number of TLS handshakes that may be in progress in addition to MAX_CONNECTIONS connections,
+ * as a share of MAX_CONNECTIONS.
  */
 const SHARE_OF_HANDSHAKES = 1 / 4
 

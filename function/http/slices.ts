@@ -8,7 +8,8 @@ import { type Answer, bytesOf } from '../answer.ts'
 export const SLICE_BYTES = 256 * 1024
 
 /**
- * Writes a body slice by slice, each after the kernel has taken the previous one.
+ * Writes a body slice by slice. Each slice is written after the kernel has accepted the previous
+ * slice.
  * @param onWritten called after each slice
  */
 export function writeInSlices(
@@ -22,7 +23,7 @@ export function writeInSlices(
     if (done) to.end()
     else
       to.write(value, error => {
-        // After an error the stream closes; the listener of 'close' handles that.
+        // After an error, the stream closes, and the listener for 'close' runs.
         if (error) return
         onWritten(value.byteLength)
         next()

@@ -12,7 +12,7 @@ export const waitsForClient = (stream: ServerHttp2Stream): boolean =>
 export class StreamLimit {
   readonly #most: number
   readonly #drops: Drops
-  /** When each open stream began, by performance.now(). */
+  /** When each open stream began, on performance.now()'s clock. */
   readonly #open = new Map<ServerHttp2Stream, number>()
   readonly #round = new Round(this.#open)
 
@@ -21,7 +21,10 @@ export class StreamLimit {
     this.#drops = drops
   }
 
-  /** @returns whether the stream may be answered; otherwise it is refused, so that clients retry */
+  /**
+   * @returns whether the stream may be answered; if not, the stream is refused, so that clients
+   *   retry
+   */
   admit(stream: ServerHttp2Stream): boolean {
     if (this.#open.size >= this.#most) {
       const stuck = this.#longestWaiting()

@@ -8,8 +8,8 @@ import { toAnswer as toTensors } from './infer.ts'
 /* Runs the author's transform over HTTP. Like infer.ts, this module needs no listener. */
 
 /**
- * Answers one request that is not an event through the author's transform; errors become error
- * responses.
+ * Passes one request that is not an event to the author's transform, and returns the response;
+ * errors become error responses.
  */
 export const transform = (
   { headers, body }: Request,

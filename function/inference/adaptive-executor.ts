@@ -8,11 +8,14 @@ import { cpuMs, elementsOf, RunCosts, SLOW_RUN_MS } from './run-costs.ts'
 import type { Session } from './session.ts'
 import type { TimedRun, WorkerPool } from './worker-pool.ts'
 
-/** The largest CPU time of loading a model on the main thread. A slower load stays in a worker. */
+/**
+ * The maximum CPU time for loading a model on the main thread. A model that takes longer stays in a
+ * worker.
+ */
 const MOST_LOAD_MS = 100
 
 export interface PoolSize {
-  /** The number of ONNX Runtime's threads in each worker. */
+  /** The number of ONNX Runtime threads in each worker. */
   readonly threads: number
   readonly workers: number
 }
@@ -32,7 +35,7 @@ export interface AdaptiveOptions {
 }
 
 /**
- * Runs a model whose cost depends on input shapes alone. The model runs on the main thread; if its
+ * Runs a model whose cost depends only on input shapes. The model runs on the main thread; if its
  * runs prove slow, it moves to worker threads. A small file of plain operators is loaded on the
  * main thread immediately. Any other model is first loaded and warmed up in a worker, which
  * measures its cost. That worker is kept for large requests and for runs larger than any previous
@@ -62,8 +65,8 @@ class AdaptiveExecutor implements Executor {
   private wasLong = false
 
   /**
-   * @param first the executor that loaded the model; if it is a worker, the warm-up decides whether
-   * the model moves to the main thread
+   * @param first the executor that loaded the model; if this executor is a worker, the warm-up
+   *   decides whether the model moves to the main thread
    */
   constructor(first: InlineExecutor | WorkerPool, options: AdaptiveOptions) {
     this.signature = first.signature

@@ -19,7 +19,7 @@ export const LARGE_JSON_ELEMENTS = 16 * 1024
 
 /** The size of the response to a request. */
 export interface AnswerSize {
-  /** The bytes of the outputs plus the largest number of bytes of their JSON form. */
+  /** The size of the outputs plus the maximum size of their JSON form, in bytes. */
   readonly bytes: number
   /** The number of elements in outputs that are written as JSON. */
   readonly jsonElements: number
@@ -92,10 +92,10 @@ export class Admission {
   }
 
   /**
-   * Divides a request into runs. Each run has as many rows as the memory allows, or one row if rows
-   * of this shape have never run. Once the size of the response is known, the request waits for
+   * Divides a request into runs. Each run has as many rows as the memory allows, or one row if no
+   * row of this shape has run before. Once the size of the response is known, the request waits for
    * that much memory.
-   * @param mostRows the largest number of rows in a run, whatever the memory
+   * @param mostRows the maximum number of rows in a run, however much memory is free
    * @throws {TooLarge|DeadlinePassed}
    */
   async *runs(

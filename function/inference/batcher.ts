@@ -18,7 +18,7 @@ export interface BatcherOptions {
   readonly limits: QueueLimits
   /**
    * Returns whether the model's rows are independent. The batcher calls it for each request,
-   * because the answer becomes known only after startup.
+   * because the model's independence is known only after startup.
    */
   readonly mayJoin: () => boolean
   /** Receives the number of rows in each run. */

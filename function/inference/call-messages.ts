@@ -4,8 +4,8 @@ import type { Call, CallData, Reply } from '../transform/call.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 /*
- * Messages to and from a thread that runs the author's code. All calls, or all results, of one
- * event-loop turn are sent in one message.
+ * Messages to and from a thread that runs the author's code. All calls or results in one turn of
+ * the event loop are sent in one message.
  */
 
 /** A message from the main thread to the author's thread. */
@@ -31,7 +31,7 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly id: number
   /** The index of the call's entry in the shared memory. */
   readonly place: number
-  /** Calls of one message with the same number belong to the same client. */
+  /** Calls in one message with the same number belong to the same client. */
   readonly sender: number
   /** Small bodies are sent as Latin-1 text, which is transferred faster than bytes. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }

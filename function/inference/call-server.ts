@@ -153,7 +153,7 @@ export class CallServer {
     }
   }
 
-  /** @param senders the clients of the calls of one message, by number */
+  /** @param senders the clients of the calls in one message, keyed by number */
   #admit(message: CallMessage, senders: Caller[]): OpenCall {
     const trace = new ThreadTrace(message.place, this.#watch, message.trace)
     const caller = callerOf(message, trace, senders)
@@ -225,7 +225,7 @@ type UnionOf<U> = (U extends unknown ? (one: U) => void : never) extends (all: i
   ? All
   : never
 
-/** The results of one turn of the event loop. */
+/** The results in one turn of the event loop. */
 class Done implements CallAnswers {
   readonly answers: CallAnswer[] = []
   readonly ran: RunTimes[] = []

@@ -4,7 +4,7 @@ import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import { delayUntil } from '../timer.ts'
 import type { Call, Reply } from '../transform/call.ts'
 
-/** A call of the author's code that is in progress. */
+/** A call to the author's code that is in progress. */
 export interface StartedCall {
   readonly reply: Promise<Reply>
   /**
@@ -15,9 +15,9 @@ export interface StartedCall {
 }
 
 export interface CallLimits {
-  /** The largest number of calls in progress at the same time. */
+  /** The maximum number of calls in progress at the same time. */
   readonly maxQueueRows: number
-  /** The largest JSON of one call, in bytes. */
+  /** The maximum size of the JSON in one call, in bytes. */
   readonly maxJsonBytes: number
   /** Returns the number of bytes that the loaded model leaves free. */
   readonly freeBytes: () => number
@@ -38,7 +38,7 @@ interface OpenCall {
 }
 
 /**
- * Limits the number and memory of calls of the author's code, and ends each call at its deadline.
+ * Limits the number and memory of calls to the author's code, and ends each call at its deadline.
  */
 export class Calls {
   readonly #limits: CallLimits
@@ -99,7 +99,7 @@ export class Calls {
 
   /**
    * Admits a batch of events or a V1 request that exceeds the limit for all calls only while no
-   * other caller has calls in progress. Otherwise such a request could never be admitted.
+   * other caller has calls in progress. Otherwise, such a request could never be admitted.
    */
   #admit(bytes: number, sender: Caller): void {
     const room = SHARE * this.#limits.freeBytes()
@@ -111,7 +111,7 @@ export class Calls {
     const isFull = this.#open.size >= maxQueueRows || this.#bytes + bytes > room
     if (isFull && this.#open.size > (this.#bySender.get(sender) ?? 0))
       throw new Overloaded(
-        `${this.#open.size} calls of ${this.#bytes} bytes are already in progress in the transform; the limits are ${maxQueueRows} calls (MAX_QUEUE_ROWS) and ${Math.floor(room)} bytes; try again later`,
+        `${this.#open.size} calls (${this.#bytes} bytes in total) are already in progress in the transform; the limits are ${maxQueueRows} calls (MAX_QUEUE_ROWS) and ${Math.floor(room)} bytes; try again later`,
       )
   }
 

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
  */
 const PIECE_BYTES = 2 ** 20
 
-/** SHA-256 digests in hexadecimal, by file path in the model folder. */
+/** SHA-256 digests in hexadecimal, keyed by file path in the model folder. */
 export type Digests = Readonly<Record<string, string>>
 
 /**

@@ -124,7 +124,7 @@ const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
     ),
   )
 
-/** Returns the options that threads need for calls of the author's code. */
+/** Returns the options that threads need for calls to the author's code. */
 async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefined> {
   const { folder, config, metrics, statistics } = options
   const { name, version, labels, transform: file } = folder

@@ -65,7 +65,7 @@ const deadlineOf = ({ timeoutMicroseconds }: InferenceRequest, { arrived, deadli
     ? deadline
     : Math.min(deadline, arrived + timeoutMicroseconds / 1000)
 
-/** Returns whether the caller no longer waits for the job, and rejects such a job. */
+/** Rejects a job for which the caller no longer waits. Returns whether the job was rejected. */
 export function isOver(job: Job, now: number): boolean {
   if (!job.caller.gone && now < job.deadline) return false
   job.reject(new DeadlinePassed('the deadline passed before the run could begin'))

@@ -81,6 +81,9 @@ function haveEqualRows(a: readonly number[], b: readonly number[]): boolean {
   return true
 }
 
-/** Returns the key of a kind. Two keys are equal if and only if {@link haveInCommon} is true. */
+/**
+ * Returns the key of a kind. The keys of two kinds are equal if and only if {@link haveInCommon} is
+ * true.
+ */
 const keyOf = ({ outputs, inputs }: Common): string =>
   JSON.stringify([outputs.map(({ name }) => name), inputs.map(({ shape }) => shape.slice(1))])

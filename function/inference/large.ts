@@ -33,10 +33,11 @@ export interface LargeResponse {
   readonly response: EncodedResponse | EncodedMessage
   readonly runs: readonly RunTimes[]
   /**
-   * The total durations of all runs, without the time for which the request waited for the thread.
+   * The total durations of all runs, excluding the time for which the request waited for the
+   * thread.
    */
   readonly times: RequestTimes
-  /** The number of rows by predicted label. */
+  /** The number of rows, keyed by predicted label. */
   readonly predicted: ReadonlyMap<string, number>
   /** The start of each part of the request's processing, on the clock of `arrivedAt`. */
   readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]

@@ -11,7 +11,7 @@ export class Place<Item> {
 
 /**
  * A doubly linked list of items in order of arrival. Removing an item takes the same short time at
- * any place.
+ * any position in the list.
  */
 export class Line<Item> {
   oldest: Place<Item> | undefined

@@ -28,7 +28,7 @@ export interface LoadedModelOptions {
   readonly executor: Executor
   /** Inputs that the model accepts. */
   readonly example: readonly Tensor[]
-  /** Feature names by input name; inputs without feature names are omitted. */
+  /** Feature names, keyed by input name; inputs without feature names are omitted. */
   readonly features: Readonly<Record<string, FeatureNames>>
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
@@ -161,8 +161,8 @@ export class LoadedModel {
   }
 
   /**
-   * Waits until it is known whether rows are independent. Only then may a request be divided that
-   * has more rows than fit into the known memory.
+   * Waits until it is known whether rows are independent. Until then, a request with more rows than
+   * fit into the known memory must not be divided.
    * @throws {DeadlinePassed}
    */
   private async untilDecided({ trace, deadline }: Caller): Promise<void> {

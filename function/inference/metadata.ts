@@ -36,7 +36,7 @@ export const modelMetadata = (
 const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
 
 /**
- * The largest number of elements and characters of an example that is still easy to copy and paste.
+ * The maximum number of elements and characters in an example that is still easy to copy and paste.
  */
 const LONGEST_EXAMPLE = 2_000
 

@@ -17,14 +17,14 @@ export interface ModelFolder {
   /** The class names of a classifier, ordered by class index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
-  /** The names of the elements of an input's last dimension. */
+  /** The names of the elements in an input's last dimension. */
   readonly features: Features | undefined
   /**
    * The field `batch` of model.json. True declares that rows are independent; false means that
    * requests are never joined.
    */
   readonly batch: boolean | undefined
-  /** A sample that the model accepts: data by input name. */
+  /** A sample that the model accepts: data keyed by input name. */
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
   /** The digests of all files in the folder except model.json. */
   readonly sha256: Digests | undefined
@@ -72,7 +72,7 @@ export function readModelFolder(config: Config): ModelFolder {
 
 /**
  * Checks that sha256 in model.json covers the author's code.
- * @throws {Error} if it does not cover code that was found without TRANSFORM
+ * @throws {Error} if sha256 does not cover code that was found although TRANSFORM is not set
  */
 function checkCovered(
   transform: string | undefined,
@@ -86,7 +86,7 @@ function checkCovered(
   )
 }
 
-/** Reads the digests by file name. A single digest belongs to the .onnx file. */
+/** Reads the digests, keyed by file name. A single digest belongs to the .onnx file. */
 function readDigests(value: unknown, file: string, path: string): ModelFolder['sha256'] {
   const digests = field(
     value,

@@ -1,7 +1,7 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 
-/** The reason for refusing requests, by state. */
+/** The reason for refusing requests, keyed by state. */
 const REASONS = {
   loading: 'the model is loading',
   ready: undefined,

@@ -39,7 +39,7 @@ export interface Model extends ModelFolder {
   /** Undefined until the model is loaded and warmed up. */
   readonly loaded: LoadedModel | undefined
   /**
-   * Handles calls of the author's code. Undefined until the model is loaded, or if there is no such
+   * Handles calls to the author's code. Undefined until the model is loaded, or if there is no such
    * code.
    */
   readonly transformer: Transformer | undefined
@@ -64,7 +64,7 @@ export interface Model extends ModelFolder {
    */
   readonly queuedRows: number
   readonly statistics: Statistics
-  /** The largest JSON of one request, in bytes. */
+  /** The maximum size of the JSON in one request, in bytes. */
   readonly maxJsonBytes: number
   /**
    * Loads the model and warms it up. Afterwards, `batching` is decided.
@@ -229,7 +229,7 @@ async function decide(deciding: Deciding): Promise<void> {
     const session = new TriedSession(executor, () => state.retired)
     const { example } = loaded
     const fits = await learnExample(session, sizes, example)
-    // Test the example beside other rows only if there is enough memory for the other rows.
+    // Test the example together with other rows only if there is enough memory for these rows.
     loaded.batching = await decideBatching(folder, session, fits ? example : [], check)
     await learnRows(session, sizes, example)
     // A process that is shutting down does not log the decision.

@@ -2,16 +2,16 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { Slices } from './slices.ts'
 
 /*
- * Reads the graph of an ONNX file without ONNX Runtime. The reader skips weights by seeking, so
- * files larger than 2 GiB can be read. It does not open external data. Field numbers are those of
- * onnx.proto.
+ * Reads the graph in an ONNX file without the help of ONNX Runtime. The reader skips weights by
+ * seeking, so files larger than 2 GiB can be read. It does not open external data. Field numbers
+ * are those of onnx.proto.
  */
 
 export interface OnnxModel {
   readonly irVersion: number | undefined
   /** The name and version of the program that wrote the file. */
   readonly producer: string
-  /** The opset versions by domain. ONNX's own domain is `ai.onnx`. */
+  /** The opset versions, keyed by domain. ONNX's own domain is `ai.onnx`. */
   readonly opsets: ReadonlyMap<string, number>
   readonly graph: Graph
   readonly functions: readonly ModelFunction[]
@@ -105,8 +105,8 @@ export interface ValueType {
 }
 
 /**
- * The largest size of values that are read. Weights are larger, and are skipped; shapes and axes
- * are smaller.
+ * The maximum size, in bytes, of a value that is read. Weights are larger, and are skipped; shapes
+ * and axes are smaller.
  */
 export const MOST_VALUE_BYTES = 4_096
 
@@ -120,7 +120,7 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
   }
 }
 
-/** An operator of the graph, by domain and name. */
+/** The domain and name of an operator in the graph. */
 export type Operator = Pick<Node, 'operator' | 'domain'>
 
 /**
@@ -146,9 +146,9 @@ export async function readOperators(path: string): Promise<readonly Operator[]> 
 }
 
 /**
- * Returns the names of graph inputs and outputs without a shape in the file. They accept any rank,
- * but ONNX Runtime for Node reports their shape as [], like the shape of a scalar. Only the file
- * shows the difference.
+ * Returns the names of graph inputs and outputs without a shape in the file. These inputs and
+ * outputs accept any rank, but ONNX Runtime for Node reports their shape as [], like the shape of a
+ * scalar. Only the file shows the difference.
  */
 export async function readShapeless(path: string): Promise<ReadonlySet<string>> {
   const { graph } = await readOnnxModel(path)
@@ -299,7 +299,8 @@ function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
 }
 
 /**
- * Returns the length of a field by its wire type; undefined for a varint, which marks its own end.
+ * Returns the length of a field with the given wire type; undefined for a varint, which marks its
+ * own end.
  */
 function lengthOf(wireType: number, bytes: FileBytes): number | undefined {
   if (wireType === 0) return undefined
@@ -467,7 +468,8 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
 }
 
 /**
- * Reads one value of an AttributeProto by its field number. Fields that no rule uses are ignored.
+ * Reads one value of an AttributeProto according to its field number. Fields that no rule uses are
+ * ignored.
  */
 async function readSingle(
   bytes: FileBytes,
@@ -549,7 +551,10 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
   return isKnown && values.length === count ? { name, type, dims, values } : { name, type, dims }
 }
 
-/** The element size and reader of each datatype whose values are read, by TensorProto.DataType. */
+/**
+ * The element size and reader of each datatype whose values are read, keyed by
+ * TensorProto.DataType.
+ */
 const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: number) => number]>> = {
   1: [4, (raw, at) => raw.readFloatLE(at)],
   2: [1, (raw, at) => raw.readUInt8(at)],

@@ -1,4 +1,4 @@
-/** The names of TensorProto.DataType (onnx.proto) by number, as in ONNX's type strings. */
+/** The names of TensorProto.DataType (onnx.proto), keyed by number, as in ONNX's type strings. */
 const ELEMENTS = [
   ...['undefined', 'float', 'uint8', 'int8', 'uint16', 'int16', 'int32', 'int64', 'string'],
   ...['bool', 'float16', 'double', 'uint32', 'uint64', 'complex64', 'complex128', 'bfloat16'],

@@ -7,10 +7,10 @@ import { isMainThread } from 'node:worker_threads'
  * Calls ONNX Runtime's native binding in the same way as onnxruntime-node does in its
  * dist/backend.js and dist/binding.js. The binding is not a public interface, so package.json pins
  * its version, and test/inference/onnxruntime.test.ts detects changes in a new version. The
- * JavaScript part of onnxruntime-node is not used, for two reasons. It delays each run by a
- * setImmediate, so that the time of a run includes other work of the event loop, and requests that
- * arrive during the delay miss the run. It also creates a Tensor for each output, and for FP16 a
- * Float16Array that the native binding cannot read.
+ * JavaScript part of onnxruntime-node is not used, for two reasons. It schedules each run with
+ * setImmediate, so the time of a run includes other work on the event loop, and requests that
+ * arrive before the run begins are not included in the run. It also creates a Tensor for each
+ * output, and for FP16 a Float16Array that the native binding cannot read.
  */
 
 /** A tensor in the form that the native binding accepts and returns. */
@@ -100,8 +100,8 @@ const LOCALES_OF_SYSTEM = '/usr/lib/locale/locale-archive'
  * library is loaded.
  */
 export function setEnvironment(): void {
-  // Without this setting, version 1.30 writes a device id to the home folder, and startup takes 5
-  // ms longer.
+  // If this variable is not set, version 1.30 writes a device id to the home folder, and startup
+  // takes 5 ms longer.
   process.env.ORT_DISABLE_TELEMETRY = '1'
   const isOurs = process.env.LOCPATH === undefined && !existsSync(LOCALES_OF_SYSTEM)
   if (isOurs && existsSync(LOCALES)) process.env.LOCPATH = LOCALES

@@ -1,5 +1,5 @@
 /**
- * The time in which the weight of finished runs halves. After FORGET_MS without a run, finished
+ * The time in which the weight of finished runs halves. If there is no run for FORGET_MS, finished
  * runs no longer count.
  */
 const HALF_LIFE_MS = 1_000
@@ -42,7 +42,7 @@ export class Pace {
   }
 
   /**
-   * Returns the least time in milliseconds that the waiting runs take one after the other. A run
+   * Returns the minimum time in milliseconds that the waiting runs take one after the other. A run
    * with more rows than recent runs takes at least as long as recent runs; a run with fewer rows
    * takes at least a proportional share of that time. Runs in progress count with their duration so
    * far.

@@ -18,8 +18,8 @@ export interface Runner {
   /** The names of a classifier's classes, if the model folder defines these names. */
   readonly labels: readonly string[]
   /**
-   * Whether the request is a single run that is handled on this thread. A runner without this
-   * method has no such requests.
+   * Whether the request is a single run that is handled on this thread. If this method is absent,
+   * the runner has no such requests.
    */
   isPlain?(request: InferenceRequest): boolean
   /**

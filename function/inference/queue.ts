@@ -9,11 +9,11 @@ import { Line } from './line.ts'
 export interface QueueLimits {
   readonly maxBatchRows: number
   readonly maxQueueRows: number
-  /** The limit of one body, and of the total bytes of all waiting tensors. */
+  /** The limit on one body, and on the total bytes of all waiting tensors. */
   readonly maxBodyBytes: number
 }
 
-/** Returns the largest number of rows with such inputs for which one run has enough memory. */
+/** Returns the maximum number of rows with such inputs for which one run has enough memory. */
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /**
@@ -58,7 +58,7 @@ export class Queue {
     return this.rowCount
   }
 
-  /** The smallest number of runs in which the waiting requests fit. */
+  /** The minimum number of runs for the waiting requests. */
   get runs(): number {
     return this.runCount
   }
@@ -69,7 +69,8 @@ export class Queue {
 
   /**
    * Checks that the queue has room. A request or batch of events larger than the entire queue is
-   * admitted while no other client waits: otherwise, it could never be admitted.
+   * admitted while no other client waits: otherwise, such a request or batch could never be
+   * admitted.
    * @throws {Overloaded} if the queue has no room
    */
   checkRoom(rows: number, bytes: number, caller: Caller): void {
@@ -80,7 +81,7 @@ export class Queue {
     this.earliest = 0
     this.watchDeadlines()
     throw new Overloaded(
-      `${this.rowCount} rows of ${this.byteCount} bytes are already waiting; the limits are ${maxQueueRows} rows (MAX_QUEUE_ROWS) and ${maxBodyBytes} bytes (MAX_BODY_BYTES); try again later`,
+      `${this.rowCount} rows (${this.byteCount} bytes in total) are already waiting; the limits are ${maxQueueRows} rows (MAX_QUEUE_ROWS) and ${maxBodyBytes} bytes (MAX_BODY_BYTES); try again later`,
     )
   }
 

@@ -1,8 +1,8 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
 /**
- * The character that replaces bytes that are not UTF-8. The original text may also contain this
- * character.
+ * The character with which bytes that are not UTF-8 are replaced. The original text may also
+ * contain this character.
  */
 const REPLACEMENT = '\ufffd'
 

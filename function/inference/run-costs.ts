@@ -6,7 +6,7 @@
  */
 export const SLOW_RUN_MS = 5
 
-/** The limit of the first run of a session, which also initialises ONNX Runtime. */
+/** The limit for the first run in a session, which also initialises ONNX Runtime. */
 const FIRST_RUN_MS = 20
 
 /**
@@ -16,12 +16,12 @@ const FIRST_RUN_MS = 20
 const PLAIN_NUMBERS = SLOW_RUN_MS * 1e6
 const BYTES_A_NUMBER = 4
 
-/** The largest number of remembered sizes of fast runs. */
+/** The maximum number of remembered sizes of fast runs. */
 const MOST_SIZES = 1_024
 
 /**
- * The known cost of runs on one thread, by the number of input elements. The cost of such a graph
- * depends on shapes alone.
+ * The known cost of runs on one thread, keyed by the number of input elements. The cost of these
+ * runs depends only on shapes.
  */
 export class RunCosts {
   private readonly plainElements: number

@@ -16,18 +16,18 @@ export interface OutputSize {
 
 /** The memory that runs with rows of one shape have used so far. */
 interface Seen {
-  /** The largest number of rows of a run so far. */
+  /** The largest number of rows in a run so far. */
   rows: number
   /** An upper bound of the bytes per row in larger runs. */
   rowBytes: number
-  /** The size of one row, by output name. */
+  /** The size of one row, keyed by output name. */
   readonly outputs: Map<string, OutputSize>
-  /** The largest number of rows of a run that needs no memory check. */
+  /** The maximum number of rows in a run that needs no memory check. */
   plainRows: number
 }
 
 /**
- * The largest number of row shapes that are remembered. A limit is needed because callers choose
+ * The maximum number of row shapes that are remembered. A limit is needed because callers choose
  * the shapes.
  */
 const MOST_SHAPES = 1_000
@@ -39,8 +39,8 @@ const MOST_SHAPES = 1_000
 const COPIES = 2
 
 /**
- * The largest size of outputs whose memory is not counted before the run. The outputs of all
- * requests that may wait (MAX_QUEUE_ROWS, 4096) then take at most 16 MiB.
+ * The maximum size, in bytes, of outputs whose memory is not counted before the run. The outputs of
+ * all requests that may wait (MAX_QUEUE_ROWS, 4096) then take at most 16 MiB.
  */
 export const PLAIN_BYTES = 4096
 
@@ -70,7 +70,10 @@ export class RunSizes {
    * or fewer rows.
    */
   areRowsIndependent = false
-  /** True if output sizes depend on shapes alone. Otherwise, earlier runs predict them only roughly. */
+  /**
+   * True if output sizes depend only on shapes. Otherwise, earlier runs predict the sizes only
+   * roughly.
+   */
   followShapes = true
   readonly #signature: Signature
   readonly #isBatched: boolean
@@ -93,7 +96,7 @@ export class RunSizes {
     this.#before = native()
   }
 
-  /** Returns the largest number of rows that a run with rows of this shape may have now. */
+  /** Returns the maximum number of rows that a run with rows of this shape may have now. */
   mostRows(inputs: readonly Tensor[]): number {
     const seen = this.#seen.get(this.#keyOf(inputs))
     return seen === undefined ? 1 : this.#mostRows(seen)

@@ -72,7 +72,7 @@ export async function openSession(
 /** A model that ONNX Runtime has loaded. */
 interface Loaded {
   readonly native: NativeSession
-  /** The removed ZipMaps, by the name of the output that replaces each ZipMap. */
+  /** The removed ZipMaps, keyed by the name of the output that replaces the ZipMap. */
   readonly zipMaps: ReadonlyMap<string, ZipMap>
   /** The reason why outputs that are not tensors are omitted, and a remedy. */
   readonly why: string
@@ -230,7 +230,7 @@ function fromNative(
 
 /**
  * Checks that no bytes of a text were lost. ONNX Runtime for Node replaces bytes that are not UTF-8
- * by U+FFFD. An error is better than a wrong response. A U+FFFD that was in the request may be
+ * with U+FFFD. An error is better than a wrong response. A U+FFFD that was in the request may be
  * returned.
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {

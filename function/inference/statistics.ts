@@ -56,7 +56,7 @@ export interface ModelStatistics {
 }
 
 /**
- * The largest number of batch sizes that are listed. A limit is needed because callers choose the
+ * The maximum number of batch sizes that are listed. A limit is needed because callers choose the
  * number of rows of a request.
  */
 const MOST_BATCH_SIZES = 1_000

@@ -77,7 +77,7 @@ export class ThreadCalls {
     return this.#open.size
   }
 
-  /** Whether the thread has calls. If it has, any other command may have to wait. */
+  /** Whether the thread has calls. If the thread has calls, any other command may have to wait. */
   get isBusy(): boolean {
     return this.#open.size > 0
   }

@@ -11,8 +11,8 @@ const NUMBERS = 4
 const NUMBER_BYTES = 4
 
 /**
- * The states of the gate before native code. A thread cannot be terminated within native code, so a
- * thread that is about to be terminated must not enter native code.
+ * The states of the flag that guards native code. A thread cannot be terminated within native code,
+ * so a thread that is about to be terminated must not enter native code.
  */
 const OPEN = 0
 const WITHIN_RUN = 1

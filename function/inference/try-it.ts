@@ -5,7 +5,7 @@ import type { LoadedModel } from './loaded-model.ts'
 import { curlCommand, quoted } from './metadata.ts'
 
 /**
- * Returns a shell command that sends a request to this server: a call of the author's code, or an
+ * Returns a shell command that sends a request to this server: a call to the author's code, or an
  * inference request.
  * @param address the URL of the server, for example http://localhost:8080
  * @returns undefined if there is no example, or the example is too long for a command

@@ -158,7 +158,7 @@ const OF_SHAPES = ['Shape', 'Size']
 const RANDOM = ['Bernoulli', 'Multinomial', 'RandomNormal', 'RandomUniform']
 
 /**
- * The largest number of nodes that are checked. Without this limit, nested function calls could
+ * The maximum number of nodes that are checked. Without this limit, nested function calls could
  * multiply the number of nodes exponentially.
  */
 const MOST_NODES = 1_000_000

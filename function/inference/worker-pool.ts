@@ -35,12 +35,12 @@ export interface WorkerOptions {
   readonly sha256?: Digests | undefined
   /** Throws an {Error} with a one-line message if the files must not be loaded again. */
   readonly beforeLoad?: () => void
-  /** The number of ONNX Runtime's threads in each worker. */
+  /** The number of ONNX Runtime threads in each worker. */
   readonly threads: number
   /** See {@link RunSizes.followShapes}. The default is true. */
   readonly followShapes?: boolean
   /**
-   * The largest number of workers. Fewer workers are started if their copies of the model would not
+   * The maximum number of workers. Fewer workers are started if their copies of the model would not
    * fit into the memory.
    */
   readonly workers: number
@@ -96,7 +96,7 @@ export class WorkerPool implements Executor {
   private isLost = false
   private description: WorkerThread['description'] | undefined
   /**
-   * The settings for calls of the author's code, which are also sent to threads that start later.
+   * The settings for calls to the author's code, which are also sent to threads that start later.
    */
   private settings: CallSettings | undefined
   /** Resolves when the next thread is available. */
@@ -278,7 +278,7 @@ export class WorkerPool implements Executor {
 
   /**
    * Waits for an idle worker and reserves it.
-   * @param caller without a caller, there is no deadline
+   * @param caller if absent, there is no deadline
    * @throws {DeadlinePassed} if no worker is idle by the caller's deadline
    */
   private async take(caller?: Caller): Promise<WorkerThread> {

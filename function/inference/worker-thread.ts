@@ -23,7 +23,7 @@ const WORKER = new URL(
  * default would use three times as much memory (48 MiB per thread).
  */
 const YOUNG_MB = 16
-// On Node 24, the size that the command line sets for the main thread would otherwise override
+// On Node 24, the size that the command line sets for the main thread would otherwise replace
 // YOUNG_MB.
 setFlagsFromString('--max-semi-space-size=0')
 
@@ -41,7 +41,7 @@ export interface Sent {
 /** The options for calls, if the thread runs the author's code. */
 export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
   /**
-   * The limit of V8's heap in megabytes. Code that exceeds this limit terminates only its own
+   * The limit on V8's heap, in megabytes. Code that exceeds this limit terminates only its own
    * thread.
    */
   readonly heapMb: number
@@ -81,7 +81,7 @@ export class WorkerThread {
   private pending = Promise.withResolvers<unknown>()
   private cause = 'the thread ended'
   private described: Description | undefined
-  /** The calls of the author's code; undefined if there is no such code. */
+  /** The calls to the author's code; undefined if there is no such code. */
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
   /**
@@ -229,7 +229,7 @@ export class WorkerThread {
     if (isRun) {
       // The pool detects a command that exceeds its time limit.
       if (error instanceof RunTimedOut) return
-      this.shapes = 'inputs from calls of the transform'
+      this.shapes = 'inputs from calls to the transform'
       this.events.onStuck()
       return
     }

@@ -15,7 +15,7 @@ import { buffersOf, detach, movableResponse } from './transfer.ts'
 export interface WorkerStart {
   readonly file: string
   readonly sha256: Digests | undefined
-  /** The number of ONNX Runtime's threads. */
+  /** The number of ONNX Runtime threads. */
   readonly threads: number
   /** See {@link RunSizes.followShapes}. */
   readonly followShapes: boolean
@@ -25,7 +25,7 @@ export interface WorkerStart {
 
 /**
  * A command from the main thread after the session is open: a run, a large request, or a command
- * that concerns calls of the author's code.
+ * that concerns calls to the author's code.
  */
 export type Command = RunCommand | { readonly large: LargeRequest } | CallCommand
 

@@ -27,7 +27,7 @@ export interface ZipMap {
 /** The size above which a file is not copied into memory. */
 const MOST_BYTES = 64 * 2 ** 20
 
-/** Returns the graph's ZipMaps by the name of the output that each ZipMap produces. */
+/** Returns the graph's ZipMaps, keyed by the name of the output that each ZipMap produces. */
 export function zipMapsOf({ nodes, outputs }: Graph): ReadonlyMap<string, ZipMap> {
   const names = new Set(outputs.map(({ name }) => name))
   const found = nodes.flatMap((node): [string, ZipMap][] => {

@@ -28,8 +28,8 @@ export function readJsonLength(header: string | string[] | undefined): number | 
 }
 
 /**
- * Reads one tensor from exactly its bytes. Returns a view if the bytes are aligned, otherwise a
- * copy.
+ * Reads one tensor from exactly its bytes. Returns a view if the bytes are aligned; otherwise,
+ * returns a copy.
  * @throws {BadRequest} if the bytes do not match `shape`, or an element is not a value of the
  * datatype
  */

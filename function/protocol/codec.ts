@@ -151,7 +151,8 @@ export class LargeCodec implements Codec<EncodedResponse> {
 const AT_ONCE_ELEMENTS = 16 * 1024
 
 /**
- * Writes the response at once if the request had one run with small outputs, otherwise in steps.
+ * Writes the response at once if the request had one run with small outputs; otherwise, writes it
+ * in steps.
  */
 class ResponseEncoder implements Encoder<EncodedResponse> {
   private readonly requested: readonly RequestedOutput[]
@@ -180,8 +181,8 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {
     this.writer ??= new ResponseWriter(this.requested, this.limits)
-    // The first run's outputs were small, so they were kept unwritten. Another run has now
-    // followed.
+    // The first run's outputs were small, so they have not been written yet. Now a second run has
+    // ended.
     if (this.outputs !== undefined) yield* this.writer.add(this.outputs)
     this.outputs = undefined
     yield* this.writer.add(outputs)

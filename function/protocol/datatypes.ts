@@ -20,7 +20,7 @@ export type TensorData =
 /** The data of a tensor that is still being written, so that its strings can be assigned. */
 export type TensorElements = Exclude<TensorData, readonly string[]> | string[]
 
-/** Everything that differs by datatype. CONTRIBUTING.md explains how to add a datatype. */
+/** The properties that differ between datatypes. CONTRIBUTING.md explains how to add a datatype. */
 export interface DatatypeRow {
   /**
    * Bytes per element in binary tensor data; 0 for BYTES, whose elements carry their own length.
@@ -47,8 +47,8 @@ export interface DatatypeRow {
   /** True if elements may exceed 2^53, where JSON.parse() would round them. */
   readonly isBigInteger?: true
   /**
-   * The least and the most bytes of an element in JSON, including its comma. Absent for BYTES,
-   * whose elements have any length, and if `toJson` is absent.
+   * The minimum and maximum number of bytes of an element in JSON, including its comma. Absent for
+   * BYTES, whose elements have any length, and if `toJson` is absent.
    */
   readonly jsonBytes?: { readonly least: number; readonly most: number }
   /** The values that `fromJson` accepts, for error messages. */
@@ -95,8 +95,8 @@ function bigInteger(least: bigint, most: bigint) {
 const FLOAT_JSON = { least: 2, most: 25 }
 
 /**
- * NaN and infinities by name. JSON has no numbers for them (RFC 8259, section 6), so requests and
- * responses contain them as strings.
+ * NaN and infinities, keyed by name. JSON has no numbers for them (RFC 8259, section 6), so
+ * requests and responses contain them as strings.
  */
 const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
   __proto__: null,
@@ -106,7 +106,7 @@ const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
 } as unknown as Record<string, number>)
 
 const float32 = (value: unknown) => {
-  // Math.fround gives infinity exactly if the value overflows FP32.
+  // Math.fround returns infinity if and only if the value overflows FP32.
   if (typeof value === 'number') return Number.isFinite(Math.fround(value)) ? value : undefined
   return typeof value === 'string' ? NOT_FINITE[value] : undefined
 }

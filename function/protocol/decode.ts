@@ -24,19 +24,19 @@ import {
   type TensorMetadata,
 } from './tensor.ts'
 
-/** The most elements of a tensor. No body can contain more. */
+/** The maximum number of elements in a tensor. No body can contain more elements. */
 const MAX_ELEMENTS = 2 ** 31
 
 /**
- * The most elements that the other dimensions of an empty tensor may describe. The request has no
- * data for them, but a model may still allocate memory by these dimensions, for example to sum [0,
- * 2^30] over its rows.
+ * The maximum number of elements that the non-zero dimensions of an empty tensor may describe. The
+ * request contains no such elements, but a model may still allocate memory for these dimensions,
+ * for example to sum [0, 2^30] over its rows.
  */
 const MAX_BESIDE_ZERO = 2 ** 20
 
 /**
- * The most dimensions of a tensor, as in NumPy. No model needs more, and a shape must fit into an
- * error message.
+ * The maximum number of dimensions of a tensor, as in NumPy. No model needs more dimensions, and a
+ * shape must fit into an error message.
  */
 const MAX_RANK = 64
 
@@ -54,8 +54,8 @@ export interface Decoding {
  * data
  * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined a
  * body of only JSON
- * @param maxTensorBytes limit of the inputs' size in memory; each text counts 64 bytes in addition
- * to its own
+ * @param maxTensorBytes the limit on the inputs' size in memory; each text counts as 64 bytes in
+ *   addition to its own size
  * @throws {BadRequest} naming the field, its value and the allowed values
  * @throws {TooLarge} if the inputs exceed that limit
  */
@@ -124,7 +124,7 @@ const NO_STEPS: Iterable<void> = []
 
 const NOTHING = new Uint8Array(0)
 
-/** Smaller bodies are left to JSON.parse alone, which is faster below about 700 bytes. */
+/** Smaller bodies are read only with JSON.parse, which is faster below about 700 bytes. */
 const MANY_NUMBERS_BYTES = 1024
 
 /** From this size on, the memory that parsed JSON needs matters more than the speed of parsing. */
@@ -148,7 +148,7 @@ interface RequestLimits {
 }
 
 /**
- * Reads an inference request of any format. An optional member that is null counts as absent,
+ * Reads an inference request in any format. An optional member that is null counts as absent,
  * because serializers of Java, C# and Python write absent members as null. A required member must
  * have a value.
  * @param value the request as in the protocol's JSON, without tensor data
@@ -517,8 +517,8 @@ function readOutput(
 }
 
 /**
- * Returns all outputs in one form. The list is built once per model, because most requests name no
- * outputs.
+ * Returns all outputs, all in the same form. The list is built once per model, because most
+ * requests name no outputs.
  */
 function allOutputs(signature: Signature, form: OutputForm): readonly RequestedOutput[] {
   const { binary, classes } = form

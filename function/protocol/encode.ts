@@ -26,7 +26,7 @@ export interface EncodedResponse {
   /** One text, or several pieces if the JSON is large. */
   readonly json: string | readonly Uint8Array[]
   /**
-   * Absent if no output is binary; then the response is plain JSON (binary tensor data extension).
+   * Absent if no output is binary; the response is then plain JSON (binary tensor data extension).
    */
   readonly binary?: { readonly jsonLength: number; readonly parts: readonly Uint8Array[] }
 }
@@ -95,10 +95,10 @@ function textOf(shape: readonly number[]): string {
 /** The number of elements that are converted to text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/** Limits of a response, in bytes. */
+/** Limits on a response, in bytes. */
 export interface ResponseLimits {
   readonly maxBytes: number
-  /** The limit of the JSON in the response. */
+  /** The limit on the JSON in the response. */
   readonly maxJsonBytes: number
 }
 
@@ -114,7 +114,7 @@ export const answerTooLarge = (maxBytes: number): TooLarge =>
     `the response is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or request fewer outputs or binary tensor data`,
   )
 
-/** Returns the least number of bytes that these elements need in JSON, without the brackets. */
+/** Returns the minimum number of bytes that these elements need in JSON, without the brackets. */
 export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
   Math.max(0, elements * (DATATYPES[datatype].jsonBytes?.least ?? LEAST_TEXT) - 1)
 

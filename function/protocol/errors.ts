@@ -51,7 +51,7 @@ export class DeadlinePassed extends TurnedAway {
   readonly code = 'DEADLINE_PASSED'
 }
 
-/** The run exceeded its time limit; the same request would most likely exceed it again. */
+/** The run exceeded its time limit; the same request would most likely exceed the limit again. */
 export class RunTimedOut extends Error {
   readonly code = 'RUN_TIMED_OUT'
 }

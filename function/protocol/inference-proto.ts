@@ -1,7 +1,7 @@
 import { parseProto } from './protobuf-schema.ts'
 
 /**
- * The gRPC service as the Open Inference Protocol and Triton publish it, with the same names and
+ * The gRPC service as in the Open Inference Protocol and in Triton, with the same names and
  * numbers, but without the parts for several models. `npm run docs:write` generates
  * docs/inference.proto from it.
  */

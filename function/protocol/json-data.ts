@@ -83,7 +83,7 @@ export abstract class ScatteredData {
 }
 
 /**
- * Like {@link readJsonData}, but leaves data in the body to a reader, which reads it later.
+ * Like {@link readJsonData}, but creates a reader for data in the body, which reads the data later.
  * @param readers receives the reader
  */
 export function readJsonDataLater(
@@ -214,7 +214,7 @@ export class PieceReader implements DataReader {
     if (array.depth === deepest || bytes[at] !== OPEN_ARRAY) {
       const { name, datatype } = this.metadata
       const shown =
-        bytes[at] === OPEN_ARRAY ? `an array of ${countElements(bytes, at)}` : 'an object'
+        bytes[at] === OPEN_ARRAY ? `an array of length ${countElements(bytes, at)}` : 'an object'
       throw wrongElement(name, this.filler.next, shown, datatype)
     }
     yield* this.readArray(at, array.depth + 1)
@@ -246,7 +246,7 @@ export class PieceReader implements DataReader {
     const { name } = this.metadata
     const length = countElements(this.json.bytes, begin)
     return this.isNested
-      ? ragged(name, this.shape, depth, `an array of ${length}`)
+      ? ragged(name, this.shape, depth, `an array of length ${length}`)
       : miscounted(name, this.shape, length)
   }
 
@@ -276,7 +276,7 @@ interface Filled {
   readonly metadata: TensorMetadata
 }
 
-/** Writes parsed elements one after another. */
+/** Writes parsed elements in order. */
 class Filler {
   /** The position of the next element. */
   next: number
@@ -357,5 +357,5 @@ export const wrongElement = (name: string, at: number, shown: string, datatype: 
 
 const ragged = (name: string, shape: readonly number[], depth: number, shown: string) =>
   new BadRequest(
-    `input ${show(name)}: data is nested, but does not match shape [${shape}]: at depth ${depth + 1} it has ${shown}, not an array of ${shape[depth]}`,
+    `input ${show(name)}: data is nested, but does not match shape [${shape}]: at depth ${depth + 1} it has ${shown}, not an array of length ${shape[depth]}`,
   )

@@ -103,7 +103,10 @@ const MAX_DEPTH = 16
  */
 const LONG = { atFirst: 16, oneIn: 8 }
 
-/** The most numbers in a body of at most 128 KiB: a number needs at least a digit and a comma. */
+/**
+ * The maximum count of numbers in a body of at most 128 KiB, in which a number and its comma need
+ * at least two bytes.
+ */
 const MAX_NUMBERS = 64 * 1024
 
 /**

@@ -3,7 +3,7 @@ import { BadRequest, TooLarge } from './errors.ts'
 import { type ParsedJson, parseJson, show, withoutMark } from './json.ts'
 
 /**
- * Limits of the JSON outside tensor data, which consists of names, shapes, an id and parameters.
+ * Limits on the JSON outside tensor data, which consists of names, shapes, an id and parameters.
  * Parsed values need up to twenty times the memory of their text, and parsing 100,000 keys takes 90
  * ms.
  */
@@ -52,7 +52,9 @@ export function parseAroundData(body: Uint8Array, where: string, mostInputs: num
   const found: { readonly input: number; readonly data: JsonData }[] = []
   eachData(bytes, where, (input, at) => {
     if (found.length === mostInputs)
-      throw new BadRequest(`more than ${mostInputs} inputs have data; the model has ${mostInputs}`)
+      throw new BadRequest(
+        `more than ${mostInputs} inputs have data; the model's number of inputs is ${mostInputs}`,
+      )
     const end = skipValue(bytes, at)
     found.push({ input, data: new JsonData(bytes, at, end, where) })
     return end

@@ -141,7 +141,7 @@ const showNumber = (value: number) =>
   Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : 'a number beyond FP64'
 
 function showOther(value: unknown): string {
-  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (Array.isArray(value)) return `an array of length ${value.length}`
   if (isObject(value)) return 'an object'
   return JSON.stringify(typeof value === 'string' ? value.slice(0, 60) : value) ?? 'nothing'
 }

@@ -172,7 +172,7 @@ interface WrittenOutput {
 }
 
 /**
- * Writes raw contents if the request has raw contents or an output is FP16, otherwise typed
+ * Writes raw contents if the request has raw contents or an output is FP16; otherwise, writes typed
  * contents.
  */
 class MessageWriter implements Encoder<EncodedMessage> {

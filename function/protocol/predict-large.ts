@@ -45,8 +45,8 @@ import { elementCount, type Signature, type TensorData, type TensorMetadata } fr
 const BODY = 'the body'
 
 /**
- * The most dimensions of a value, as in NumPy. The limit is needed for models that accept any
- * shape.
+ * The maximum number of dimensions of a value, as in NumPy. The limit is needed for models that
+ * accept any shape.
  */
 const MOST_DIMENSIONS = 64
 
@@ -344,7 +344,7 @@ function readValue(
   if (elements === undefined || metadata === undefined) return []
   const from = row * elementCount(shape)
   if (shape.length === 0) {
-    const shown = `an array of ${countElements(bytes, 0)}`
+    const shown = `an array of length ${countElements(bytes, 0)}`
     throw wrongElement(metadata.name, from, shown, metadata.datatype)
   }
   const json = new JsonData(bytes, 0, bytes.length, BODY)

@@ -19,14 +19,16 @@ const UTF8 = new TextEncoder()
 export class PredictWriter implements Encoder<EncodedResponse> {
   private readonly instances: number | undefined
   private readonly limits: ResponseLimits
-  /** One text for all outputs if the response is by rows, otherwise one text per output. */
+  /** One text for all outputs if the response is in row format; otherwise, one text per output. */
   private texts: Text[] = []
   /** The outputs of the first run. */
   private outputs: readonly Pick<Tensor, 'name' | 'shape'>[] | undefined
   private rows = 0
   private bytes = 0
 
-  /** @param instances number of rows in the request; undefined for a response by columns */
+  /**
+   * @param instances the number of rows in the request; undefined for a response in column format
+   */
   constructor(instances: number | undefined, limits: ResponseLimits) {
     this.instances = instances
     this.limits = limits
@@ -158,7 +160,7 @@ class Text {
   }
 }
 
-/** Joins the parts: to a single text if all parts are text, otherwise to pieces of bytes. */
+/** Joins the parts: to a single text if all parts are text; otherwise, to pieces of bytes. */
 function joined(parts: readonly (string | Uint8Array)[]): EncodedResponse {
   if (parts.every(part => typeof part === 'string')) return { json: parts.join('') }
   return { json: parts.map(part => (typeof part === 'string' ? UTF8.encode(part) : part)) }

@@ -12,16 +12,16 @@ import type { Signature } from './tensor.ts'
  * KServe's V1 protocol, which is TensorFlow Serving's predict API:
  * https://www.tensorflow.org/tfx/serving/api_rest#predict_api
  *
- * The response to a request by rows, {"instances": [row, …]}, is {"predictions": [row, …]}; the
- * response to a request by columns, {"inputs": …}, is {"outputs": …}. The value of a single tensor
- * is sent directly; the values of several tensors are in an object by name. A value is nested
- * according to its shape. V1 carries neither datatypes nor shapes, so the values are read like a V2
- * request with the model's datatypes, by all rules of V2.
+ * The response to a request in row format, {"instances": [row, …]}, is {"predictions": [row, …]};
+ * the response to a request in column format, {"inputs": …}, is {"outputs": …}. The value of a
+ * single tensor is sent directly; the values of several tensors are in an object, keyed by name. A
+ * value is nested according to its shape. V1 requests contain neither datatypes nor shapes, so the
+ * values are read like a V2 request with the model's datatypes, and all rules of V2 apply.
  */
 
 /** A V1 request that fits the model. */
 export interface PredictRequest extends InferenceRequest {
-  /** The number of instances in a request by rows; undefined for a request by columns. */
+  /** The number of instances in a request in row format; undefined in column format. */
   readonly instances: number | undefined
 }
 
@@ -94,7 +94,7 @@ function toV2(body: unknown, signature: Signature): JsonObject {
 }
 
 /**
- * Returns the columns of a request by columns, by input name.
+ * Returns the columns of a request in column format, keyed by input name.
  * @throws {BadRequest} if the columns have no names and the model has several inputs
  */
 export function namedColumns(columns: unknown, signature: Signature): JsonObject {
@@ -125,9 +125,9 @@ export function requestOf(
 }
 
 /**
- * Returns the rows of a request by rows; undefined for a request by columns. A member that is null
- * counts as absent, as in V2.
- * @throws {BadRequest} if the request is of neither kind
+ * Returns the rows of a request in row format; undefined for a request in column format. A member
+ * that is null counts as absent, as in V2.
+ * @throws {BadRequest} if the request has neither format
  */
 export function instancesOf(body: unknown): readonly unknown[] | undefined {
   if (!isObject(body))
@@ -154,7 +154,8 @@ export function instancesOf(body: unknown): readonly unknown[] | undefined {
 const SIGNATURE = 'serving_default'
 
 /**
- * Returns the rows' values by input name. Rows that are not objects are values of the only input.
+ * Returns the rows' values, keyed by input name. Rows that are not objects are values of the only
+ * input.
  * @param first position of the first of these rows in the request
  */
 export function columnsOf(

@@ -8,12 +8,15 @@ export const GROUP = 3
 const END_GROUP = 4
 export const FIXED32 = 5
 
-/** The most bytes of a varint. */
+/** The maximum number of bytes in a varint. */
 const LONGEST_VARINT = 10
 
 const MOST_NESTED_GROUPS = 100
 
-/** The most fields of a group. The limit is needed because a group is skipped without a pause. */
+/**
+ * The maximum number of fields in a group. The limit is needed because a group is skipped without a
+ * pause.
+ */
 const MOST_FIELDS_OF_GROUP = 64 * 1024
 
 export const malformed = (why: string) =>
@@ -30,7 +33,7 @@ export class Cursor {
   number = 0
   wire = 0
   /**
-   * The start and end of the field's value. The value of a LENGTH field does not include the
+   * The start and the end of the field's value. The value of a LENGTH field does not include the
    * length.
    */
   start = 0

@@ -12,13 +12,13 @@ import {
 } from './protobuf-cursor.ts'
 import { EnumType, type Field, MessageType } from './protobuf-schema.ts'
 
-/** Fields by their names in the .proto file. Absent fields have proto3's default. */
+/** Fields, keyed by their names in the .proto file. Absent fields have proto3's default. */
 // biome-ignore lint/suspicious/noExplicitAny: the schema defines the types of the fields
 export type Message = Record<string, any>
 
 /**
- * The most fields of a message. Two bytes of a message can become an object of a hundred bytes.
- * Tensor data does not count, because it stays bytes until its shape is known.
+ * The maximum number of fields in a message. Two bytes in a message can become an object of a
+ * hundred bytes. Tensor data does not count, because it stays bytes until its shape is known.
  */
 const MOST_FIELDS = 64 * 1024
 
@@ -56,7 +56,7 @@ class Decoder {
     while (cursor.next()) {
       this.#count()
       const field = type.byNumber[cursor.number]
-      // A field with another wire type counts as unknown.
+      // A field with a different wire type counts as unknown.
       if (field === undefined) continue
       const wire = wireOf(field)
       if (cursor.wire === wire) this.#add(message, field, cursor)
@@ -123,7 +123,7 @@ class Decoder {
 
   #string(name: string, start: number, end: number): string {
     const text = this.#text.toString('utf8', start, end)
-    // The decoder replaces bytes that are not UTF-8 by U+FFFD.
+    // The decoder replaces bytes that are not UTF-8 with U+FFFD.
     if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(start, end)))
       throw malformed(`${name} is not UTF-8`)
     return text
@@ -132,7 +132,7 @@ class Decoder {
 
 const SIGNED = (end: number) => ({ end, signed: true })
 
-/** The bytes of an element by wire type; undefined for a varint. */
+/** The number of bytes of an element, keyed by wire type; undefined for a varint. */
 const SIZES: Readonly<Record<number, number | undefined>> = { [FIXED32]: 4, [FIXED64]: 8 }
 
 function wireOf({ type }: Field): number {

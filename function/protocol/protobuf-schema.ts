@@ -79,7 +79,7 @@ export interface ProtoFile {
   /** Messages and enums that are not nested in other messages. */
   readonly types: readonly (MessageType | EnumType)[]
   readonly services: readonly Service[]
-  /** Returns a message by name. @throws {Error} if the file does not define it */
+  /** Returns the message with this name. @throws {Error} if the file does not define it */
   message(name: string): MessageType
 }
 
@@ -241,7 +241,7 @@ class ProtoParser implements ProtoFile {
     })
   }
 
-  /** Finds a type by name, from the innermost scope outwards. */
+  /** Finds the type with this name, from the innermost scope outwards. */
   #resolve(name: string, scope: string): MessageType | EnumType {
     const type = this.#byName.get(`${scope}.${name}`)
     if (type !== undefined) return type

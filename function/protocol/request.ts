@@ -20,7 +20,7 @@ export interface InferenceRequest {
   /** The requested outputs, in the order of the response. */
   readonly outputs: readonly RequestedOutput[]
   /**
-   * The time for which the caller waits until the run begins (`timeout` of the schedule policy
+   * The maximum time that the caller waits for the run to begin (`timeout` of the schedule policy
    * extension). Absent if the request sets no limit.
    */
   readonly timeoutMicroseconds?: number

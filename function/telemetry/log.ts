@@ -45,8 +45,8 @@ export function createLog(least: LogLevel): Log {
 }
 
 /**
- * The most bytes that may wait for the reader of standard output. Further lines are dropped and
- * counted.
+ * The maximum number of bytes that may wait for the reader of standard output. Further lines are
+ * dropped and counted.
  */
 const MAX_WAITING_BYTES = 2 ** 20
 
@@ -95,7 +95,7 @@ function tellOfDropped(): void {
 const describeErrors = (_key: string, value: unknown) =>
   value instanceof Error ? describe(value, 0) : value
 
-/** The most causes that are logged. An error can be its own cause. */
+/** The maximum number of causes that are logged. An error can be its own cause. */
 const MAX_CAUSES = 5
 
 /**

@@ -166,7 +166,7 @@ export const METRICS = {
   },
   inference_batching_info: {
     type: 'gauge',
-    help: 'Always 1. Whether requests may share a run, and why.',
+    help: 'Always 1. The labels state whether requests may share a run, and why.',
     labels: { joined: ['true', 'false'], reason: BATCHING_REASONS },
   },
   inference_queue_rows: {
@@ -195,7 +195,7 @@ export const METRICS = {
   },
   function_memory_limit_bytes: {
     type: 'gauge',
-    help: 'Memory limit of the process; missing without a limit.',
+    help: 'Memory limit of the process; absent if there is no limit.',
     labels: {},
   },
 } as const satisfies Readonly<Record<string, Declaration>>
@@ -387,7 +387,7 @@ class ColdStart {
 
 function memoryLimit(): Sample[] {
   const limit = process.constrainedMemory()
-  // Without a limit, Node returns 0 or 2^64.
+  // If there is no limit, Node returns 0 or 2^64.
   return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
 }
 
@@ -421,8 +421,8 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   }
 
   /**
-   * Creates a counter. @param keys the series that exist from startup on, at 0 @returns a function
-   * that adds 1 to a series
+   * Creates a counter. @param keys the series that exist from startup on, with the value 0 @returns
+   * a function that adds 1 to a series
    */
   function counter<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
     const cells = countingCells(name, labelsOf, keys)
@@ -472,12 +472,12 @@ interface HistogramCell {
   sum: number
 }
 
-/** All series of one histogram, by key. */
+/** All series of one histogram, keyed by their labels. */
 class HistogramCells {
   private readonly bounds: readonly number[]
   private readonly cells: Map<string, HistogramCell>
 
-  /** @param keys the series that exist from startup on, at 0 */
+  /** @param keys the series that exist from startup on, with the value 0 */
   constructor(bounds: readonly number[], keys: readonly string[]) {
     this.bounds = bounds
     this.cells = new Map(keys.map(key => [key, this.empty()]))

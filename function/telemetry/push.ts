@@ -21,7 +21,7 @@ import { SpanRecorder } from './spans.ts'
 import type { Traces } from './trace.ts'
 
 /*
- * Pushes spans and metrics by OTLP with OpenTelemetry's own exporters. The exporters are loaded
+ * Pushes spans and metrics over OTLP with OpenTelemetry's own exporters. The exporters are loaded
  * after startup, and only if an endpoint is set. Our own code could save 8 ms once and 3 MiB
  * (docs/metrics.md), but would have to support retries, TLS, compression and the variables that
  * platforms set.
@@ -114,7 +114,7 @@ const resourceOf = ({ service, revision, inCluster }: Config, version: string): 
       resourceFromAttributes({
         'service.name': service ?? 'onnx-function',
         'service.version': version,
-        // A pod's host name is unique; Prometheus distinguishes processes by this attribute.
+        // A pod's host name is unique; Prometheus uses this attribute to distinguish processes.
         'service.instance.id': inCluster ? hostname() : crypto.randomUUID(),
         ...(inCluster && { 'k8s.pod.name': hostname() }),
         // Knative's own metrics use the same names.

@@ -18,8 +18,8 @@ export interface TimedPart {
 }
 
 /**
- * The most events of one batch that get their own spans. OpenTelemetry's queue drops spans if more
- * than 2,048 arrive at once, and an event has four spans.
+ * The maximum number of events in one batch that get their own spans. OpenTelemetry's queue drops
+ * spans if more than 2,048 arrive at once, and an event has four spans.
  */
 const MOST_EVENTS = 512
 
@@ -95,7 +95,7 @@ export interface SpanIds {
   readonly spanId: string
 }
 
-/** A span of another program. */
+/** A span that another program created. */
 export interface RemoteSpan extends SpanIds {
   readonly traceFlags: number
 }
@@ -141,7 +141,7 @@ export interface Traces {
   sendTo(receiver: (finished: Finished) => void): void
 }
 
-/** The most requests that are kept until a receiver is set. */
+/** The maximum number of requests that are kept until a receiver is set. */
 const MOST_KEPT = 1_000
 
 export function createTraces(): Traces {

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { EncodedResponse } from '../protocol/encode.ts'
 import type { BodyAnswer, EventAttributes } from './contract.ts'
 
-/** One call of the author's code: the content of a request, an event or a V1 instance. */
+/** One call to the author's code: the content of a request, an event or a V1 instance. */
 export interface Call {
   readonly kind: 'request' | 'event' | 'instance'
   readonly data: CallData
@@ -13,8 +13,8 @@ export interface Call {
   /** The attributes of the event. */
   readonly event?: EventAttributes
   /**
-   * The length of the JSON in a V2 request whose JSON is followed by binary tensor data. Used by a
-   * transform without preprocess.
+   * The length of the JSON in a V2 request whose JSON is followed by binary tensor data. Used if
+   * the transform has no preprocess.
    */
   readonly jsonLength?: number | undefined
 }

@@ -36,7 +36,7 @@ export interface Host {
 /**
  * Runs the author's code at both ends of the pipeline: preprocess creates the model's inputs from
  * the data, and postprocess creates the response from the outputs. If one of the two functions is
- * missing, that end works as without a transform.
+ * missing, that end works as if there were no transform.
  */
 export class TransformCodec implements Codec<Reply> {
   readonly #call: Call
@@ -195,7 +195,7 @@ export class TransformCodec implements Codec<Reply> {
   }
 
   /**
-   * Converts an error of preprocess or postprocess to an error of the error table. Logs it unless
+   * Converts an error from preprocess or postprocess to an error in the error table. Logs it unless
    * it is the caller's mistake.
    */
   #failed(half: Half, thrown: unknown): Error {

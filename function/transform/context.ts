@@ -78,7 +78,7 @@ function write(log: Log, level: Level, fields: object, text: string): void {
   }
 }
 
-/** The most characters that are read of a text, which may be megabytes long. */
+/** The maximum number of characters that are read from a text, which may be megabytes long. */
 const MOST_READ = 5_000
 const MOST_SHOWN = 500
 

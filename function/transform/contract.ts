@@ -175,7 +175,7 @@ export interface Context extends SetupContext {
   readonly event?: EventAttributes | undefined
   /** The settings of the reply event; undefined for other requests. */
   readonly reply?: EventReply | undefined
-  /** An object, empty at first, in which preprocess can pass values to postprocess. */
+  /** An initially empty object in which preprocess can pass values to postprocess. */
   readonly state: Record<string, unknown>
 }
 

@@ -4,9 +4,9 @@ import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import type { Call } from './call.ts'
 
 /**
- * Returns the data of a call as the author's code receives it: parsed JSON, text as a string, or
- * any other data as bytes. JSON integers beyond 2^53 are rounded, as by JSON.parse: code that adds
- * numbers would fail on a bigint that only some callers send.
+ * Returns the data of a call in the form that the author's code receives: parsed JSON, text as a
+ * string, or any other data as bytes. JSON integers beyond 2^53 are rounded, as JSON.parse does:
+ * code that adds numbers would fail on a bigint that only some callers send.
  * @throws {BadRequest} if the data does not match its media type
  */
 export function readData({ data, contentType }: Call): unknown {

@@ -14,7 +14,7 @@ export type TransformOf<Model extends ModelTypes, Schema> = Omit<
  *     export default defineTransform<Model>()({ preprocess: …, postprocess: … })
  *
  * This function is called twice because TypeScript cannot infer only some type parameters of a
- * call: the first call names the model, the second call infers the type of the schema. The
+ * call: the first call names the model, and the second call infers the type of the schema. The
  * alternative `export default { … } satisfies Transform<Model>` gives the tensors their types, but
  * leaves the data unknown.
  */

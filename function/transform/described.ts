@@ -13,7 +13,7 @@ export interface DescribedTransform {
   readonly postprocess: boolean
 }
 
-/** Describes a transform. @throws {Error} of one line if a schema is not plain JSON */
+/** Describes a transform. @throws {Error} with a one-line message if a schema is not plain JSON */
 export function describeTransform(transform: Transform): DescribedTransform {
   const { input, output, preprocess, postprocess } = transform
   return {

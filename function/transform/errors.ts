@@ -64,7 +64,7 @@ type Thrown = {
 }
 
 /**
- * Converts a value that a transform threw to an error of the error table. Only the author's own
+ * Converts a value that a transform threw to an error in the error table. Only the author's own
  * errors keep their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. The
  * result is always one of our errors, whose members cross threads and are the same at each read.
  */

@@ -2,9 +2,9 @@ import type { JsonSchema, JsonSchemaObject } from './json-schema.ts'
 
 /**
  * Returns a value that a schema accepts, for documents, the page and check-model: the author's
- * `examples`, `default`, `const` or `enum`, and for members and elements without these keywords,
- * the smallest value of their type. Other keywords, such as `pattern`, may reject this value;
- * check-model then reports it.
+ * `examples`, `default`, `const` or `enum`, and, for members and elements that have none of these
+ * keywords, the smallest value of their type. Other keywords, such as `pattern`, may reject this
+ * value; check-model then reports it.
  * @returns undefined if no value is found, or if the schema is for bytes
  */
 export const exampleOf = (schema: JsonSchema): unknown => find(schema, { root: schema, depth: 0 })
@@ -61,8 +61,8 @@ const OF_TYPE: ByType = {
 }
 
 /**
- * Returns the smallest valid number from 0 on, or the nearest one. @param step the distance from an
- * exclusive limit
+ * Returns the smallest valid number from 0 on, or else the valid number nearest to 0. @param step
+ * the distance from an exclusive limit
  */
 function numberOf(schema: JsonSchemaObject, step: number): number {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = schema

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 
 const NAMES = ['transform.js', 'transform.mjs', 'transform.ts']
 
-/** The paths beside which the author's own code is searched. */
+/** The paths beside which the server searches for the author's own code. */
 interface Places {
   /** The .onnx file. */
   readonly file: string
@@ -32,10 +32,10 @@ export interface FoundTransform {
 const NONE: FoundTransform = { transform: undefined, ignored: undefined }
 
 /**
- * Finds the author's own code: the file that TRANSFORM names, otherwise transform.js, transform.mjs
- * or transform.ts beside the model, otherwise beside model.json. A file beside a stored model is
- * ignored, because a store of models must not supply code.
- * @throws {Error} of one line if TRANSFORM does not name a file
+ * Finds the author's own code: the file that TRANSFORM names; otherwise, transform.js,
+ * transform.mjs or transform.ts beside the model; otherwise, one of these files beside model.json.
+ * A file beside a stored model is ignored, because a store of models must not supply code.
+ * @throws {Error} with a one-line message if TRANSFORM does not name a file
  */
 export function findTransform(
   { file, modelJson }: Places,

@@ -23,7 +23,7 @@ interface Exports {
 
 /**
  * Loads the author's own code into this thread.
- * @throws {Error} of one line that names the file
+ * @throws {Error} with a one-line message that names the file
  */
 export async function loadTransform(file: string): Promise<LoadedTransform> {
   const url = pathToFileURL(file).href
@@ -91,7 +91,10 @@ function checked(author: unknown, file: string): Transform {
 /** The name by which authors import this package. */
 const PACKAGE = 'onnx-function'
 
-/** The URL of the exports: a file beside the bundle in the build, otherwise a TypeScript file. */
+/**
+ * The URL of the exports: a file beside the bundle in the build, or a TypeScript file in the source
+ * tree.
+ */
 const EXPORTS = new URL(
   import.meta.url.endsWith('.ts') ? './exports.ts' : './transform.js',
   import.meta.url,

@@ -1,5 +1,5 @@
 /**
- * A call of the author's code on this thread. It ends at its deadline or when its caller hangs up,
+ * A call to the author's code on this thread. It ends at its deadline or when its caller hangs up,
  * even if the author's code is still running.
  */
 export class RunningCall {

@@ -44,9 +44,9 @@ export const AJV_OPTIONS = {
 /**
  * Creates the check of callers' data.
  * @param schema the schema of the transform's input
- * @param validate the function that a build compiled; without it, Ajv is loaded to compile the
- * schema
- * @throws {Error} of one line if the schema cannot be used for checking
+ * @param validate the function that a build compiled; if it is absent, Ajv is loaded to compile the
+ *   schema
+ * @throws {Error} with a one-line message if the schema cannot be used for checking
  */
 export async function inputCheck(schema: JsonSchema, validate?: Validate): Promise<CheckInput> {
   const mediaType = mediaTypeOf(schema)
@@ -98,7 +98,7 @@ function run(validate: Validate, data: unknown): boolean {
  * Ajv's compiler finds the same mistakes, except wrong values of the right type.
  * @param name the name of the schema in errors: input or output
  * @param code how Ajv writes the function's code
- * @throws {Error} of one line if the schema cannot be used for checking
+ * @throws {Error} with a one-line message if the schema cannot be used for checking
  */
 export async function compileSchema(schema: JsonSchema, name: string, code: CodeOptions = {}) {
   const { default: all } = await import('ajv/dist/2020.js')
@@ -196,7 +196,7 @@ function valueAt(data: unknown, pointer: string): unknown {
 /** Describes a value of any size in a few words. */
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(cut(value, LONGEST_TEXT))
-  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (Array.isArray(value)) return `an array of length ${value.length}`
   if (typeof value !== 'object' || value === null) return String(value)
   const names = Object.keys(value)
   if (names.length === 0) return 'an empty object'

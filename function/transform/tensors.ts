@@ -15,7 +15,7 @@ import {
  * Reads the tensors that preprocess returned: nested arrays, or a shape with flat data. A small
  * typed array of the datatype is copied at once, because the author may reuse it for the next call
  * before this call runs. A large typed array is used without a copy.
- * @param maxBytes the limit of the tensors' size in memory
+ * @param maxBytes the limit on the tensors' size in memory
  * @throws {Error} that names the input, the expected value and the actual value; it is the author's
  * mistake
  * @throws {TooLarge}
@@ -123,7 +123,7 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
   return filler.elements
 }
 
-/** The most bytes that are copied, which takes about 0.1 ms. */
+/** The maximum number of bytes that are copied. Copying this many bytes takes about 0.1 ms. */
 const MOST_COPIED = 2 ** 20
 
 type TypedData = Exclude<TensorData, readonly string[]>
@@ -216,7 +216,7 @@ class Filler {
       else
         throw wrong(
           this.#metadata,
-          `its first elements have the shape [${this.#shape}], but at depth ${depth + 1} it also has ${showValue(value)}, not an array of ${length}`,
+          `its first elements have the shape [${this.#shape}], but at depth ${depth + 1} it also has ${showValue(value)}, not an array of length ${length}`,
         )
     }
   }
@@ -270,7 +270,7 @@ const TAKES: Readonly<Partial<Record<Datatype, string>>> = {
 
 /** Describes a value without showing it, because the log must not contain data. */
 function showValue(value: unknown): string {
-  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (Array.isArray(value)) return `an array of length ${value.length}`
   if (value === undefined || value === null) return String(value)
   if (ArrayBuffer.isView(value)) return `a ${value.constructor.name}`
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value)

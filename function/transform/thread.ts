@@ -12,7 +12,7 @@ export interface ThreadTransform extends LoadedTransform {
 
 /**
  * Loads the author's code into this thread, and calls setup() before the thread handles calls.
- * @throws {Error} of one line
+ * @throws {Error} with a one-line message
  */
 export async function openTransform(
   file: string,

@@ -76,7 +76,7 @@ describe('an event’s data', () => {
         const reason = refusal(400, await SEND[mode](server.url, { ...EVENT, datacontenttype }))
         assert.equal(
           reason,
-          `the event's data is "${datacontenttype}"; it must be application/json in UTF-8, or binary tensor data as application/octet-stream`,
+          `the content type of the event's data is "${datacontenttype}"; it must be application/json in UTF-8, or binary tensor data as application/octet-stream`,
         )
       }
     })

@@ -34,7 +34,7 @@ describe('requests from Triton clients that are not part of the Open Inference P
 
   for (const [body, says] of [
     ['{"ready":1}', 'ready is 1; it must be true or false'],
-    ['[]', 'the body is an array of 0; it must be a JSON object'],
+    ['[]', 'the body is an array of length 0; it must be a JSON object'],
     ['{', /^the body is not valid JSON: /],
   ] as const) {
     test(`an index request with the body ${body} gets 400`, async () => {

@@ -262,7 +262,7 @@ suite('the queue', () => {
     assert.throws(
       () => queue.checkRoom(1, 1, caller),
       ({ stack, message }: Error) =>
-        message.startsWith('32 rows of 1 bytes') && !stack?.includes('\n'),
+        message.startsWith('32 rows (1 bytes in total)') && !stack?.includes('\n'),
     )
   })
 })

@@ -148,7 +148,7 @@ suite('V1 with the iris classifier', () => {
     {
       mistake: 'that is an array',
       body: [SETOSA],
-      says: /^a predict request must be a JSON object, not an array of 1$/,
+      says: /^a predict request must be a JSON object, not an array of length 1$/,
     },
     {
       mistake: 'with neither instances nor inputs',
@@ -204,7 +204,7 @@ suite('V1 with the iris classifier', () => {
     {
       mistake: 'with rows as objects and as arrays',
       body: { instances: [{ input: SETOSA }, SETOSA] },
-      says: /^instances\[1\] is an array of 4; it must be an object with "input"$/,
+      says: /^instances\[1\] is an array of length 4; it must be an object with "input"$/,
     },
     {
       mistake: 'with a column of an unknown input',
@@ -410,10 +410,10 @@ test('with several inputs and outputs, rows are objects; integers above 2^53 kee
   for (const [body, says] of [
     [
       { instances: [[1, 2]] },
-      /^instances\[0\] is an array of 2; it must be an object with "a", "b"$/,
+      /^instances\[0\] is an array of length 2; it must be an object with "a", "b"$/,
     ],
     [{ instances: [{ a: [1, 2] }] }, /^instances\[0\] has no "b"$/],
-    [{ inputs: [[1, 2]] }, /^inputs is an array of 1; it must be an object with "a", "b"$/],
+    [{ inputs: [[1, 2]] }, /^inputs is an array of length 1; it must be an object with "a", "b"$/],
     [{ inputs: { a: [[1, 2]] } }, /^input "b" is missing/],
   ] as const) {
     const { status, json } = await predict(own, name, body)

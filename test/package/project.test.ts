@@ -169,7 +169,7 @@ export default { postprocess: () => [double(21), typeof InferenceSession.create]
     assert.deepEqual([code, stderr], [0, ''])
     assert.match(
       stdout,
-      /^own\.js: [\d.]+ kB; not bundled, needed in node_modules: onnxruntime-node\n$/,
+      /^own\.js: [\d.]+ kB; these packages are not bundled and must be in node_modules: onnxruntime-node\n$/,
     )
     rmSync(inProject('node_modules/pure'), { recursive: true })
     const script = "import('./own.js').then(own => console.log(own.default.postprocess().join()))"

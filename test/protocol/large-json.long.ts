@@ -238,11 +238,11 @@ test('reads a large body, and reports mistakes in it as in a small body', () => 
     assert.throws(() => decodeRequest(body, undefined, SIGNATURE), message)
   refuses(
     large(numbers(rows), `[${rows + 1},2]`),
-    /at depth 1 it has an array of 100000, not an array of 100001$/,
+    /at depth 1 it has an array of length 100000, not an array of length 100001$/,
   )
   refuses(
     large(numbers(rows).replace('[70000,', '['), `[${rows},2]`),
-    /at depth 2 it has an array of 1, not an array of 2$/,
+    /at depth 2 it has an array of length 1, not an array of length 2$/,
   )
   refuses(
     large(numbers(rows).replace('[70000,', '["seven",'), `[${rows},2]`),
@@ -277,7 +277,7 @@ test('rejects more inputs than the model has while it locates their data', () =>
   for (const inputs of ['{"data":[]},'.repeat(100_000), `{"a":1${',"data":[]'.repeat(100_000)}},`])
     assert.throws(
       () => parseAroundData(Buffer.from(`{"inputs":[${inputs}{}]}`), 'the body', 2),
-      /^Error: more than 2 inputs have data; the model has 2$/,
+      /^Error: more than 2 inputs have data; the model's number of inputs is 2$/,
     )
 })
 

@@ -40,7 +40,7 @@ const RIGHT: readonly unknown[] = [
 
 const long = 'x'.repeat(1000)
 const WRONG: readonly (readonly [data: unknown, text: string])[] = [
-  [[], 'the data must be object (type); got an array of 0'],
+  [[], 'the data must be object (type); got an array of length 0'],
   [null, 'the data must be object (type); got null'],
   ['a', 'the data must be object (type); got "a"'],
   [{}, "the data must have required property 'length' (required); got an empty object"],
@@ -59,11 +59,11 @@ const WRONG: readonly (readonly [data: unknown, text: string])[] = [
   [{ length: 1, 'a/b~c': [1, 1.5] }, '/a~1b~0c/1 must be integer (type); got 1.5'],
   [
     { length: 1, 'a/b~c': [1, 1] },
-    '/a~1b~0c must NOT have duplicate items (items ## 1 and 0 are identical) (uniqueItems); got an array of 2',
+    '/a~1b~0c must NOT have duplicate items (items ## 1 and 0 are identical) (uniqueItems); got an array of length 2',
   ],
   [
     { length: 1, either: [1] },
-    '/either must match a schema in anyOf (anyOf): must be string, or /0 must be string; got an array of 1',
+    '/either must match a schema in anyOf (anyOf): must be string, or /0 must be string; got an array of length 1',
   ],
   [{ length: 1, one: 1 }, '/one must match exactly one schema in oneOf (oneOf); got 1'],
   [
@@ -81,7 +81,7 @@ const WRONG: readonly (readonly [data: unknown, text: string])[] = [
   [{ length: 1, sized: { w: '1' } }, '/sized/w must be number (type); got "1"'],
   [
     { length: 1, objects: [{ a: [1, { b: 2 }] }, { a: [1, { b: 2 }] }] },
-    '/objects must NOT have duplicate items (items ## 0 and 1 are identical) (uniqueItems); got an array of 2',
+    '/objects must NOT have duplicate items (items ## 0 and 1 are identical) (uniqueItems); got an array of length 2',
   ],
   [
     { length: 1, width: 2 },
@@ -160,7 +160,7 @@ const UNUSABLE: readonly (readonly [schema: unknown, what: string])[] = [
   ],
   [{ $async: true }, 'unknown keyword: "$async"'],
   [5, 'expected an object, true or false; got 5'],
-  [[], 'expected an object, true or false; got an array of 0'],
+  [[], 'expected an object, true or false; got an array of length 0'],
   [null, 'expected an object, true or false; got null'],
 ]
 

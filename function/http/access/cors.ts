@@ -3,7 +3,7 @@ import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
 /**
- * Allows web pages of other origins to read responses. Browsers enforce this rule (Fetch, "CORS
+ * Allows web pages from other origins to read responses. Browsers enforce this rule (Fetch, "CORS
  * protocol").
  */
 export interface Cors {

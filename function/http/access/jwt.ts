@@ -13,7 +13,7 @@ import { watchFiles } from './watched-files.ts'
 
 /**
  * Verifies that a token comes from the issuer and is for this service and this kind of request.
- * @returns undefined if the token is accepted; otherwise a refusal: 401 if the token is not
+ * @returns undefined if the token is accepted; otherwise, a refusal: 401 if the token is not
  *   genuine, 403 if the token does not allow the request, 503 if the issuer's keys are not
  *   available
  */
@@ -79,7 +79,7 @@ export function createVerify(
   }
 }
 
-/** Messages for faults of the token, by the code of jose's error. */
+/** Messages for faults of the token, keyed by jose's error code. */
 const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWT_EXPIRED: 'the token has expired',
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED: "the token's signature does not match its issuer's key",
@@ -87,8 +87,8 @@ const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'the token names no key (kid), and its issuer has several',
   ERR_JWT_INVALID: 'the token is not a JWT',
   ERR_JWS_INVALID: 'the token is not a JWT',
-  // jose reports this error for a critical header that it does not know, and for a key that does
-  // not match its algorithm.
+  // jose reports this error for an unknown critical header, and for a key that does not match the
+  // algorithm.
   ERR_JOSE_NOT_SUPPORTED: 'the token uses a feature that is not supported here',
 }
 

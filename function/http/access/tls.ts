@@ -17,7 +17,7 @@ export interface SecureServer {
   handshakeEnds(): Promise<void> | undefined
 }
 
-/** Dependencies of a server besides its options. */
+/** The dependencies of a server, in addition to its options. */
 interface Around {
   readonly log: Log
   readonly limit: HandshakeLimit

@@ -11,12 +11,12 @@ const AGAIN_MS = 2_000
  * Reads files now, and again each time one of them changes, until the process exits. It polls with
  * stat(), which follows links: Kubernetes updates a mounted Secret by pointing a link at another
  * folder, and a watch on the file itself would not notice that change.
- * @param named the paths of the files, by the variable that contains the path
+ * @param named the paths of the files, keyed by the variable that contains the path
  * @param use receives the contents. If it throws because they are not valid, the previous contents
  *   stay in use, and the reason is logged
- * @param lose called if a file is empty or missing in two attempts in a row, which means that the
- *   file was removed. A single attempt may coincide with a rewrite in place. Without `lose`, the
- *   previous contents stay in use
+ * @param lose called if a file is empty or missing in two consecutive attempts, which means that
+ *   the file was removed. A single attempt may coincide with a rewrite in place. If `lose` is
+ *   absent, the previous contents stay in use
  * @throws {Error} with a one-line message, if the first contents are not valid
  */
 export function watchFiles<Name extends string>(
@@ -76,8 +76,8 @@ class Unreadable extends Error {
 }
 
 /**
- * An error without a code means that the file is empty. Other codes, such as EMFILE, do not mean
- * that the file is missing.
+ * An error without a code means that the file is empty. Codes that are not listed here, such as
+ * EMFILE, do not mean that the file is missing.
  */
 const isMissing = (error: unknown) =>
   error instanceof Unreadable && [undefined, 'ENOENT', 'ENOTDIR'].includes(error.code)

@@ -16,8 +16,8 @@ export const authorComponents = ({
 })
 
 /**
- * Returns a reference to the author's schema, or a schema that accepts anything if the author wrote
- * none.
+ * Returns a reference to the author's schema, or a schema that accepts any value if the author
+ * wrote no schema.
  */
 export const inputRef = ({ input }: DescribedTransform): Schema =>
   input === undefined ? {} : schemaRef('Input')

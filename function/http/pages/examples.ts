@@ -4,7 +4,7 @@ import { writeBinaryTensor } from '../../protocol/binary.ts'
 import { elementCount } from '../../protocol/tensor.ts'
 import { BYTES, type OpenApi } from './parts.ts'
 
-/** With more elements in the example, the document would be unreadable and megabytes long. */
+/** If an example had more elements, the document would be unreadable and megabytes long. */
 const MOST_ELEMENTS = 10_000
 
 /** Requests that the model answers with 200. */
@@ -12,8 +12,8 @@ export interface RequestExamples {
   /** The request as JSON; undefined if JSON cannot express it (FP16). */
   readonly json: Readonly<Record<string, unknown>> | undefined
   /**
-   * The request as JSON of `jsonLength` bytes, followed by binary tensor data. It requests all
-   * outputs as binary tensor data, too.
+   * The request as JSON of `jsonLength` bytes, followed by binary tensor data. The request also
+   * asks for all outputs as binary tensor data.
    */
   readonly binary: { readonly jsonLength: number; readonly body: Buffer }
 }
@@ -64,7 +64,7 @@ export const jsonLengthParameter = (examples: RequestExamples | undefined): Open
   name: 'Inference-Header-Content-Length',
   in: 'header',
   description:
-    'The number of bytes of JSON, if binary tensor data follows the JSON. With 0, the body contains only the data of the single input.',
+    'The number of bytes of JSON, if binary tensor data follows the JSON. If it is 0, the body contains only the data of the single input.',
   schema: { type: 'integer', minimum: 0 },
   ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
 })

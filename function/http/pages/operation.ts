@@ -32,5 +32,5 @@ export interface Described {
 
 export type OperationOf = (described: Described) => Operation
 
-/** The descriptions of one path, by method. */
+/** The descriptions of one path, keyed by method. */
 export type Operations = Readonly<Partial<Record<'GET' | 'POST', OperationOf>>>

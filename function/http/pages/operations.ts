@@ -72,7 +72,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'GET /v2/models': ({ name }) =>
     get('Model', 'models', 'The served models', {
       200: answer(
-        'The name of the one model.',
+        'The name of the only model.',
         object({ models: { type: 'array', items: { const: name } } }),
       ),
     }),
@@ -196,7 +196,7 @@ function describeRoot({ playground }: Described): Operation {
     return get('Server', 'root', 'Metadata of this server', {
       200: answer('The server\u2019s metadata.', metadata),
     })
-  const summary = 'A page for browsers, the server\u2019s metadata for other clients'
+  const summary = 'A page for browsers, or the server\u2019s metadata for other clients'
   return get('Server', 'root', summary, {
     200: answer('The page or the metadata, depending on the `Accept` header.', metadata, HTML),
     ...errorRefs(503, 504),

@@ -59,8 +59,8 @@ const page = (request: Request, headers: Answer['headers'], html: string): Answe
 /** Returns the response, or 304 if the client already has it (RFC 9110 section 13.1.2). */
 function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
   const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-  // The tag is weak, because the compressed body has the same tag. It is compared with the client's
-  // tags as weak tags, too.
+  // The entity tag is weak, because the compressed body has the same tag. The client's tags are
+  // also compared as weak tags.
   const etag = `W/${tag}`
   const known = request.headers['if-none-match']?.split(',') ?? []
   return known.some(other => [tag, '*'].includes(other.trim().replace(/^W\//, '')))

@@ -103,7 +103,7 @@ export const schemaRef = (name: string): Schema => ({ $ref: `#/components/schema
 
 export const TEXT: Schema = { type: 'string', minLength: 1 }
 export const HTML = { 'text/html': { schema: TEXT } }
-/** Binary data, alone or after JSON. */
+/** Only binary data, or JSON followed by binary data. */
 const BINARY: Schema = { type: 'string', format: 'binary' }
 export const BYTES = { 'application/octet-stream': { schema: BINARY } }
 
@@ -113,7 +113,7 @@ export const object = (properties: Readonly<Record<string, Schema>>): Schema => 
   properties,
 })
 
-/** @param others contents of media types other than JSON */
+/** @param others the contents in media types other than JSON */
 export const answer = (description: string, schema: Schema, others: OpenApi = {}): OpenApi => ({
   description,
   content: { 'application/json': { schema }, ...others },

@@ -13,14 +13,14 @@ import { EVENT } from './events.ts'
 const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 
 /**
- * Elements of the largest example that the page contains. For a larger example, the page contains
- * only the shape.
+ * The maximum number of elements in an example that the page contains. For a larger example, the
+ * page contains only the shape.
  */
 const MOST_ELEMENTS = 250_000
 
 /**
- * FP32 values for which the shortest digits are shown. Finding them takes a microsecond per value,
- * and they are not useful for the values of a picture.
+ * The maximum number of FP32 values that are shown with their shortest digits. Finding these digits
+ * takes a microsecond per value, and the digits are not useful for a picture.
  */
 const MOST_SHORT = 1_000
 
@@ -38,7 +38,7 @@ export function createPlayground(
   const { name, version, description } = model
   const { inputs, outputs } = loaded.signature
   const labels = labelsOf(model.labels, outputs)
-  // In a script element, only the end tag is markup.
+  // In a script element, the only markup is the end tag.
   const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
   return address => {
     const curl = tryCommand(address, name, loaded, loaded.transform)
@@ -158,7 +158,8 @@ function valueOfHalf(bits: number): number {
 }
 
 /**
- * Lists the model's inputs and outputs. With a transform, `POST /` has other inputs and outputs.
+ * Lists the model's inputs and outputs. If there is a transform, `POST /` has different inputs and
+ * outputs.
  */
 const tables = ({ signature: { inputs, outputs }, transform }: Described) =>
   transform === undefined

@@ -12,7 +12,7 @@ interface Taken {
   /** The schema of the input as JSON or text; undefined if neither can express the input. */
   readonly data: Schema | undefined
   readonly example: unknown
-  /** The contents by media type, except `application/json`. */
+  /** The contents, keyed by media type, except `application/json`. */
   readonly others: OpenApi
 }
 
@@ -145,7 +145,7 @@ function answerOf(described: Described): OpenApi {
       content: { ...contentOf(mediaType), ...replies },
       headers: headerRefs(...headers),
     }
-  // Without a schema, the response may have any media type.
+  // If there is no schema, the response may have any media type.
   const any = output === undefined ? { '*/*': {} } : {}
   return {
     ...answer(description, outputRef(transform), { ...replies, ...any }),

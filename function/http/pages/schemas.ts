@@ -237,7 +237,7 @@ const float = (format: string): Schema => ({
 })
 
 /**
- * The schema of an element of each datatype in JSON. JSON readers round the limits of 64-bit
+ * The schema of a JSON element, for each datatype. JSON readers round the limits of 64-bit
  * integers, so `format` states the limits.
  */
 const ELEMENT: Readonly<Record<Datatype, Schema>> = {
@@ -258,7 +258,7 @@ const ELEMENT: Readonly<Record<Datatype, Schema>> = {
 
 /**
  * Combines schemas. A single schema is returned as it is, because generators turn a oneOf with one
- * member into a union. Without schemas, no value matches.
+ * member into a union. If there are no schemas, no value matches.
  */
 export function oneOf(schemas: readonly Schema[]): Schema {
   const [first, ...others] = schemas

@@ -33,7 +33,7 @@ export const TRITON_SCHEMAS: Readonly<Record<string, Schema>> = {
     max_batch_size: {
       ...COUNT,
       description:
-        'The largest number of rows in a run; 0 if the first dimension does not count rows.',
+        'The maximum number of rows in a run; 0 if the first dimension does not count rows.',
     },
     input: TENSORS,
     output: TENSORS,

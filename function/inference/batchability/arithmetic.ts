@@ -15,7 +15,7 @@ import {
 import { isBatched, Stop, type Value } from './value.ts'
 
 /*
- * Shape arithmetic computes the elements of small integer tensors, which are constants of the graph
+ * Shape arithmetic computes the elements of small integer tensors, which are constants in the graph
  * or are computed from shapes. Rules for operators such as Reshape and Expand need these elements,
  * because they are the sizes of the operator's output. An unknown element is undefined and never
  * depends on N, the number of rows: an unknown element that depends on N stops the proof.
@@ -92,7 +92,7 @@ const both = (operation: Operation) => (a: Element, b: Element) => {
 
 const truth = (value: boolean) => fixed(value ? 1 : 0)
 
-/** The sign of a − b if the sign is the same in every run; otherwise undefined. */
+/** The sign of a − b if the sign is the same in every run; otherwise, undefined. */
 function compare(a: Size, b: Size): -1 | 0 | 1 | undefined {
   if (equals(a, b)) return 0
   const [above, below] = [subtract(a, b), subtract(b, a)]
@@ -137,7 +137,8 @@ const logical =
   }
 
 /**
- * Divides exactly; other quotients are unknown, because only integer division rounds towards zero.
+ * Divides exactly; other quotients are unknown, because only a division of integers rounds towards
+ * zero.
  */
 const divided: Operation = (a, b) => divide(a, b)
 

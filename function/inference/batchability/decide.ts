@@ -36,7 +36,7 @@ export async function decideBatching(
   try {
     difference = await sampledDifference(session, example)
   } catch (error) {
-    const detail = `the sample failed to run beside other rows: ${(error as Error).message}`
+    const detail = `the sample failed to run together with other rows: ${(error as Error).message}`
     return { joins: false, reason: 'not_proven', detail }
   }
   if (difference !== undefined)

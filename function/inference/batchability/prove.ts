@@ -59,8 +59,8 @@ export async function proveIndependent(file: string, signature: Signature): Prom
 }
 
 /**
- * @param sizes sizes by dimension name; dimensions with the same name have the same size in any
- * valid request
+ * @param sizes the sizes, keyed by dimension name; dimensions with the same name have the same size
+ * in any valid request
  */
 function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   const { name, shape, dimensionNames, anyRank } = input
@@ -187,7 +187,8 @@ class Walk {
   /**
    * Stops at functions that ONNX Runtime 1.30 reads differently from ONNX. ONNX Runtime prefers its
    * own operator to a function of the same name, and reads a function's nodes with the opsets of
-   * the model. If a function has several overloads, the overload that it chooses is unknown.
+   * the model. If a function has several overloads, the overload that ONNX Runtime chooses is
+   * unknown.
    */
   #checkFunction({ domain, name, opsets }: ModelFunction): void {
     if (RUNTIME_DOMAINS.test(domain))

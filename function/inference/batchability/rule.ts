@@ -21,7 +21,7 @@ export interface Version {
 /** An operator's rules. Each rule is valid from its opset until the opset of the next rule. */
 export type Versions = readonly Version[]
 
-/** The rules of a domain, by operator name. */
+/** The rules of a domain, keyed by operator name. */
 export type Rules = Readonly<Record<string, Versions>>
 
 export const since = (opset: number, rule: Rule, shapes: readonly number[] = []): Version => ({
@@ -57,14 +57,14 @@ export class Step {
     this.#wanted = options.wanted
   }
 
-  /** Returns the input at that index. @throws {Stop} if the node has no such input */
+  /** Returns the input at the given index. @throws {Stop} if the node has no such input */
   input(index: number): Value {
     const value = this.inputs[index]
     if (value === undefined) throw new Stop(`input ${index} is missing`)
     return value
   }
 
-  /** Returns the batched input at that index. @throws {Stop} if the input is not batched */
+  /** Returns the batched input at the given index. @throws {Stop} if the input is not batched */
   batched(index: number): Batched {
     const value = this.input(index)
     if (!isBatched(value)) throw new Stop(`input ${index} is not batched`)
@@ -72,7 +72,7 @@ export class Step {
   }
 
   /**
-   * Checks that the inputs from that index on are constants.
+   * Checks that the inputs from the given index on are constants.
    * @throws {Stop} if one of them depends on rows
    */
   constantsFrom(index: number): void {
@@ -147,7 +147,7 @@ export class Step {
     return this.attribute(name)?.text ?? otherwise
   }
 
-  /** Whether the graph uses that output. */
+  /** Whether the graph uses the given output. */
   wants(output: number): boolean {
     const name = this.node.outputs[output] ?? ''
     return name !== '' && this.#wanted(name)

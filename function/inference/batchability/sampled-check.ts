@@ -69,7 +69,7 @@ function isSame(a: Tensor, b: Tensor): boolean {
 }
 
 /**
- * Numbers by datatype, with magnitudes that no sample has. FP16 numbers are written as bit
+ * Numbers for each datatype, with magnitudes that no sample has. FP16 numbers are written as bit
  * patterns.
  */
 type Hostile = Partial<Record<Datatype, readonly number[]>>

@@ -1,6 +1,6 @@
 import { Stop, type Value } from './value.ts'
 
-/** The values of a graph and of its surrounding graphs, by name. */
+/** The values in a graph and in its surrounding graphs, keyed by name. */
 export class Scope {
   readonly #values = new Map<string, Value>()
   readonly #outer: Scope | undefined
@@ -18,7 +18,7 @@ export class Scope {
     this.#values.set(name, value)
   }
 
-  /** Whether this graph defines the name, without the surrounding graphs. */
+  /** Whether this graph itself defines the name; surrounding graphs do not count. */
   hasOwn(name: string): boolean {
     return this.#values.has(name)
   }

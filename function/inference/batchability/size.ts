@@ -1,6 +1,6 @@
 /**
  * The size of a dimension, or an element of a small integer tensor, as a polynomial: integer
- * coefficients over N, the number of rows of a run, and over other sizes that are fixed for each
+ * coefficients over N, the number of rows in a run, and over other sizes that are fixed for each
  * run (such as a sequence length). Each key consists of the factors of a term, sorted and joined;
  * '' is the constant term.
  */
@@ -8,10 +8,10 @@ export type Size = ReadonlyMap<string, number>
 
 const ROWS_FACTOR = 'N'
 
-/** The largest number of terms. A size with more terms is unknown. */
+/** The maximum number of terms. A size with more terms is unknown. */
 const MOST_TERMS = 32
 
-/** The largest number of factors in one term. Each squaring doubles the number of factors. */
+/** The maximum number of factors in one term. Each squaring doubles the number of factors. */
 const MOST_FACTORS = 32
 
 let symbols = 0
@@ -24,7 +24,7 @@ export const ROWS: Size = new Map([[ROWS_FACTOR, 1]])
 /** Returns a new unknown size, which does not depend on the rows and is not negative. */
 export const unknownSize = (): Size => new Map([[`s${++symbols}`, 1]])
 
-/** Returns the size as a number if it is the same number in every run; otherwise undefined. */
+/** Returns the size as a number if it is the same number in every run; otherwise, undefined. */
 export function asNumber(size: Size): number | undefined {
   if (size.size === 0) return 0
   return size.size === 1 ? size.get('') : undefined
@@ -40,7 +40,7 @@ export function hasRows(size: Size): boolean {
   return false
 }
 
-/** Returns k if the size is k·N and k does not contain N; otherwise undefined. */
+/** Returns k if the size is k·N and k does not contain N; otherwise, undefined. */
 export function perRow(size: Size): Size | undefined {
   const quotient = divide(size, ROWS)
   return quotient === undefined || quotient.size === 0 || hasRows(quotient) ? undefined : quotient
@@ -87,7 +87,7 @@ export function product(sizes: readonly Size[]): Size | undefined {
   return all
 }
 
-/** Returns a / b if the quotient is a polynomial; otherwise undefined. */
+/** Returns a / b if the quotient is a polynomial; otherwise, undefined. */
 export function divide(a: Size, b: Size): Size | undefined {
   if (b.size === 0) return undefined
   if (equals(a, b)) return fixed(1)

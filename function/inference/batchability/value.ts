@@ -2,8 +2,8 @@ import type { Node } from '../onnx-file.ts'
 import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts'
 
 /**
- * The known properties of a tensor of the graph in a run of N rows. Only the batch dimension may
- * depend on N. A value belongs to one of three kinds:
+ * The known properties of a tensor in the graph, for a run with N rows. Only the batch dimension
+ * may depend on N. A value belongs to one of three kinds:
  * - **batched**: `axis` is set. Row i of the run has the indices [i·k, (i+1)·k) of that dimension,
  *   whose size is k·N. No element at these indices depends on another row.
  * - **shape-derived**: an element of `elements` contains N. The tensor is the same for all rows.
@@ -33,7 +33,7 @@ export interface Marks {
    * batch dimension belongs to row i, for each o below this number.
    */
   readonly repeats?: Size
-  /** The text with which rows are padded to the length of the longest row of the run. */
+  /** The text with which rows are padded to the length of the longest row in the run. */
   readonly padding?: string
   /**
    * True if the elements of a row depend on the row's number in the run. Such elements must not
@@ -94,7 +94,7 @@ export function batched(dims: readonly Size[], axis: number): Batched {
 }
 
 /**
- * Returns a tensor with those dimensions that is the same for all rows.
+ * Returns a tensor with the given dimensions that is the same for all rows.
  * @throws {Stop} if a dimension depends on N
  */
 export function constant(dims: readonly Size[]): Value {
@@ -105,6 +105,6 @@ export function constant(dims: readonly Size[]): Value {
   return { dims }
 }
 
-/** Returns a batched tensor if `axis` is defined; otherwise a constant. */
+/** Returns a batched tensor if `axis` is defined; otherwise, a constant. */
 export const tensor = (dims: readonly Size[], axis: number | undefined): Value =>
   axis === undefined ? constant(dims) : batched(dims, axis)

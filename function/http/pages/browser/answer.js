@@ -60,7 +60,7 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
     ) {
       return bars(values, labelled ? labels : undefined)
     }
-    // Whether the value is an index into the labels, by the same rule as in the metrics.
+    // Whether the value is an index into the labels, according to the same rule as in the metrics.
     const isIndex = /^U?INT/.test(datatype) && shape.length === 1 && hasRows && labels.length > 0
     return {
       numbers: values
@@ -72,7 +72,7 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
 }
 
 /**
- * @param {readonly string[]} [labels] names of the values; if absent, a value is named by its index
+ * @param {readonly string[]} [labels] names of the values; if absent, a value's name is its index
  */
 export function bars(values, labels) {
   const shares = areShares(values)

@@ -3,8 +3,8 @@ import { $, make } from './dom.js'
 import { eventHeaders, structuredEvent } from './request.js'
 
 /**
- * Characters in the longest command that is shown. A shell accepts at most 128 KiB in one word, but
- * so long a command is not readable.
+ * The maximum length, in characters, of a command that is shown. A shell accepts up to 128 KiB in
+ * one word, but such a long command is not readable.
  */
 const LONGEST_COMMAND = 16_000
 

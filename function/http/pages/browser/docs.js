@@ -107,7 +107,7 @@ function show({ headers }, bytes) {
 
 const shorten = text =>
   text.length > LONGEST
-    ? `${text.slice(0, LONGEST)} … (${text.length - LONGEST} characters more)`
+    ? `${text.slice(0, LONGEST)} … (${text.length - LONGEST} more characters)`
     : text
 
 const describe = pairs =>
@@ -165,8 +165,8 @@ function update(element) {
 }
 
 /**
- * Updates the header with the length of the JSON when the JSON changes, if the header was right
- * before.
+ * Updates the header with the length of the JSON when the JSON changes, if the header was correct
+ * before the change.
  */
 function keepLength({ body, headers }) {
   let jsonLength = 0

@@ -126,7 +126,7 @@ export function resized(elements, from, to, empty) {
  *
  * @typedef {object} Request
  * @property {[string, string][]} headers
- * @property {string} json or another text
+ * @property {string} json the request's JSON, or another text
  * @property {Uint8Array[]} bytes the bytes after the JSON
  * @property {string} [event] the content type of the request as an event's data; absent if the
  *   request cannot be the data of an event in structured mode

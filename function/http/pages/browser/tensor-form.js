@@ -5,7 +5,7 @@ import { inferenceRequest, Unsendable } from './request.js'
 
 /** The form for a model's inputs. It creates inference requests. */
 export class TensorForm {
-  /** Always true: without an example in model.json, the server generates an example. */
+  /** Always true: if model.json has no example, the server generates an example. */
   hasExample = true
   #model
   #dimensions

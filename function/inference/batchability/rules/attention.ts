@@ -13,7 +13,7 @@ const MASK = 3
 const LENGTHS = 6
 
 /**
- * Returns the input at that index.
+ * Returns the input at the given index.
  * @throws {Stop} if dimension 0 does not have one entry per row
  */
 function checkRows(step: Step, index: number, rows: Size): Batched {

@@ -9,10 +9,10 @@ import { dependsOnRows, Stop, UNKNOWN, type Value } from '../value.ts'
  * operators have no rule.
  */
 
-/** The largest number of elements of a tensor whose values are kept. A shape is never longer. */
+/** The maximum number of elements in a tensor whose values are kept. No shape is longer. */
 const MOST_ELEMENTS = 1_024
 
-/** The value of a weight or constant of the graph. The integers of a small tensor are known. */
+/** The value of a weight or constant in the graph. The integers of a small tensor are known. */
 export function tensorValue({ dims, values }: TensorProto): Value {
   const sizes = dims.map(fixed)
   if (values === undefined || values.length > MOST_ELEMENTS) return { dims: sizes }

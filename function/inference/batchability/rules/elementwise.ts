@@ -39,8 +39,8 @@ const prelu: Rule = step => {
 }
 
 /**
- * The rule for Dropout in inference mode. In training mode, Dropout replaces random elements by 0.
- * The mask is an output of training.
+ * The rule for Dropout in inference mode. In training mode, Dropout replaces random elements with
+ * 0. The mask is an output of training.
  */
 const dropout: Rule = step => {
   step.onlyOutputs(1)

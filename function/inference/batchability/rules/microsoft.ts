@@ -80,7 +80,7 @@ const qlinearGlobalPool: Rule = step => {
   return [tensor(dims, value.axis)]
 }
 
-/** QLinearSoftmax works like Softmax of the opset that the attribute `opset` names. */
+/** QLinearSoftmax works like Softmax in the opset that the attribute `opset` names. */
 const qlinearSoftmax: Rule = step => {
   const value = step.input(0)
   checkScales(step, [1, 2, 3, 4])

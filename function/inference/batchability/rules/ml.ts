@@ -86,8 +86,8 @@ const featureVectorizer: Rule = step => {
 }
 
 /**
- * ArrayFeatureExtractor selects columns of a table, or selects constants by the values of the rows.
- * The selected constants form a single row.
+ * ArrayFeatureExtractor selects columns of a table, or selects constants according to the values of
+ * the rows. The selected constants form a single row.
  */
 const arrayFeatureExtractor: Rule = step => {
   const [x, y] = [step.input(0), step.input(1)]
@@ -110,8 +110,8 @@ function pointedAt(x: Value, y: Batched): Value {
 }
 
 /**
- * The rule for StringNormalizer. Without stop words, each text is changed independently. With stop
- * words, some texts are removed, and later texts move to other positions.
+ * The rule for StringNormalizer. If there are no stop words, each text is changed independently. If
+ * there are stop words, some texts are removed, and later texts move to other positions.
  */
 const stringNormalizer: Rule = step => {
   const value = step.input(0)
@@ -171,7 +171,7 @@ export const ML: Rules = {
   ArrayFeatureExtractor: [since(1, arrayFeatureExtractor)],
 }
 
-/** Text operators of ONNX's own domain. */
+/** Text operators in ONNX's own domain. */
 export const TEXT: Rules = {
   StringNormalizer: [since(10, stringNormalizer)],
   TfIdfVectorizer: [since(9, tfIdf)],

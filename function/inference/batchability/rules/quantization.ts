@@ -6,7 +6,7 @@ import { isSingle, matrixProduct } from './products.ts'
 import { checkPictures, places, windowed } from './windows.ts'
 
 /*
- * Quantisation with scales that are constants of the graph. A scale that is computed from the
+ * Quantisation with scales that are constants in the graph. A scale that is computed from the
  * tensor itself (DynamicQuantizeLinear) depends on the entire batch, so the proof stops there.
  */
 
@@ -82,7 +82,7 @@ const qlinearConv: Rule = step => {
 /** The rule for DynamicQuantizeLinear, all of whose results are computed from the entire tensor. */
 const dynamic: Rule = step => {
   if (isBatched(step.input(0)))
-    throw new Stop('the node scales by the largest value of the entire batch')
+    throw new Stop('the node scales with the largest value in the entire batch')
   return [like(step.input(0)), { dims: [] }, { dims: [] }]
 }
 

@@ -35,7 +35,7 @@ const isState = ({ node }: Step, index: number) => index === 5 || node.operator 
 
 /**
  * Checks an input that depends on rows.
- * @throws {Stop} if it does not have one entry per row in that dimension
+ * @throws {Stop} if the input does not have one entry per row in the given dimension
  */
 function checkRows(step: Step, index: number, axis: number, rows: Size): void {
   const value = step.batched(index)

@@ -102,7 +102,7 @@ function scaledBy(step: Step, value: Value): void {
   for (const operand of step.inputs.slice(1)) if (operand !== undefined) broadcast([value, operand])
 }
 
-/** MeanVarianceNormalization works along batch, height and width by default. */
+/** By default, MeanVarianceNormalization works along batch, height and width. */
 const meanVariance: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {

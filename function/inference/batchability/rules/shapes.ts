@@ -32,8 +32,8 @@ import { like } from './elementwise.ts'
 
 /*
  * Operators that move elements without examining them. Each rule computes the batch dimension of
- * the output. Sizes come from shape arithmetic (arithmetic.ts), and only shapes contain N, the
- * number of rows.
+ * the output. Sizes are computed with shape arithmetic (arithmetic.ts), and only shapes contain N,
+ * the number of rows.
  */
 
 const shape: Rule = step => {
@@ -49,7 +49,7 @@ const shape: Rule = step => {
 const size: Rule = step => [{ dims: [], elements: [product(step.dims(0))] }]
 
 /**
- * The largest number of elements of a constant whose elements are kept, so that shapes computed
+ * The maximum number of elements in a constant whose elements are kept, so that shapes computed
  * from it are known.
  */
 const MOST_KEPT = 1_024
@@ -113,8 +113,8 @@ const showSizes = (sizes: readonly (Size | undefined)[]) =>
 const showDims = ({ dims }: Batched) => `[${showSizes(dims)}]`
 
 /**
- * Replaces −1 and 0 in a Reshape's target by the sizes that they represent, if these sizes are
- * known.
+ * Replaces −1 and 0 in a Reshape's target with the sizes that −1 and 0 represent, if these sizes
+ * are known.
  */
 function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Size | undefined)[] {
   const sizes = target.map((size, i) =>
@@ -337,7 +337,10 @@ function takesAll({ start, end, step }: Cut, whole: Size): boolean {
   return beyond !== undefined && isAtLeast(beyond, 0)
 }
 
-/** Returns the length of a slice if the length is known; otherwise, an unknown size without N. */
+/**
+ * Returns the length of a slice if the length is known; otherwise, an unknown size that does not
+ * depend on N.
+ */
 function lengthOf({ start, end, step }: Cut, whole: Size): Size {
   for (const size of [start, end, step])
     if (size !== undefined && hasRows(size))
@@ -535,7 +538,7 @@ const resize: Rule = step => {
 }
 
 /**
- * Checks that no row influences another during interpolation. ONNX Runtime adds 0 times the
+ * Checks that no row influences another row during interpolation. ONNX Runtime adds 0 times the
  * neighbouring element along every dimension, even along a dimension of scale 1, and 0 times NaN is
  * NaN. Only images [N, channels, …] with two or three spatial dimensions are processed one by one.
  */
@@ -548,7 +551,8 @@ function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
 }
 
 /**
- * Returns the scales or the sizes. A node has one of the two inputs; the other is absent or empty.
+ * Returns the scales or the sizes. A node has one of the two inputs; the other input is absent or
+ * empty.
  */
 function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size | undefined)[]>> {
   const at = step.node.operator === 'Upsample' || step.opset < 11 ? 1 : 2
@@ -594,7 +598,7 @@ const oneHot: Rule = step => {
   return [tensor(sizes, axis !== undefined && axis >= at ? axis + 1 : axis)]
 }
 
-/** ReverseSequence reverses each index of `batch_axis` separately, by its own length. */
+/** ReverseSequence reverses each index of `batch_axis` separately, according to its own length. */
 const reverseSequence: Rule = step => {
   const [value, lengths] = [step.batched(0), step.batched(1)]
   const rows = axisOf(step.integer('batch_axis', 1), value.dims.length)

@@ -14,16 +14,16 @@ import { WINDOWS } from './windows.ts'
 
 interface Domain {
   /**
-   * The newest opset for which the rules were checked. In a newer opset, an operator may have
-   * another meaning.
+   * The newest opset for which the rules were checked. In a newer opset, an operator may have a
+   * different meaning.
    */
   readonly newest: number
   readonly rules: Rules
 }
 
 /**
- * The rules by domain. They were checked against the operator schemas of onnx 1.23.2, whose newest
- * opsets are given here.
+ * The rules, keyed by domain. The rules were checked against the operator schemas of onnx 1.23.2,
+ * whose newest opsets are given here.
  */
 export const DOMAINS: Readonly<Record<string, Domain>> = {
   'ai.onnx': {
@@ -45,7 +45,7 @@ export const DOMAINS: Readonly<Record<string, Domain>> = {
   'com.microsoft': { newest: 1, rules: MICROSOFT },
 }
 
-/** Returns the rule for an operator in that opset. @throws {Stop} if there is no rule */
+/** Returns the rule for an operator in the given opset. @throws {Stop} if there is no rule */
 export function ruleOf(domain: string, operator: string, opset: number): Version {
   const rules = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain]?.rules : undefined
   const versions = rules && Object.hasOwn(rules, operator) ? rules[operator] : undefined

@@ -8,7 +8,7 @@ import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
  */
 
 /**
- * Checks that the batch of images is dimension 0.
+ * Checks that the batch dimension of images is dimension 0.
  * @throws {Stop} if the batch is another dimension
  */
 export function checkPictures({ axis }: Value): void {

@@ -45,8 +45,8 @@ export function nested(elements, shape, datatype) {
 }
 
 /**
- * Returns the name of an element: its feature or its index, such as [2], or [0, 2] with more
- * dimensions. The name of a scalar is empty.
+ * Returns the name of an element: its feature or its index, such as [2], or [0, 2] if there are
+ * several dimensions. The name of a scalar is empty.
  * @param {readonly string[]} [features] names of the last dimension's elements
  */
 export function placeText(at, shape, features) {

@@ -1,6 +1,6 @@
 /**
- * The parts of an input (input.js) that its ways use. They are declared here, because input.js
- * imports the ways.
+ * The parts of an input (input.js) that the ways to enter it use. These parts are declared here,
+ * because input.js imports the ways.
  * @typedef {object} GivenInput
  * @property {any} metadata
  * @property {number} index
