@@ -1,5 +1,5 @@
 /*
- * Requests from Triton clients that this server does not support. The response contains the reason.
+ * Triton client requests that this server does not support. The response contains the reason.
  * Its status is 404 over HTTP, and UNIMPLEMENTED over gRPC.
  */
 

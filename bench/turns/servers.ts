@@ -18,7 +18,7 @@ export const V1_PATH = '/v1/models/iris:predict'
 
 interface ServerOptions {
   readonly program: 'main' | 'predictor'
-  /** The path for cases that do not set one. */
+  /** The request path for cases that do not set one. */
   readonly path: string
   readonly env: Readonly<Record<string, string>>
 }

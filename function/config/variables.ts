@@ -69,25 +69,24 @@ export const SERVING = {
     otherwise: 'transform.js, .mjs or .ts beside the model',
     meaning:
       'The file with your own code, which runs before and after the model ' +
-      '([transform](transform.md)). If KServe mounts the model (`--model_dir`, `/mnt/models`), ' +
-      'the server loads a transform only if this variable names it: a model store must not ' +
-      'become a source of code.',
+      '([transform](transform.md)). If KServe mounts the model, the server loads a transform only ' +
+      'if this variable names it ([reason](security.md#your-own-code)).',
   }),
   execution: variable('EXECUTION', oneOf(['auto', 'inline', 'worker']), {
     default: 'auto',
     meaning:
       '`inline` runs the model on the main thread. `worker` runs it in worker threads, so that ' +
-      'other requests do not wait. `auto` selects `worker` for a model with a transform, for a ' +
-      'model whose run time depends on input values (such as a model with a Loop), for a model ' +
-      'that needs more than 5 ms of CPU time per run or 100 ms to load, and for a model larger ' +
-      'than 32 MiB. With `inline`, only SIGKILL stops an endless run.',
+      'other requests do not wait. `auto` selects `worker` for models that have a transform, whose ' +
+      'run time depends on input values (such as in a Loop), that need more than 5 ms of CPU ' +
+      'time per run or 100 ms to load, or that are larger than 32 MiB. With `inline`, only ' +
+      'SIGKILL stops an endless run.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
     otherwise: 'the number of CPUs that this process may use',
     meaning:
-      'The number of ONNX Runtime threads within a run, at most the number of CPUs (or the cgroup’s quota). ' +
-      'CPUs / `ORT_THREADS` worker threads run in parallel, if the memory has room for a copy of ' +
-      'the model in each thread.',
+      'The number of ONNX Runtime threads within a run, at most the number of CPUs (or the ' +
+      'cgroup’s quota). CPUs / `ORT_THREADS` worker threads run in parallel, if the memory has ' +
+      'room for a copy of the model in each thread.',
   }),
   ceSource: variable(
     'CE_SOURCE',
@@ -117,58 +116,57 @@ export const LIMITS = {
   maxBodyBytes: variable('MAX_BODY_BYTES', integer({ min: 1 }), {
     default: 64 * 1024 * 1024,
     meaning:
-      'The maximum size of a request body, before and after decompression; a larger body gets 413. The ' +
-      'same limit applies to the tensors and the response of a large request, and to all waiting ' +
-      'requests together. All bodies and responses in memory together may use twice as much; ' +
-      'beyond that, requests get 503.',
+      'The maximum size of a request body, before and after decompression; a larger body gets ' +
+      '413. The same limit applies to the tensors and the response of a large request, and to ' +
+      'all waiting requests together. All bodies and responses in memory together may use twice ' +
+      'as much; beyond that, requests get 503.',
   }),
   maxJsonBytes: variable('MAX_JSON_BYTES', integer({ min: 1 }), {
     default: 16 * 1024 * 1024,
     meaning:
-      'The maximum size of a request’s or a response’s JSON text, within `MAX_BODY_BYTES`; a larger ' +
-      'JSON text gets 413. Reading JSON needs several times its size in memory; with the ' +
-      'default, the process stays within 512 MiB. Binary tensor data needs only its own size.',
+      'The maximum size of the JSON in a request or its response, within `MAX_BODY_BYTES`; larger ' +
+      'JSON gets 413. Reading JSON needs several times its size in memory; with the default, the ' +
+      'process stays within 512 MiB. Binary tensor data needs only its own size.',
   }),
   maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
     default: 4096,
     meaning:
-      'The maximum number of rows that may wait for a run; further requests get 503 with `Retry-After`. A request ' +
+      'The maximum number of rows that wait for a run; beyond that, requests get 503. A request ' +
       'counts as at most `MAX_BATCH_ROWS` rows.',
   }),
   maxBatchRows: variable('MAX_BATCH_ROWS', integer({ min: 1 }), {
     default: 256,
     meaning:
       'The maximum number of rows in a run that waiting requests share; a request with more rows ' +
-      'has its own run.',
+      'runs alone.',
   }),
   maxConnections: variable('MAX_CONNECTIONS', integer({ min: 8 }), {
     otherwise: 'one per 512 KiB of the memory limit, from 64 to 32768',
     meaning:
-      'The maximum number of open connections, and also of HTTP/2 streams over all connections. ' +
-      'With TLS, a quarter as many handshakes may also be in progress. At the ' +
-      'limit, a new connection replaces a connection that waits for its client; if all ' +
+      'The maximum number of open connections, and also of HTTP/2 streams on all connections ' +
+      'together. With TLS, a quarter of this number of handshakes may be in progress as well. At ' +
+      'the limit, a new connection replaces a connection that waits for its client; if all ' +
       'connections are busy, the new connection is dropped. `METRICS_PORT` has a separate limit ' +
       'of 64 connections.',
   }),
   requestTimeoutMs: variable('REQUEST_TIMEOUT_MS', integer({ min: 1 }), {
     default: 30_000,
     meaning:
-      'The time limit for a request to arrive (then 408), for it to wait for its run (then 504), ' +
-      'and for the client to read the response (then the connection is closed).',
+      'The time limit for the arrival of a request (then 408), for the wait until its run (then ' +
+      '504), and for the client to read the response (then the connection is closed).',
   }),
   runTimeoutMs: variable('RUN_TIMEOUT_MS', integer({ min: 0, max: 2_147_483_647 }), {
     default: 60_000,
     meaning:
-      'The time limit for a run in a worker thread. After this time, the callers of the run get 504, ' +
-      'readiness fails, other requests may finish within `DRAIN_TIMEOUT_MS`, and the process ' +
-      'replaces itself, because a thread cannot be stopped during a run. 0 means no limit.',
+      'The time limit for a run in a worker thread. After that, the callers of the run get 504, ' +
+      'and the process [replaces itself](reliability.md#runs-that-do-not-end). 0 means no limit.',
   }),
   drainDelayMs: variable('DRAIN_DELAY_MS', integer({ min: 0 }), {
     default: 0,
     meaning:
       'How long the process accepts new connections after SIGTERM. The value must be less than ' +
-      '`DRAIN_TIMEOUT_MS`. Knative needs no delay; plain Kubernetes needs the time to update its ' +
-      'endpoints.',
+      '`DRAIN_TIMEOUT_MS`. [Knative needs no ' +
+      'delay](reliability.md#rolling-restarts-without-lost-requests).',
   }),
   drainTimeoutMs: variable('DRAIN_TIMEOUT_MS', integer({ min: 0 }), {
     default: 10_000,
@@ -180,8 +178,7 @@ export const LIMITS = {
     meaning:
       'After this time without connections and requests, the process exits with status 0, so ' +
       'that [systemd](deploy.md#one-machine-with-systemd) can start it again when it is needed. ' +
-      'Requests for health and metrics do not count. Idle connections are closed within this ' +
-      'time. 0 means never.',
+      'Requests for health and metrics do not count. 0 means never.',
   }),
 } as const
 
@@ -223,7 +220,7 @@ export const PUSHING = {
     meaning: 'The protocol of each push request.',
   }),
   serviceName: variable('OTEL_SERVICE_NAME', text('text'), {
-    otherwise: 'the Knative or KServe service, else onnx-function',
+    otherwise: 'the Knative or KServe service, or onnx-function',
     meaning: 'The `service.name` of spans and metrics.',
   }),
   resourceAttributes: variable(
@@ -300,16 +297,13 @@ export const AUTH = {
   }),
   secretFile: variable('AUTH_SECRET_FILE', file, {
     otherwise: 'none',
-    meaning:
-      'A file with one secret per line; every secret in it is valid. The server reads the file ' +
-      'again when it changes.',
+    meaning: 'A file with one secret per line; every secret in the file is valid.',
   }),
   jwks: variable('AUTH_JWKS', keySource, {
     otherwise: 'none',
     meaning:
-      'The token issuer’s public keys (a JSON Web Key Set). The server reads a file again when ' +
-      'it changes. It fetches a URL again every ten minutes, and when a token names an unknown ' +
-      'key. This variable requires `AUTH_ISSUER` and `AUTH_AUDIENCE`.',
+      'The token issuer’s public keys (a JSON Web Key Set). This variable requires `AUTH_ISSUER` ' +
+      'and `AUTH_AUDIENCE`.',
   }),
   issuer: variable('AUTH_ISSUER', text('text'), {
     otherwise: 'none',
@@ -349,8 +343,8 @@ export const TLS = {
   certFile: variable('TLS_CERT_FILE', file, {
     otherwise: 'none',
     meaning:
-      'A PEM file with the certificate and its chain. `PORT` then accepts only HTTPS. The server ' +
-      'reads the file again when it changes. This variable requires `TLS_KEY_FILE`.',
+      'A PEM file with the certificate and its chain. `PORT` then accepts only HTTPS. This ' +
+      'variable requires `TLS_KEY_FILE`.',
   }),
   keyFile: variable('TLS_KEY_FILE', file, {
     otherwise: 'none',
@@ -420,13 +414,13 @@ export const PLATFORM_VARIABLES = [
     names: ['LISTEN_FDS', 'LISTEN_PID'],
     by: 'systemd',
     meaning:
-      'pass a listening socket instead of `PORT` and `LISTEN_HOST`, if the id is this process’s ' +
-      '([one machine](deploy.md#one-machine-with-systemd))',
+      'pass a listening socket instead of `PORT` and `LISTEN_HOST`, if `LISTEN_PID` is the id of ' +
+      'this process ([one machine](deploy.md#one-machine-with-systemd))',
   },
   {
     names: ['MODEL_INIT_MODE'],
     by: 'KServe',
-    meaning: '`async`: the predictor waits up to a minute for the model folder',
+    meaning: 'If it is `async`, the predictor waits up to a minute for the model folder.',
   },
   {
     names: ['KUBERNETES_SERVICE_HOST'],

@@ -17,7 +17,7 @@ export interface QueueLimits {
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /**
- * The pause before the next check, per checked job. Checking a job takes about ten nanoseconds, so
+ * The pause after a check, for each job that it checked. Checking a job takes about ten nanoseconds, so
  * checks take at most about 1% of the time.
  */
 const PAUSE_MS = 1e-3

@@ -16,7 +16,7 @@ const FIRST_RUN_MS = 20
 const PLAIN_NUMBERS = SLOW_RUN_MS * 1e6
 const BYTES_A_NUMBER = 4
 
-/** The maximum number of remembered sizes of fast runs. */
+/** The maximum number of input sizes of fast runs to remember. */
 const MOST_SIZES = 1_024
 
 /**

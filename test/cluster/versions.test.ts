@@ -59,7 +59,7 @@ describe('a version that setup-cluster.sh installs', () => {
   test('is the Kubernetes version against whose schemas the manifests are checked', () => {
     const [, node] = /node:v(\d+\.\d+)/.exec(versions.KIND_NODE ?? '') ?? []
     assert.match(read('.ci/run'), new RegExp(`k8s\\.io/kubernetes@v${node}\\.`))
-    assert.match(read('docs/deploy.md'), new RegExp(`made for Kubernetes ${node},`))
+    assert.match(read('docs/deploy.md'), new RegExp(`manifests are for Kubernetes ${node},`))
     assert.match(
       read('docs/deploy.md'),
       new RegExp(`minikube start --kubernetes-version ${node}\\.`),
@@ -68,7 +68,7 @@ describe('a version that setup-cluster.sh installs', () => {
 
   test('is within the range in docs/deploy.md', () => {
     const [, least = '', most = '', keda] =
-      /Knative (\S+) to (\S+), KEDA (\d+\.\d+)/.exec(read('docs/deploy.md')) ?? []
+      /Knative (\S+) to (\S+), and KEDA (\d+\.\d+)/.exec(read('docs/deploy.md')) ?? []
     for (const name of ['SERVING', 'KOURIER', 'EVENTING']) {
       const version = Number(minor(versions[name]).split('.')[1])
       assert.ok(

@@ -588,7 +588,8 @@ const isSound = ({ error = '' }: Answer) =>
   !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
 /**
- * Returns whether the body is null. An event with this body has no data, which is another mistake.
+ * Returns whether the body is null. An event with a null body has no data, so the server reports a
+ * different error.
  */
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'
 

@@ -48,7 +48,7 @@ function judgeCall(
     return 'the status of a server failure; no request may make the server fail'
   if (status !== 0) {
     if (call.right !== undefined) return 'a valid call was refused'
-    if (body.includes(projectFolder)) return 'the error contains a path of the server'
+    if (body.includes(projectFolder)) return 'the error reveals a file path on the server'
     return body.byteLength > 0 ? undefined : 'the error has no grpc-message'
   }
   if (call.method !== 'ModelInfer') return undefined

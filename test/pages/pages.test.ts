@@ -125,7 +125,7 @@ describe('pages', () => {
     })
   }
 
-  test('GET / shows a browser the served model and how to send requests', async () => {
+  test('GET / in a browser shows the served model and how to send requests', async () => {
     const { text } = await get('/')
     for (const part of [
       '<h1>iris-classifier <small>v1.0.0</small></h1>',

@@ -707,7 +707,7 @@ suite('the keys of tokens', () => {
     await server.stop()
   })
 
-  test('answers a token that fits several keys with 401 and an ASCII header, as RFC 6750 requires', async t => {
+  test('responds with 401 and an ASCII header if a token matches several keys, as RFC 6750 requires', async t => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const file = join(temporary, 'two.json')
     writeFileSync(file, keySet(one, two))
@@ -745,7 +745,7 @@ suite('the keys of tokens', () => {
 
     issuer.give(200, keySet(one))
     t.mock.timers.tick(601_000)
-    // Even without a token with a new key id, the old key is trusted for only ten minutes.
+    // Even if no token names a new key, the old key is trusted for only ten minutes.
     assert.deepEqual([await status(two), issuer.asked], [401, 3])
     issuer.stop()
     await server.stop()

@@ -6,8 +6,8 @@ import { type Server, startServer } from '../server.ts'
 import { author } from './table.ts'
 
 /*
- * Callers whose rows share runs must get the same results as in separate runs, whatever the number of rows
- * that the author's code creates for each call.
+ * Callers whose rows share a run must get the same results as if each call ran alone, however many
+ * rows the author's code creates per call.
  */
 
 const measure = fc.double({ min: 0.1, max: 8, noNaN: true })
