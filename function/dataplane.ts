@@ -50,7 +50,7 @@ export interface DataPlane {
   transform(read: () => Call, protocol: Protocol, caller: Caller): Promise<Reply>
 }
 
-/** An entry of the model repository index (Triton's model repository extension, "Index"). */
+/** An entry in the model repository index (Triton's model repository extension, "Index"). */
 export interface RepositoryEntry {
   readonly name: string
   /** The model's version; empty if the model has no version. */

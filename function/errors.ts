@@ -30,7 +30,7 @@ export interface Meaning {
   readonly rejected?: RejectionReason
   /** The cause to record if the error counts as a failure instead of a rejection. */
   readonly failed?: Exclude<FailureCause, RejectionReason>
-  /** The party whose mistake prevented a result of the author's code. */
+  /** The party whose mistake prevented a result from the author's code. */
   readonly mistakeOf?: Mistake
 }
 
@@ -104,7 +104,7 @@ export function meaningOf(error: unknown): Meaning | undefined {
   return meaning
 }
 
-/** The errors of transform/errors.ts, which contain a part of their meaning. */
+/** The errors from transform/errors.ts. The error objects contain a part of their meaning. */
 interface AuthorsError {
   readonly code: string
   readonly status: number

@@ -60,8 +60,8 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Handles one call of the runtime. The runtime's second argument, the event as its SDK decoded it,
- * is not used: the SDK invents a missing id, does not decode header values, and rounds integers
+ * Handles one call from the runtime. The runtime's second argument, the event as its SDK decoded
+ * it, is not used: the SDK invents a missing id, does not decode header values, and rounds integers
  * beyond 2^53. The body in the context contains the event as it arrived.
  */
 export async function handle(context: Context): Promise<StructuredReturn> {

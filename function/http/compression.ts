@@ -62,7 +62,10 @@ type Encoding = 'gzip' | 'deflate'
  */
 const AT_A_TIME = 4
 
-/** The maximum number of waiting responses; further responses are sent uncompressed. */
+/**
+ * The maximum number of responses that wait for compression; further responses are sent
+ * uncompressed.
+ */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
 /**

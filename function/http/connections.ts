@@ -109,7 +109,7 @@ export class Connections {
   }
 
   /**
-   * Begins a request, or queues it: requests of one connection are answered in order. A client that
+   * Begins a request, or queues it: requests on one connection are answered in order. A client that
    * pipelines many requests therefore gets no more of the server than other clients do, and at most
    * one response is produced for a client that does not read.
    */

@@ -22,7 +22,7 @@ import { StreamLimit, waitsForClient } from './stream-limit.ts'
 /** The maximum number of open streams per connection, equal to the limit on pipelined requests. */
 const MAX_STREAMS = 128
 
-/** Bytes that a client may send on one stream before they are read. */
+/** The number of bytes that a client may send on one stream before the server reads them. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 
 /**
@@ -32,8 +32,8 @@ const STREAM_WINDOW_BYTES = 256 * 1024
 const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
 /**
- * Bytes that a client may send over all streams of a connection before they are read. Node always
- * reads these bytes.
+ * The number of bytes that a client may send over all streams of a connection before the server
+ * reads them. Node always reads these bytes.
  */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 

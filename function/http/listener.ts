@@ -23,7 +23,7 @@ import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 /** In a turn of the event loop shorter than this, hardly any connection can have arrived. */
 const QUIET_TURN_MS = 0.02
 
-/** Answers the request through the routes. */
+/** Answers the request with the handler of its route. */
 export type Respond = () => Promise<void>
 
 /**

@@ -214,7 +214,7 @@ export class Batcher {
   }
 }
 
-/** Adds the run's durations to a request. Each request of a joined run counts the full duration. */
+/** Adds the run's durations to a request. Each request in a joined run counts the full duration. */
 function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes): void {
   times.rows += rows
   times.queue += began - queuedAt

@@ -12,7 +12,7 @@ const PIECE_BYTES = 2 ** 20
 export type Digests = Readonly<Record<string, string>>
 
 /**
- * Checks all files of a model folder, including weights, before their content is used. Every file
+ * Checks all files in a model folder, including weights, before their content is used. Every file
  * needs a digest, because any file may be one that the graph reads.
  */
 export async function checkDigests(file: string, digests: Digests): Promise<void> {

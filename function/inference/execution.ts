@@ -185,14 +185,14 @@ function workersOf(
 }
 
 /**
- * Matches files of a transform's project that may change while the model is loaded, such as logs,
+ * Matches files in a transform's project that may change while the model is loaded, such as logs,
  * notes and packages.
  */
 const IS_OF_PROJECT =
   /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i
 
 /**
- * Remembers the files of the model folder. A thread that starts later reads the files again, and
+ * Remembers the files in the model folder. A thread that starts later reads the files again, and
  * must not read a different model, because its responses would have the first model's name.
  * @returns a function that throws an {Error} with a one-line message if a file has changed
  */

@@ -8,7 +8,7 @@ export interface ExternalFile {
   /** The path that the model specifies, relative to the model's folder. */
   readonly location: string
   readonly tensors: number
-  /** The smallest file size that contains all tensors of this file. */
+  /** The smallest file size that contains all tensors in this file. */
   readonly bytes: number
 }
 

@@ -48,7 +48,7 @@ function isFile(path: string): boolean {
   try {
     return statSync(path).isFile()
   } catch {
-    // The code that later reads the file reports the error.
+    // The error is reported by the code that reads the file later.
     return false
   }
 }

@@ -11,8 +11,8 @@ export interface Work {
   readonly request: InferenceRequest
   readonly rows: number
   /**
-   * The number of rows that the request occupies in the queue. It is at most the number of rows of
-   * one run, because byte limits apply to a larger request.
+   * The number of rows that the request occupies in the queue. The number is at most the number of
+   * rows in one run, because byte limits apply to a larger request.
    */
   readonly counted: number
   readonly bytes: number
@@ -28,7 +28,7 @@ export class Job implements Work {
   readonly bytes: number
   readonly joins: boolean
   readonly caller: Caller
-  /** The client. All events of one batch have the same sender. */
+  /** The client. All events in one batch have the same sender. */
   readonly sender: Caller
   /** Receives the durations of the run. */
   readonly times: RequestTimes

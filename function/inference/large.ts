@@ -151,7 +151,7 @@ class RowsRunner implements Runner {
       this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
   }
 
-  /** The number of rows of one run whose inputs fit into the processor's cache. */
+  /** The number of rows in one run whose inputs fit into the processor's cache. */
   private mostRows({ inputs }: InferenceRequest): number {
     const total = inputs[0]?.shape[0] ?? 0
     const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)

@@ -16,9 +16,9 @@ export interface ValueDependence {
   readonly byValues: string | undefined
   /**
    * The first node that prevents input shapes from limiting the memory of a run, with the reason.
-   * Its number of iterations or output size depends on input values. This does not include Loops
-   * whose count depends only on shapes, branches that depend only on shapes, and operators that
-   * normalise texts or split them into words.
+   * The number of iterations or the output size of this node depends on input values. This does not
+   * include Loops whose count depends only on shapes, branches that depend only on shapes, and
+   * operators that normalise texts or split them into words.
    */
   readonly sizesByValues: string | undefined
 }

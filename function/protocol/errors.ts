@@ -1,5 +1,5 @@
 /**
- * The errors of an inference request. The message tells the caller which value is wrong, where it
+ * The errors that an inference request can cause. The message states which value is wrong, where it
  * is, and which values are allowed. The code is for programs: it selects statuses and metrics, and
  * it survives the transfer between threads, which the class does not.
  */

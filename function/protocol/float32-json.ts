@@ -2,8 +2,8 @@ import { shortest } from './shortest.ts'
 
 /*
  * Writes FP32 values as JSON with the fewest digits that identify each value: 5.1, not
- * 5.099999904632568. This needs half the bytes and less than half the time of writing the 17 digits
- * of a double. Math.fround of the number that JSON.parse reads is the same FP32.
+ * 5.099999904632568. The result is half as long as the 17 digits of a double, and takes less than
+ * half the time to write. Math.fround of the number that JSON.parse reads is the same FP32.
  *
  * The candidates are integers of 7, 8 and 9 digits, each divided by a power of ten. Up to 10^22,
  * the integer and the power are exact doubles, so the quotient is the double that JSON.parse would

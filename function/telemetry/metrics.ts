@@ -366,8 +366,8 @@ class ColdStart {
   }
 
   /**
-   * Marks the first answer. @param seconds the duration of the request; the phase begins with this
-   * request, not with readiness
+   * Records the first response. @param seconds the duration of the request; the phase begins with
+   * this request, not with readiness
    */
   answered(seconds: number): void {
     if (this.seconds.has('first-answer')) return

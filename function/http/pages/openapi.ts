@@ -110,7 +110,7 @@ const ABOUT =
   'The server answers HEAD like GET, and answers OPTIONS with an `Allow` header. A trailing slash in a path makes no difference. Requests and responses may be compressed with gzip or deflate. ' +
   'Every error is JSON with an `error` field, which describes what is wrong and what is allowed.'
 
-/** Describes each path of the route table, with each of its methods. */
+/** Describes each path in the route table, with each of its methods. */
 function describePaths(
   rows: readonly DescribedRow[],
   model: DescribedModel,

@@ -137,8 +137,8 @@ const logical =
   }
 
 /**
- * Divides exactly; other quotients are unknown, because only a division of integers rounds towards
- * zero.
+ * Returns the quotient of an exact division; other quotients are unknown, because only a division
+ * of integers rounds towards zero.
  */
 const divided: Operation = (a, b) => divide(a, b)
 

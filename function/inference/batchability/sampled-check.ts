@@ -80,8 +80,9 @@ const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e3
 const NOT_FINITE: Hostile = { FP32: ODD, FP64: ODD, FP16: [0x7e00, 0x7c00, 0xfc00, 0x7bff, 0x8000] }
 
 /**
- * Returns inputs of the same shapes with extreme values. Integers and texts are only moved, because
- * new integers might be invalid token ids or an endless number of iterations.
+ * Returns inputs of the same shapes with extreme values. Integers and texts are only moved to other
+ * positions, because new integers might be invalid token ids or cause an endless number of
+ * iterations.
  */
 function hostile(inputs: readonly Tensor[], values: Hostile): readonly Tensor[] {
   return inputs.map(tensor => {

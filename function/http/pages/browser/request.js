@@ -103,7 +103,7 @@ export function nestedShape(value) {
 
 export const elementCount = shape => shape.reduce((product, size) => product * size, 1)
 
-/** Fits elements of one shape to another; new elements repeat the old elements. */
+/** Fits elements of one shape to another shape; new elements repeat the old elements. */
 export function resized(elements, from, to, empty) {
   if (elements.length === 0) return new Array(elementCount(to)).fill(empty)
   return Array.from({ length: elementCount(to) }, (_, at) => {

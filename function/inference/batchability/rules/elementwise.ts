@@ -40,7 +40,7 @@ const prelu: Rule = step => {
 
 /**
  * The rule for Dropout in inference mode. In training mode, Dropout replaces random elements with
- * 0. The mask is an output of training.
+ * 0. The mask is an output for training.
  */
 const dropout: Rule = step => {
   step.onlyOutputs(1)

@@ -17,7 +17,7 @@ export function exampleElements({ example, datatype }, shape) {
   return resized(example.elements, example.shape, shape, emptyOf(datatype))
 }
 
-/** Fits elements of one shape to another. */
+/** Fits elements of one shape to another shape. */
 export const reshaped = ({ datatype }, elements, from, to) =>
   resized(elements, from, to, emptyOf(datatype))
 

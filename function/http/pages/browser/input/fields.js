@@ -109,7 +109,7 @@ export class Fields extends Way {
     return make('label', where, metadata.features ? place : make('code', place || 'value'))
   }
 
-  /** Creates a slider. The slider and the field follow each other. */
+  /** Creates a slider. The slider and the field always have the same value. */
   #slider(at, field, { label, limits }) {
     const value = this.input.elements[at]
     const slider = Object.assign(make('input'), { type: 'range', ...limits, value })

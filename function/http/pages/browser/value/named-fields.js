@@ -95,7 +95,7 @@ export class NamedFields {
     return control
   }
 
-  /** Creates a slider. The slider and the field follow each other. */
+  /** Creates a slider. The slider and the field always have the same value. */
   #slider(field, label, range) {
     const slider = Object.assign(make('input'), { type: 'range', ...range, value: field.value })
     slider.setAttribute('aria-label', `${label}, slider`)
