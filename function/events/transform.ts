@@ -1,4 +1,5 @@
 import type { Request } from '../answer.ts'
+import { readJsonLength } from '../protocol/binary.ts'
 import { BadRequest } from '../protocol/errors.ts'
 import type { Call, CallData } from '../transform/call.ts'
 import type { EventAttributes } from '../transform/contract.ts'
@@ -15,7 +16,8 @@ function callOf({ attributes, data }: CloudEvent, { headers }: Request): Call {
   if (data === undefined) throw new BadRequest('the event has no data')
   const { datacontenttype } = attributes
   // The bytes of an event in JSON count as JSON only if its datacontenttype is a JSON type.
-  const isBytes = datacontenttype === undefined && !('json' in data) && modeOf(headers) !== 'binary'
+  const isBinary = modeOf(headers) === 'binary'
+  const isBytes = datacontenttype === undefined && !('json' in data) && !isBinary
   return {
     kind: 'event',
     data: dataOf(data),
@@ -23,6 +25,7 @@ function callOf({ attributes, data }: CloudEvent, { headers }: Request): Call {
       isBytes && !isJsonText(data) ? 'application/octet-stream' : datacontenttype?.toString(),
     headers,
     event: attributesAsText(attributes),
+    ...(isBinary && { jsonLength: readJsonLength(headers['inference-header-content-length']) }),
   }
 }
 
