@@ -133,3 +133,9 @@ test('the compiler reports every mistake on its line, and no other errors', () =
   for (const [i, { line, words }] of mistakes.entries())
     assert.ok(found[i]?.includes(words), `line ${line}: ${words}\n${found[i]}`)
 })
+
+test('onnx-function types reads a text model on a system without the locale en_US.UTF-8', () => {
+  const command = ['function/main.ts', 'types', '--check', 'examples/spam/model']
+  const { status, stderr } = spawnSync(process.execPath, command, { cwd: ROOT, encoding: 'utf8' })
+  assert.deepEqual([status, stderr], [0, ''])
+})
