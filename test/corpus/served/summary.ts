@@ -19,7 +19,7 @@ export interface Result {
 const LEAST = { both: 1840, 'binary only': 47 }
 
 /** Matches the errors for a datatype that JSON cannot represent, and for too many bytes of JSON. */
-const NO_JSON = /FP16 has no JSON form|bytes of JSON exceed/
+const NO_JSON = /FP16 has no JSON form|\(MAX_JSON_BYTES\)/
 
 /** Returns the line of the table that counts the result. */
 export function verdict({ notAsked, notServed, json = {}, binary = {} }: Result): string {
