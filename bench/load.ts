@@ -476,7 +476,7 @@ export function paced(
 
 /** A response to a request in an open loop. */
 export interface OpenAnswer extends HttpAnswer {
-  /** When the request was due, in milliseconds since the first one. */
+  /** When the request was due, in milliseconds since the first request was due. */
   readonly due: number
   /** The time from when the request was due until its response, in milliseconds. */
   readonly ms: number

@@ -46,7 +46,7 @@ export function choosePoints(globs: readonly string[] = [], of: Groups = groups)
 }
 
 /**
- * Thrown when the server becomes unreachable. The last result is that of the point at which this
+ * Thrown when the server becomes unreachable. The last result is for the point at which this
  * happened.
  */
 export class Gone extends Error {

@@ -94,9 +94,9 @@ interface Received {
 }
 
 /**
- * Accepts events of any size, because some events were lost because of their size. In binary mode,
- * it keeps the beginning of the data. If a structured event or batch is too long to read, it logs
- * the beginning.
+ * Accepts events of any size, because the size of an event may be the reason for its loss. In
+ * binary mode, it keeps the beginning of the data. If a structured event or batch is too long to
+ * read, it logs the beginning.
  * @throws {BadRequest} if the request contains no events
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {

@@ -23,7 +23,8 @@ const END_HEADERS = 4
 /** The initial flow-control window of a connection (RFC 9113 section 6.9.2). */
 const FIRST_WINDOW = 65_535
 /**
- * Concurrent calls per connection: servers should allow at least 100 (RFC 9113 section 6.5.2).
+ * The number of concurrent calls per connection. Servers should allow at least 100 (RFC 9113
+ * section 6.5.2).
  */
 const MOST_STREAMS = 100
 

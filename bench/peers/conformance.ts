@@ -34,7 +34,7 @@ interface Conformance {
   readonly server: string
   /**
    * The number of times that the server was started: once, and once more for each point that
-   * crashed it.
+   * crashed the server.
    */
   readonly starts: number
   readonly report: Report

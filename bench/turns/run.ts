@@ -12,7 +12,7 @@ Prints the longest turn of the event loop for every kind of request at its limit
   --rounds N    how often each case is sent (3)
 `
 
-/** The longest turn allowed. */
+/** The maximum duration of a turn, in milliseconds of CPU time. */
 const MOST_MS = 50
 
 const { values } = parseArgs({

@@ -332,7 +332,7 @@ function parametersOf(parameters: unknown): Parameters | undefined {
   return parameters as Parameters
 }
 
-/** Converts values for the contents field, whose range is wider than the datatype's. */
+/** Converts values for the contents field, whose range is wider than the range of the datatype. */
 function valuesOf(datatype: string, data: readonly unknown[]): Value[] {
   return data.map(element => {
     const value = elementOf(datatype, element)

@@ -57,7 +57,7 @@ export const MATTERS = {
 
 export const CHECKS_WITH_P = 3
 
-/** Compares the new revision with the old one. @returns the four checks */
+/** Compares the new revision with the old revision. @returns the four checks */
 export function compare(old: Sample, fresh: Sample, limits: Limits): Check[] {
   const counts = { old: `${old.requests} requests`, new: `${fresh.requests} requests` }
   const nothing = old.requests === 0 && fresh.requests === 0

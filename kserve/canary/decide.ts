@@ -2,7 +2,10 @@ import type { Check } from './compare.ts'
 import { type Canary, FIELD_MANAGER } from './rollout/state.ts'
 
 export interface Plan {
-  /** Percentages of traffic at which the new revision is judged. After the last one, it gets 100. */
+  /**
+   * Percentages of traffic at which the new revision is judged. After the last percentage, the new
+   * revision gets 100.
+   */
   readonly steps: readonly number[]
   /** The minimum duration of a step, in seconds. */
   readonly hold: number

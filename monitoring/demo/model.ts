@@ -97,7 +97,10 @@ export const withOthers =
   (others: Range, derive: Derive): Derive =>
   (model, at) => ({ ...derive(model, at), others })
 
-/** Derives an alert's series: those above its threshold fire, and those on both sides of it may fire. */
+/**
+ * Derives an alert's series. Series fire if their range is above the threshold, and may fire if
+ * their range includes the threshold.
+ */
 export const above =
   (threshold: number, derive: Derive): Derive =>
   (model, at) => {

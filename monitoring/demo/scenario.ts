@@ -215,7 +215,10 @@ class Scenario {
     this.#standIn.setPods([...this.#pods.keys()])
   }
 
-  /** Sets the autoscaler's view of both revisions. By default, the desired pods are the existing ones. */
+  /**
+   * Sets the autoscaler's view of both revisions. By default, the number of desired pods is the
+   * number of existing pods.
+   */
   #scale(states: Readonly<Partial<Record<'stable' | 'canary', Partial<RevisionState>>>>): void {
     let sum = 0
     for (const name of ['stable', 'canary'] as const) {

@@ -81,7 +81,7 @@ function noModel(reason: string): string {
     : reason
 }
 
-/** The program of the child process. In the build, it is a JavaScript file beside this one. */
+/** The program of the child process. In the build, it is a JavaScript file beside this file. */
 const MEASURE = new URL(
   import.meta.url.endsWith('.ts') ? './measure.ts' : './measure.js',
   import.meta.url,

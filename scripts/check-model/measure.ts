@@ -77,8 +77,8 @@ export interface Served {
 const ROWS = 32
 
 /*
- * This file runs in a separate process, so that the process's memory is that of the model, and so
- * that a crash of the model does not stop the report.
+ * This file runs in a separate process, so that the process's memory is the memory of the model,
+ * and so that a crash of the model does not stop the report.
  */
 
 const tell = (said: Said) => new Promise<void>(resolve => process.send?.(said, () => resolve()))

@@ -16,7 +16,9 @@ export const missingOperators = (
     return reason === undefined ? [] : [{ operator, reason }]
   })
 
-/** Returns the newest file versions that ONNX Runtime supports, from its error for newer ones. */
+/**
+ * Returns the newest file versions that ONNX Runtime supports, from its error for newer versions.
+ */
 export function newestVersions(): Newest {
   const said = (model: Buffer) => whyRefused(model) ?? ''
   const ir = /max supported IR version: (\d+)/.exec(said(oneNodeModel('', 'Identity', 1, FUTURE)))

@@ -65,7 +65,7 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
 
 /**
  * Finds files that are too new. By default, the package onnx writes its newest versions, which may
- * be newer than those that a released ONNX Runtime supports.
+ * be newer than the versions that a released ONNX Runtime supports.
  */
 function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
   const { irVersion = 0, opsets } = onnx

@@ -79,8 +79,8 @@ exists() {
   [ -n "$found" ]
 }
 
-# Runs a command up to five times, because a webhook starts to respond some seconds after its pod is
-# ready.
+# Runs a command up to five times, because a webhook starts to respond a few seconds after its pod
+# is ready.
 again() {
   local tries=5 i
   for ((i = 1; i <= tries; i++)); do

@@ -20,7 +20,7 @@ export const hasGo = spawnSync('go', ['version']).error === undefined
 
 /**
  * Runs the validation code of Knative Serving, of KServe and of the Gateway API's CRDs. The first
- * call takes some minutes, because it compiles their modules.
+ * call takes a few minutes, because it compiles their modules.
  * @returns the errors of each object, in order
  * @throws {Error} if a program does not build; Go prints the reason to stderr
  */

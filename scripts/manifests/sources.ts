@@ -14,7 +14,7 @@ export type Manifest = any
 export interface Bundle {
   /** The folder of a kustomization, or a single file. */
   readonly name: string
-  /** No other bundle includes this one, so it must contain every object to which it refers. */
+  /** No other bundle includes this bundle, so it must contain every object to which it refers. */
   readonly whole: boolean
   readonly objects: readonly Manifest[]
   /**

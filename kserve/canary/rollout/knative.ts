@@ -7,7 +7,9 @@ import {
   UNRECORDED,
 } from './state.ts'
 
-/** Knative without KServe: `spec.traffic` of a Service, whose latest revision is the new one. */
+/**
+ * Knative without KServe: `spec.traffic` of a Service, whose latest revision is the new revision.
+ */
 export const knative: Mode = {
   name: 'Knative',
 

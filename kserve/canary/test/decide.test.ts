@@ -59,7 +59,7 @@ const decided = (fresh: Sample, old = GOOD, look = LOOK) =>
  * decision.
  */
 const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is: string[]])[] = [
-  ['is like the old one', of(1000), GOOD, 'same same same same', 'promote 50'],
+  ['is like the old version', of(1000), GOOD, 'same same same same', 'promote 50'],
   ['has fewer errors', of(1000), of(9000, { errors: 0.2 }), 'better same same same', 'promote 50'],
   ['is faster', of(1000), of(9000, { slow: 0.5 }), 'same better same same', 'promote 50'],
   ['has more errors', of(1000, { errors: 0.06 }), GOOD, 'worse same same same', 'roll back 0'],
@@ -88,7 +88,7 @@ const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is
   ],
   ['has too few requests', of(499, { errors: 1 }), GOOD, 'too few too few too few same', 'wait'],
   [
-    'has enough requests, unlike the old one',
+    'has enough requests, unlike the old version',
     of(9000),
     of(80),
     'too few too few too few same',
@@ -96,7 +96,7 @@ const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is
   ],
   ['fills its memory', { ...of(1000), memory: 0.95 }, GOOD, 'same same same worse', 'wait'],
   [
-    'fills its memory, like the old one',
+    'fills its memory, like the old version',
     { ...of(1000), memory: 0.95 },
     { ...GOOD, memory: 0.92 },
     'same same same same',
@@ -144,7 +144,7 @@ describe('a new version that', () => {
     assert.equal(decided(regression(of(1000)), regression(GOOD)).action, 'promote')
   })
 
-  test('often predicts a label that the old one does not have is rolled back', () => {
+  test('often predicts a label that the old version does not have is rolled back', () => {
     const fresh = {
       ...of(1000),
       predictions: new Map([
@@ -363,7 +363,7 @@ describe('looks', () => {
 })
 
 /**
- * Simulates a rollout: looks at growing counts, where `shares` are those of the new revision.
+ * Simulates a rollout that looks at growing counts. `shares` are the shares of the new revision.
  * @returns the first look with a significant p
  */
 function firstAlarm(

@@ -3,7 +3,7 @@ import { ApiServer, type Plural } from './api-server.ts'
 
 /**
  * A canary in each mode, with the necessary part of its controllers: Knative 1.23, KServe 0.20 and
- * Gateway API 1.5. Standard mode is that of the next KServe version, which sets weights
+ * Gateway API 1.5. Standard mode is modelled on the next KServe version, which sets weights
  * (kserve/kserve#5912).
  */
 export interface Rollout {
@@ -51,7 +51,8 @@ const KSERVE_KNATIVE: Rollout = {
   },
   at: percent => ({ spec: { predictor: { canaryTrafficPercent: percent } } }),
   percent: ({ spec }) => spec.predictor.canaryTrafficPercent,
-  // As in KServe's inference_service_status.go: a revision with all traffic is rolled out.
+  // As in KServe's inference_service_status.go, a revision that gets all traffic counts as rolled
+  // out.
   reconcile: api => object => {
     const percent = object.spec.predictor.canaryTrafficPercent
     const { latestCreatedRevision, latestRolledoutRevision } = object.status.components.predictor
