@@ -50,8 +50,7 @@ export interface Subject {
 
 const node = (file: string) => [process.execPath, file]
 /**
- * The command of a minimal server. {@link buildFloors} compiles it to JavaScript, as our server is
- * compiled, so that its startup time does not include the removal of types.
+ * The command of a minimal server. {@link buildFloors} compiles it to JavaScript, like our server, so that its startup time does not include type stripping.
  */
 const floor = (name: string) => node(`bench/build/${name}.js`)
 

@@ -116,8 +116,7 @@ const MANY_ROWS = 1_024
 const ROWS_CONNECTIONS = 4
 
 /**
- * Compares `rows/s` for requests with 1,024 rows with `rows/s` for a loop of the same runs without
- * a server.
+ * Compares the throughput (`rows/s`) of requests that contain 1,024 rows each with that of a loop that makes the same runs without a server.
  */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
   const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
@@ -272,8 +271,7 @@ const largeBodies: Workload = {
 }
 
 /**
- * Four callers send requests without pause to a model with runs of this length, and a liveness
- * probe runs every 5 ms. The reference for `runs/s` is a loop of runs in its own process, without
+ * Four callers continuously send requests to a model whose runs take this long, and a liveness probe runs every 5 ms. The reference for `runs/s` is a loop of runs in its own process, without
  * worker threads. MAX_BATCH_ROWS=1 turns joining off, so that each request is one run.
  */
 function slow(ms: 50 | 500): Workload {

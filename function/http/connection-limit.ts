@@ -87,8 +87,7 @@ export class Round<Item> {
 }
 
 /**
- * Limits the number of open connections. Over the limit, a connection that waits for its client is
- * dropped, so that health probes and honest clients can connect. If all connections are busy, the
+ * Limits the number of open connections. Over the limit, a connection that is waiting for its client is dropped, so that health probes and honest clients can connect. If all connections are busy, the
  * new connection is refused.
  */
 export class ConnectionLimit {

@@ -263,7 +263,7 @@ const hasLongText = ({ inputs }: InferenceRequest) =>
 /**
  * The factor by which estimated waiting times are raised, because run times vary. Without this
  * margin, half of the last admitted requests received a late response or no response. The margin
- * does not reduce throughput: the queue still contains enough work for 80% of a deadline.
+ * does not reduce throughput: the queue still contains enough work to fill 80% of a deadline.
  */
 const MARGIN = 1.25
 

@@ -49,7 +49,8 @@ function readShaped(
   path: string,
 ): ShapedInput {
   const wrong = (text: string) => new Error(`${path}: the sample's "${name}" ${text}`)
-  if (!isShape(shape)) throw wrong('has no shape; it must be an array of integers of 0 or more')
+  if (!isShape(shape))
+    throw wrong('has no valid shape; it must be an array of non-negative integers')
   if ((fill === undefined) === (file === undefined))
     throw wrong(
       'has a shape, so it must also have either fill (one value for all elements) or file',

@@ -89,7 +89,7 @@ async function load(file: string, threads: number): Promise<Loaded> {
   const { withoutZipMaps } = await import('./zip-map.ts')
   const unzipped = await withoutZipMaps(file).catch(error => oneLine(error))
   if (unzipped === undefined)
-    return asItIs('add a tensor output for each of its elements to the graph')
+    return asItIs('add a tensor output to the graph for each of its elements')
   if (typeof unzipped === 'string') return asItIs(`${unzipped}; ${CONVERT}`)
   const { bytes, zipMaps } = unzipped
   try {

@@ -191,7 +191,7 @@ export const quantile =
     return [least, upperBound(quantileOf(found, q + 1 / found.length))]
   }
 
-/** Models the longest time: between `least` and the time measured from outside the process. */
+/** Models the longest time as a range: at least `least`, and at most the time measured from outside the process. */
 export const longest: Measure = (...window) => {
   const found = within(...window)
   return [

@@ -125,7 +125,7 @@ const isUsed = ({ resources = [], patches = [], configurations = [] }: Manifest,
   )
 
 /**
- * Builds a folder, given relative to the project.
+ * Builds the manifests of a folder. The path is relative to the project.
  * @throws {Error} with kustomize's message, or if neither kustomize nor kubectl is installed
  */
 export function kustomize(folder: string): string {

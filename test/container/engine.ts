@@ -34,7 +34,7 @@ const OPTIONS: Record<string, readonly string[]> = {
   podman: [...STORAGE_OPTIONS, '--runtime', 'runc', '--cgroup-manager', 'cgroupfs'],
 }
 
-/** The required Debian packages. Each has a command with the package's name. */
+/** The required Debian packages. Each installs a command of the same name. */
 const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'curl']
 
 /** Checks the tools. @throws {Error} with the missing tools and how to install them */

@@ -718,7 +718,7 @@ const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
 const inGeneral = (error = '') =>
   error
     .replace(
-      /^(input .*?: ).*(?:elements, (?:data|\w+_contents) holds|bytes of binary data|is cut off|of binary data can|elements, the binary data|are left over).*$/,
+      /^(input .*?: ).*(?:elements, but (?:data|\w+_contents|the binary data) has|bytes of binary data|is cut off|are left over).*$/,
       '$1the data does not fill the shape',
     )
     .replace(/^\d+ bytes of binary data are left over.*$/, 'the data does not fill the shape')

@@ -306,7 +306,7 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 
 /**
  * Checks a V1 response: one prediction per instance, or outputs. For an identity model, the
- * predictions or outputs must equal the inputs, except FP32, which JSON does not represent exactly.
+ * predictions or outputs must equal the inputs, except for FP32 values, which JSON does not represent exactly.
  */
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]

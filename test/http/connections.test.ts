@@ -130,7 +130,7 @@ for (const path of GET_ROUTES) {
   })
 }
 
-test('HEAD of an unknown path, or of a path without GET, gets the error status and no body', async () => {
+test('a HEAD request for an unknown path, or for a path without GET, gets the error status and no body', async () => {
   const connection = await connect(server.port)
   for (const [path, status] of [
     ['/nowhere', 404],

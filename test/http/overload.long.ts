@@ -35,7 +35,7 @@ test('requests beyond MAX_QUEUE_ROWS are refused at once with Retry-After, and t
   assert.deepEqual(
     order.slice(-3),
     [200, 200, 200],
-    'rejected requests did not wait for admitted requests',
+    'rejected requests waited for admitted requests',
   )
   server.process.kill('SIGTERM')
   await server.exited

@@ -62,11 +62,11 @@ suite('inputs in a sample', () => {
   })
 
   for (const [what, input, says] of [
-    ['if the shape is missing', { fill: 1 }, /the sample's "x" has no shape/],
+    ['if the shape is missing', { fill: 1 }, /the sample's "x" has no valid shape/],
     [
       'if the shape contains text',
       { shape: ['1'], fill: 1 },
-      /has no shape; it must be an array of/,
+      /has no valid shape; it must be an array of/,
     ],
     ['if fill and file are both missing', { shape: [1] }, /must also have either fill .* or file$/],
     ['if fill and file are both present', { shape: [1], fill: 1, file: 'x' }, /either fill/],

@@ -131,7 +131,7 @@ suite('the framing of requests', () => {
     })
   }
 
-  test('rare but valid framing is read in the same way as by other servers', async () => {
+  test('rare but valid framing is read in the same way as other servers read it', async () => {
     const body = irisBody()
     const rare = [
       `${POST}Transfer-Encoding: ChUnKeD\r\n\r\n${body.length.toString(16).toUpperCase()}\r\n${body}\r\n${END}`,

@@ -90,7 +90,7 @@ suite('sha256 in model.json', () => {
         /"weights\.bin" is missing$/,
       ],
       [
-        'the graph is another model',
+        'the graph comes from another model',
         f => cpSync('models/iris/v2.0.0/model.onnx', join(f, 'model.onnx')),
         /"model\.onnx" has the digest/,
       ],

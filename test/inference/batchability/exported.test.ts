@@ -17,9 +17,9 @@ const folder = join(import.meta.dirname, '../../models/graphs')
  */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   'sk-quadratic': /\(Concat, .* dimension 0, which is the batch/,
-  'dynamic-mlp': /\(DynamicQuantizeLinear, .* scales by the largest value of the entire batch/,
-  'dynamic-sk-mlp': /\(DynamicQuantizeLinear, .* scales by the largest value of the entire batch/,
-  'dynamic-bert': /\(DynamicQuantizeLinear, .* scales by the largest value of the entire batch/,
+  'dynamic-mlp': /\(DynamicQuantizeLinear, .* scales with the largest value in the entire batch/,
+  'dynamic-sk-mlp': /\(DynamicQuantizeLinear, .* scales with the largest value in the entire batch/,
+  'dynamic-bert': /\(DynamicQuantizeLinear, .* scales with the largest value in the entire batch/,
   'dynamic-lstm': /\(DynamicQuantizeLSTM, com.microsoft .* there is no rule/,
   'torch-time-first-script': /\(RNN, .* the batch is dimension 0 of input 0, not 1/,
   // Rows are independent here, but the exporter wrote the length of its example, 7, into the

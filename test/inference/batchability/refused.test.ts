@@ -625,7 +625,7 @@ refuses('quantisation', {
     one('DynamicQuantizeLinear', [x('N', 4)], {
       outputs: [input('UINT8', 'N', 4), x(), input('UINT8')],
     }),
-    /largest value of the entire batch/,
+    /largest value in the entire batch/,
   ],
   ...Object.fromEntries(
     ['DynamicQuantizeMatMul', 'DynamicQuantizeLSTM', 'MatMulIntegerToFloat'].map(operator => [

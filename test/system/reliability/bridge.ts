@@ -7,8 +7,7 @@ import { parse } from 'yaml'
 import { type Answer, inHeaders, keepAlive, type Message, post } from './flowers.ts'
 
 /*
- * A bridge between RabbitMQ and the function. The bridge delivers events by the rules of Knative
- * Eventing 1.22 (pkg/kncloudevents retries.go and event_dispatcher.go,
+ * A bridge between RabbitMQ and the function. The bridge delivers events according to the rules of Knative Eventing 1.22 (pkg/kncloudevents retries.go and event_dispatcher.go,
  * pkg/broker/filter/filter_handler.go), with the `delivery` of one of this project's Triggers. It
  * acknowledges an event after RabbitMQ has confirmed the event's reply or dead letter.
  */

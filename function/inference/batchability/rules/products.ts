@@ -70,7 +70,7 @@ function productOf(a: readonly Size[], b: readonly Size[], place: number | undef
   const columns = b.length > 1 ? [b.at(-1) as Size] : []
   const dims = [...stack, ...rows, ...columns]
   if (place === undefined) return tensor(dims, undefined)
-  // If the right operand is a vector, the result has no columns, so rows are the last dimension.
+  // If the right operand is a vector, the result has no columns, so the rows are the last dimension.
   return tensor(dims, dims.length + place + (b.length > 1 ? 0 : 1))
 }
 
