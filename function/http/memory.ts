@@ -245,10 +245,14 @@ export class Reservation {
    * @throws {DeadlinePassed}
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
-    if (this.#expectsAnswer && !this.#memory.hasRoom(this, bytes))
+    if (!this.#expectsAnswer) {
+      this.#expectsAnswer = true
+      return this.#memory.expect(this, bytes, caller)
+    }
+    if (!this.#memory.hasRoom(this, bytes))
       throw new Overloaded('other responses use all the memory allowed; try again later')
-    this.#expectsAnswer = true
-    return this.#memory.expect(this, bytes, caller)
+    this.#memory.resize(this, this.bytes + bytes)
+    return undefined
   }
 
   /**
