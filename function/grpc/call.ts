@@ -6,6 +6,7 @@ import { afterReading } from '../http/after-reading.ts'
 import { type Decoder, decoderOf, isWorthCompressing } from '../http/compression.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
+import { cutOff } from '../http/stream.ts'
 import { show } from '../protocol/json.ts'
 import { LONGEST_TIMER_MS } from '../timer.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
@@ -207,14 +208,14 @@ export class Call {
    * Cuts off a client that does not read a response in time, as over HTTP/1.1. @returns the timer
    */
   #waitForReader(reservation: Reservation | undefined): NodeJS.Timeout {
-    const cutOff = () => {
-      this.#stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    const close = () => {
+      cutOff(this.#stream)
       reservation?.release()
     }
-    reservation?.waitForReader(cutOff)
+    reservation?.waitForReader(close)
     const late: NodeJS.Timeout = setTimeout(afterReading, this.requestTimeoutMs, () => {
       // The client may have just read the response.
-      if (this.#unread.delete(late)) cutOff()
+      if (this.#unread.delete(late)) close()
     })
     this.#unread.add(late)
     return late

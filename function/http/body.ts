@@ -82,7 +82,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   async read(): Promise<Uint8Array> {
     const { head, stream, response } = this.#source
     // The client may have disconnected during authentication; reading would then wait forever.
-    if (stream.destroyed) throw new HungUp()
+    if (stream.destroyed || stream.closed) throw new HungUp()
     const decoder = decoderOf(head.headers['content-encoding'])
     const length = declaredLength(head)
     if (length > this.#maxBytes) throw tooLarge('body', this.#maxBytes)

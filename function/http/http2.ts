@@ -153,6 +153,14 @@ function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Re
   }
 }
 
+/**
+ * Whether the kernel has accepted all bytes of the session. If it has not, the client does not
+ * read. The socket must not be written to directly then: the session would take the end of that
+ * write for the end of its own write, and Node would abort the process.
+ */
+const hasSentAll = (socket: Socket): boolean =>
+  (socket as Socket & { _handle?: { writeQueueSize: number } | null })._handle?.writeQueueSize === 0
+
 interface Times {
   /** Time limit for the client's first frame. */
   readonly firstMs: number
@@ -172,6 +180,7 @@ export class OpenSession implements Session {
   #idle: NodeJS.Timeout
   idleSince = performance.now()
   #ending = false
+  #isClosing = false
 
   constructor(session: ServerHttp2Session, socket: Socket, times: Times) {
     this.#session = session
@@ -187,15 +196,13 @@ export class OpenSession implements Session {
     // never close: nghttp2 stops reading and writing, and Node keeps the streams.
     let leaving: NodeJS.Timeout | undefined
     session.once('goaway', () => {
-      leaving = setTimeout(() => session.destroy(), times.leavingMs).unref()
+      leaving = setTimeout(() => this.#destroy(), times.leavingMs).unref()
     })
     session.once('close', () => {
       clearTimeout(this.#idle)
       clearTimeout(age)
       clearTimeout(leaving)
-      // Node waits for the client to close its half of the connection.
-      const late = setTimeout(() => socket.destroy(), LINGER_MS)
-      socket.once('close', () => clearTimeout(late))
+      this.#closeSocket()
     })
   }
 
@@ -203,6 +210,7 @@ export class OpenSession implements Session {
     this.#streams.add(stream)
     stream.once('close', () => {
       this.#streams.delete(stream)
+      if (this.#session.destroyed) this.#closeSocket()
       this.idleSince = performance.now()
       this.#idle.refresh()
     })
@@ -216,7 +224,23 @@ export class OpenSession implements Session {
 
   /** Closes the connection at once, and tells the client which streams were not answered. */
   drop(): void {
-    this.#session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    this.#destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  }
+
+  #destroy(code?: number): void {
+    this.#session.destroy(undefined, code)
+    this.#closeSocket()
+  }
+
+  /**
+   * Closes the socket of a closed session. Node would wait until the client has read everything and
+   * has closed its half of the connection.
+   */
+  #closeSocket(): void {
+    if (this.#socket.destroyed || this.#isClosing) return
+    this.#isClosing = true
+    const late = setTimeout(() => this.#socket.destroy(), LINGER_MS)
+    this.#socket.once('close', () => clearTimeout(late))
   }
 
   /**
@@ -226,7 +250,7 @@ export class OpenSession implements Session {
   end(): void {
     if (this.#ending || this.#session.closed) return
     this.#ending = true
-    this.#socket.write(SHUTDOWN_NOTICE)
+    if (hasSentAll(this.#socket)) this.#socket.write(SHUTDOWN_NOTICE)
     setTimeout(afterReading, NEXT_REQUEST_MS, () => this.#session.close())
   }
 
@@ -237,7 +261,7 @@ export class OpenSession implements Session {
 
   #onIdle(): void {
     if (this.#streams.size > 0) this.#idle.refresh()
-    else if (this.#ending) this.#session.destroy()
+    else if (this.#ending) this.#destroy()
     else {
       this.end()
       this.#idle.refresh()
@@ -246,6 +270,6 @@ export class OpenSession implements Session {
 
   #onAge(): void {
     this.end()
-    setTimeout(() => this.#session.destroy(), this.#times.ageMs).unref()
+    setTimeout(() => this.#destroy(), this.#times.ageMs).unref()
   }
 }

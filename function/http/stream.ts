@@ -12,7 +12,7 @@ import type { RequestHead } from './head.ts'
 import { LATE } from './malformed.ts'
 import type { BodyMemory } from './memory.ts'
 import type { Responder } from './respond.ts'
-import { compressAnswer, headersOf, isHandedOver, waitForReader } from './send.ts'
+import { compressAnswer, headersOf, isHandedOver, LINGER_MS, waitForReader } from './send.ts'
 import { SLICE_BYTES, writeInSlices } from './slices.ts'
 
 /** Dependencies for answering streams. */
@@ -105,9 +105,23 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
         memory,
         requestTimeoutMs: config.requestTimeoutMs,
         address: addressOf(stream),
-        cutOff: () => stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM),
+        cutOff: () => cutOff(stream),
       })
   })
+}
+
+/**
+ * Closes a stream whose client does not read the response. If the client reads nothing from the
+ * connection, RST_STREAM is not sent, and Node would keep the response: then closes the connection.
+ */
+export function cutOff(stream: ServerHttp2Stream): void {
+  const { session } = stream
+  stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  const late = setTimeout(
+    () => session?.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM),
+    LINGER_MS,
+  )
+  stream.once('close', () => clearTimeout(late))
 }
 
 function end(stream: ServerHttp2Stream, body: Answer['body']): void {

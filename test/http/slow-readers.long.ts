@@ -1,12 +1,14 @@
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { startServer, testModel } from '../server.ts'
 import { type Connection, connect, request, until } from './client.ts'
+import { block, END_STREAM, frame, head, header, RawSession, uint32 } from './frames.ts'
 
 const MIB = 2 ** 20
 
-/** Returns a request whose response has as many bytes as the request. */
-function echo(bytes: number): Buffer {
+/** Returns the body of a request whose response has as many bytes as the request. */
+function echoBody(bytes: number) {
   const json = JSON.stringify({
     inputs: [
       {
@@ -18,11 +20,16 @@ function echo(bytes: number): Buffer {
     ],
     parameters: { binary_data_output: true },
   })
-  const head = request('POST', '/v2/models/identity-fp32/infer', {
-    'content-length': String(json.length + bytes),
-    'inference-header-content-length': String(json.length),
-  })
-  return Buffer.concat([Buffer.from(head + json), Buffer.alloc(bytes)])
+  const body = Buffer.concat([Buffer.from(json), Buffer.alloc(bytes)])
+  return { body, headers: { 'inference-header-content-length': String(json.length) } }
+}
+
+const PATH = '/v2/models/identity-fp32/infer'
+
+function echo(bytes: number): Buffer {
+  const { body, headers } = echoBody(bytes)
+  const head = request('POST', PATH, { 'content-length': String(body.length), ...headers })
+  return Buffer.concat([Buffer.from(head), body])
 }
 
 test('large responses that are not read are dropped for other responses, but a response that is read slowly is kept', async t => {
@@ -67,4 +74,52 @@ test('large responses that are not read are dropped for other responses, but a r
   })
   await until('the slow reader has read its complete response', () => read > 10 * MIB, 60_000)
   for (const { socket } of [...silent, reader, honest]) socket.destroy()
+})
+
+/** Large windows for the client, so that only the socket limits the responses. */
+const INITIAL_WINDOW_SIZE = 4
+const LARGEST_WINDOW = 2 ** 31 - 1
+
+/** Opens an HTTP/2 connection that requests a large response and reads nothing. */
+async function openSilentSession(port: number): Promise<RawSession> {
+  const { body, headers } = echoBody(20 * MIB)
+  const compressed = gzipSync(body)
+  const all = { 'content-encoding': 'gzip', ...headers }
+  const fields = Object.entries(all).map(([name, value]) => header(name, value))
+  const session = await RawSession.open(port, { [INITIAL_WINDOW_SIZE]: LARGEST_WINDOW })
+  session.send(frame('windowUpdate', uint32(LARGEST_WINDOW - 65_535)))
+  await session.frame('settings')
+  session.socket.pause()
+  session.send(head(1, block('POST', PATH, ...fields), false))
+  for (let at = 0; at < compressed.length; at += 16_000) {
+    const flags = at + 16_000 < compressed.length ? 0 : END_STREAM
+    session.send(frame('data', compressed.subarray(at, at + 16_000), { stream: 1, flags }))
+  }
+  return session
+}
+
+test('the connection of an HTTP/2 client that reads nothing is closed', async t => {
+  const server = await startServer({
+    MODEL_DIR: testModel('identity-fp32'),
+    REQUEST_TIMEOUT_MS: '500',
+  })
+  t.after(server.stop)
+  const session = await openSilentSession(server.port)
+  await until('the connection is closed', () => {
+    session.send(frame('ping', Buffer.alloc(8)))
+    return session.socket.destroyed
+  })
+})
+
+test('an HTTP/2 client that reads nothing until shutdown does not end the process abruptly', async t => {
+  const server = await startServer({ MODEL_DIR: testModel('identity-fp32') })
+  t.after(server.stop)
+  const session = await openSilentSession(server.port)
+  await wait(1_000)
+  const closed = server.close(2_000)
+  await wait(100)
+  session.socket.resume()
+  await session.end(1)
+  session.socket.destroy()
+  await closed
 })
