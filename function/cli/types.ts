@@ -2,7 +2,6 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { readConfig } from '../config/config.ts'
 import { readModelFolder } from '../inference/model-folder.ts'
-import { setEnvironment } from '../inference/onnxruntime.ts'
 import { openSession } from '../inference/session.ts'
 import { modelTypes, modelTypesFile } from '../transform/model-types.ts'
 import { readArguments, Usage } from './usage.ts'
@@ -42,7 +41,6 @@ export async function types(args: readonly string[]): Promise<void> {
 }
 
 async function typesOf(file: string): Promise<string> {
-  setEnvironment()
   const session = await openSession(file, 1)
   try {
     return modelTypes(session.signature, basename(file))

@@ -95,9 +95,9 @@ const LOCALES = fileURLToPath(
 const LOCALES_OF_SYSTEM = '/usr/lib/locale/locale-archive'
 
 /**
- * Sets the environment variables that ONNX Runtime reads. Call this function on the main thread,
- * because only the main thread's process.env changes the process environment, and before the
- * library is loaded.
+ * Sets the environment variables that ONNX Runtime reads. Call this function before the first worker
+ * thread loads the library: only the main thread's process.env changes the process environment. The
+ * main thread's first session calls it, too.
  */
 export function setEnvironment(): void {
   // If this variable is not set, version 1.30 writes a device id to the home folder, and startup
@@ -130,6 +130,7 @@ function loadBinding(): Binding {
  */
 export function createNativeSession(): NativeSession {
   if (binding === undefined) {
+    if (isMainThread) setEnvironment()
     binding = loadBinding()
     binding.initOrtOnce(LOG_LEVEL, Output, isMainThread)
   }

@@ -1,7 +1,6 @@
 import { exampleInputs } from '../../function/inference/example.ts'
 import { quoted, requestJson } from '../../function/inference/metadata.ts'
 import type { ModelFolder } from '../../function/inference/model-folder.ts'
-import { setEnvironment } from '../../function/inference/onnxruntime.ts'
 import { servedModel } from '../../function/inference/served-model.ts'
 import { openSession, type Session } from '../../function/inference/session.ts'
 import type { InferenceRequest } from '../../function/protocol/request.ts'
@@ -51,7 +50,6 @@ const hint = (text: string): Problem => ({ level: 'hint', text: `transform: ${te
  * model's example.
  */
 export async function tryTransform(folder: TransformFolder): Promise<TriedTransform> {
-  setEnvironment()
   const { transform: file } = folder
   const session = await openSession(folder.file, 1)
   let opened: ThreadTransform
