@@ -34,7 +34,7 @@ export interface LoadResult {
   readonly p99: number
   readonly max: number
   /**
-   * The share of its core that the load generator used. Near 1, the load generator was the
+   * The share of its core that the load generator used. If it is near 1, the load generator was the
    * bottleneck.
    */
   readonly loadBusy: number

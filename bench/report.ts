@@ -67,7 +67,7 @@ function cell(
   if (values === undefined) return '–'
   const over =
     reference === undefined || 'failed' in reference ? undefined : (reference as Figures)[name]
-  // If the reference does not have the figure, there is no ratio: for example, a loop has no
+  // There is no ratio if the reference lacks this figure. For example, session.run in a loop has no
   // probes.
   if (over === undefined) return withUnit(spreadText(spread(values)), unit)
   if (isReference) return `1 = ${withUnit(digits(spread(values).median), unit)}`

@@ -39,7 +39,7 @@ export interface ConnectionOptions {
 }
 
 /**
- * Returns a function that sends requests to `url`, whose path is a prefix of each request's path.
+ * Returns a function that sends requests to `url`. The path of `url` precedes each request's path.
  */
 export function connect(
   url: string,

@@ -104,7 +104,7 @@ export function meaningOf(error: unknown): Meaning | undefined {
   return meaning
 }
 
-/** The errors from transform/errors.ts. The error objects contain a part of their meaning. */
+/** An error from transform/errors.ts, which may set its own status or retryAfter. */
 interface AuthorsError {
   readonly code: string
   readonly status: number

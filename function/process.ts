@@ -159,7 +159,7 @@ async function endByDraining(running: Running, signal: string): Promise<never> {
  */
 async function replaceProcess(running: Running): Promise<void> {
   const { service, config, isSupervised, pushing } = running
-  // The process is already shutting down, even if a run does not end.
+  // Do not replace a process that is already shutting down, even if a run does not end.
   if (service.model.retired) return
   running.draining = drain(running, {})
   await endPush(pushing, await running.draining)

@@ -86,7 +86,8 @@ export async function startPush(service: Service, config: Config): Promise<Push 
 const LAST_PUSH_MS = 2_000
 
 /**
- * Pushes spans and metrics for the last time. Waits at most `timeoutMs`, and at most LAST_PUSH_MS.
+ * Pushes spans and metrics for the last time. Waits for at most `timeoutMs` or LAST_PUSH_MS,
+ * whichever is shorter.
  */
 export const endPush = (pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> =>
   briefly(

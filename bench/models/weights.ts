@@ -5,8 +5,8 @@ import { jsonOf, type Target } from '../requests.ts'
 
 /*
  * Writes models of any size on demand: y = x · W, where W has one row and as many columns as the
- * size needs. ONNX files are protocol buffers. This file writes the few fields of the graph itself,
- * with their numbers from onnx.proto.
+ * size requires. ONNX files are protocol buffers. This module encodes the few fields that the graph
+ * needs, with the field numbers from onnx.proto.
  */
 
 const FLOAT = 1

@@ -326,7 +326,7 @@ const configuration: readonly Point[] = [
   },
 ]
 
-/** @param body the index request, because the extension requires a body */
+/** @param body the body of the index request, which the extension requires */
 async function repositoryIndex(target: Target, body: string): Promise<readonly Json[]> {
   const reply = await target.send({
     path: '/v2/repository/index',
@@ -463,7 +463,7 @@ const KNOWN = [
   'schedule_policy',
 ]
 
-/** Returns the advertised extensions that no point tests. */
+/** Returns the advertised extensions that are not tested by any point. */
 export const unasked = (extensions: readonly string[]): readonly string[] =>
   extensions.filter(extension => !KNOWN.includes(extension))
 

@@ -53,7 +53,7 @@ const shaped =
 /** Replaces the first dimension of the shape with this JSON. */
 const first = (json: string) => (shape: readonly number[]) => raw(`[${[json, ...shape.slice(1)]}]`)
 
-/** A shape for the first input whose element count overflows to 0 in 64 bits. */
+/** Returns a request in which the element count of the first input overflows to 0 in 64 bits. */
 function wrapping(target: Target): InferenceRequest {
   const { shape } = exampleInput(target)
   const at = target.metadata.inputs[0]?.shape.indexOf(-1) as number

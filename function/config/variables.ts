@@ -76,8 +76,8 @@ export const SERVING = {
     default: 'auto',
     meaning:
       '`inline` runs the model on the main thread. `worker` runs it in worker threads, so that ' +
-      'other requests do not wait. `auto` selects `worker` for models that have a transform, whose ' +
-      'run time depends on input values (such as in a Loop), that need more than 5 ms of CPU ' +
+      'other requests do not wait. `auto` selects `worker` for models that have a transform or a ' +
+      'run time that depends on input values (such as in a Loop), that need more than 5 ms of CPU ' +
       'time per run or 100 ms to load, or that are larger than 32 MiB. With `inline`, only ' +
       'SIGKILL stops an endless run.',
   }),
@@ -102,8 +102,8 @@ export const SERVING = {
   playground: variable('PLAYGROUND', either('on', 'off'), {
     default: true,
     meaning:
-      '`on` shows browsers a page for trying the model at `GET /`. `off` sends to browsers the ' +
-      'same metadata as to other clients. `/docs` is served in both cases.',
+      '`on` shows browsers a page for trying the model at `GET /`. `off` sends browsers the ' +
+      'same metadata as other clients. `/docs` is served in both cases.',
   }),
   logLevel: variable('LOG_LEVEL', oneOf(LOG_LEVELS), {
     default: 'info',
@@ -144,7 +144,7 @@ export const LIMITS = {
     otherwise: 'one per 512 KiB of the memory limit, from 64 to 32768',
     meaning:
       'The maximum number of open connections, and also of HTTP/2 streams on all connections ' +
-      'together. With TLS, a quarter of this number of handshakes may be in progress as well. At ' +
+      'together. With TLS, up to a quarter as many handshakes may be in progress as well. At ' +
       'the limit, a new connection replaces a connection that waits for its client; if all ' +
       'connections are busy, the new connection is dropped. `METRICS_PORT` has a separate limit ' +
       'of 64 connections.',
@@ -176,7 +176,7 @@ export const LIMITS = {
   idleExitMs: variable('IDLE_EXIT_SECONDS', integer({ min: 0, max: 2_147_483, factor: 1_000 }), {
     default: 0,
     meaning:
-      'After this time without connections and requests, the process exits with status 0, so ' +
+      'After this time without connections or requests, the process exits with status 0, so ' +
       'that [systemd](deploy.md#one-machine-with-systemd) can start it again when it is needed. ' +
       'Requests for health and metrics do not count. 0 means never.',
   }),
@@ -326,7 +326,7 @@ export const AUTH = {
   }),
   algorithms: variable(
     'AUTH_ALGORITHMS',
-    list(`of ${JWT_ALGORITHMS.join(', ')}; separated by commas`, name =>
+    list(`any of ${JWT_ALGORITHMS.join(', ')}; separated by commas`, name =>
       JWT_ALGORITHMS.includes(name),
     ),
     { default: ['RS256'], meaning: 'The allowed signature algorithms of tokens.' },

@@ -107,7 +107,9 @@ export function readStructuredEvent(body: Uint8Array, where = 'the event'): Clou
 /** Above this size, the event's data is parsed separately, like the data of a large request. */
 const LARGE_BYTES = 128 * 1024
 
-/** Members of a large event up to this size are still parsed with the event. */
+/**
+ * In a large event, a data or data_base64 member up to this size is still parsed with the event.
+ */
 const MOST_PARSED_BYTES = 1024
 
 /** An event in a batch, and its size in bytes within the batch. */

@@ -21,7 +21,7 @@ export interface Needing {
   readonly address: string | undefined
 }
 
-/** A body that is arriving, or a response that is being read, and that uses memory until then. */
+/** A body that is arriving or a response being read. It uses memory until it is complete. */
 export interface Arriving extends Pick<Needing, 'address'> {
   /** Memory in use, in bytes. */
   readonly bytes: number

@@ -41,7 +41,7 @@ export interface BodySource {
   readonly head: RequestHead
   readonly stream: BodyStream
   readonly response: {
-    /** Sends 100 Continue to a client that waits for it before it sends the body. */
+    /** Sends 100 Continue to a client that waits for it before sending the body. */
     writeContinue(): void
   }
 }

@@ -154,9 +154,9 @@ function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Re
 }
 
 /**
- * Whether the kernel has accepted all bytes of the session. If it has not, the client does not
- * read. The socket must not be written to directly then: the session would take the end of that
- * write for the end of its own write, and Node would abort the process.
+ * Whether the kernel has accepted all bytes of the session. If it has not, the client is not
+ * reading, and the server must not write to the socket directly: the session would mistake the end
+ * of that write for the end of its own, and Node would abort the process.
  */
 const hasSentAll = (socket: Socket): boolean =>
   (socket as Socket & { _handle?: { writeQueueSize: number } | null })._handle?.writeQueueSize === 0

@@ -20,7 +20,9 @@ import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
 import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 
-/** In a turn of the event loop shorter than this, hardly any connection can have arrived. */
+/**
+ * If a turn of the event loop takes less time than this, hardly any connections can have arrived.
+ */
 const QUIET_TURN_MS = 0.02
 
 /** Answers the request with the handler of its route. */

@@ -238,7 +238,7 @@ export class LoadedModel {
 
   /**
    * Records metrics and statistics.
-   * @param ms the time in which the request waited for the other thread and was handled there
+   * @param ms the time that the request spent waiting for the other thread and being handled there
    */
   private count({ runs, predicted, times }: LargeResponse, ms: number, { arrived }: Caller): void {
     const { metrics, statistics } = this.options

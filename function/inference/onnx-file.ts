@@ -55,7 +55,7 @@ export interface Attribute {
   readonly texts?: readonly string[]
   readonly tensor?: TensorProto
   readonly graph?: Graph
-  /** In a function, the name of the call's attribute that has the value. */
+  /** In a function's body, the name of the calling node's attribute that supplies the value. */
   readonly reference?: string
   /** True if the values were skipped because they are longer than {@link MOST_VALUE_BYTES}. */
   readonly skipped?: true

@@ -198,7 +198,8 @@ function checkNames(
 const namesOf = ({ inputs }: Signature) => inputs.map(({ name }) => show(name)).join(', ')
 
 /**
- * Returns a nested value with the shape of its first elements. The V2 decoder checks that the other
+ * Returns a nested value and its shape, which is read from the first elements. The V2 decoder
+ * checks that the other
  * elements have the same shape.
  */
 function tensorOf(

@@ -244,7 +244,7 @@ export interface Scraped {
   readonly contentType: string
   /** All metrics, including those of the Node.js process, in Prometheus' text format. */
   text(): Promise<string>
-  /** Reads the same metrics as data. */
+  /** Returns the same metrics as objects instead of text. */
   read(): Promise<readonly Reading[]>
 }
 

@@ -123,7 +123,7 @@ export class Cluster {
 
   /**
    * Applies a merge patch to the object, unless the object has changed since it was read.
-   * @returns false when the object has changed: nothing was written then
+   * @returns false if the object has changed and nothing was written
    * @throws {ClusterError}
    */
   patch(read: KubernetesObject, change: object): Promise<boolean> {

@@ -12,7 +12,7 @@ export const HELP = `npm start --prefix kserve/canary -- NAME [options]
 
   --apply               change the object; without this option, the command is a dry run
   --watch               continue until the new revision has all traffic or is rolled back
-  --start               start to send traffic to a new revision that is at 0 %
+  --start               start sending traffic to a new revision that is at 0 %
   --json                print each look as a line of JSON
 
   --steps 10,25,50      percentages at which the new revision is judged before it gets all traffic

@@ -18,9 +18,13 @@ export interface PodSpec {
   readonly model?: string
   readonly program?: string
   readonly env?: Labels
-  /** Whether the target gets no labels from service discovery, as outside Kubernetes. */
+  /**
+   * True if the target gets no labels from service discovery, as is the case outside Kubernetes.
+   */
   readonly unlabelled?: boolean
-  /** The time for which the process sleeps before it loads its first module, as if it had no CPU. */
+  /**
+   * The time for which the process sleeps before it loads its first module, as if it had no CPU.
+   */
   readonly stallSeconds?: number
 }
 

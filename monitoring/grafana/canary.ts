@@ -5,7 +5,7 @@ import { MODEL, SERVICE } from './variables.ts'
 /** Selects both revisions. */
 const REVISIONS = '$revision|$baseline'
 const both = { revision: REVISIONS }
-/** A window that is long enough to judge a revision with a tenth of the traffic. */
+/** A window long enough to judge a revision that receives a tenth of the traffic. */
 const WINDOW = '15m'
 
 const share = (revision: string) => errorShare('', { revision, window: WINDOW })

@@ -117,7 +117,7 @@ function startMeasuring(question: Question | TransformFolder) {
   return { child, exited: once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]> }
 }
 
-/** The limit of a transform call: a server stops a call after the same time. */
+/** The maximum time for the transform call, even if RUN_TIMEOUT_MS is longer or 0. */
 const MOST_MS = 30_000
 
 /** Calls the author's code once, in its own process: it may exit or hang. */

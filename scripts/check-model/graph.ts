@@ -107,8 +107,8 @@ function countNodes(
 }
 
 /**
- * Returns the inputs that have a value in the file. Before IR version 4, every weight had to be an
- * input as well, so these files have no such inputs.
+ * Returns the inputs that have a value in the file. Before IR version 4, every weight also had to
+ * be an input. For such a file, the result is empty.
  */
 function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   const weights = new Set(graph.initializers.map(({ name }) => name))

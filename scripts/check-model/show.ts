@@ -145,7 +145,7 @@ function placeText(place: Served['place'], hasTransform: boolean): string {
     : 'in worker threads, because a run or loading the model may take a long time'
 }
 
-/** Describes whether requests share runs. If not, also the reason, the cost, and a fix. */
+/** Describes whether requests share runs. If they do not, adds the reason, the cost and a fix. */
 function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
   const [first = '', ...rest] = describeBatching(batching)
   const lines = [`${first.toUpperCase()}${rest.join('')}.`]

@@ -13,7 +13,7 @@ KIND_LEAST=0.30
 KUBECTL_LEAST=1.32
 HELM_LEAST=3.13
 
-# The newest versions whose schemas, admission code and metrics the manifests were checked with.
+# The newest versions against whose schemas, admission code and metrics the manifests were checked.
 # KServe 0.20's own tests use Knative 1.21.1 (kserve/kserve v0.20.0: kserve-deps.env).
 SERVING=1.23.0
 KOURIER=1.23.0

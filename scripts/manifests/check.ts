@@ -96,7 +96,7 @@ function main(): void {
     )
     say('  npm run check --prefix scripts/manifests -- --schemas schemas')
     say(
-      'For func.yaml, add schema/func_yaml-schema.json of github.com/knative/func to the same folder.',
+      'For func.yaml, add schema/func_yaml-schema.json from github.com/knative/func to the same folder.',
     )
   }
   for (const [where, what] of problems) say(`✗ ${where}: ${what}`)

@@ -16,7 +16,7 @@ const POLICY = readPolicy()
 function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
   const ajv = new Ajv({ strict: false, allErrors: true, verbose: true })
   const [policy] = parse(readFileSync(new URL(FILE, import.meta.url), 'utf8'), FILE)
-  // Kinds can share a schema, which is one object and is compiled once.
+  // Several kinds can share one schema object, so compile each object only once.
   const compiled = new Map<object, ValidateFunction>()
   const compile = (schema: Manifest) => {
     const known = compiled.get(schema) ?? ajv.compile(schema)

@@ -126,7 +126,7 @@ function checkNames(object: Manifest, { objects, beside, whole }: Bundle): strin
     find(object, path).map(found => ({ ...found, target })),
   )
   return fields.flatMap(({ at, value, target }) => {
-    // policy.yaml states which fields are required, and a URI does not name an object.
+    // Skip missing references: policy.yaml checks required fields, and a URI refers to no object.
     if (value === undefined) return []
     const { name, ...named } = typeof value === 'string' ? { name: value } : value
     const { apiVersion, kind } = { ...named, ...target }

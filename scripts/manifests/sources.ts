@@ -14,7 +14,7 @@ export type Manifest = any
 export interface Bundle {
   /** The folder of a kustomization, or a single file. */
   readonly name: string
-  /** No other bundle includes this bundle, so it must contain every object to which it refers. */
+  /** True if no other bundle includes this one; it must then contain every object it refers to. */
   readonly whole: boolean
   readonly objects: readonly Manifest[]
   /**

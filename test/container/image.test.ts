@@ -82,7 +82,7 @@ for (const architecture of [NATIVE, FOREIGN]) {
       files = await filesIn(image)
     })
 
-    test('has this architecture and its base, runs Node as a numeric user, and has a version label', async () => {
+    test('has this architecture and the layers of its base image, runs Node as a numeric user, and has a version label', async () => {
       const { Architecture, Config, RootFS } = await inspect(image)
       assert.equal(Architecture, architecture)
       const base = await inspect(standIn(architecture))
@@ -220,7 +220,8 @@ describe('a container', () => {
       'MAX_BATCH_ROWS=1',
     ]
     const container = await start(t, ...model)
-    // The requests run one after another, so some still wait when even a slow machine reads metrics.
+    // The requests run one after another, so some still wait when even a slow machine reads
+    // metrics.
     const answers = Array.from({ length: 8 }, () =>
       fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) }),
     )

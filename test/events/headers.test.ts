@@ -54,7 +54,7 @@ describe('header values in binary mode', () => {
     ['characters that need no encoding', '%41%62c', 'Abc'],
     ['a value that is encoded once', '%2541', '%41'],
     ['a percent sign without digits', '100%', '100%'],
-    ['a percent sign before other characters than digits', '%zz%4', '%zz%4'],
+    ['a percent sign before characters that are not hexadecimal digits', '%zz%4', '%zz%4'],
     ['a quoted string', '"a b"', 'a b'],
     ['a quoted string with escapes', '"a \\"b\\" \\\\"', 'a "b" \\'],
     ['a quoted string with encoded characters', '"50%25 \\%41"', '50% A'],

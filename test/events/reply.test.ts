@@ -90,7 +90,7 @@ describe('the reply’s source', () => {
     [{ CE_SOURCE: 'urn:example:iris' }, 'urn:example:iris'],
   ]
   for (const [env, source] of SOURCES) {
-    test(`sends replies from ${source} with ${JSON.stringify(env)}`, () =>
+    test(`replies have the source ${source} if the environment is ${JSON.stringify(env)}`, () =>
       withServer(env, async server => {
         for (const mode of MODES) assert.equal((await replyTo(server, EVENT, mode)).source, source)
       }))

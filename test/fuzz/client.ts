@@ -63,7 +63,9 @@ export function createClient(url: string, restarts = false): Client {
     const wire = kept
     // The response may arrive before the request is fully written, but the next request must wait.
     const after =
-      before === undefined ? '' : `, on a connection after the request: ${show(before.bytes)}`
+      before === undefined
+        ? ''
+        : `, after this request on the same connection: ${show(before.bytes)}`
     const [answers] = await Promise.all([
       wire.read(1, request.asked?.method === 'HEAD'),
       wire.write(request),
@@ -190,7 +192,8 @@ const STATUSES: Readonly<Record<number, number>> = {
 
 /**
  * Resolves when the server closes the connection. If the client has sent GOAWAY, a GOAWAY
- * with an error from the server is enough, because the server then waits for open streams until their
+ * with an error from the server is enough, because the server then waits for open streams until
+ * their
  * timeout, which is long in these tests.
  */
 async function isOver(session: RawSession, sent: Buffer): Promise<void> {

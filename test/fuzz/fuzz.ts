@@ -343,7 +343,10 @@ interface Subject extends AsyncDisposable {
   readonly log: readonly string[]
   readonly stderr: readonly string[]
   residentMiB(): number | undefined
-  /** Sends a valid request; rejects if the response differs, byte for byte, from the first one. */
+  /**
+   * Sends a valid request; rejects unless the response is identical to the first one, byte for
+   * byte.
+   */
   answerGoodRequest(): Promise<void>
 }
 

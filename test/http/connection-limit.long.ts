@@ -111,7 +111,7 @@ test('drops a connection whose body has stopped arriving, and keeps a connection
   assert.equal((await arriving.answer()).status, 200)
 })
 
-test('HTTP/2 streams have the same limit, and idle sessions are dropped for new connections', async t => {
+test('MAX_CONNECTIONS also limits HTTP/2 streams, and idle sessions are closed to admit new connections', async t => {
   const server = await startServer({ MAX_CONNECTIONS: '8' }, { load: false })
   t.after(server.stop)
   const session = await openSession(server.url)

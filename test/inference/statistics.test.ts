@@ -52,7 +52,7 @@ const counts = ({ inference_stats }: Statistics) =>
   Object.fromEntries(Object.entries(inference_stats).map(([name, { count }]) => [name, count]))
 
 suite('statistics', () => {
-  test('statistics count nothing before the first request', async () => {
+  test('all statistics are zero before the first request', async () => {
     const { only } = await open()
     const { name, version, last_inference, inference_count, batch_stats } = only()
     assert.deepEqual(

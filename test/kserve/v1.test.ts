@@ -422,7 +422,7 @@ test('with several inputs and outputs, rows are objects; integers above 2^53 kee
   }
 })
 
-test('an output without one row per instance is available only by columns', async t => {
+test('an output without one row per instance is returned for "inputs", but rejected for "instances"', async t => {
   const own = await startServer({ MODEL_DIR: testModel('vector-sum') })
   t.after(own.stop)
   const { name } = own.service.model

@@ -127,7 +127,7 @@ for (const [what, input, takes] of TAKEN)
     assert.deepEqual(answers(document), ['application/json', ...EVENTS, '*/*'])
   })
 
-test('bytes and text that are not JSON are described in data_base64', () => {
+test('the schemas of events and replies require data_base64 for binary data', () => {
   const { components } = documentOf({
     input: { contentMediaType: 'image/png' },
     output: { contentMediaType: 'image/png' },

@@ -77,7 +77,7 @@ const infer =
   (server: Listening) =>
     exchange(portOf(server), request('POST', path, headers, body))
 
-/** @returns the connection of a request to test/models/slow that is in flight */
+/** @returns the connection of an in-flight request to test/models/slow */
 async function inFlight(server: Listening): Promise<Connection> {
   const connection = await connect(portOf(server))
   connection.send(request('POST', SLOW, {}, slowBody()))

@@ -94,7 +94,7 @@ const served = (server: ServerProcess) =>
   messages(server).filter(message => message.startsWith('serving ')).length
 
 describe('endless runs', { concurrency: 2 }, () => {
-  test('an endless run gets 504 and fails readiness, and the process replaces itself with the same command and port', async t => {
+  test('a request with an endless run gets 504, readiness fails, and the process replaces itself with the same command and port', async t => {
     const server = await start(t, {
       MODEL_DIR: folder(COUNTED),
       RUN_TIMEOUT_MS: '500',

@@ -69,7 +69,7 @@ describe('a protobuf message', () => {
     ['a nested message', { inner: { value: 150 } }, '6a 03 08 96 01'],
     ['an empty nested message', { inner: {} }, '6a 00'],
     ['a oneof whose value is false', { yes: false }, '70 00'],
-    ['a field with a large number', { reals: [1] }, '82 7d 08 00 00 00 00 00 00 f0 3f'],
+    ['a large field number', { reals: [1] }, '82 7d 08 00 00 00 00 00 00 f0 3f'],
   ]
   for (const [what, message, bytes] of KNOWN) {
     test(`writes and reads a message with ${what}`, () => {

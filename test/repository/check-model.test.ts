@@ -429,7 +429,7 @@ suite('check-model with a model that cannot be served', { concurrency: 2 }, () =
       ],
     ],
     [
-      'features that do not fit',
+      'features that do not match the model',
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': '{"features": ["a", "b", "c"]}' },
       [

@@ -280,8 +280,8 @@ suite('a server with a file of secrets', () => {
   const second = 'second-second-second'
 
   test('accepts each line of the file, and reads a replaced file', async () => {
-    // Mount the file as Kubernetes mounts a Secret: it is a link through a folder that is itself a
-    // link, and this link is replaced.
+    // Mount the file as Kubernetes mounts a Secret: the file is a link to ..data/token, ..data is a
+    // link to a folder, and an update replaces the link ..data.
     const mount = mkdtempSync(join(temporary, 'mount-'))
     const secrets = (version: string, text: string) => {
       const folder = mkdtempSync(join(mount, `..${version}-`))

@@ -177,7 +177,7 @@ test('gives a stream a window of only 64 KiB before its body is read if callers 
     t.after(own.stop)
     const session = await openSession(own.url)
     await until(
-      'its settings have arrived',
+      'the settings of the server have arrived',
       () => session.remoteSettings.initialWindowSize === bytes,
     )
     session.destroy()

@@ -151,7 +151,7 @@ suite('a server with a certificate', () => {
     await server.stop()
   })
 
-  test('does not shut down as unused while a client is in its handshake', async t => {
+  test('does not shut down for lack of use while a client is performing its handshake', async t => {
     const server = await startServer(FIRST)
     t.after(() => server.stop())
     const socket = connectPlain(server.port, '127.0.0.1')
@@ -170,7 +170,7 @@ suite('a server with a certificate', () => {
     await closing
   })
 
-  test('shuts down as unused after a handshake failed', async t => {
+  test('shuts down for lack of use after a failed handshake', async t => {
     const server = await startServer(FIRST)
     t.after(() => server.stop())
     const socket = connectPlain(server.port, '127.0.0.1')

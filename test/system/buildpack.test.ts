@@ -9,7 +9,8 @@ import { after, suite, test } from 'node:test'
 import { projectFolder } from '../server.ts'
 
 /**
- * The user of func's builder images (source-to-image: 1001); only root can start it as this user.
+ * The user of func's builder images (source-to-image: 1001); only root can start a process as this
+ * user.
  */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 1001, gid: 1001 } : {}
 

@@ -255,7 +255,7 @@ describe('curl', () => {
     assert.match(await shell(`${sent} '${iris.url}${INFER}'`), /"setosa"/)
   })
 
-  test('-d alone sends a form, and the error message contains the missing header', async () => {
+  test('-d alone sends form data, and the error message names the missing header', async () => {
     const [body = '', status] = (await post(`-d '${ROW}'`)).split('\n')
     assert.equal(status, '415')
     assert.match(JSON.parse(body).error, /-H 'Content-Type: application\/json'/)

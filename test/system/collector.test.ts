@@ -132,7 +132,7 @@ suite('from a process that has exited, an OpenTelemetry Collector has received',
     for (const part of parts.slice(0, 4)) assert.equal(part.parentSpanId, server.spanId)
   })
 
-  test('the service and the revision of metrics and spans', () => {
+  test('metrics and spans contain the service and the revision', () => {
     const resources = written.flatMap(({ resourceMetrics = [], resourceSpans = [] }) =>
       [...resourceMetrics, ...resourceSpans].map(({ resource }) => resource),
     )

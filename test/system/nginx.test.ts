@@ -115,7 +115,7 @@ const ATTACKS: Readonly<Record<string, string>> = {
   'a length that is a hop-by-hop header': `${POST}Connection: Content-Length\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
   'a GET request with a body': `GET /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
   'a GET request with a chunked body': `GET /v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${HIDDEN.length.toString(16)}\r\n${HIDDEN}\r\n${END}`,
-  'a chunk extension with LF': `${CHUNKED}2;a\n{}\r\n0\r\n\r\n`,
+  'a chunk extension that ends with a bare LF': `${CHUNKED}2;a\n{}\r\n0\r\n\r\n`,
   'chunks that end with a bare LF': `${CHUNKED}2\n{}\n0\n\n`,
   'a chunk size with a sign': `${CHUNKED}+2\r\n{}\r\n${END}`,
   'a chunk size beyond 64 bits': `${CHUNKED}10000000000000002\r\n{}\r\n${END}`,

@@ -156,7 +156,7 @@ describe('the page at GET /', () => {
   }
   const outputs = () => page.locator('.output').allInnerTexts()
 
-  /** The form of each model, and the responses to other values. */
+  /** For each model: values to enter in its form, and the outputs that the page must then show. */
   const FORMS: readonly {
     readonly model: string
     readonly fill: readonly (readonly [label: string, value: string | boolean])[]

@@ -129,7 +129,7 @@ const PODS: readonly Pod[] = [
 
 const folder = mkdtempSync(join(tmpdir(), 'prometheus-'))
 let served: Server
-/** A server that must not be scraped; `asked` contains the paths of its requests. */
+/** A server that must not be scraped; `asked` contains the paths that were requested from it. */
 let forbidden: HttpServer
 const asked: string[] = []
 let prometheus: ChildProcess

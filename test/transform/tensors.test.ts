@@ -29,7 +29,7 @@ describe('an input that preprocess returns', () => {
   })
 
   for (const rows of [1, 2 ** 19])
-    test(`may be in shared memory, which ONNX Runtime cannot read (${rows} rows)`, () => {
+    test(`may be in shared memory, from which it is copied because ONNX Runtime cannot read it (${rows} rows)`, () => {
       const data = new Float32Array(new SharedArrayBuffer(4 * rows)).fill(0.5)
       const own = read('FP32', { shape: [rows, 1], data }) as Float32Array
       assert.ok(own.buffer instanceof ArrayBuffer)

@@ -10,7 +10,7 @@ import { projectFolder, type Server, startServer } from '../server.ts'
 import { author } from './table.ts'
 
 /*
- * Faults of the author's code, and their effects on their callers, on other callers and on probes.
+ * Faults in the author's code, and their effects on the affected caller, other callers and probes.
  */
 
 const RUN_TIMEOUT_MS = 1_000

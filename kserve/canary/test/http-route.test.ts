@@ -123,7 +123,7 @@ test('weights are relative to their sum; a rule with one backend is not changed'
 
 for (const [what, parents, says] of [
   [
-    'has no status of its Gateway',
+    'has no status from its Gateway',
     [],
     /no controller has reported the route's status for the Gateway "public"/,
   ],

@@ -58,7 +58,7 @@ test('exits with 7 if the requests do not follow the percentage', async t => {
   assert.deepEqual([code, writesTo(api)], [7, []])
 })
 
-test('exits with 8 and likely reasons if requests are too few for longer than --patience', async t => {
+test('exits with 8 and prints the likely causes if there are too few requests for longer than --patience', async t => {
   const { api, run } = await canaryAt(10, t)
   prometheus.counts = { old: { errors: 0, requests: 900 }, new: { errors: 0, requests: 100 } }
   assert.equal((await run(['--apply'])).code, 0)

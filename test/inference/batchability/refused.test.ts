@@ -919,7 +919,7 @@ refuses('sizes that are hard to compute', {
     ),
     /cannot be determined|selects some of the rows/,
   ],
-  'a Reshape to a size of a datatype that the reader skips': [
+  'a Reshape to a size that is computed from a datatype that the reader skips': [
     graph(
       [
         node('ConstantOfShape', 'one', 'twos', { value: constant('FP64', [1], [2]) }),

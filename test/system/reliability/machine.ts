@@ -686,7 +686,7 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
     // Every second jump is small enough that the token remains valid.
     const seconds = Math.round((random() - 0.5) * (i % 2 === 0 ? 4 * DAY : 1_000))
     jump(seconds)
-    // Node repeats the same date for up to a second.
+    // Node caches the date for up to a second.
     await until('the Date header follows the jump', async () => {
       const { headers } = await exchange(server.port, request('GET', '/v2'))
       return Math.abs(Date.parse(headers.date as string) - Date.now() - seconds * 1_000) < 60_000

@@ -91,7 +91,7 @@ const soak: Fault = {
     try {
       // A first window, because memory for modules that are loaded at first use is not growth.
       await oneWindow(old.port, 1_000, add)
-      // The server closes a rejected connection a second later, if the client does not close it.
+      // If the client does not close a rejected connection, the server closes it after a second.
       await wait(2_000)
       const usual = descriptorsOf(old.pid)
       const end = performance.now() + totalMs

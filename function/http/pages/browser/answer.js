@@ -108,7 +108,7 @@ export function short(value) {
   if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value))
     return Object.is(value, -0) ? '-0' : String(value)
   const rounded = Number(value.toPrecision(4))
-  // A number such as 0.00002068 is too wide for its cell, and harder to read.
+  // A number such as 0.00002068 is too wide for its cell, and harder to read than 2.068e-5.
   return Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded)
 }
 

@@ -21,7 +21,7 @@ export class Unsendable extends Error {
   }
 }
 
-/** Returns an element as JSON; as a string if the element does not have the datatype. */
+/** Returns an element as JSON: as a JSON string if the text is not a value of the datatype. */
 export function elementJson(datatype, text) {
   if (datatype === 'BYTES') return JSON.stringify(text)
   const trimmed = text.trim()

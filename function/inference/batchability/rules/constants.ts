@@ -9,7 +9,7 @@ import { dependsOnRows, Stop, UNKNOWN, type Value } from '../value.ts'
  * operators have no rule.
  */
 
-/** The maximum number of elements in a tensor whose values are kept. No shape is longer. */
+/** The maximum number of elements in a tensor whose values are kept; enough for every shape. */
 const MOST_ELEMENTS = 1_024
 
 /** The value of a weight or constant in the graph. The integers of a small tensor are known. */

@@ -46,7 +46,10 @@ export class Way {
     return tensor
   }
 
-  /** Called when the person switches to this way. @param {string} _from the previous way */
+  /**
+   * Called when the person switches to this way of entering the input. @param {string} _from the
+   * previous way
+   */
   begin(_from) {}
 
   /** Returns to the example. */
