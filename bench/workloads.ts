@@ -175,7 +175,7 @@ function loop(
 }
 
 /**
- * Compares requests for `POST /`, each with one event, with V2 requests that contain the same rows.
+ * Compares requests to `POST /`, each with one event, to V2 requests that contain the same rows.
  */
 const events: Workload = {
   name: 'events',
@@ -232,8 +232,7 @@ const besideLargeBody = (
 })
 
 /**
- * The largest JSON body that the server accepts. If JSON has a smaller limit than other bodies,
- * the limit comes from the server's error message.
+ * The largest JSON body that the server accepts. If JSON has a smaller limit than other bodies, the limit is read from the server's error message.
  */
 let largestJson: Promise<Target> | undefined
 

@@ -309,7 +309,7 @@ export const points: readonly Point[] = [
     level: 'stricter',
     expected: '400 with {"error"}',
     notApplicable: target =>
-      target.mismatched === undefined ? 'the suite knows no incompatible inputs' : undefined,
+      target.mismatched === undefined ? 'the suite has no incompatible inputs' : undefined,
     check: async target => {
       for (const inputs of target.mismatched ?? [])
         assertRefused(await post(target, { inputs }), 400)

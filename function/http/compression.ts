@@ -86,7 +86,7 @@ export class Compressor {
   #running = 0
 
   /**
-   * Compresses a response's body in the encoding that the client prefers. Returns undefined if the
+   * Compresses a response's body with the encoding that the client prefers. Returns undefined if the
    * client does not accept compression, the body would not become smaller, or too many responses
    * are waiting.
    * @param bytes the size of the body

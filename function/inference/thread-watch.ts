@@ -68,7 +68,7 @@ export class ThreadWatch {
     if (place !== NO_PLACE) this.#calls[place] = AT[at]
   }
 
-  /** Runs the author's synchronous work for the call at this place. */
+  /** Runs the transform's synchronous code for the call at this place. */
   author<Result>(place: number, work: () => Result): Result {
     this.set(place, 'author')
     this.#numbers[CURRENT] = place

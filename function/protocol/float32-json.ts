@@ -87,7 +87,7 @@ function textOf(value: number): string {
   return String(Number.isInteger(value) && Math.abs(value) < 1e21 ? value : shortest(value))
 }
 
-/** The decimal number found last, which is `digits` / 10^`decimals`. */
+/** The last decimal number found, which is `digits` / 10^`decimals`. */
 const found = { digits: 0, decimals: 0 }
 
 /** @returns d such that 10^6 <= value * 10^d < 10^7, apart from rounding */

@@ -150,7 +150,7 @@ export const METRICS = {
   },
   transform_duration_seconds: {
     type: 'histogram',
-    help: 'Seconds that a call spent in preprocess and in postprocess of the transform.',
+    help: 'Seconds that a call spent in preprocess or postprocess of the transform.',
     labels: { half: HALVES },
     buckets: DURATION_BUCKETS,
   },

@@ -34,6 +34,6 @@ test('cspell accepts the misspelt words that tests need only in tests', () => {
   assert.deepEqual(misspelt('test/a.test.ts', '// The widht is recieved.\n'), ['recieved'])
 })
 
-test('the word list is sorted and contains no word twice', () => {
+test('the word list is sorted and contains no duplicates', () => {
   assert.deepEqual(words, [...new Set(words)].sort())
 })

@@ -22,8 +22,7 @@ export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
 export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
 /**
- * The storage of the test images. It is separate from the user's images, so that a substitute cannot
- * be mistaken for the real base. Later runs reuse it.
+ * The storage for the test images. It is separate from the user's images, so that a substitute base image cannot be mistaken for the real one. Later runs reuse it.
  */
 const STORAGE = join(tmpdir(), 'onnx-function-images')
 const STORAGE_OPTIONS = ['--root', join(STORAGE, 'images'), '--runroot', join(STORAGE, 'run')]

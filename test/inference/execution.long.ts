@@ -60,7 +60,7 @@ afterEach(() => {
   for (const undo of afterAll.splice(0)) undo()
 })
 
-/** Returns a request with the inputs of the warm-up. */
+/** Returns a request with the warm-up's inputs. */
 const exampleOf = async ({ service }: Server) => ({
   inputs: service.model.loaded?.example.map(({ data, ...tensor }) => ({
     ...tensor,

@@ -17,8 +17,7 @@ import { isBatched, Stop, type Value } from './value.ts'
 /*
  * Shape arithmetic computes the elements of small integer tensors, which are constants in the graph
  * or are computed from shapes. Rules for operators such as Reshape and Expand need these elements,
- * because they are the sizes of the operator's output. An unknown element is undefined and never
- * depends on N, the number of rows: an unknown element that depends on N stops the proof.
+ * because they are the sizes of the operator's output. An unknown element is undefined. It never depends on N, the number of rows: the proof stops at any unknown element that would.
  */
 
 type Element = Size | undefined

@@ -115,7 +115,7 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
   const values = await valuesOf(body, inner, walk)
   // The first output of a Loop's body is the condition to continue.
   const condition = first > 0 ? values.shift() : undefined
-  if (dependsOnRows(condition)) throw new Stop('the number of repetitions depends on rows')
+  if (dependsOnRows(condition)) throw new Stop('the number of repetitions depends on the rows')
   return values.map((value, i) =>
     i < states ? sameState(given[first + i] as Value, value) : stack(value, stackedAt(i - states)),
   )
@@ -136,7 +136,7 @@ interface Repeated {
 function repeated(step: Step, body: Graph): Repeated {
   if (step.node.operator === 'Loop') {
     for (const value of step.inputs.slice(0, 2))
-      if (dependsOnRows(value)) throw new Stop('the number of repetitions depends on rows')
+      if (dependsOnRows(value)) throw new Stop('the number of repetitions depends on the rows')
     return { first: 2, states: body.inputs.length - 2, stackedAt: () => 0 }
   }
   if (step.opset < 9) throw new Stop('there is no rule for Scan before opset 9')

@@ -176,7 +176,7 @@ export function axisOf(axis: number, rank: number): number {
 
 /**
  * Checks that an operator does not work along the batch.
- * @throws {Stop} if one of the axes is the batch
+ * @throws {Stop} if one of the axes is the batch axis
  */
 export function notAlong(axes: readonly number[], { axis }: Value): void {
   if (axis !== undefined && axes.includes(axis))

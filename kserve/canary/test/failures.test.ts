@@ -68,7 +68,7 @@ describe('an API server that', () => {
     assert.equal(percent(), undefined)
   })
 
-  test('rejects watches: the command reads the object at each look', async t => {
+  test('rejects watches: the command polls the object instead', async t => {
     const { api, run, percent } = await canaryAt(25, t)
     api.fault = (_, path) => (path.includes('watch=true') ? { status: 403 } : undefined)
     assert.deepEqual([(await run(WATCH)).code, percent()], [0, undefined])

@@ -535,7 +535,7 @@ refuses('nodes with inner graphs', {
       ],
       { constants: { zero: int(0) } },
     ),
-    /number of repetitions depends on rows/,
+    /number of repetitions depends on the rows/,
   ],
   'a Loop whose condition depends on rows': [
     graph(

@@ -154,7 +154,7 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
     sees(() => runPython('inference', 'kserve_client.py', ...urls()), {
       ...INFERS,
       // The client omits the version of the response (kserve 0.21.0, InferResponse.from_bytes).
-      'infer of a dict': null,
+      'infer with a dict': null,
       'error: another model': refused(
         '404 Not Found',
         'model "other" is unknown; this server has "iris-classifier"',

@@ -72,7 +72,7 @@ async def main():
         tensor = {"name": "input", "shape": [1, 4], "datatype": "FP32", "data": ROW.ravel().tolist()}
         return (await client.infer(IRIS, {"inputs": [tensor]}, model_name=MODEL)).model_version
 
-    await see("infer of a dict", from_dict)
+    await see("infer with a dict", from_dict)
     integers = np.array([2**63 - 1, -(2**63), 2**53 + 1], np.int64)
     for binary in (True, False):
         await see(f"INT64, {'binary' if binary else 'JSON'}", lambda: round_trip(INT64, "identity-int64", integers, "INT64", binary))
