@@ -122,17 +122,19 @@ function overGrpc(subject: Subject, model: OtherModel, port?: number): Contender
   }
 }
 
+/** Returns the subject under a load of JSON, which is also its first request. */
+const overJson = (subject: Subject, target: Target): Contender => ({
+  ...underLoad(subject, target, IN_FLIGHT),
+  first: target,
+})
+
 /** Returns a workload with this server over HTTP as the reference, and the other contenders. */
 function workload(model: OtherModel, prefix: string, others: readonly Contender[]): Workload {
-  const json = (subject: Subject): Contender => ({
-    ...underLoad(subject, jsonFor(model), IN_FLIGHT),
-    first: jsonFor(model),
-  })
   return {
     name: `${prefix}${model.label}`,
     title: `One row as JSON, 64 in flight: ${model.title}`,
     metrics: [PER_SECOND, P50, P99, CPU],
-    contenders: [json(withModel(ours(), model)), ...others],
+    contenders: [overJson(withModel(ours(), model), jsonFor(model)), ...others],
   }
 }
 
@@ -156,7 +158,7 @@ function besidePeers(model: OtherModel): Workload {
       const port = FIRST_GRPC_PORT + index
       const subject = withModel(peer, model, String(port))
       return [
-        { ...underLoad(subject, first, IN_FLIGHT), first },
+        overJson(subject, first),
         ...(peer.name === 'PyTriton' ? [binary(subject)] : []),
         ...(peer.name === 'FastAPI' ? [] : [overGrpc(subject, model, port)]),
       ]
@@ -168,13 +170,9 @@ const FIRST_GRPC_PORT = 18_001
 
 /** Compares JSON with the native peers. */
 function besideNative(model: OtherModel): Workload {
-  const contender = (subject: Subject, first: Target): Contender => ({
-    ...underLoad(withModel(subject, model), first, IN_FLIGHT),
-    first,
-  })
   return workload(model, 'native-', [
-    contender(LIMIT, jsonFor(model)),
-    ...FURNACE.map(subject => contender(subject, jsonFor(forFurnace(model)))),
+    overJson(withModel(LIMIT, model), jsonFor(model)),
+    ...FURNACE.map(subject => overJson(withModel(subject, model), jsonFor(forFurnace(model)))),
   ])
 }
 

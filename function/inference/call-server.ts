@@ -1,6 +1,6 @@
 import type { Caller } from '../answer.ts'
 import { meaningOf } from '../errors.ts'
-import type { EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
+import { mapBytes, type ResponseLimits } from '../protocol/encode.ts'
 import { DeadlinePassed } from '../protocol/errors.ts'
 import { createLog, type Log, type LogLevel } from '../telemetry/log.ts'
 import type { Half } from '../telemetry/metrics.ts'
@@ -239,19 +239,10 @@ class Done implements CallAnswers {
   moved(reply: Reply): Reply {
     const { content } = reply
     if (content === undefined) return reply
-    if ('json' in content) return { ...reply, content: this.#movedJson(content) }
+    if ('json' in content) return { ...reply, content: mapBytes(content, part => this.#copy(part)) }
     if (typeof content.body === 'string') return reply
     this.transfer.push(content.body.buffer as ArrayBuffer)
     return reply
-  }
-
-  #movedJson(response: EncodedResponse): EncodedResponse {
-    const { json, binary } = response
-    if (typeof json === 'string' && binary === undefined) return response
-    return {
-      json: typeof json === 'string' ? json : json.map(part => this.#copy(part)),
-      ...(binary && { binary: { ...binary, parts: binary.parts.map(part => this.#copy(part)) } }),
-    }
   }
 
   #copy(bytes: Uint8Array): Uint8Array {

@@ -1,5 +1,5 @@
 import { isMarkedAsUntransferable } from 'node:worker_threads'
-import type { EncodedMessage, EncodedResponse } from '../protocol/encode.ts'
+import { type EncodedMessage, type EncodedResponse, mapBytes } from '../protocol/encode.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 
 /** Tensors that will be transferred to another thread. */
@@ -23,12 +23,7 @@ export const movable = (view: Uint8Array): Uint8Array =>
 export function movableResponse(
   response: EncodedResponse | EncodedMessage,
 ): EncodedResponse | EncodedMessage {
-  if (!('json' in response)) return response.map(movable)
-  const { json, binary } = response
-  return {
-    json: typeof json === 'string' ? json : json.map(movable),
-    ...(binary && { binary: { ...binary, parts: binary.parts.map(movable) } }),
-  }
+  return 'json' in response ? mapBytes(response, movable) : response.map(movable)
 }
 
 /** Copies bytes. Uint8Array's method is needed, because Buffer.slice() shares memory. */

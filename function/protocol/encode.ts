@@ -41,6 +41,19 @@ export function partsOf(response: EncodedResponse | EncodedMessage): (string | U
   return [...(typeof json === 'string' ? [json] : json), ...(binary?.parts ?? [])]
 }
 
+/** Returns the response with each part of its bytes replaced by the result of `change`. */
+export function mapBytes(
+  response: EncodedResponse,
+  change: (part: Uint8Array) => Uint8Array,
+): EncodedResponse {
+  const { json, binary } = response
+  if (typeof json === 'string' && binary === undefined) return response
+  return {
+    json: typeof json === 'string' ? json : json.map(part => change(part)),
+    ...(binary && { binary: { ...binary, parts: binary.parts.map(part => change(part)) } }),
+  }
+}
+
 /** A response whose JSON is one text. */
 export interface EncodedAtOnce extends EncodedResponse {
   readonly json: string
