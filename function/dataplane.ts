@@ -9,12 +9,10 @@ import type { Codec } from './protocol/codec.ts'
 import type { Metrics, Protocol } from './telemetry/metrics.ts'
 import type { Call, Reply } from './transform/call.ts'
 
-/** The operations that all protocols share, named as in the Open Inference Protocol. */
+/** The operations of all protocols, with the Open Inference Protocol's names. */
 export interface DataPlane {
-  /** The server's name, version and extensions. */
   readonly server: typeof serverMetadata
   live(): { readonly live: true }
-  /** Returns whether the server accepts requests now, and the reason if it does not. */
   ready(): { readonly live: true } & Readiness
   modelReady(): { readonly name: string } & Readiness
   /** @throws {Overloaded|NotReady|DeadlinePassed} if the model is not loaded in time */
@@ -25,26 +23,23 @@ export interface DataPlane {
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
   /**
-   * Returns Triton's model repository index, which contains the server's only model.
-   * @param onlyReady whether to omit a model that is not ready
+   * Returns Triton's model repository index, which has one entry.
+   * @param onlyReady omits a model that is not ready
    */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
-  /** Returns Triton's statistics of all requests since the process started. */
+  /** Returns Triton's statistics since the process started. */
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
   /**
-   * Handles one inference request after the model is loaded, and counts it in the metrics.
-   * @param read starts reading the request; errors that it throws are also counted
+   * Handles an inference request once the model is loaded, and counts it in the metrics.
+   * @param read reads the request; its errors are also counted
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
-  /**
-   * Whether the author's code runs before and after the model, so that calls need not contain
-   * tensors.
-   */
+  /** Whether a transform is loaded. Its calls need not contain tensors. */
   readonly transforms: boolean
   /**
-   * Handles one call to the author's code after the model is loaded, and counts it as `infer` does.
-   * @param read creates the call; errors that it throws are also counted
+   * Like `infer`, for a call of the transform.
+   * @param read creates the call; its errors are also counted
    * @throws the errors of `infer` and of transform/errors.ts
    */
   transform(read: () => Call, protocol: Protocol, caller: Caller): Promise<Reply>
@@ -53,10 +48,10 @@ export interface DataPlane {
 /** An entry in the model repository index (Triton's model repository extension, "Index"). */
 export interface RepositoryEntry {
   readonly name: string
-  /** The model's version; empty if the model has no version. */
+  /** Empty if the model has no version. */
   readonly version: string
   readonly state: 'READY' | 'UNAVAILABLE'
-  /** The reason why the model is not ready; empty if the model is ready. */
+  /** Empty if the model is ready. */
   readonly reason: string
 }
 
@@ -140,7 +135,7 @@ function countFailure(
 
 function countError(error: unknown, caller: Caller, metrics: Metrics): void {
   const { rejected, failed } = meaningOf(error) ?? UNFORESEEN
-  // A client that hung up does not count as rejected.
+  // A client that hung up is not a rejection.
   if (rejected !== undefined && !(rejected === 'deadline' && caller.gone))
     metrics.rejected(rejected)
   if (failed !== undefined) metrics.failed(failed)

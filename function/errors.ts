@@ -1,36 +1,28 @@
 import type { InferenceErrorCode } from './protocol/errors.ts'
 import type { FailureCause, Mistake, RejectionReason } from './telemetry/metrics.ts'
 
-/**
- * The meaning of an error for HTTP, events, gRPC and metrics. Only the tables in this file define
- * these meanings. The key is the error's code.
- */
+/** The meaning of an error code for HTTP, events, gRPC and metrics. */
 export interface Meaning {
-  /** The HTTP status of the response to a request. */
   readonly http: number
   /**
-   * The HTTP status of the response to an event. A Broker retries after 404, 408, 409, 429 and 5xx,
-   * and sends the event to the dead letter sink after any other error status. Therefore, an error
-   * has a 5xx status only if a retry may succeed.
+   * A Broker retries after 404, 408, 409, 429 and 5xx, and sends other failed events to the dead
+   * letter sink. Use 5xx only if a retry may succeed.
    */
   readonly event: number
   /**
-   * The gRPC status of a call (gRPC, "Status codes and their use"). Clients retry automatically
-   * only after UNAVAILABLE (14).
+   * See gRPC, "Status codes and their use". Clients retry automatically only after UNAVAILABLE
+   * (14).
    */
   readonly grpc: number
-  /**
-   * True if, in a batch, the error fails only its own event. The reply to that event then describes
-   * the error.
-   */
+  /** In a batch, the error fails only its own event, whose reply describes the error. */
   readonly endsOneEvent?: true
-  /** The number of seconds after which the client may try again. */
+  /** Seconds until the client may try again. */
   readonly retryAfter?: number
-  /** The reason to record if the error counts as a rejection, for which there was no run. */
+  /** Set if the error counts as a rejection (no run). */
   readonly rejected?: RejectionReason
-  /** The cause to record if the error counts as a failure instead of a rejection. */
+  /** Set if the error counts as a failure. */
   readonly failed?: Exclude<FailureCause, RejectionReason>
-  /** The party whose mistake prevented a result from the author's code. */
+  /** Whose mistake made a transform's call fail. */
   readonly mistakeOf?: Mistake
 }
 
@@ -42,11 +34,11 @@ const INFERENCE = {
   OVERLOADED:      { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'overloaded' },
   NOT_READY:       { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'not_ready' },
   DEADLINE_PASSED: { http: 504, event: 504, grpc: 4, rejected: 'deadline' },
-  // A retry would also block the process that replaces this process.
+  // A retry would also block the process that replaces this one.
   RUN_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'model' },
 } as const satisfies Readonly<Record<InferenceErrorCode, Meaning>>
 
-/** Refusals by the HTTP and gRPC layers, which the inference protocol does not define. */
+/** Refusals by HTTP and gRPC. */
 // biome-ignore format: one row per refusal is easiest to read
 const REFUSALS = {
   BAD_HTTP:               { http: 400, event: 400, grpc: 3 },
@@ -63,22 +55,21 @@ const REFUSALS = {
   KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14 },
 } as const satisfies Readonly<Record<string, Meaning>>
 
-/** Errors that the author's code throws (transform/errors.ts), and failures of that code. */
+/** Errors and failures of a transform (transform/errors.ts). */
 // biome-ignore format: one row per error is easiest to read
 const TRANSFORM = {
-  // The error object may contain another status.
+  // The error may set another status.
   TRANSFORM_REFUSED:     { http: 422, event: 422, grpc: 3, endsOneEvent: true, mistakeOf: 'caller' },
-  // The error object may contain another delay. In a batch, the Broker sends all events again.
+  // The error may set another delay. For a batch, the Broker sends all events again.
   TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency', mistakeOf: 'dependency' },
   TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
-  // The author's code exceeded its time limit, and its thread was terminated. A retry would have
-  // the same result.
+  // The pool terminated the thread. A retry would end the same way.
   TRANSFORM_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
 } as const satisfies Readonly<Record<string, Meaning>>
 
 /**
- * The meaning of an error without a code, which is a defect of this server. Its message is logged,
- * but is not sent to the caller.
+ * An error without a code is a defect of this server. The message is logged, and not sent to the
+ * caller.
  */
 export const UNFORESEEN: Meaning = { http: 500, event: 500, grpc: 13, failed: 'server' }
 
@@ -92,7 +83,7 @@ export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = {
   ...TRANSFORM,
 }
 
-/** Returns the meaning of an error; undefined if its code is not in the table. */
+/** Undefined if the code is not in the table. */
 export function meaningOf(error: unknown): Meaning | undefined {
   const { code, status, retryAfter } = (error ?? {}) as Partial<AuthorsError>
   if (typeof code !== 'string' || !Object.hasOwn(MEANINGS, code)) return undefined
@@ -104,7 +95,7 @@ export function meaningOf(error: unknown): Meaning | undefined {
   return meaning
 }
 
-/** An error from transform/errors.ts, which may set its own status or retryAfter. */
+/** An error of transform/errors.ts. */
 interface AuthorsError {
   readonly code: string
   readonly status: number

@@ -10,23 +10,22 @@ import { traceOf } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
 /*
- * Implements the contract of Knative's Node.js runtime, faas-js-runtime 4, in which the function
+ * Implements the contract of Knative's Node.js runtime, faas-js-runtime 4, where the function
  * handles requests to `/`: https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does
  * not use that runtime.
  */
 
-/** The fields of the runtime's context that this function uses. */
+/** The fields of the runtime's context that this function reads. */
 export interface Context {
   readonly method: string
   readonly headers: IncomingHttpHeaders
   /**
-   * The body: a parsed value for application/json, a string for text and structured-mode events,
-   * and bytes for any other content.
+   * A parsed value for application/json, a string for text and structured-mode events, otherwise
+   * bytes.
    */
   readonly body?: unknown
 }
 
-/** The runtime's structured return value. */
 export interface StructuredReturn {
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string>>
@@ -41,14 +40,11 @@ let service: Service | undefined
 let config: Config | undefined
 let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
-/**
- * Reads the environment and loads the model.
- * @throws {Error} with a one-line message if the model cannot be served
- */
+/** @throws {Error} with a one-line message if the model cannot be served */
 export async function init(): Promise<void> {
   config = readConfig(process.env)
-  // The runtime's listener admits every client, and a query with ?headers=… can replace the
-  // headers. Authentication and TLS would therefore have no effect.
+  // The runtime's listener admits every client, and ?headers=… in a query can replace the headers.
+  // Authentication and TLS would have no effect.
   const unkept = config.auth !== undefined ? 'AUTH_' : config.tls !== undefined ? 'TLS_' : undefined
   if (unkept !== undefined)
     throw new Error(
@@ -60,9 +56,9 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Handles one call from the runtime. The runtime's second argument, the event as its SDK decoded
- * it, is not used: the SDK invents a missing id, does not decode header values, and rounds integers
- * beyond 2^53. The body in the context contains the event as it arrived.
+ * Handles one call of the runtime. Ignores its second argument, the event decoded by its SDK: the
+ * SDK invents a missing id, does not decode header values, and rounds integers beyond 2^53. The
+ * context contains the body as it arrived.
  */
 export async function handle(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current(context)
@@ -97,7 +93,7 @@ function answer(context: Context, caller: Caller, service: Service): Promise<Ans
   return inferParsed(parsed(body), caller, service.dataPlane)
 }
 
-/** Runs the author's code before and after the model, like `POST /` of this project's listener. */
+/** Calls the transform, like `POST /` of this project's listener. */
 async function answerByTransform(
   { method, headers }: Context,
   body: unknown,
@@ -123,15 +119,12 @@ async function answerByTransform(
 const NO_BODY = new Uint8Array(0)
 
 /**
- * Wraps a value that the runtime parsed. The runtime rounds integers beyond 2^53, and the reader of
- * integer tensors refuses such integers.
+ * Wraps a value that the runtime parsed. The runtime rounds integers beyond 2^53, which the reader
+ * of integer tensors refuses.
  */
 const parsed = (value: unknown) => ({ value, exact: () => value })
 
-/**
- * Reports whether the process is live. If a run does not end, only a restart helps, so the process
- * is not live.
- */
+/** Not live if a run does not end: only a restart helps. */
 export const liveness = (_request: unknown, reply: HealthReply): unknown =>
   service?.model.isStuck
     ? reply.code(503).send({ live: false, error: service.model.notReady })
@@ -139,17 +132,16 @@ export const liveness = (_request: unknown, reply: HealthReply): unknown =>
 
 const NOT_INITIALIZED = { live: true, ready: false, error: 'init has not been called' }
 
-/** Reports whether the model accepts requests. */
 export function readiness(_request: unknown, reply: HealthReply): unknown {
   const state = service?.dataPlane.ready() ?? NOT_INITIALIZED
   return reply.code(state.ready ? 200 : 503).send(state)
 }
 
-/** Closes the model. The runtime calls this function when it stops. */
+/** The runtime calls this function when it stops. */
 export async function shutdown(): Promise<void> {
   service?.model.retire()
   const timeoutMs = config?.drainTimeoutMs ?? 0
-  // Limit the time, because a transform's close() may never return.
+  // A transform's close() may never return.
   const closed = Promise.race([service?.model.close(), wait(timeoutMs, undefined, { ref: false })])
   await Promise.all([closed, endPush(pushing, timeoutMs)])
 }

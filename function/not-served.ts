@@ -1,12 +1,12 @@
 /*
- * Triton client requests that this server does not support. The response contains the reason.
- * Its status is 404 over HTTP, and UNIMPLEMENTED over gRPC.
+ * Requests of Triton clients that this server does not support. They get the reason, with 404
+ * (HTTP) or UNIMPLEMENTED (gRPC).
  */
 
 interface NotServed {
-  /** Matches paths of Triton's HTTP protocol. */
+  /** Paths of Triton's HTTP protocol. */
   readonly paths: RegExp
-  /** Matches methods of inference.GRPCInferenceService. */
+  /** Methods of inference.GRPCInferenceService. */
   readonly methods: RegExp
   readonly why: string
 }
@@ -34,16 +34,10 @@ const NOT_SERVED: readonly NotServed[] = [
   },
 ]
 
-/**
- * Returns the reason why a path of Triton's protocol is not supported.
- * @returns undefined for any other path
- */
+/** Why a path of Triton's protocol is not supported. @returns undefined for other paths */
 export const whyNoPath = (path: string): string | undefined =>
   NOT_SERVED.find(({ paths }) => paths.test(path))?.why
 
-/**
- * Returns the reason why a method of Triton's service is not supported.
- * @returns undefined for any other method
- */
+/** Why a method of Triton's service is not supported. @returns undefined for other methods */
 export const whyNoMethod = (method: string): string | undefined =>
   NOT_SERVED.find(({ methods }) => methods.test(method))?.why

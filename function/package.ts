@@ -13,7 +13,7 @@ import { urlOf } from './http/server.ts'
 import { checkNode } from './node-version.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
 
-/* The exports of the package, which projects import from 'onnx-function'. */
+/* The exports of the package. */
 
 export type {
   BodyAnswer,
@@ -36,39 +36,35 @@ export { defineTransform } from './transform/define.ts'
 export { BadRequest, Refused, Unavailable } from './transform/errors.ts'
 export type { FromSchema, JsonSchema } from './transform/json-schema.ts'
 
-/** The options of a function: the model, the author's code and their configuration. */
 export interface FunctionOptions {
-  /** A model folder or a `.onnx` file. Default: the path in MODEL_DIR in `env`. */
+  /** A model folder or `.onnx` file. Default: MODEL_DIR in `env`. */
   readonly model?: string | URL | undefined
-  /** The file of the author's code, or 'off'. Default: the file beside the model. */
+  /** The transform's file, or 'off'. Default: the file beside the model. */
   readonly transform?: string | URL | undefined
   /**
-   * The environment variables of docs/configuration.md. `process.env` is not read. By default, the
+   * The environment variables of docs/configuration.md; `process.env` is not read. By default, the
    * function listens on a free port of the loopback interface, and logs only warnings and errors.
    */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
 }
 
-/** A function that has loaded its model. */
 export interface LoadedFunction {
   /**
-   * Handles a request without a socket, in the same steps as a request over HTTP.
+   * Handles a request without a socket, otherwise as over HTTP.
    * @param target a path such as '/v2/models/iris/infer', a URL, or a Request
    */
   request(target: string | URL | Request, init?: RequestInit): Promise<Response>
-  /** Finishes the requests in progress, and terminates the model's threads. */
+  /** Finishes the requests in progress and ends the model's threads. */
   close(): Promise<void>
 }
 
-/** A function that listens on a port. */
 export interface StartedFunction extends LoadedFunction {
-  /** The URL without a trailing slash, for example http://127.0.0.1:41234. */
+  /** Without a trailing slash, for example http://127.0.0.1:41234. */
   readonly url: string
 }
 
 /**
- * Loads a model for tests, without listening on a port. Several loaded functions may exist at the
- * same time.
+ * Loads a model for tests, without a port. Tests may load several models at once.
  * @throws {Error} with a one-line message if the model cannot be served
  */
 export async function load(options: FunctionOptions = {}): Promise<LoadedFunction> {
@@ -79,7 +75,7 @@ export async function load(options: FunctionOptions = {}): Promise<LoadedFunctio
 }
 
 /**
- * Serves a model on a port, for tests. The promise resolves when the model is ready.
+ * Serves a model on a port, for tests. Resolves when the model is ready.
  * @throws {Error} with a one-line message if the model cannot be served
  */
 export async function start(options: FunctionOptions = {}): Promise<StartedFunction> {
@@ -106,7 +102,7 @@ export async function start(options: FunctionOptions = {}): Promise<StartedFunct
 
 /**
  * Loads a model, handles one request without a socket, and closes the model. For several requests,
- * {@link load} is faster.
+ * use {@link load}.
  * @throws {Error} with a one-line message if the model cannot be served
  */
 export async function request(
@@ -141,10 +137,7 @@ function prepare({ model, transform, env }: FunctionOptions): Prepared {
 
 const pathOf = (file: string | URL) => (typeof file === 'string' ? file : fileURLToPath(file))
 
-/**
- * Loads the model, or closes it if loading fails.
- * @param stop closes the listeners before the model's threads are terminated
- */
+/** @param stop closes the listeners before the model's threads end */
 async function loadOrClose(service: Service, stop = async () => {}): Promise<void> {
   try {
     await service.model.load()
@@ -169,7 +162,6 @@ function loadedFunction(service: Service, config: Config, responder: Responder):
   }
 }
 
-/** The base URL for targets that are paths. */
 const BASE = 'http://localhost'
 
 const requestOf = (target: string | URL | Request, init?: RequestInit): Request =>
@@ -227,7 +219,6 @@ function headOf({ method, url, headers }: Request, length: number): RequestHead 
   }
 }
 
-/** Marks the caller as hung up when its signal is aborted. */
 function hangUpOnAbort(signal: AbortSignal, caller: Caller) {
   const { promise, resolve } = Promise.withResolvers<undefined>()
   const onAbort = () => {

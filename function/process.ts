@@ -8,24 +8,22 @@ import { createService, endPush, flushPush, type Service, startPush } from './se
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
-/** The configuration of a server process. */
 export interface Setup {
   readonly config: Config
   /** Additional routes and middleware. */
   readonly listening?: ListenOptions
-  /** Warnings that are logged at startup. */
+  /** Logged at startup. */
   readonly warnings?: readonly string[]
   /**
-   * True if a parent process owns the port (node:cluster) and restarts this process. This process
-   * listens only after the model is loaded, because another process handles requests until then.
+   * True if a parent process owns the port (node:cluster) and restarts this process. Another
+   * process serves until the model is loaded, so this process listens only then.
    */
   readonly isSupervised?: boolean
 }
 
 /**
- * Runs a server process, from reading its configuration to its exit code.
- * @param configure returns the configuration; throws an {Error} with a one-line message if the
- * configuration is invalid
+ * Runs a server process from its configuration to its exit code.
+ * @param configure throws an {Error} with a one-line message if the configuration is invalid
  */
 export function runProcess(configure: () => Setup | Promise<Setup>): void {
   start(configure).catch((error: Error) => {
@@ -35,14 +33,13 @@ export function runProcess(configure: () => Setup | Promise<Setup>): void {
 }
 
 /**
- * The time for which a supervised process keeps idle connections open while it drains. During this
- * time, a client whose machine paused briefly can still send its next request.
+ * How long a supervised process keeps idle connections while it drains. A client whose machine
+ * paused briefly can still send its next request.
  */
 const SUPERVISED_PATIENCE_MS = 2_000
 
-/** A process that is listening. */
 interface Running {
-  /** Set when the process begins to drain. Resolves with the remaining time of DRAIN_TIMEOUT_MS. */
+  /** Set when draining begins. Resolves with the rest of DRAIN_TIMEOUT_MS. */
   draining?: Promise<number>
   /** True after SIGTERM or SIGINT: the process exits and is not replaced. */
   isEnding?: true
@@ -52,7 +49,7 @@ interface Running {
   readonly listener: Listener
   /** Settles when the model is loaded or fails to load. */
   readonly loading: Promise<void>
-  /** The push of spans and metrics, which starts when the model is loaded. */
+  /** Starts when the model is loaded. */
   readonly pushing: Promise<Push | undefined>
 }
 
@@ -64,13 +61,11 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   for (const sentence of warnings) log.warn(sentence)
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
-  // Register signal handlers before a client can connect. Without a handler, a signal would
-  // terminate the process during a request.
+  // Without a handler, a signal would kill the process during a request.
   const terminated = firstSignal()
   if (isSupervised) await model.load()
   const listener = await listen(service, config, listening)
-  // This listener stays open until the process exits, so that metrics can be read during the
-  // shutdown.
+  // Stays open until the process exits, so that metrics can be read during the shutdown.
   const metricsListener =
     config.metricsPort === undefined
       ? undefined
@@ -82,11 +77,10 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   terminated.then(signal => endByDraining(running, signal))
   model.whenStuck.then(() => replaceProcess(running))
   await untilLoaded(running)
-  // Do not log the start of a process that is already shutting down.
+  // The process may already be shutting down.
   if (!model.retired) await logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    // Push before the listener closes. If the push came later, a client that connects in the
-    // meantime would have to wait for it.
+    // Push first: a client that connects during the push is then still served.
     await listener.closeWhenUnused(config.idleExitMs, () => flushPush(pushing))
     if (!model.retired) await endUnused(running)
   }
@@ -98,7 +92,7 @@ async function untilLoaded(running: Running): Promise<void> {
   try {
     await loading
   } catch (error) {
-    // Send responses to requests that waited for the model before the process exits.
+    // Push first: clients that connect during the push are then still served.
     await listener.close(1_000)
     await endPush(pushing, 1_000)
     if (await isIdle(running, 1_000)) throw error
@@ -107,9 +101,7 @@ async function untilLoaded(running: Running): Promise<void> {
   }
 }
 
-/**
- * Resolves at the first SIGTERM or SIGINT. The second signal terminates the process immediately.
- */
+/** Resolves at the first SIGTERM or SIGINT. The second ends the process immediately. */
 function firstSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
   let received = false
@@ -124,20 +116,16 @@ function firstSignal(): Promise<NodeJS.Signals> {
 }
 
 /**
- * Terminates the process without waiting for threads. process.exit() terminates threads, and
- * terminating a thread during a run aborts the process with SIGABRT (ONNX Runtime 1.30). Replacing
- * the process with another program avoids this problem.
+ * Ends the process without waiting for threads. process.exit() terminates threads, and terminating
+ * a thread during a run raises SIGABRT (ONNX Runtime 1.30).
  */
 function endAtOnce(code: number): never {
   becomeProgram(['--eval', `process.exit(${code})`], {})
 }
 
-/**
- * Replaces this process with another Node program, which keeps only the process id. This function
- * never returns.
- */
+/** Replaces this process with another Node program, under the same process id. Never returns. */
 function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
-  // Hide Node's ExperimentalWarning for execve: operators cannot act on it.
+  // Hide Node's ExperimentalWarning for execve.
   process.removeAllListeners('warning')
   process.execve?.(process.execPath, [process.execPath, ...args], env)
   // Windows has no execve, and process.exit() would wait for the run.
@@ -145,7 +133,6 @@ function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
   throw new Error('the process has been killed')
 }
 
-/** Finishes the requests in progress, and exits within DRAIN_TIMEOUT_MS. */
 async function endByDraining(running: Running, signal: string): Promise<never> {
   running.isEnding = true
   running.draining ??= drain(running, { signal })
@@ -153,20 +140,19 @@ async function endByDraining(running: Running, signal: string): Promise<never> {
 }
 
 /**
- * Replaces a process with a run that does not end, because its thread cannot be terminated during
- * the run. The other requests are finished as after SIGTERM. Then the same command runs in place of
- * this process.
+ * Replaces a process with an endless run, whose thread cannot be terminated. Finishes the other
+ * requests as after SIGTERM, and then runs the same command in place of this process.
  */
 async function replaceProcess(running: Running): Promise<void> {
   const { service, config, isSupervised, pushing } = running
-  // Do not replace a process that is already shutting down, even if a run does not end.
+  // The process may already be shutting down.
   if (service.model.retired) return
   running.draining = drain(running, {})
   await endPush(pushing, await running.draining)
   if (running.isEnding) return
   if (isSupervised || config.listenFd !== undefined) {
-    // This process has closed the socket that another process passed to it. The other process still
-    // has the socket, and restarts this process.
+    // This process has closed the socket that its parent passed to it. The parent still has the
+    // socket, and restarts this process.
     service.log.info(
       'the process exits because it has closed the socket that its parent passed to it',
     )
@@ -176,10 +162,7 @@ async function replaceProcess(running: Running): Promise<void> {
   becomeProgram([...process.execArgv, ...process.argv.slice(1)], process.env)
 }
 
-/**
- * Finishes the requests in progress within DRAIN_TIMEOUT_MS.
- * @returns the remaining time in milliseconds
- */
+/** @returns the rest of DRAIN_TIMEOUT_MS, in milliseconds */
 async function drain(running: Running, cause: { signal?: string }): Promise<number> {
   const { service, config, isSupervised, listener, pushing } = running
   const { drainDelayMs, drainTimeoutMs } = config
@@ -188,7 +171,7 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ ...cause, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
-  // Requests in progress may use the entire timeout, so push now.
+  // Push now: the requests in progress may use the entire timeout.
   void pushing.then(push => push?.flush())
   if (drainDelayMs > 0) {
     listener.stopKeepAlive()
@@ -200,9 +183,7 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   return left()
 }
 
-/**
- * Exits after a period without clients. The listener is closed, and all metrics have been pushed.
- */
+/** Exits after a period without clients. The listener is closed, and all metrics are pushed. */
 function endUnused(running: Running): Promise<never> {
   const { idleExitMs, drainTimeoutMs } = running.config
   const { model, log } = running.service
@@ -215,9 +196,8 @@ function endUnused(running: Running): Promise<never> {
 }
 
 /**
- * Exits with code 0. Before that, it waits, within the timeout, for runs that no caller needs any
- * more, such as runs of the warm-up. It also pushes the last metrics, which would otherwise be
- * lost.
+ * Exits with code 0, after pushing the last metrics. Within the timeout, waits for runs without a
+ * caller, such as warm-up runs.
  */
 async function end(running: Running, timeoutMs: number): Promise<never> {
   const idle = isIdle(running, timeoutMs)
@@ -230,9 +210,7 @@ async function exit(idle: Promise<boolean>): Promise<never> {
   endAtOnce(0)
 }
 
-/**
- * Closes the model. Resolves with true if all threads of the model have ended within the timeout.
- */
+/** Closes the model. Resolves with true if all its threads end within the timeout. */
 function isIdle({ service, loading }: Running, timeoutMs: number): Promise<boolean> {
   const closed = loading
     .catch(() => {})
@@ -257,15 +235,15 @@ async function logStarted(
     { model: name, version, url, metricsPort: metricsListener?.port },
     `serving ${version === undefined ? name : `${name} ${version}`} on ${url}`,
   )
-  // Write the example only for a person at a terminal. In a pod, or in systemd's journal, every
-  // line must be JSON.
+  // Only a person at a terminal needs the example. In a pod and in systemd's journal, every line
+  // must be JSON.
   const isByHand = !inCluster && listenFd === undefined
   if (!isByHand || auth !== undefined || model.loaded === undefined) return
-  // Import this module only here, because most processes do not need it.
+  // Most processes do not need this module.
   const { tryCommand } = await import('./inference/try-it.ts')
   const curl = tryCommand(url, name, model.loaded, model.transformer?.described)
   if (curl === undefined) return
-  // Ignore errors: the terminal may have been closed, or the disk may be full.
+  // The terminal may be closed, or the disk full.
   process.stderr.on('error', () => {})
   process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }

@@ -1,16 +1,12 @@
 import { Refused } from './answer.ts'
 import { show } from './protocol/json.ts'
 
-/** The model of this process. */
 interface Served {
   readonly name: string
   readonly version: string | undefined
 }
 
-/**
- * Checks the model and version of a request.
- * @throws {Refused} with status 404 if the request names a different model or version
- */
+/** @throws {Refused} with status 404 if the request names another model or version */
 export function checkServed(
   { model, version }: { readonly model?: string; readonly version?: string },
   served: Served,

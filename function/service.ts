@@ -10,20 +10,20 @@ import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Push } from './telemetry/push.ts'
 import { createTraces, type Traces } from './telemetry/trace.ts'
 
-/** The objects that all protocols share. */
+/** The parts that all protocols share. */
 export interface Service {
   readonly model: Model
   readonly dataPlane: DataPlane
-  /** Identifies this server in replies to events. */
+  /** Identifies this server in reply events. */
   readonly replier: Replier
   readonly metrics: Metrics
   readonly log: Log
-  /** Records traces; undefined if no traces are sent. */
+  /** Undefined if no traces are sent. */
   readonly traces: Traces | undefined
 }
 
 /**
- * Creates the service for the model that `config` specifies. The model is not yet loaded.
+ * Creates the service without loading the model.
  * @throws {Error} with a one-line message if there is no model to serve
  */
 export function createService(config: Config): Service {
@@ -65,8 +65,8 @@ function replierOf({ name, version }: ModelFolder, { ceSource, service }: Config
 }
 
 /**
- * Starts pushing spans and metrics if this is configured. Call this function after startup, because
- * it loads additional code.
+ * Starts pushing spans and metrics if they are configured. Loads more code, so call it after
+ * startup.
  */
 export async function startPush(service: Service, config: Config): Promise<Push | undefined> {
   if (config.push === undefined) return undefined
@@ -79,23 +79,16 @@ export async function startPush(service: Service, config: Config): Promise<Push 
   }
 }
 
-/**
- * The longest time for which an exiting process waits for a push. A limit is needed because the
- * collector may be unreachable.
- */
+/** The collector may be unreachable, so an exiting process waits only this long for a push. */
 const LAST_PUSH_MS = 2_000
 
-/**
- * Pushes spans and metrics for the last time. Waits for at most `timeoutMs` or LAST_PUSH_MS,
- * whichever is shorter.
- */
+/** Pushes for the last time, within `timeoutMs` or LAST_PUSH_MS, whichever is shorter. */
 export const endPush = (pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> =>
   briefly(
     pushing.then(push => push?.end()),
     timeoutMs,
   )
 
-/** Pushes all spans and metrics that have been recorded so far. */
 export const flushPush = (pushing: Promise<Push | undefined>): Promise<void> =>
   briefly(pushing.then(push => push?.flush()))
 

@@ -1,18 +1,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Divides work on the main thread into steps, so that requests are handled between two steps. */
+/** Divides work on the main thread into steps, so that requests are handled between steps. */
 export class Steps {
   readonly #most: number
   #done = 0
 
-  /** @param most the amount of work per step, in bytes, elements or another unit */
+  /** @param most work per step, in bytes, elements or another unit */
   constructor(most: number) {
     this.#most = most
   }
 
   /**
    * Adds finished work.
-   * @returns a promise that resolves in the next turn of the event loop if the step is over
+   * @returns a promise for the next turn of the event loop if the step is over
    */
   done(work: number): Promise<void> | undefined {
     this.#done += work

@@ -1,8 +1,6 @@
-/** The longest delay that setTimeout supports, in milliseconds. */
+/** setTimeout's longest delay. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-/**
- * Returns a delay for setTimeout after which the time `at` on performance.now()'s clock has passed.
- */
+/** Returns setTimeout's delay until `at`, on performance.now()'s clock. */
 export const delayUntil = (at: number): number =>
   Math.min(Math.max(at - performance.now(), 0) + 1, LONGEST_TIMER_MS)

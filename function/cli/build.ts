@@ -15,9 +15,9 @@ TRANSFORM   the transform's file, or the folder that contains it; default: the f
 --out FILE  the file to write; default: transform.js in the folder of the transform
 --help      shows this help
 
-The bundle includes a compiled check of the transform's input schema. It does not include onnx-function
-or packages with native code: they must be in node_modules where the bundle runs. The command lists the
-packages with native code. It uses the project's own esbuild: npm i --save-dev esbuild.
+The bundle includes a compiled check of the transform's input schema, but not onnx-function or packages
+with native code: they must be in node_modules where the bundle runs. The command lists the packages
+with native code. It needs esbuild in the project: npm i --save-dev esbuild
 `
 
 const SOURCES = ['transform.ts', 'transform.mts', 'transform.mjs', 'transform.js']
@@ -47,7 +47,6 @@ export async function build(args: readonly string[]): Promise<void> {
   process.stdout.write(`${relative('.', target)}: ${size}${native}\n`)
 }
 
-/** @throws {Usage} if the path or a transform in it does not exist */
 function sourceIn(path: string): string {
   const entry = statSync(path, { throwIfNoEntry: false })
   if (entry === undefined) throw new Usage(`not found: ${path}`)
@@ -58,9 +57,9 @@ function sourceIn(path: string): string {
 }
 
 /**
- * Loads esbuild from the project: this package does not depend on esbuild, because serving does not
- * need it.
- * @throws {Error} with a one-line message, if esbuild is not installed
+ * Loads esbuild from the project. Serving does not need esbuild, so this package does not depend on
+ * it.
+ * @throws {Error} with a one-line message if esbuild is not installed
  */
 async function loadBundler(source: string): Promise<typeof Esbuild> {
   for (const from of [source, join(process.cwd(), 'package.json')]) {
@@ -76,11 +75,11 @@ async function loadBundler(source: string): Promise<typeof Esbuild> {
 
 interface Bundle {
   readonly code: string
-  /** Packages that are left out of the bundle because they have native code. */
+  /** Packages with native code, which are not bundled. */
   readonly kept: readonly string[]
 }
 
-/** CommonJS packages need require(), which ES modules lack. */
+/** CommonJS packages call require(), which ES modules lack. */
 const REQUIRE = `import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);`
 
 async function bundle(source: string, esbuild: typeof Esbuild): Promise<Bundle> {
@@ -117,7 +116,6 @@ function provide(build: Esbuild.PluginBuild, code: string): void {
 
 const PACKAGE_NAME = /^(?:@[^/]+\/)?[^./][^/]*/
 
-/** Leaves packages with native code out of the bundle, and records their names. */
 function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
   build.onResolve({ filter: /^[^./]/ }, ({ path, resolveDir }) => {
     const [name] = PACKAGE_NAME.exec(path) ?? []
@@ -129,7 +127,7 @@ function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
   })
 }
 
-/** Finds a package's folder as Node does: in the node_modules of `from` or of a parent folder. */
+/** Finds a package's folder as Node does: in the node_modules of `from` and of its parents. */
 function packageFolder(name: string, from: string): string | undefined {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name)
@@ -138,7 +136,7 @@ function packageFolder(name: string, from: string): string | undefined {
   }
 }
 
-/** Packages that load native code for the packages that depend on them. */
+/** Packages that load the native code of their dependents. */
 const LOADERS = [
   'bindings',
   'node-gyp-build',
@@ -148,9 +146,8 @@ const LOADERS = [
 ]
 
 /**
- * Whether a package has native code. Such a package is compiled at installation (binding.gyp),
- * contains a .node file, depends on a loader of native code, or has one optional package per
- * platform, as napi-rs packages do.
+ * Native packages have a binding.gyp, a .node file, a loader, or one optional package per platform
+ * (napi-rs).
  */
 function isNative(folder: string): boolean {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))

@@ -3,11 +3,10 @@ import { checkNode } from '../node-version.ts'
 import { serve } from './serve.ts'
 import { Usage } from './usage.ts'
 
-/** A command and its text in `--help`. */
 interface Command {
   readonly usage: string
   readonly summary: string
-  /** @returns the command's function, loaded only when it is used */
+  /** Loads the command's code. */
   readonly load: () => Promise<(args: readonly string[]) => void | Promise<void>>
 }
 
@@ -45,7 +44,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 }
 
-const HELP = `Serves an ONNX model over the Open Inference Protocol and CloudEvents. Your own TypeScript can run before and after the model.
+const HELP = `Serves an ONNX model over the Open Inference Protocol and CloudEvents, with your own TypeScript before and after the model.
 
 ${Object.values(COMMANDS)
   .map(({ usage, summary }) => `  onnx-function ${usage.padEnd(44)} ${summary}`)
@@ -55,9 +54,7 @@ ${Object.values(COMMANDS)
 COMMAND --help shows the help of one command. All other settings are environment variables.
 `
 
-/**
- * Runs the command that the arguments name. @param args process.argv without node and the script
- */
+/** @param args process.argv without node and the script */
 export async function runCommand(args: readonly string[]): Promise<void> {
   try {
     checkNode(process.versions.node)

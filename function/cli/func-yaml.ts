@@ -1,7 +1,6 @@
 /**
- * Returns the func.yaml of a new function, as `func create` writes it from a template's manifest.
- * @param manifest the text of the template's manifest.yaml, in which every top-level key is a list
- *   or an object
+ * Returns a new function's func.yaml, as `func create` writes it.
+ * @param manifest the template's manifest.yaml; every top-level key is a list or an object
  */
 export function funcYaml(name: string, manifest: string, created = new Date()): string {
   const parts = new Map(

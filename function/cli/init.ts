@@ -16,13 +16,13 @@ FOLDER  the folder to create. Its name is also the function's name: a-z, 0-9 and
 func create -l typescript -t onnx --repository REPOSITORY creates the same project.
 `
 
-/** The name in the template's files that the new project's name replaces. */
+/** The project name in the template's files. */
 const TEMPLATE_NAME = 'my-classifier'
 
 /** Kubernetes' rule for the name of a Service (RFC 1035). */
 const NAME = /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 
-/** This package's folder: one level above build/, and two levels above this source file. */
+/** This package's folder: one level above build/, two above this source file. */
 const PACKAGE = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../..' : '..', import.meta.url),
 )
@@ -73,7 +73,7 @@ function writeProject(folder: string, name: string): void {
   writeFileSync(join(folder, 'func.yaml'), funcYaml(name, manifest))
 }
 
-/** Packs this package into the project, because it is not published in a registry. */
+/** Packs this package into the project, because no registry has it. */
 function packInto(folder: string): void {
   mkdirSync(folder, { recursive: true })
   const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder, PACKAGE]

@@ -42,10 +42,7 @@ interface Given {
   readonly port: string | undefined
 }
 
-/**
- * @throws {Error} with a one-line message that names the option or variable, its value and the
- *   allowed values
- */
+/** @throws {Error} with one line: the option or variable, its value, and the allowed values */
 function configOf({ model, port }: Given): Config {
   const given = {
     ...(model !== undefined && { MODEL_DIR: model }),

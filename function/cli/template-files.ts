@@ -1,7 +1,6 @@
 import { readTemplate } from './template.mjs'
 
 /**
- * The text of each file in a new project, keyed by path. Each character is one byte of the file.
- * The build embeds these files.
+ * The files of a new project, keyed by path, with one character per byte. The build embeds them.
  */
 export const FILES: Readonly<Record<string, string>> = readTemplate()

@@ -1,10 +1,9 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
-/** The error for a wrong command line. The message explains the mistake in one line. */
+/** A wrong command line. The message is one line. */
 export class Usage extends Error {}
 
 /**
- * Reads the options and positional arguments of a command.
  * @throws {Usage} if an option is unknown or lacks its value, or if there are too many arguments
  */
 export function readArguments<const Options extends NonNullable<ParseArgsConfig['options']>>(

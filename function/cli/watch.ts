@@ -9,20 +9,19 @@ import { runProcess } from '../process.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
 import { findTransform, sourceOf } from '../transform/find.ts'
 
-// Loads the module as an object, because its functions use `this`.
+// These functions use `this`, so import the object.
 const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
 
 /**
- * How long the files must be unchanged before a restart: an editor or a training script may write
- * several files, or one file in pieces.
+ * How long files must be unchanged before a restart: editors and training scripts write in several
+ * steps.
  */
 const QUIET_MS = 100
 
 /**
- * Serves in a child process, and starts a new child process each time the model or the transform
- * changes. The new process takes over once it is ready; the old process exits once it has answered
- * its requests. Node's cluster module owns the port and passes each connection to one process, so
- * no connection is lost.
+ * Serves in a child process, and starts a new child when the model or the transform changes. The
+ * new child takes over once it is ready; the old child answers its requests and exits. Node's
+ * cluster module owns the port, so no connection is lost.
  */
 export async function watch(configure: () => Config): Promise<void> {
   if (cluster.isWorker) {
@@ -32,7 +31,7 @@ export async function watch(configure: () => Config): Promise<void> {
     }))
     return
   }
-  // An invalid configuration stops this process, too.
+  // An invalid configuration also stops this process.
   const config = configure()
   const log = createLog(config.logLevel)
   const supervisor = new Supervisor(log, await choosePort(config))
@@ -44,15 +43,10 @@ export async function watch(configure: () => Config): Promise<void> {
   supervisor.replace()
 }
 
-/**
- * Passes the chosen port to the child processes if PORT is 0: all of them must use the same port.
- */
+/** Gives all child processes the same port if PORT is 0. */
 const CHOSEN_PORT = 'ONNX_FUNCTION_WATCH_PORT'
 
-/**
- * Selects the source of a transform. By default, transform.js takes precedence, but transform.js
- * may have been built from an older transform.ts.
- */
+/** Prefers a transform's source: transform.js may be the build of an older transform.ts. */
 function preferSource(config: Config): Config {
   if (config.transform !== undefined) return config
   const { transform } = findTransform(findModel(config.modelDir), config)
@@ -87,8 +81,8 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
     return opened.on('error', error => log.error({ err: error }, sentence))
   }
   let watcher = open()
-  // On Linux, Node watches each file individually and loses a file that is replaced (git and many
-  // editors rename a new file over the old one). A new watcher is therefore needed.
+  // On Linux, Node watches files one by one and loses a file when another replaces it, as git and
+  // many editors do. Start a new watcher.
   const settled = () => {
     const before = watcher
     watcher = open()
@@ -97,7 +91,6 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
   }
 }
 
-/** Manages the serving process and its successor. */
 class Supervisor {
   private readonly log: Log
   private serving: Worker | undefined
@@ -105,18 +98,15 @@ class Supervisor {
   private isEnding = false
   private readonly env: NodeJS.ProcessEnv
 
-  /**
-   * @param env environment variables of the child processes, in addition to those of this process
-   */
+  /** @param env added to this process's environment variables */
   constructor(log: Log, env: NodeJS.ProcessEnv) {
     this.log = log
     this.env = env
   }
 
-  /** Starts a new process, which reads the current files. */
   replace(): void {
     if (this.isEnding) return
-    // The waiting process has not served a request yet, and has read older files.
+    // The waiting process has read older files, and has no requests yet.
     this.next?.process.kill('SIGKILL')
     const worker = cluster.fork(this.env)
     this.next = worker
@@ -124,10 +114,7 @@ class Supervisor {
     worker.once('exit', (code: number | null) => this.ended(worker, code ?? 1))
   }
 
-  /**
-   * @param signal the signal that this process received; a terminal also sends SIGINT to the child
-   *   processes
-   */
+  /** @param signal received by this process; a terminal sends SIGINT to the child processes, too */
   end(signal: 'SIGTERM' | 'SIGINT'): void {
     const isKnown = signal === 'SIGINT' && process.stdin.isTTY
     const workers = Object.values(cluster.workers ?? {})
@@ -153,11 +140,11 @@ class Supervisor {
       if (others.length === 0) process.exit(code)
     } else if (worker === this.next) {
       this.next = undefined
-      // The child process has already logged the reason.
+      // The child process has logged the reason.
       if (this.serving === undefined) process.exit(code)
     } else if (worker === this.serving) {
       this.serving = undefined
-      // The child process exits with 0 if it was unused for IDLE_EXIT_SECONDS.
+      // The child exits with 0 after IDLE_EXIT_SECONDS without use.
       if (code === 0) process.exit(0)
       this.log.warn({ code }, 'the server process exited; starting a new one')
       this.replace()

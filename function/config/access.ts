@@ -3,15 +3,14 @@ import { AUTH, TLS } from './variables.ts'
 
 type AuthValues = Values<typeof AUTH>
 
-/** How requests are authenticated: by a shared secret or by a token. At least one field is set. */
+/** At least one field is set. */
 export interface AuthConfig {
   readonly secret: string | undefined
-  /** The path of a file with one secret per line. */
+  /** A file with one secret per line. */
   readonly secretFile: string | undefined
   readonly jwt: JwtConfig | undefined
 }
 
-/** The conditions under which a token (JWT) is accepted. */
 export interface JwtConfig {
   readonly issuer: string
   readonly audience: string
@@ -20,7 +19,7 @@ export interface JwtConfig {
   /** The issuer's public keys: a URL or a file. */
   readonly jwks: URL | string
   readonly algorithms: readonly string[]
-  /** The allowed subjects. Undefined allows every subject with a valid token. */
+  /** Undefined allows every subject. */
   readonly subjects: readonly string[] | undefined
   readonly clockSkewSeconds: number
 }
@@ -30,7 +29,7 @@ export interface TlsConfig {
   readonly keyFile: string
 }
 
-/** @returns undefined if requests need no authentication */
+/** Undefined if requests need no authentication. */
 export function readAuth(source: Source): AuthConfig | undefined {
   refuseEmpty(AUTH, source)
   const values = readRows(AUTH, source)
@@ -42,7 +41,7 @@ export function readAuth(source: Source): AuthConfig | undefined {
 
 function readJwt(values: AuthValues): JwtConfig | undefined {
   const { jwks, issuer, audience, eventsAudience, subjects, algorithms, clockSkewSeconds } = values
-  // Setting only one of these variables must not start a server that admits everyone.
+  // With only one of these variables, the server would admit everyone.
   requireTogether(AUTH, values, {
     any: ['jwks', 'issuer', 'audience', 'eventsAudience', 'subjects'],
     all: ['jwks', 'issuer', 'audience'],
@@ -59,7 +58,7 @@ function readJwt(values: AuthValues): JwtConfig | undefined {
   }
 }
 
-/** @returns undefined for plain HTTP */
+/** Undefined for plain HTTP. */
 export function readTls(source: Source): TlsConfig | undefined {
   refuseEmpty(TLS, source)
   const values = readRows(TLS, source)
@@ -68,16 +67,13 @@ export function readTls(source: Source): TlsConfig | undefined {
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
 }
 
-/**
- * Refuses an empty variable. Elsewhere an empty variable counts as not set; here that would admit
- * everyone.
- */
+/** Refuses an empty variable. Elsewhere it counts as not set; here that would admit everyone. */
 function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
   for (const { name, allowed } of Object.values(rows))
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)
 }
 
-/** Checks that every variable of `all` is set if any variable of `any` is set. */
+/** If a variable of `any` is set, all variables of `all` must be set. */
 function requireTogether<Rows extends typeof AUTH | typeof TLS>(
   rows: Rows,
   values: Values<Rows>,

@@ -10,23 +10,20 @@ import { LIMITS, ORIGINS, SERVING, type VariableName } from './variables.ts'
 const ROWS = { ...SERVING, ...LIMITS, ...ORIGINS }
 type Rows = Values<typeof ROWS>
 
-/** The configuration of the process. Every value is read from the environment, and only here. */
+/** The only place that reads the environment. */
 export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
-  /** The number of ONNX Runtime threads within a run; at most `cpus`. */
+  /** ONNX Runtime's threads within a run; at most `cpus`. */
   readonly ortThreads: number
   readonly maxConnections: number
-  /** The number of CPUs that this process may use at once. */
+  /** The CPUs that this process may use at once. */
   readonly cpus: number
-  /** The memory that this process may use: its cgroup's limit, or else the machine's memory. */
+  /** The cgroup's memory limit, or else the machine's memory. */
   readonly memoryBytes: number
-  /**
-   * True if KServe mounts the model from a store: files beside the model then do not belong to this
-   * project.
-   */
+  /** True if KServe mounts the model: other files in its folder are not this project's. */
   readonly isModelStored: boolean
-  /** The descriptor of a listening socket from systemd, which replaces the port and the host. */
+  /** A listening socket from systemd, which replaces the port and the host. */
   readonly listenFd: number | undefined
-  /** The Knative service, or KServe InferenceService, to which this process belongs. */
+  /** The Knative service or KServe InferenceService of this process. */
   readonly service: string | undefined
   readonly inferenceService: string | undefined
   readonly revision: string | undefined
@@ -36,15 +33,14 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   readonly push: PushConfig | undefined
   /** Undefined if requests need no authentication. */
   readonly auth: AuthConfig | undefined
-  /** Undefined if the server uses plain HTTP. */
+  /** Undefined for plain HTTP. */
   readonly tls: TlsConfig | undefined
 }
 
 /**
  * @param env like process.env; empty variables count as not set, except for authentication and TLS
- * @param givenAs the options that the user wrote instead of variables, such as `--http_port`; error
- *   messages contain these options
- * @throws {Error} with a one-line message that names the variable, its value and the allowed values
+ * @param givenAs the options that replaced variables, such as `--http_port`, for error messages
+ * @throws {Error} with one line: the variable, its value, and the allowed values
  */
 export function readConfig(
   env: NodeJS.ProcessEnv,
@@ -76,13 +72,12 @@ export function readConfig(
 }
 
 /**
- * A connection needs 30 KB, a connection with TLS 75 KB, and an HTTP/2 stream with the largest
- * headers 40 KB. With this limit, all connections and streams together need at most a fifth of the
- * memory.
+ * A connection needs 30 KB, with TLS 75 KB; an HTTP/2 stream with the largest headers needs 40 KB.
+ * With this limit, all of them need at most a fifth of the memory.
  */
 const MEMORY_PER_CONNECTION = 512 * 1024
 const LEAST_CONNECTIONS = 64
-/** V8's heap has room for this many connections, however large the machine's memory is. */
+/** V8's heap has room for this many connections on any machine. */
 const MOST_CONNECTIONS = 32_768
 
 const connectionsFor = (memoryBytes: number) =>
@@ -91,14 +86,13 @@ const connectionsFor = (memoryBytes: number) =>
     MOST_CONNECTIONS,
   )
 
-/** The folder where KServe mounts the model of STORAGE_URI or of a runtime's storageUri. */
+/** KServe's folder for the model of STORAGE_URI or of a runtime's storageUri. */
 export const MOUNTED_MODEL = '/mnt/models'
 
 /** @param givenAs the option that named the folder, such as KServe's `--model_dir` */
 const isStored = (folder: string, givenAs: string | undefined) =>
   givenAs === '--model_dir' || `${resolve(folder)}/`.startsWith(`${MOUNTED_MODEL}/`)
 
-/** Finds a model in the current folder. */
 const modelHere = () => ['model', 'model.onnx'].find(path => existsSync(path))
 
 function checkPorts({ port, metricsPort }: Rows): void {
@@ -112,13 +106,10 @@ function checkDrain({ drainDelayMs: delay, drainTimeoutMs: timeout }: Rows): voi
   throw new Error(`DRAIN_DELAY_MS is "${delay}"; it must be ${allowed}`)
 }
 
-/** The first file descriptor that systemd passes (sd_listen_fds(3)). */
+/** systemd's first file descriptor (sd_listen_fds(3)). */
 const LISTEN_FDS_START = 3
 
-/**
- * Returns the socket that systemd passes. Ignores sockets for another process, whose environment
- * this process inherited.
- */
+/** Returns systemd's socket. An inherited environment may describe another process's socket. */
 function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
   if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
   if (LISTEN_FDS === '1') return LISTEN_FDS_START

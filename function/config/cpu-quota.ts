@@ -3,10 +3,9 @@ import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
 
 /**
- * Returns the number of CPUs that this process may use at once, at least 1. The number is the quota
- * of the process's cgroup, or else the machine's number of CPUs. ONNX Runtime ignores the quota and
- * counts the machine's cores; so does Node 24.21 with cgroups version 1.
- * @param root the folder that contains proc and sys; tests use their own
+ * Returns the CPUs that this process may use at once, at least 1: its cgroup's quota, or else all
+ * CPUs. ONNX Runtime ignores the quota; so does Node 24.21 with cgroups version 1.
+ * @param root the folder of proc and sys
  */
 export function availableCpus(root = '/'): number {
   const quotas = cpuControllers(root).flatMap(({ path, read }) =>
@@ -18,13 +17,13 @@ export function availableCpus(root = '/'): number {
 interface Controller {
   /** This process's folder in the hierarchy. */
   readonly path: string
-  /** The folder's quota in CPUs; undefined if it has no quota. */
+  /** In CPUs; undefined if the folder has no quota. */
   readonly read: (folder: string) => number | undefined
 }
 
 /**
- * Finds the cgroup hierarchies that limit the CPU: the single hierarchy of version 2, or version
- * 1's hierarchy for cpu (man 7 cgroups).
+ * The cgroup hierarchies that limit the CPU: version 2's only hierarchy, or version 1's hierarchy
+ * for cpu (man 7 cgroups).
  */
 function cpuControllers(root: string): Controller[] {
   const lines = (text(posix.join(root, 'proc/self/cgroup')) ?? '').trim().split('\n')
@@ -39,8 +38,8 @@ function cpuControllers(root: string): Controller[] {
 }
 
 /**
- * Lists a folder and its parents, because a folder's quota applies to all folders below it. A
- * container sees its own folder as the root.
+ * Adds the parents, because a folder's quota applies to all folders below. A container sees its own
+ * folder as the root.
  */
 const withParents = (path: string): string[] =>
   path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]

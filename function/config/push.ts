@@ -2,8 +2,8 @@ import { readRows, type Source } from './variable.ts'
 import { PUSHING, type SamplerName } from './variables.ts'
 
 /**
- * Which telemetry is pushed over OTLP. OpenTelemetry's own code reads the destination, headers and
- * names from the environment.
+ * The telemetry to push over OTLP. OpenTelemetry's code reads the destination, headers and names from the
+ * environment.
  */
 export interface PushConfig {
   readonly traces: boolean
@@ -14,7 +14,7 @@ export interface PushConfig {
   readonly metricIntervalMs: number
 }
 
-/** @returns undefined if nothing is pushed */
+/** Undefined if nothing is pushed. */
 export function readPush(source: Source): PushConfig | undefined {
   const values = readRows(PUSHING, source)
   const { endpoint, tracesEndpoint, metricsEndpoint, disabled } = values

@@ -1,11 +1,11 @@
 /*
- * Each environment variable is one row, with the variable's name, the check of its text, the type
- * of its value, and its description in docs/configuration.md.
+ * An environment variable is one row: name, check, type of its value, and description in
+ * docs/configuration.md.
  */
 
 export interface Variable<Name extends string = string, Value = unknown> {
   readonly name: Name
-  /** The default as the documentation shows it. */
+  /** As docs/configuration.md shows it. */
   readonly default: string
   readonly allowed: string
   readonly meaning: string
@@ -14,12 +14,11 @@ export interface Variable<Name extends string = string, Value = unknown> {
   readonly unset: Value
 }
 
-/** Converts a variable's text to a value, and describes the allowed texts. */
 export interface Kind<Value> {
   readonly allowed: string
-  /** @returns undefined for a text that is not allowed */
+  /** Undefined for a text that is not allowed. */
   readonly parse: (text: string) => Value | undefined
-  /** Formats a default value for the documentation; String() if absent. */
+  /** Formats a default for the documentation; String() if absent. */
   readonly show?: (value: Value) => string
 }
 
@@ -29,7 +28,7 @@ interface Defaulted<Value> {
 }
 
 interface Optional {
-  /** Describes the behaviour if the variable is not set. */
+  /** The behaviour if the variable is not set. */
   readonly otherwise: string
   readonly meaning: string
 }
@@ -54,9 +53,7 @@ export function variable<
 interface Range {
   readonly min: number
   readonly max?: number
-  /**
-   * Converts the unit of the text to the unit of the value: 1,000 converts seconds to milliseconds.
-   */
+  /** From the text's unit to the value's: 1,000 converts seconds to milliseconds. */
   readonly factor?: number
 }
 
@@ -80,7 +77,7 @@ export const oneOf = <const Value extends string>(values: readonly Value[]): Kin
   parse: text => values.find(value => value === text),
 })
 
-/** Ignores case, as OpenTelemetry's specification requires for true and false. */
+/** Ignores case, as OpenTelemetry requires for true and false. */
 export const either = (yes: string, no: string): Kind<boolean> => ({
   allowed: `${yes}, ${no}`,
   parse(text) {
@@ -100,7 +97,7 @@ export const httpUrl = text('an http or https URL', value =>
   /^https?:$/.test(URL.parse(value)?.protocol ?? ''),
 )
 
-/** @param allowed describes the list in words, including the commas */
+/** @param allowed describes the list in words */
 export const list = (
   allowed: string,
   isAllowed: (item: string) => boolean = () => true,
@@ -112,27 +109,21 @@ export const list = (
   },
 })
 
-/** Rows, keyed by the configuration field that contains the value. */
+/** Keyed by the field of the configuration. */
 export type Rows = Readonly<Record<string, Variable>>
 
 export type Values<R extends Rows> = {
   readonly [Field in keyof R]: R[Field] extends Variable<string, infer Value> ? Value : never
 }
 
-/** The source from which variables are read. */
 export interface Source {
   /** Like process.env; an empty variable counts as not set. */
   readonly env: NodeJS.ProcessEnv
-  /**
-   * The options that the user wrote instead of variables, such as `--http_port`; error messages
-   * contain these options.
-   */
+  /** The options that replaced variables, such as `--http_port`, for error messages. */
   readonly givenAs?: Readonly<Partial<Record<string, string>>>
 }
 
-/**
- * @throws {Error} with a one-line message that names the variable, its value and the allowed values
- */
+/** @throws {Error} with one line: the variable, its value, and the allowed values */
 export function readRows<R extends Rows>(rows: R, source: Source): Values<R> {
   const values = Object.entries(rows).map(([field, row]) => [field, readRow(row, source)])
   return Object.fromEntries(values) as Values<R>

@@ -14,15 +14,14 @@ import {
 } from './variable.ts'
 
 /*
- * Every environment variable of the function, one row each. The key of a row is the field of the
- * configuration that contains its value. `npm run docs:write` generates the tables of
- * docs/configuration.md from these rows.
+ * All environment variables, keyed by the field of the configuration. `npm run docs:write`
+ * generates the tables of docs/configuration.md.
  */
 
 const file = text('a file')
 const segment = text('text without /', value => !value.includes('/'))
 
-/** build/ is one level below the project's folder, and this source file is two levels below it. */
+/** Seen from build/ the project is one level up; seen from this source file, two. */
 const SHIPPED_MODELS = new URL(
   import.meta.url.endsWith('.ts') ? '../../models/' : '../models/',
   import.meta.url,
@@ -34,7 +33,6 @@ const folder: Kind<string> = {
   show: path => path.slice(fileURLToPath(new URL('..', SHIPPED_MODELS)).length),
 }
 
-/** Variables for the model, for serving requests and for answering events. */
 export const SERVING = {
   port: variable('PORT', integer({ min: 0, max: 65535 }), {
     default: 8080,
@@ -111,7 +109,6 @@ export const SERVING = {
   }),
 } as const
 
-/** Limits on size and time. */
 export const LIMITS = {
   maxBodyBytes: variable('MAX_BODY_BYTES', integer({ min: 1 }), {
     default: 64 * 1024 * 1024,
@@ -192,10 +189,7 @@ const SAMPLERS = [
 ] as const
 export type SamplerName = (typeof SAMPLERS)[number]
 
-/**
- * OpenTelemetry's variables. OpenTelemetry's exporters and resource detector read some of them
- * directly.
- */
+/** OpenTelemetry's exporters and resource detector read some of these variables directly. */
 export const PUSHING = {
   endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', httpUrl, {
     otherwise: 'nothing is pushed',
@@ -250,12 +244,11 @@ export const PUSHING = {
   }),
   disabled: variable('OTEL_SDK_DISABLED', either('true', 'false'), {
     default: false,
-    meaning: '`true` turns off all pushing.',
+    meaning: '`true` disables all pushes.',
   }),
 } as const
 
-// Each of these algorithms needs a private key to sign. HMAC is not allowed: anyone who has the
-// issuer's public key could sign a token with that key.
+// HMAC is not allowed: anyone with the issuer's public key could sign a token with it.
 const JWT_ALGORITHMS = [
   'RS256',
   'RS384',
@@ -271,7 +264,10 @@ const JWT_ALGORITHMS = [
 
 const isUrl = (text: string) => /^\w+:\/\//.test(text)
 
-/** Requires https, except on this machine: over http, anyone on the path could replace the keys. */
+/**
+ * Requires https, except on this machine: over http, an attacker on the path could replace the
+ * keys.
+ */
 function isSafe({ protocol, hostname }: URL): boolean {
   if (protocol === 'https:') return true
   return protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
@@ -286,7 +282,6 @@ const keySource: Kind<URL | string> = {
   },
 }
 
-/** Variables for authentication. */
 export const AUTH = {
   secret: variable('AUTH_SECRET', text('at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / ='), {
     otherwise: 'none',
@@ -316,7 +311,7 @@ export const AUTH = {
   eventsAudience: variable('AUTH_EVENTS_AUDIENCE', text('text'), {
     otherwise: 'the same as `AUTH_AUDIENCE`',
     meaning:
-      'The `aud` claim of valid tokens that are sent with events, such as the `audience` of a ' +
+      'The `aud` claim of valid tokens sent with events, such as the `audience` of a ' +
       'Trigger’s subscriber.',
   }),
   subjects: variable('AUTH_SUBJECTS', list('text, separated by commas'), {
@@ -390,12 +385,10 @@ export type VariableName =
   | Named<typeof TLS>
   | Named<typeof ORIGINS>
 
-/** Every variable that a user may set, keyed by name. */
 export const VARIABLES = Object.fromEntries(ROWS.map(row => [row.name, row])) as Readonly<
   Record<VariableName, Variable>
 >
 
-/** Variables that a platform sets. */
 export const PLATFORM_VARIABLES = [
   {
     names: ['K_SERVICE', 'K_REVISION'],
