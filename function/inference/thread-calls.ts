@@ -40,6 +40,13 @@ const LITTLE = 4_096
 
 const OWN_BYTES = 128 * 1024
 
+/** A call that is sent at the end of this turn of the event loop. */
+interface Outgoing {
+  readonly message: CallMessage
+  /** The buffer to transfer; undefined if the data has no buffer of its own. */
+  readonly moved: ArrayBuffer | undefined
+}
+
 interface OpenCall {
   readonly caller: Caller
   readonly place: number
@@ -56,10 +63,9 @@ export class ThreadCalls {
   #nextId = 0
   /** The number of messages sent to the thread. */
   #sent = 0
-  #outbox: CallMessage[] = []
+  #outbox: Outgoing[] = []
   /** The numbers of the clients whose calls are in the outbox. */
   readonly #senders = new Map<Caller, number>()
-  #transfer: ArrayBuffer[] = []
   #ticking: NodeJS.Timeout | undefined
   #progress = 0
   /** The number of consecutive checks that found no progress. */
@@ -89,10 +95,10 @@ export class ThreadCalls {
     const reply = new Promise<Reply>((resolve, reject) => {
       this.#open.set(id, { caller, place, resolve, reject })
     })
-    const data = dataToPost(call.data, this.#transfer)
+    const { data, moved } = dataToPost(call.data)
     if (this.#outbox.length === 0) setImmediate(this.#flush)
     const sender = this.#numberOf(senderOf(caller))
-    this.#outbox.push(messageOf(call, caller, { id, place, sender, data }))
+    this.#outbox.push({ message: messageOf(call, caller, { id, place, sender, data }), moved })
     this.#ticking ??= setInterval(() => this.#tick(), this.#tickMs).unref()
     return { reply, end: error => this.#end(id, error) }
   }
@@ -150,12 +156,12 @@ export class ThreadCalls {
 
   #post(): void {
     this.#senders.clear()
-    // Do not send calls that have already ended.
-    const calls = this.#outbox.filter(({ id }) => this.#open.has(id))
-    const transfer = this.#transfer
+    // Do not send calls that have already ended: the memory of their bodies may have been freed.
+    const outgoing = this.#outbox.filter(({ message }) => this.#open.has(message.id))
     this.#outbox = []
-    this.#transfer = []
     this.#sent++
+    const calls = outgoing.map(({ message }) => message)
+    const transfer = outgoing.flatMap(({ moved }) => moved ?? [])
     this.#options.post({ calls }, transfer)
   }
 
@@ -215,21 +221,18 @@ export class ThreadCalls {
 const isOwn = ({ byteLength, buffer }: Uint8Array) =>
   byteLength > OWN_BYTES && byteLength === buffer.byteLength
 
-/**
- * Returns the data in the form in which it is sent to the thread.
- * @param transfer receives the buffers to transfer
- */
-function dataToPost(data: CallData, transfer: ArrayBuffer[]): CallMessage['data'] {
-  if ('value' in data) return data
+/** Returns the data in the form in which it is sent to the thread. */
+function dataToPost(
+  data: CallData,
+): Pick<Outgoing, 'moved'> & { readonly data: CallMessage['data'] } {
+  if ('value' in data) return { data, moved: undefined }
   const { bytes, isJson = false } = data
-  if (bytes.byteLength <= LITTLE)
-    return {
-      latin1: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'),
-      isJson,
-    }
-  const moved = isOwn(bytes) ? movable(bytes) : new Uint8Array(bytes)
-  transfer.push(moved.buffer as ArrayBuffer)
-  return { bytes: moved, isJson }
+  if (bytes.byteLength <= LITTLE) {
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    return { data: { latin1: text.toString('latin1'), isJson }, moved: undefined }
+  }
+  const own = isOwn(bytes) ? movable(bytes) : new Uint8Array(bytes)
+  return { data: { bytes: own, isJson }, moved: own.buffer as ArrayBuffer }
 }
 
 function messageOf(
