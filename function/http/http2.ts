@@ -56,6 +56,8 @@ const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255
 export interface Http2Context extends StreamContext {
   readonly connections: Connections
   readonly drops: Drops
+  /** Whether to answer gRPC calls. */
+  readonly grpc: boolean
   /** Whether the server is closing, so that new sessions must end, too. */
   isClosing(): boolean
 }
@@ -123,7 +125,8 @@ export class Http2 {
   }
 
   #answer(stream: ServerHttp2Stream, head: RequestHead, session: Session): void {
-    if (IS_GRPC.test(head.headers['content-type'] ?? '')) void this.#answerCall(stream, head)
+    const isCall = this.#context.grpc && IS_GRPC.test(head.headers['content-type'] ?? '')
+    if (isCall) void this.#answerCall(stream, head)
     else void answerStream(stream, head, session, this.#context)
   }
 

@@ -42,6 +42,8 @@ export type Middleware = (
 export interface ListenOptions {
   readonly middleware?: Middleware | undefined
   readonly rows?: readonly TableRoute[]
+  /** Whether to answer gRPC calls, which `rows` does not limit. Default: true. */
+  readonly grpc?: boolean
 }
 
 /**
@@ -51,7 +53,7 @@ export interface ListenOptions {
 export async function listen(
   service: Service,
   config: Config,
-  { middleware, rows }: ListenOptions = {},
+  { middleware, rows, grpc = true }: ListenOptions = {},
 ): Promise<Listener> {
   const responder = await createResponder(service, config, rows)
   const memory = new BodyMemory(config.maxBodyBytes, () => service.model.freeBytes)
@@ -60,7 +62,7 @@ export async function listen(
   const loadHttp2 = lazily(async () => {
     const { Http2 } = await import('./http2.ts')
     const isClosing = () => sender.closing
-    return new Http2({ service, config, responder, memory, connections, drops, isClosing })
+    return new Http2({ service, config, responder, memory, connections, drops, grpc, isClosing })
   })
   const serving = { responder, memory, sender, maxBodyBytes: config.maxBodyBytes }
   const bounds = { connections: config.maxConnections, pipelined: config.maxQueueRows }

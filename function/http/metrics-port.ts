@@ -34,5 +34,5 @@ export const listenForMetrics = (
       corsOrigins: undefined,
       webhookOrigins: undefined,
     },
-    { rows: ROWS },
+    { rows: ROWS, grpc: false },
   )

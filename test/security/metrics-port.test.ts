@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { exchange, IRIS, irisBody, readMetrics, request } from '../http/client.ts'
+import { ask, openSession } from '../http/http2-client.ts'
 import { type Server, spawnFunction, startProcess, startServer } from '../server.ts'
 
 const SECRET = 'correct-horse-battery-staple'
@@ -76,6 +77,18 @@ suite('with METRICS_PORT', () => {
       )
     }
     assert.equal((await onMetricsPort('POST', '/metrics')).status, 405)
+  })
+
+  test('answers no gRPC call on the metrics port', async () => {
+    const session = await openSession(`http://127.0.0.1:${server.metricsPort}`)
+    const headers = { 'content-type': 'application/grpc' }
+    for (const method of ['ModelInfer', 'ModelStreamInfer', 'ServerMetadata', 'ServerLive']) {
+      const path = `/inference.GRPCInferenceService/${method}`
+      const { status } = await ask(session, path, { method: 'POST', headers, body: '' })
+      assert.equal(status, 404, method)
+    }
+    assert.equal((await ask(session, '/metrics')).status, 200)
+    session.destroy()
   })
 })
 
