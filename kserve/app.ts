@@ -16,11 +16,14 @@ export function createApp(): Middleware {
     ;(response.locals.respond as Respond)()
   })
   return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
-    // Do not use Express for a target that is not a path, because Express would call url.parse,
-    // which is deprecated.
-    if (!request.url?.startsWith('/')) return respond()
+    // Do not use Express for other targets, because Express would call url.parse, which is
+    // deprecated: Node would print a warning between the lines of the log.
+    if (!PLAIN_PATH.test(request.url ?? '')) return respond()
     ;(response as Response).locals = { respond }
     // Express calls this function if it finds no route.
     ;(app as RequestHandler)(request as Request, response as Response, () => respond())
   }
 }
+
+/** Matches the targets that Express parses without url.parse. */
+const PLAIN_PATH = /^\/[^#\s]*$/

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import supertest from 'supertest'
+import { createApp } from '../../kserve/app.ts'
 import manifest from '../../package.json' with { type: 'json' }
 
 process.env.ON_PREDICTOR = 'yes'
 const { spawnFunction, startProcess, testModel } = await import('../server.ts')
+const { connectGrpc } = await import('../grpc/client.ts')
 const { startReceiver } = await import('../telemetry/receiver.ts')
 
 /** Tests the predictor as a process, started as KServe starts it. */
@@ -117,6 +119,24 @@ suite('the predictor', { concurrency: 2 }, () => {
       ['--workers', '--enable_grpc'],
     )
     await end(server)
+  })
+
+  test('serves gRPC, as it logs for arguments about gRPC', async () => {
+    const server = await startProcess({}, ['--grpc_port=8081'])
+    assert.match(server.log.join(), /--grpc_port has no effect: gRPC is always served/)
+    const client = connectGrpc(Number(new URL(server.url).port))
+    assert.equal((await client.call('ServerMetadata', {})).messages[0]?.name, 'onnx-function')
+    await client.close()
+    await end(server)
+  })
+
+  test('answers targets that Express would parse with url.parse without Express', () => {
+    for (const url of ['/v2#part', '/#', '/v2?a#b', '/a\u00a0', '*', 'a', '//a/#']) {
+      const response = {}
+      const called: string[] = []
+      createApp()({ url } as never, response as never, async () => void called.push(url))
+      assert.deepEqual([called, response], [[url], {}])
+    }
   })
 
   for (const [args, says] of [
