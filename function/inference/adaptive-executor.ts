@@ -8,14 +8,11 @@ import { cpuMs, elementsOf, RunCosts, SLOW_RUN_MS } from './run-costs.ts'
 import type { Session } from './session.ts'
 import type { TimedRun, WorkerPool } from './worker-pool.ts'
 
-/**
- * The maximum CPU time for loading a model on the main thread. A model that takes longer stays in a
- * worker.
- */
+/** The maximum CPU time of a load on the main thread. Slower models stay in a worker. */
 const MOST_LOAD_MS = 100
 
 export interface PoolSize {
-  /** The number of ONNX Runtime threads in each worker. */
+  /** ONNX Runtime's threads in each worker. */
   readonly threads: number
   readonly workers: number
 }
@@ -24,22 +21,18 @@ export interface AdaptiveOptions {
   /** Loads the model on the main thread. */
   readonly openSession: () => Promise<Session>
   readonly openWorkers: (size: PoolSize) => Promise<WorkerPool>
-  /** The size of the worker pool for a slow model. */
+  /** The pool for a slow model. */
   readonly size: PoolSize
-  /**
-   * The file's size in bytes if the file is small and contains only plain operators; otherwise
-   * undefined.
-   */
+  /** The file's size if it is small and has only plain operators; otherwise undefined. */
   readonly plainBytes: number | undefined
   readonly log: Log
 }
 
 /**
- * Runs a model whose cost depends only on input shapes. The model runs on the main thread; if its
- * runs prove slow, it moves to worker threads. A small file of plain operators is loaded on the
- * main thread immediately. Any other model is first loaded and warmed up in a worker, which
- * measures its cost. That worker is kept for large requests and for runs larger than any previous
- * run.
+ * Runs a model whose cost depends only on input shapes: on the main thread, or in workers if its
+ * runs are slow. A small file of plain operators loads on the main thread. Other models load and
+ * warm up in a worker, which measures their cost; this worker then runs large requests, and runs
+ * larger than all previous ones.
  */
 export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
   if (options.plainBytes !== undefined)
@@ -52,21 +45,17 @@ class AdaptiveExecutor implements Executor {
   readonly leftOut: Session['leftOut']
   private readonly options: AdaptiveOptions
   private readonly costs: RunCosts
-  /** The executor in use: the main thread or the workers. */
   private current: InlineExecutor | WorkerPool
-  /** One worker thread for large requests and for runs larger than any previous run. */
+  /** A worker for large requests, and for runs larger than all previous ones. */
   private aside: Promise<WorkerPool> | undefined
   private runsAside = 0
   private moving: Promise<void> | undefined
-  /**
-   * True if the last run was slow in wall-clock time, so that the CPU time of the next run is
-   * measured.
-   */
+  /** True if the last run took long: the CPU time of the next run is then measured. */
   private wasLong = false
 
   /**
-   * @param first the executor that loaded the model; if this executor is a worker, the warm-up
-   *   decides whether the model moves to the main thread
+   * @param first the executor that loaded the model; if it is a worker, the warm-up decides whether
+   * the model moves to the main thread
    */
   constructor(first: InlineExecutor | WorkerPool, options: AdaptiveOptions) {
     this.signature = first.signature
@@ -99,7 +88,7 @@ class AdaptiveExecutor implements Executor {
       if (isSlow) await this.move()
       else await (await this.enterMainThread(current)).warmUp(inputs)
     } catch (error) {
-      // A failed warm-up does not show the cost of a run. The first request will show it.
+      // A failed warm-up does not show the cost of a run. The first request will.
       if (!(error instanceof RunTimedOut)) await this.enterMainThread(current)
       throw error
     }
@@ -118,7 +107,7 @@ class AdaptiveExecutor implements Executor {
   }
 
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
-    // `sizes` describes runs on the main thread; each worker has its own `sizes`.
+    // Each worker has its own `sizes`; the parameter describes runs on the main thread.
     if (!(this.current instanceof InlineExecutor)) return this.current.inferLarge(request, caller)
     let worker: WorkerPool
     try {
@@ -135,9 +124,7 @@ class AdaptiveExecutor implements Executor {
     await this.current.close()
   }
 
-  /**
-   * Runs the warm-up, and runs it again if the model seems fast. Returns whether the model is slow.
-   */
+  /** Warms the model up, twice if the first run was fast. Returns whether the model is slow. */
   private async isSlow(trial: WorkerPool, inputs: readonly Tensor[]): Promise<boolean> {
     for (let runs = 0; runs < 2; runs++) {
       const { cpuMs } = await trial.tryTimedRun(structuredClone(inputs), namesOf(this.signature))
@@ -160,7 +147,7 @@ class AdaptiveExecutor implements Executor {
   ): Promise<Tensor[]> {
     const elements = elementsOf(inputs)
     if (this.costs.isPlain(elements) && !this.wasLong) {
-      // Measuring CPU time takes a system call, which is too costly for models such as iris.
+      // Measuring CPU time takes a system call, which costs too much for models such as iris.
       const beganAt = performance.now()
       const tensors = inline.run(inputs, outputs)
       this.wasLong = performance.now() - beganAt > SLOW_RUN_MS
@@ -169,7 +156,7 @@ class AdaptiveExecutor implements Executor {
     }
     this.wasLong = false
     const began = cpuMs()
-    // On the main thread, the run has ended when the call returns.
+    // On the main thread, `run` returns after the run.
     const tensors = inline.run(inputs, outputs)
     this.judge(elements, cpuMs() - began)
     return tensors
@@ -184,7 +171,7 @@ class AdaptiveExecutor implements Executor {
     this.runsAside++
     try {
       const worker = await this.openAside().catch(() => undefined)
-      // If no worker can start, run on the main thread: the input shapes limit the run's time.
+      // If no worker can start, run here: the input shapes limit the run's time.
       if (worker === undefined) return await this.runInline(inline, inputs, outputs)
       const timed: TimedRun = await worker.timedRun(inputs, outputs)
       this.judge(elements, timed.cpuMs)
@@ -206,7 +193,7 @@ class AdaptiveExecutor implements Executor {
     if (this.costs.showsSlow(elements, cpuMs)) this.moving ??= this.move()
   }
 
-  /** Moves the model to worker threads. Runs that are in progress finish on the main thread. */
+  /** Moves the model to workers. Runs in progress finish on the main thread. */
   private async move(): Promise<void> {
     const { openWorkers, size, log } = this.options
     const left = this.current

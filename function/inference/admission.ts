@@ -12,20 +12,19 @@ import type { Signature } from '../protocol/tensor.ts'
 import type { RunSizes } from './run-sizes.ts'
 
 /**
- * Writing a response with this many elements as JSON takes 5 ms, during which no other response is
- * written. Passing the request to a thread costs 0.1 ms.
+ * Writing this many elements as JSON takes 5 ms of the main thread. Passing the request to a worker
+ * costs 0.1 ms.
  */
 export const LARGE_JSON_ELEMENTS = 16 * 1024
 
-/** The size of the response to a request. */
 export interface AnswerSize {
-  /** The size of the outputs plus the maximum size of their JSON form, in bytes. */
+  /** The outputs in memory, plus their JSON at its largest, in bytes. */
   readonly bytes: number
-  /** The number of elements in outputs that are written as JSON. */
+  /** Elements of outputs that are written as JSON. */
   readonly jsonElements: number
 }
 
-/** Checks the size of each response against the limits before the request runs. */
+/** Checks the size of each response before its run. */
 export class Admission {
   readonly #sizes: RunSizes
   readonly #limits: ResponseLimits
@@ -38,13 +37,13 @@ export class Admission {
     this.#datatypes = new Map(signature.outputs.map(({ name, datatype }) => [name, datatype]))
   }
 
-  /** The number of requests that are waiting for memory for their responses. */
+  /** Requests that wait for memory for their responses. */
   get waiting(): number {
     return this.#waiting
   }
 
   /**
-   * Waits until there is enough memory for a response.
+   * Waits for the memory of a response.
    * @throws {DeadlinePassed}
    */
   async admit({ bytes }: AnswerSize, caller: Caller): Promise<void> {
@@ -60,9 +59,8 @@ export class Admission {
   }
 
   /**
-   * Returns the size of the response to a request.
-   * @returns undefined if the size is not known before a run
-   * @throws {TooLarge} if the response exceeds the limits, whatever the values in the request
+   * @returns undefined if the response's size is unknown before a run
+   * @throws {TooLarge} if the response exceeds the limits for any values in the request
    */
   sizeOf({ inputs, outputs }: InferenceRequest): AnswerSize | undefined {
     const sizes = this.#sizes.outputsOf(inputs, outputs)
@@ -75,14 +73,14 @@ export class Admission {
       const { name, binary, classes } = outputs[i] as RequestedOutput
       const datatype = this.#datatypes.get(name) as Datatype
       bytes += size.bytes
-      // The strings and values of other requests do not predict the size of this response.
+      // The text lengths of other responses do not predict this response.
       if (this.#sizes.followShapes && datatype !== 'BYTES') leastBytes += size.bytes
-      // An output returned as classes contains only a few strings per row.
+      // Classes are only a few strings per row.
       if (binary || classes !== undefined) continue
       const { jsonBytes } = DATATYPES[datatype]
       json.elements += size.elements
       if (this.#sizes.followShapes) json.least += leastJsonBytes(datatype, size.elements)
-      // An escaped character takes at most six bytes in JSON, and counts as two bytes in memory.
+      // An escaped character takes up to six bytes in JSON, and counts as two bytes in memory.
       json.most += jsonBytes === undefined ? 3 * size.bytes : size.elements * jsonBytes.most
     }
     if (json.least > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
@@ -92,10 +90,9 @@ export class Admission {
   }
 
   /**
-   * Divides a request into runs. Each run has as many rows as the memory allows, or one row if no
-   * row of this shape has run before. Once the size of the response is known, the request waits for
-   * that much memory.
-   * @param mostRows the maximum number of rows in a run, however much memory is free
+   * Divides a request into runs with as many rows as the memory allows, or one row if no row of
+   * this shape has run before. Once the size of the response is known, waits for its memory.
+   * @param mostRows the maximum rows in a run, for any amount of free memory
    * @throws {TooLarge|DeadlinePassed}
    */
   async *runs(
@@ -118,10 +115,7 @@ export class Admission {
     }
   }
 
-  /**
-   * Waits for memory if the size of the response is known.
-   * @returns false if the size is not known before a run
-   */
+  /** @returns false if the response's size is unknown before a run */
   async #admit(request: InferenceRequest, caller: Caller): Promise<boolean> {
     const size = this.sizeOf(request)
     if (size === undefined) return false

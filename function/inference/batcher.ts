@@ -12,25 +12,24 @@ import type { RunSizes } from './run-sizes.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 export interface BatcherOptions {
-  /** Limits the memory of each run, and learns the sizes of outputs from completed runs. */
+  /** Limits the rows of a run, and learns from completed runs. */
   readonly sizes: Pick<RunSizes, 'mostRows' | 'ran'>
   readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run' | 'whenFree'>
   readonly limits: QueueLimits
   /**
-   * Returns whether the model's rows are independent. The batcher calls it for each request,
-   * because the model's independence is known only after startup.
+   * Whether rows are independent. Called for each request, because the answer is known only after
+   * startup.
    */
   readonly mayJoin: () => boolean
-  /** Receives the number of rows in each run. */
+  /** Receives the rows of each run. */
   readonly onRun: (rows: number) => void
-  /** Receives the durations of each successful run. */
+  /** Receives the times of each successful run. */
   readonly onRan: (times: RunTimes) => void
 }
 
 /**
  * Joins requests along the first dimension if rows are independent, runs them, and splits the
- * outputs. There is no delay window: a run includes the requests that are waiting when it begins,
- * so a single request never waits for other requests.
+ * outputs. A run takes the requests that are waiting when it begins; it never waits for more.
  */
 export class Batcher {
   private readonly options: BatcherOptions
@@ -40,10 +39,10 @@ export class Batcher {
   private readonly isBatched: boolean
   private readonly takesTexts: boolean
   private running = 0
-  /** True from the start of a run until no run is in progress and no request is waiting. */
+  /** True from a run's start until nothing runs or waits. */
   private isBusy = false
   private scheduled = false
-  /** True while requests wait because large requests occupy all threads. */
+  /** True while large requests occupy all threads. */
   private waits = false
   private readonly startRuns = () => this.start()
 
@@ -56,13 +55,12 @@ export class Batcher {
     this.takesTexts = signature.inputs.some(({ datatype }) => datatype === 'BYTES')
   }
 
-  /** The number of rows that are waiting now. */
   get queuedRows(): number {
     return this.queue.rows
   }
 
   /**
-   * Refuses a request before its body is read, so that the refusal costs little.
+   * Refuses a request before its body is read, which costs little.
    * @throws {Overloaded} if the queue is full, or a new request would miss its deadline
    */
   checkRoom(caller: Caller): void {
@@ -72,7 +70,7 @@ export class Batcher {
   }
 
   /**
-   * @param times receives the durations of the run
+   * @param times receives the times of the run
    * @returns the requested outputs, in that order
    * @throws {Overloaded} immediately, if more than `maxQueueRows` or `maxBodyBytes` would wait, or
    * if the response would be late
@@ -99,13 +97,13 @@ export class Batcher {
   }
 
   /**
-   * Immediately refuses a request whose response would miss its deadline. While no run is in
-   * progress, every request is accepted: the next run shows how long runs take now.
+   * Refuses a request whose response would be late. While nothing runs, accepts every request: the
+   * next run shows how long runs take now.
    * @throws {Overloaded}
    */
   private checkTime(now: number, deadline: number): void {
     const { rows, runs } = this.queue
-    // If at most one run is waiting, this request may join that run.
+    // The request may join the only waiting run.
     if (!this.isBusy || runs < 2) return
     const ms = (this.pace.leastMs(runs, rows) / this.executor.concurrency) * MARGIN
     if (now + ms <= deadline) return
@@ -115,8 +113,8 @@ export class Batcher {
   }
 
   /**
-   * Starts runs at the end of this turn of the event loop, so that requests that arrive in the same
-   * turn can share a run.
+   * Starts runs at the end of this turn of the event loop, so that requests of the same turn can
+   * share a run.
    */
   private schedule(): void {
     if (this.scheduled) return
@@ -130,9 +128,8 @@ export class Batcher {
     while (this.running < this.executor.concurrency && !this.queue.isEmpty) {
       const free = this.executor.whenFree()
       if (free !== undefined) {
-        // Large requests occupy all threads. Until a thread is free, other requests wait in the
-        // queue, which enforces their deadlines. Requests that arrive in the meantime may join the
-        // same run.
+        // Large requests occupy all threads. Until one is free, leave the requests in the queue: it
+        // enforces their deadlines, and later requests may join their run.
         this.waits = true
         void free.then(this.startRuns)
         break
@@ -206,15 +203,15 @@ export class Batcher {
   }
 
   /**
-   * Runs each request separately after a joined run failed. One bad row fails the entire joined
-   * run; in separate runs, only the request with that row fails.
+   * Runs each request alone after their joined run failed, so that only the request with the bad
+   * row fails.
    */
   private async runOneByOne(batch: readonly Job[]): Promise<void> {
     for (const job of batch) if (!isOver(job, performance.now())) await this.runAlone(job)
   }
 }
 
-/** Adds the run's durations to a request. Each request in a joined run counts the full duration. */
+/** Adds a run's times to a request. In a joined run, each request counts the full times. */
 function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes): void {
   times.rows += rows
   times.queue += began - queuedAt
@@ -223,10 +220,7 @@ function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes):
   times.output += ran.output
 }
 
-/**
- * The number of rows that the request occupies in the queue. A tensor without elements counts as
- * one row.
- */
+/** The rows that a request counts for. A tensor without elements counts as one row. */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }
@@ -239,21 +233,18 @@ function bytesIn({ inputs }: InferenceRequest): number {
 }
 
 /**
- * The longest text, in characters, that may share a run. 256 texts of this many words take 32 MiB.
+ * The longest text that may share a run, in characters. 256 texts of this many words take 32 MiB.
  */
 const LONG_TEXT = 4_096
 
 /**
  * A response may contain U+FFFD only if the input of its run does. In a shared run, a U+FFFD in one
- * request would hide invalid text in the response to another request.
+ * request would hide invalid text in another request's response.
  */
 const hasOwnRun = (request: InferenceRequest) =>
   hasReplacement(request.inputs) || hasLongText(request)
 
-/**
- * Whether a text is too long to share a run: a joined run pads the texts of all rows to the number
- * of words in the longest text.
- */
+/** A joined run pads all rows to the number of words in the longest text. */
 const hasLongText = ({ inputs }: InferenceRequest) =>
   inputs.some(
     ({ datatype, data }) =>
@@ -261,18 +252,16 @@ const hasLongText = ({ inputs }: InferenceRequest) =>
   )
 
 /**
- * The factor by which estimated waiting times are raised, because run times vary. Without this
- * margin, half of the last admitted requests received a late response or no response. The margin
- * does not reduce throughput: the queue still contains enough work to fill 80% of a deadline.
+ * Raises estimated waits, because run times vary. Without it, half of the last admitted requests
+ * got a late response or none. Throughput does not suffer: the queue still fills 80% of a deadline.
  */
 const MARGIN = 1.25
 
-/** Formats a time for an error message. */
 const seconds = (ms: number) => (ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)
 
 const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
 
-/** Whether all inputs have the same number of rows, and at least one element each. */
+/** Whether all inputs have the same number of rows, and no input is empty. */
 function hasRows({ inputs }: InferenceRequest): boolean {
   const rows = inputs[0]?.shape[0]
   return (

@@ -1,20 +1,20 @@
 import type { Signature } from '../protocol/tensor.ts'
 import type { BatchingReason } from '../telemetry/metrics.ts'
 
-/** Whether requests from different callers may share a run and large requests may be divided. */
+/** Whether requests may share a run, and large requests may be divided. */
 export interface Batching {
   readonly joins: boolean
   readonly reason: BatchingReason
-  /** A description of why the proof stopped; undefined if the proof succeeded. */
+  /** Why the proof stopped; undefined if it succeeded. */
   readonly detail: string | undefined
 }
 
-/** The state before the decision: each request has its own run. */
+/** Before the decision, each request has its own run. */
 export const UNDECIDED: Batching = { joins: false, reason: 'undecided', detail: undefined }
 
 /**
- * Rejects `"batch": true` if an input or output cannot contain additional rows.
- * @throws {Error} with a one-line message that names the input or output
+ * Rejects `"batch": true` if an input or output has no room for more rows.
+ * @throws {Error} with one line that names the input or output
  */
 export function checkBatchTrue({ inputs, outputs }: Signature): void {
   for (const [kind, tensors] of Object.entries({ input: inputs, output: outputs })) {

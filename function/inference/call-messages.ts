@@ -4,26 +4,26 @@ import type { Call, CallData, Reply } from '../transform/call.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 /*
- * Messages to and from a thread that runs the author's code. All calls or results in one turn of
- * the event loop are sent in one message.
+ * Messages to and from a thread that runs a transform. One message carries all calls or results of
+ * a turn of the event loop.
  */
 
-/** A message from the main thread to the author's thread. */
+/** From the main thread to the transform's thread. */
 export type CallCommand =
   | { readonly calls: readonly CallMessage[] }
-  /** Ends calls whose results no caller needs any more. `why` is the reason. */
+  /** Ends calls whose results no caller needs any more. */
   | { readonly ended: readonly { readonly id: number; readonly why: string }[] }
   | { readonly settings: CallSettings }
-  /** Checks whether the thread still responds. */
+  /** Checks that the thread responds. */
   | { readonly ping: true }
-  /** Runs the author's close(). */
+  /** Runs the transform's close(). */
   | { readonly close: true }
 
-/** Settings that are known only after the model is loaded. */
+/** Known only after the model is loaded. */
 export interface CallSettings {
-  /** The number of bytes that one run may use. */
+  /** The bytes that a run may use. */
   readonly runBytes: number
-  /** Whether requests share runs; undefined until this is decided. */
+  /** Whether requests share runs; undefined until decided. */
   readonly joins: boolean | undefined
 }
 
@@ -31,25 +31,25 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly id: number
   /** The index of the call's entry in the shared memory. */
   readonly place: number
-  /** Calls in one message with the same number belong to the same client. */
+  /** Equal for calls in one message from the same client. */
   readonly sender: number
-  /** Small bodies are sent as Latin-1 text, which is transferred faster than bytes. */
+  /** Small bodies travel as Latin-1 text, which is faster than bytes. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }
-  /** The headers as JSON, because most calls never read the headers. */
+  /** As JSON, because most calls never read them. */
   readonly headers: string
-  /** The time of arrival in milliseconds since 1970: all threads share this clock. */
+  /** Milliseconds since 1970: all threads share this clock. */
   readonly arrivedAt: number
   readonly deadlineAt: number
   readonly traceparent: string | undefined
-  /** The ids of the call's span, if it is traced. */
+  /** The ids of the call's span, if traced. */
   readonly trace: SpanIds | undefined
 }
 
-/** A message from the author's thread to the main thread. */
+/** From the transform's thread to the main thread. */
 export interface CallAnswers {
   readonly answers: readonly CallAnswer[]
   readonly ran: readonly RunTimes[]
-  /** The number of rows for each predicted label. */
+  /** Rows per predicted label. */
   readonly predicted: readonly (readonly [label: string, rows: number])[]
   readonly took: readonly (readonly [half: Half, seconds: number])[]
   readonly succeeded: readonly (readonly [ms: number, times: RequestTimes])[]
@@ -70,10 +70,7 @@ export interface CallError {
   readonly retryAfter?: number | undefined
 }
 
-/**
- * An error from another thread. The transfer loses the error's class, so only the code identifies
- * the error.
- */
+/** An error from another thread. It loses its class on the way; only the code identifies it. */
 export class ThreadError extends Error {
   readonly code: string | undefined
   readonly status: number | undefined

@@ -30,14 +30,13 @@ import { Slices } from './slices.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 import { type At, ThreadWatch } from './thread-watch.ts'
 
-/** The data that the main thread sends to start the author's code on a thread. */
+/** Starts a transform on a thread. */
 export interface CallStart {
-  /** The file of the author's code. */
   readonly file: string
   readonly model: ModelIdentity
   readonly limits: QueueLimits & ResponseLimits
   readonly logLevel: LogLevel
-  /** The memory that {@link ThreadWatch} shares with the main thread. */
+  /** Shared with the main thread by {@link ThreadWatch}. */
   readonly memory: SharedArrayBuffer
 }
 
@@ -52,7 +51,7 @@ type Tell = (told: { calls: CallAnswers } | { closed: true }, transfer?: ArrayBu
 
 /**
  * Handles calls on this thread: preprocess, run, postprocess. Calls share a run if the model allows
- * it. Several calls are in progress at the same time, because the author's code may wait for I/O.
+ * it. Many calls are in progress at once, because a transform may wait for I/O.
  */
 export class CallServer {
   readonly #transform: ThreadTransform
@@ -66,7 +65,7 @@ export class CallServer {
   #done = new Done()
   readonly #flush = () => this.#post()
 
-  /** @throws {Error} with a one-line message if the author's code cannot be used */
+  /** @throws {Error} with a one-line message if the transform cannot be used */
   static async open(
     start: CallStart,
     { session, sizes }: { readonly session: Session; readonly sizes: RunSizes },
@@ -129,7 +128,7 @@ export class CallServer {
     return this.#transform.described
   }
 
-  /** @returns false for a command that does not concern calls */
+  /** @returns false for commands that do not concern calls */
   take(command: object): boolean {
     this.#watch.receive()
     const given = command as Partial<UnionOf<CallCommand>>
@@ -141,11 +140,11 @@ export class CallServer {
     return true
   }
 
-  /** Begins the calls in time slices, so that a command to end calls is read between two slices. */
+  /** Begins the calls in time slices, so that a command to end calls is read between slices. */
   async #begin(calls: readonly CallMessage[]): Promise<void> {
     const slices = new Slices()
     const senders: Caller[] = []
-    // Register all calls first, so that a command can end calls that have not begun.
+    // Register all calls first: a command may end calls that have not begun.
     const open = calls.map(call => this.#admit(call, senders))
     for (const [i, call] of calls.entries()) {
       if (slices.isOver) await slices.next()
@@ -153,7 +152,7 @@ export class CallServer {
     }
   }
 
-  /** @param senders the clients of the calls in one message, keyed by number */
+  /** @param senders the clients of a message's calls, keyed by number */
   #admit(message: CallMessage, senders: Caller[]): OpenCall {
     const trace = new ThreadTrace(message.place, this.#watch, message.trace)
     const caller = callerOf(message, trace, senders)
@@ -225,7 +224,7 @@ type UnionOf<U> = (U extends unknown ? (one: U) => void : never) extends (all: i
   ? All
   : never
 
-/** The results in one turn of the event loop. */
+/** The results of one turn of the event loop. */
 class Done implements CallAnswers {
   readonly answers: CallAnswer[] = []
   readonly ran: RunTimes[] = []
@@ -252,9 +251,7 @@ class Done implements CallAnswers {
   }
 }
 
-/**
- * Writes the state of the call to the shared memory, and records its parts if the call is traced.
- */
+/** Writes a call's state to the shared memory, and records its parts if it is traced. */
 class ThreadTrace extends Trace {
   readonly place: number
   readonly #watch: ThreadWatch
@@ -273,7 +270,7 @@ class ThreadTrace extends Trace {
     if (this.#ids !== undefined) super.enter(name, attributes, at)
   }
 
-  /** The ids of the request's span. Only traced calls have ids. */
+  /** Only traced calls have ids. */
   override ids(): SpanIds {
     return this.#ids as SpanIds
   }

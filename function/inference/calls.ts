@@ -4,32 +4,32 @@ import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import { delayUntil } from '../timer.ts'
 import type { Call, Reply } from '../transform/call.ts'
 
-/** A call to the author's code that is in progress. */
+/** A call of the transform in progress. */
 export interface StartedCall {
   readonly reply: Promise<Reply>
   /**
    * Ends the call because no caller needs its result any more.
-   * @returns false if the call continues anyway, because its thread is working on it
+   * @returns false if the call continues, because its thread is working on it
    */
   end(error: DeadlinePassed): boolean
 }
 
 export interface CallLimits {
-  /** The maximum number of calls in progress at the same time. */
+  /** The maximum number of calls in progress. */
   readonly maxQueueRows: number
-  /** The maximum size of the JSON in one call, in bytes. */
+  /** The maximum JSON of one call, in bytes. */
   readonly maxJsonBytes: number
-  /** Returns the number of bytes that the loaded model leaves free. */
+  /** Returns the bytes that the loaded model leaves free. */
   readonly freeBytes: () => number
 }
 
-/** Parsed JSON takes up to twenty times as many bytes as its text. */
+/** Parsed JSON takes up to twenty times the bytes of its text. */
 const PARSED = 20
 
-/** The largest share of the free memory that the parsed data of all calls may take. */
+/** The share of the free memory for the parsed data of all calls. */
 const SHARE = 1 / 3
 
-/** The delay before a late call is checked again while its thread is still working on it. */
+/** The delay before a late call is checked again while its thread works on it. */
 const AGAIN_MS = 1_000
 
 interface OpenCall {
@@ -37,9 +37,7 @@ interface OpenCall {
   readonly end: StartedCall['end']
 }
 
-/**
- * Limits the number and memory of calls to the author's code, and ends each call at its deadline.
- */
+/** Limits the number and memory of calls, and ends each call at its deadline. */
 export class Calls {
   readonly #limits: CallLimits
   readonly #open = new Set<OpenCall>()
@@ -52,7 +50,7 @@ export class Calls {
     this.#limits = limits
   }
 
-  /** The number of calls that have no result yet. */
+  /** Calls without a result. */
   get count(): number {
     return this.#open.size
   }
@@ -98,8 +96,8 @@ export class Calls {
   }
 
   /**
-   * Admits a batch of events or a V1 request that exceeds the limit for all calls only while no
-   * other caller has calls in progress. Otherwise, such a request could never be admitted.
+   * Admits a batch of events or a V1 request above the limit for all calls only while no other
+   * caller has calls. Otherwise, it could never be admitted.
    */
   #admit(bytes: number, sender: Caller): void {
     const room = SHARE * this.#limits.freeBytes()
@@ -139,7 +137,7 @@ export class Calls {
 
 export const hungUp = () => new DeadlinePassed('the caller hung up')
 
-/** The number of bytes of JSON from which a call's data is parsed. */
+/** The bytes of JSON from which a call's data is parsed. */
 function jsonBytesOf({ data, contentType }: Call): number {
   if ('value' in data) return data.jsonBytes ?? 0
   const isParsed = data.isJson === true || isJson(mediaTypeOf(contentType).type)

@@ -2,16 +2,15 @@ import { basename } from 'node:path'
 import type { Datatype } from '../protocol/datatypes.ts'
 import { isBatched, type Signature, type TensorMetadata } from '../protocol/tensor.ts'
 
-/** The properties of a model that its Triton model configuration contains. */
+/** The model's properties in its Triton model configuration. */
 export interface ConfiguredModel {
   readonly name: string
-  /** The .onnx file. */
   readonly file: string
   readonly signature: Signature
   readonly maxBatchRows: number
   /** Whether requests may share a run. */
   readonly joins: boolean
-  /** The number of runs that can be in progress at the same time. */
+  /** The maximum number of concurrent runs. */
   readonly concurrency: number
 }
 
@@ -19,8 +18,8 @@ export interface ConfiguredModel {
 export type ModelConfiguration = ReturnType<typeof modelConfiguration>
 
 /**
- * Returns Triton's model configuration (model configuration extension). If `max_batch_size` is
- * above 0, the first dimension is the number of rows, and `dims` omits it.
+ * Returns Triton's model configuration. If `max_batch_size` is above 0, the first dimension is the
+ * rows, and `dims` omits it.
  */
 export function modelConfiguration(model: ConfiguredModel) {
   const { name, file, signature, maxBatchRows, joins, concurrency } = model

@@ -2,18 +2,15 @@ import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/**
- * The number of bytes that are hashed in one step. A step takes about a millisecond, during which
- * no other request is processed.
- */
+/** The bytes hashed per step: about a millisecond, during which no request is processed. */
 const PIECE_BYTES = 2 ** 20
 
-/** SHA-256 digests in hexadecimal, keyed by file path in the model folder. */
+/** SHA-256 in hexadecimal, keyed by path in the model folder. */
 export type Digests = Readonly<Record<string, string>>
 
 /**
- * Checks all files in a model folder, including weights, before their content is used. Every file
- * needs a digest, because any file may be one that the graph reads.
+ * Checks all files in a model folder before use. Every file needs a digest, because the graph may
+ * read any file.
  */
 export async function checkDigests(file: string, digests: Digests): Promise<void> {
   const folder = dirname(file)
@@ -31,8 +28,8 @@ export async function checkDigests(file: string, digests: Digests): Promise<void
 }
 
 /**
- * Returns the paths of all files in the folder. Links are followed, except the links with which
- * Kubernetes replaces all files at the same time (..data).
+ * Returns the paths of all files. Follows links, except those with which Kubernetes replaces all
+ * files at once (..data).
  */
 function filesIn(folder: string, below = ''): string[] {
   return readdirSync(join(folder, below)).flatMap(name => {

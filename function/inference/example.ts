@@ -12,8 +12,8 @@ import {
 import { isShaped, type SampleInput, type ShapedInput } from './sample.ts'
 
 /**
- * Returns inputs that the model accepts: the sample from model.json, or, if there is no sample,
- * zeros and empty strings in the smallest shape.
+ * Returns inputs that the model accepts: model.json's sample, or else zeros and empty strings in
+ * the smallest shape.
  * @throws {BadRequest} if the sample does not match the model
  */
 export function exampleInputs(
@@ -41,10 +41,7 @@ export function exampleInputs(
 
 const NOTHING = new Uint8Array(0)
 
-/**
- * The maximum number of elements in a sample input. The limit prevents a mistyped shape from
- * allocating too much memory.
- */
+/** Keeps a mistyped shape from allocating too much memory. */
 const MOST_ELEMENTS = 2 ** 28
 
 function bytesOf({ shape, fill, bytes }: ShapedInput, metadata: TensorMetadata): Uint8Array {

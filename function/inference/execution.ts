@@ -16,12 +16,12 @@ import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 import type { CallOptions } from './worker-thread.ts'
 
-/** The size above which a model never runs on the main thread. */
+/** Larger models never run on the main thread. */
 export const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
 /**
- * The size above which a model is first loaded in a worker. Loading this many bytes of plain
- * operators takes about 25 ms of CPU time.
+ * Larger models load in a worker first. Loading this many bytes of plain operators takes about 25
+ * ms of CPU time.
  */
 const SMALL_MODEL_BYTES = 2 ** 20
 
@@ -32,15 +32,14 @@ export interface ExecutorOptions {
   readonly metrics: Metrics
   readonly statistics: Statistics
   readonly log: Log
-  /** Called with the shapes of the inputs when a run exceeds its time limit. */
+  /** Receives the input shapes of a run that exceeds its time limit. */
   readonly onStuck: (shapes: string) => void
 }
 
 /**
- * Loads the model on the thread that EXECUTION selects: the main thread (inline), worker threads
- * (worker), or the main thread or workers depending on the graph, the file size and measured run
- * times (auto). If input values determine the duration of a run, the run may never end. In this
- * case, auto uses workers.
+ * Loads the model on the thread that EXECUTION selects. With auto, that depends on the graph, the
+ * file size and measured run times. If input values determine a run's duration, the run may never
+ * end, so auto uses workers.
  */
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
   const { folder, check, config, log } = options
@@ -55,7 +54,7 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
   const isAside = check.byValues !== undefined || bytes > LARGE_MODEL_BYTES
   if (execution === 'worker' || calls !== undefined || isAside) return openWorkers(size)
   return openAdaptive({
-    // A model that is fast enough for the main thread is too small to gain from several threads.
+    // A model fast enough for the main thread is too small to gain from several threads.
     openSession: () => openSession(file, 1, sha256),
     openWorkers,
     size,
@@ -67,17 +66,17 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
 export interface TransformerOptions extends Omit<ExecutorOptions, 'check' | 'onStuck'> {
   readonly executor: Executor
   readonly loaded: LoadedModel
-  /** The number of bytes that the loaded model leaves free. */
+  /** The bytes that the loaded model leaves free. */
   readonly freeBytes: number
-  /** The number of bytes that one run may use. */
+  /** The bytes that a run may use. */
   readonly runBytes: number
 }
 
 /**
- * Opens the author's code. If EXECUTION is inline, the code runs on the main thread. Otherwise, it
- * runs in the threads that run the model, because it may contain an endless loop.
- * @returns undefined if there is no such code
- * @throws {Error} with a one-line message if the code cannot be used
+ * Opens the transform: on the main thread if EXECUTION is inline, otherwise in the model's threads,
+ * because it may contain an endless loop.
+ * @returns undefined if there is no transform
+ * @throws {Error} with a one-line message if the transform cannot be used
  */
 export async function openTransformer(
   options: TransformerOptions,
@@ -109,11 +108,11 @@ const limitsOf = ({ maxBatchRows, maxQueueRows, maxBodyBytes, maxJsonBytes }: Co
 })
 
 /**
- * The share of the memory that the JavaScript heaps of all threads may use. The model and requests
- * need the remaining memory.
+ * The share of the memory for the JavaScript heaps of all threads; the model and requests need the
+ * rest.
  */
 const SHARE_OF_HEAPS = 0.4
-/** V8's default limit on a machine with much memory. */
+/** V8's default on a machine with much memory. */
 const MOST_HEAP_MB = 4_096
 
 const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
@@ -124,7 +123,6 @@ const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
     ),
   )
 
-/** Returns the options that threads need for calls to the author's code. */
 async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefined> {
   const { folder, config, metrics, statistics } = options
   const { name, version, labels, transform: file } = folder
@@ -154,8 +152,8 @@ async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefine
 }
 
 /**
- * Returns a function that starts workers. The module for workers is loaded with the first worker,
- * because most models do not need workers.
+ * Returns a function that starts workers. Loads their module with the first worker, because most
+ * models need no workers.
  */
 function workersOf(
   options: ExecutorOptions,
@@ -185,15 +183,14 @@ function workersOf(
 }
 
 /**
- * Matches files in a transform's project that may change while the model is loaded, such as logs,
- * notes and packages.
+ * Files of a transform's project that may change after the load, such as logs, notes and packages.
  */
 const IS_OF_PROJECT =
   /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i
 
 /**
- * Remembers the files in the model folder. A thread that starts later reads the files again, and
- * must not read a different model, because its responses would have the first model's name.
+ * Remembers the files in the model folder. A thread that starts later reads them again, and must
+ * not serve a different model under the first model's name.
  * @returns a function that throws an {Error} with a one-line message if a file has changed
  */
 function rememberFiles(folder: string, transform: string | undefined): () => void {
@@ -217,7 +214,7 @@ function rememberFiles(folder: string, transform: string | undefined): () => voi
   }
 }
 
-/** Returns the total size of the files in the model's folder, in bytes. */
+/** In bytes, of the whole folder. */
 export function folderBytes(file: string): number {
   const folder = dirname(file)
   return readdirSync(folder).reduce(

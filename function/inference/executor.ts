@@ -6,9 +6,9 @@ import type { Session } from './session.ts'
 
 /** A loaded model, and the threads that run it. */
 export interface Executor extends Session {
-  /** The number of runs that can be in progress at the same time. */
+  /** The maximum number of concurrent runs. */
   readonly concurrency: number
-  /** The reason why no thread can run the model now; undefined while a thread is available. */
+  /** Why no thread can run the model now; undefined while a thread can. */
   readonly lost: string | undefined
   /**
    * Runs these inputs once, before the first request.
@@ -17,17 +17,14 @@ export interface Executor extends Session {
    */
   warmUp(inputs: readonly Tensor[]): Promise<void>
   /**
-   * Works like `run`, for inputs that no caller sent. If the run exceeds its time limit, the
-   * process continues, and another thread replaces the blocked thread.
+   * Like `run`, for inputs of the server's own. After the time limit, another thread replaces the
+   * blocked one, and the process continues.
    */
   tryRun: Session['run']
-  /**
-   * Returns undefined if a run can begin immediately; otherwise, a promise that resolves when the
-   * next run may begin.
-   */
+  /** Undefined if a run can begin now; otherwise resolves when the next run may begin. */
   whenFree(): Promise<void> | undefined
   /**
-   * Handles a large request from the bytes of the request to the bytes of the response.
+   * Handles a large request, from its bytes to those of the response.
    * @param sizes the run sizes of the calling thread
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
    */

@@ -3,19 +3,16 @@ import { basename, dirname, isAbsolute, join, normalize } from 'node:path'
 import { kindOf, LFS_POINTER, unreadable } from './file-kind.ts'
 import type { Graph, Node, OnnxModel, TensorProto } from './onnx-file.ts'
 
-/** A file beside the model that contains weights. */
+/** A file of weights beside the model. */
 export interface ExternalFile {
-  /** The path that the model specifies, relative to the model's folder. */
+  /** As in the model, relative to the model's folder. */
   readonly location: string
   readonly tensors: number
-  /** The smallest file size that contains all tensors in this file. */
+  /** The smallest file size that contains all its tensors. */
   readonly bytes: number
 }
 
-/**
- * Returns the files that contain the model's weights, including the weights of nested graphs and
- * functions.
- */
+/** Returns the model's weight files, also those of nested graphs and functions. */
 export function externalFilesOf({ graph, functions }: OnnxModel): ExternalFile[] {
   const found = new Map<string, ExternalFile>()
   noteGraph(graph, found)
@@ -44,10 +41,7 @@ function noteTensor({ external }: TensorProto, found: Map<string, ExternalFile>)
   found.set(location, { location, tensors: (known?.tensors ?? 0) + 1, bytes })
 }
 
-/**
- * Returns the problems with the weight files beside a model. ONNX Runtime reports only the first
- * problem.
- */
+/** Lists the problems with the weight files. ONNX Runtime reports only the first. */
 export const externalDataProblems = (file: string, files: readonly ExternalFile[]): string[] =>
   files.flatMap(external => {
     const wrong = problemOf(file, external)
@@ -68,7 +62,7 @@ function problemOf(file: string, { location, tensors, bytes }: ExternalFile): st
   } catch (error) {
     return unreadable(error)
   }
-  // Check only small files, because weights may begin with any bytes, including those of a pointer.
+  // Only small files: weights may begin with any bytes, including a pointer's.
   if (size < 1_024 && kindOf(path)?.startsWith(LFS_POINTER))
     return 'is a Git LFS pointer, not the weights. Run git lfs pull'
   return size < bytes

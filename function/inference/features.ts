@@ -1,15 +1,14 @@
 import { show } from '../protocol/json.ts'
 import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 
-/** The names of the elements in an input's last dimension, in order. */
+/** Names of the elements in an input's last dimension, in order. */
 export type FeatureNames = readonly string[]
 
-/** The value in model.json: the names for the only input, or names keyed by input name. */
+/** model.json's value: names for the only input, or names keyed by input. */
 export type Features = FeatureNames | Readonly<Record<string, FeatureNames>>
 
 /**
- * Assigns feature names to the inputs of a model.
- * @returns the names, keyed by input name; inputs without names are omitted
+ * @returns the names keyed by input, omitting inputs without names
  * @throws {Error} with a one-line message if the names do not match the model
  */
 export function featuresByInput(

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
-/* Recognises files that are not ONNX models, and describes how to obtain an ONNX model. */
+/* Recognises files that are not ONNX models, and says how to get one. */
 
 export const LFS_POINTER = 'a Git LFS pointer'
 const EXPORT = 'export the model to ONNX, and use the exported file'
@@ -8,11 +8,9 @@ const EXPORT = 'export the model to ONNX, and use the exported file'
 const PICKLE = `a Python pickle, such as scikit-learn, joblib and PyTorch write. In Python, ${EXPORT}`
 const WEB_PAGE = 'a web page, not the model. Download the model again, and check the response'
 
-/**
- * The content that identifies other kinds of files, with its offset and a description of the kind.
- */
+/** The bytes that identify a kind of file, and their offset. */
 const KINDS: readonly (readonly [at: number, holds: string, kind: string])[] = [
-  // Git LFS stores this pointer in place of a large file (git-lfs/docs/spec.md).
+  // Git LFS writes this pointer instead of a large file (git-lfs/docs/spec.md).
   [0, 'version https://git-lfs.github.com/', `${LFS_POINTER}, not the model. Run git lfs pull`],
   [4, 'ORTM', "in ONNX Runtime's own format (.ort). Use the .onnx file from which it was created"],
   [4, 'TFL3', 'a TensorFlow Lite model. Convert it with tf2onnx, and use the converted file'],
@@ -33,10 +31,7 @@ const KINDS: readonly (readonly [at: number, holds: string, kind: string])[] = [
   [0, '<?xml', WEB_PAGE],
 ]
 
-/**
- * Returns a description of the kind of a file.
- * @returns undefined for a file that may be an ONNX model
- */
+/** Returns what the file is; undefined if it may be an ONNX model. */
 export function kindOf(path: string): string | undefined {
   const begin = beginOf(path)
   return KINDS.find(([at, holds]) => begin.startsWith(holds, at))?.[2]
@@ -53,8 +48,8 @@ function beginOf(path: string): string {
 }
 
 /**
- * Returns the reason why a file or folder cannot be read: the system's error code and, if access is
- * denied, the user of the process.
+ * Says why a file or folder cannot be read: the system's error code and, if access is denied, the
+ * process's user.
  */
 export function unreadable(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException

@@ -2,25 +2,24 @@ import { readdirSync, type Stats, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { unreadable } from './file-kind.ts'
 
-/** The model to which MODEL_DIR points. */
+/** The model that MODEL_DIR names. */
 export interface FoundModel {
-  /** The .onnx file. */
   readonly file: string
-  /** The path of model.json, which is optional. */
+  /** The path of model.json, which may not exist. */
   readonly modelJson: string
-  /** The model's name if no other source specifies a name. */
+  /** The name if nothing else names the model. */
   readonly name: string
   /** The number of the model's folder, as in Triton's model repositories. */
   readonly version: string | undefined
 }
 
 /**
- * Finds the model: the file at `modelDir`, or the first of these files in the folder at `modelDir`:
+ * Finds the model: the file at `modelDir`, or in the folder at `modelDir` the first of
  * - model.onnx, or the only .onnx file
- * - the same files in the folder with the highest number (Triton, OpenVINO, ModelMesh)
- * - the same files in onnx/ (Hugging Face)
- * - the only .onnx file in any subfolder
- * @throws {Error} with a one-line message that lists the files found
+ * - the same in the folder with the highest number (Triton, OpenVINO, ModelMesh)
+ * - the same in onnx/ (Hugging Face)
+ * - the only .onnx file in all subfolders
+ * @throws {Error} with one line that lists the files found
  */
 export function findModel(modelDir: string): FoundModel {
   if (modelDir.includes('://'))
@@ -30,7 +29,7 @@ export function findModel(modelDir: string): FoundModel {
   const path = resolve(modelDir)
   if (isModel(path) && isFile(path)) return namedFile(path)
   const names = namesIn(path)
-  // Most folders contain model.onnx, so the other files need not be examined.
+  // Most folders contain model.onnx: skip the search.
   if (names.includes('model.onnx') && isFile(join(path, 'model.onnx')))
     return {
       file: join(path, 'model.onnx'),
@@ -41,14 +40,14 @@ export function findModel(modelDir: string): FoundModel {
   return withinFolder(path)
 }
 
-// The first use of a case-insensitive regular expression would take 0.2 ms at startup.
+// A case-insensitive regular expression would cost 0.2 ms at startup.
 const isModel = (name: string) => name.toLowerCase().endsWith('.onnx')
 
 function isFile(path: string): boolean {
   try {
     return statSync(path).isFile()
   } catch {
-    // The error is reported by the code that reads the file later.
+    // The code that reads the file reports the error.
     return false
   }
 }
@@ -89,15 +88,14 @@ function withinFolder(folder: string): FoundModel {
   return tree.found(only, undefined)
 }
 
-/** The depth of the search: REPOSITORY/MODEL/1/model.onnx. */
+/** The depth of REPOSITORY/MODEL/1/model.onnx. */
 const DEPTH = 3
 const MOST_NAMED = 5
 
-/** A folder with all its files and subfolders. */
 class Tree {
   readonly folders: readonly string[]
   readonly #folder: string
-  /** The first error in reading a subfolder. */
+  /** The first error from reading a subfolder. */
   #unread: Error | undefined
 
   constructor(folder: string) {
@@ -106,7 +104,7 @@ class Tree {
   }
 
   /**
-   * Returns the model in a subfolder: model.onnx, or the only .onnx file.
+   * Returns a subfolder's model: model.onnx, or the only .onnx file.
    * @throws {Error} if the subfolder contains several .onnx files and no model.onnx
    */
   modelIn(below: string): string | undefined {
@@ -119,7 +117,7 @@ class Tree {
     return join(below, name)
   }
 
-  /** Returns the paths of all .onnx files in the folder. */
+  /** Returns the paths of all .onnx files. */
   models(below = '', depth = DEPTH): string[] {
     const { files, folders } = this.#entries(below)
     const deeper = depth === 0 ? [] : folders
@@ -129,10 +127,7 @@ class Tree {
     ]
   }
 
-  /**
-   * Returns the models in a subfolder. A subfolder that cannot be read is ignored, because it may
-   * be unrelated to models, such as lost+found on a volume.
-   */
+  /** Ignores unreadable subfolders, which may be unrelated to models, such as lost+found. */
   #modelsBelow(below: string, depth: number): string[] {
     try {
       return this.models(below, depth)
@@ -169,8 +164,7 @@ class Tree {
 
   #entries(below: string): { readonly files: string[]; readonly folders: string[] } {
     const path = join(this.#folder, below)
-    // Links are followed. Skip names with a leading dot, which belong to Git or to Kubernetes
-    // (..data).
+    // Follow links. Skip names with a leading dot, which belong to Git or Kubernetes (..data).
     const entries = namesIn(path)
       .filter(name => !name.startsWith('.'))
       .sort()
@@ -182,7 +176,7 @@ class Tree {
   }
 }
 
-/** Returns undefined if a link is broken or points to itself. */
+/** Undefined if a link is broken or points to itself. */
 function entryAt(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false })

@@ -1,19 +1,19 @@
 import { type Operator, readOperators } from './onnx-file.ts'
 import type { ValueDependence } from './value-dependence.ts'
 
-/** Properties of a run's cost that the graph shows before the model is loaded. */
+/** The cost of runs, as far as the graph shows it before the load. */
 export interface GraphCheck extends ValueDependence {
   /**
-   * True if every operator is in {@link PLAIN}. The work of a run is then at most proportional to
-   * the number of input elements.
+   * True if every operator is in {@link PLAIN}: the work of a run is then at most proportional to
+   * the input elements.
    */
   readonly isPlain: boolean
 }
 
 /**
- * Checks the graph in an .onnx file without reading its weights and without loading the model. If
- * all operators are plain, the check reads only their names, to keep startup short. A file that
- * only ONNX Runtime can read may contain any operator, so its runs may depend on input values.
+ * Checks an .onnx file's graph without its weights. If all operators are plain, reads only their
+ * names, to keep startup short. If only ONNX Runtime can read the file, assumes that runs depend on
+ * input values.
  */
 export async function checkGraph(file: string): Promise<GraphCheck> {
   try {
@@ -31,9 +31,8 @@ const isPlain = ({ operator, domain }: Operator) =>
   Object.hasOwn(PLAIN, domain) && PLAIN[domain]?.includes(operator) === true
 
 /**
- * Operators whose number of output elements is at most the number of rows of their first input
- * times the number of values in their attributes. Loading or running a small file of such operators
- * is never expensive.
+ * Operators with at most as many output elements as rows of the first input times values in their
+ * attributes. Loading and running a small file of these operators is cheap.
  */
 export const PLAIN: Readonly<Record<string, readonly string[]>> = {
   'ai.onnx':

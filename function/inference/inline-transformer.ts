@@ -13,7 +13,6 @@ import { servedModel } from './served-model.ts'
 import type { Transformer } from './transformer.ts'
 
 export interface InlineOptions {
-  /** The file of the author's code. */
   readonly file: string
   readonly identity: ModelIdentity
   readonly loaded: LoadedModel
@@ -22,17 +21,14 @@ export interface InlineOptions {
   readonly log: Log
 }
 
-/**
- * Runs the author's code on the main thread. An endless loop in that code blocks the process
- * permanently.
- */
+/** Runs a transform on the main thread, where an endless loop blocks the process permanently. */
 export class InlineTransformer implements Transformer {
   readonly #loaded: LoadedModel
   readonly #calls: Calls
   readonly #host: Host
   readonly #transform: ThreadTransform
 
-  /** @throws {Error} with a one-line message if the author's code cannot be used */
+  /** @throws {Error} with a one-line message if the transform cannot be used */
   static async open(options: InlineOptions): Promise<InlineTransformer> {
     const { file, identity, loaded, log } = options
     const model = servedModel(identity, loaded.signature)
@@ -76,7 +72,7 @@ export class InlineTransformer implements Transformer {
     })
   }
 
-  /** Does nothing, because the model on this thread already has this setting. */
+  /** The model on this thread already has this setting. */
   decided(): void {}
 
   close(): Promise<void> {

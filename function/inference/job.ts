@@ -11,16 +11,16 @@ export interface Work {
   readonly request: InferenceRequest
   readonly rows: number
   /**
-   * The number of rows that the request occupies in the queue. The number is at most the number of
-   * rows in one run, because byte limits apply to a larger request.
+   * The rows that the request counts for in the queue: at most those of one run, because byte
+   * limits apply to larger requests.
    */
   readonly counted: number
   readonly bytes: number
-  /** Whether the request may share a run with other requests of the same kind. */
+  /** Whether the request may share a run. */
   readonly joins: boolean
 }
 
-/** A request that waits for a run or is running. */
+/** A request that waits or runs. */
 export class Job implements Work {
   readonly request: InferenceRequest
   readonly rows: number
@@ -28,19 +28,16 @@ export class Job implements Work {
   readonly bytes: number
   readonly joins: boolean
   readonly caller: Caller
-  /** The client. All events in one batch have the same sender. */
+  /** The client, which all events of a batch share. */
   readonly sender: Caller
-  /** Receives the durations of the run. */
+  /** Receives the times of the run. */
   readonly times: RequestTimes
-  /**
-   * The time at which the request was queued. Like the deadline, it is a time on
-   * performance.now()'s clock.
-   */
+  /** On performance.now()'s clock, like the deadline. */
   readonly queuedAt = performance.now()
   readonly deadline: number
-  /** The job's place among all waiting jobs. */
+  /** Its place among all waiting jobs. */
   readonly place = new Place<Job>(this)
-  /** The job's place among the jobs with which it may be joined. */
+  /** Its place among the jobs that it may join. */
   readonly placeOfKind = new Place<Job>(this)
   /** Set by the queue while the job waits. */
   kind: Kind<Job> | undefined
@@ -65,7 +62,7 @@ const deadlineOf = ({ timeoutMicroseconds }: InferenceRequest, { arrived, deadli
     ? deadline
     : Math.min(deadline, arrived + timeoutMicroseconds / 1000)
 
-/** Rejects a job for which the caller no longer waits. Returns whether the job was rejected. */
+/** Rejects a job whose caller no longer waits. Returns whether it did. */
 export function isOver(job: Job, now: number): boolean {
   if (!job.caller.gone && now < job.deadline) return false
   job.reject(new DeadlinePassed('the deadline passed before the run could begin'))

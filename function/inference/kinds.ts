@@ -5,10 +5,7 @@ interface Shaped {
   readonly shape: readonly number[]
 }
 
-/**
- * The properties that must be equal for requests to share a run. Of each tensor, only the shape
- * matters.
- */
+/** Requests share a run if these properties are equal. Only the shapes of the inputs count. */
 interface Common {
   readonly outputs: InferenceRequest['outputs']
   readonly inputs: readonly Shaped[]
@@ -20,7 +17,7 @@ export class Kind<Item> extends Line<Item> {
   readonly common: Common | undefined
   rows = 0
 
-  /** A kind without a key contains a single item, which has its own run. */
+  /** Without a key, the kind contains one item, which has its own run. */
   constructor(key = '', common?: Common) {
     super()
     this.key = key
@@ -32,8 +29,8 @@ export class Kind<Item> extends Line<Item> {
 export class Kinds<Item> {
   readonly #byKey = new Map<string, Kind<Item>>()
   /**
-   * The kind of the previous request. Most requests have the same kind as the previous request, so
-   * no key is needed to find it.
+   * The previous request's kind. Most requests have the same kind, which is then found without a
+   * key.
    */
   #last: Kind<Item> | undefined
 
@@ -59,8 +56,8 @@ export class Kinds<Item> {
 }
 
 /**
- * Whether two requests can share a run: they need the same outputs, and inputs with equal
- * dimensions except the first.
+ * Requests share a run if they have the same outputs, and inputs whose shapes differ only in the
+ * first dimension.
  */
 function haveInCommon(a: Common, b: Common): boolean {
   if (a.outputs !== b.outputs && !haveEqualNames(a.outputs, b.outputs)) return false
@@ -81,9 +78,6 @@ function haveEqualRows(a: readonly number[], b: readonly number[]): boolean {
   return true
 }
 
-/**
- * Returns the key of a kind. The keys of two kinds are equal if and only if {@link haveInCommon} is
- * true.
- */
+/** Two kinds have equal keys if and only if {@link haveInCommon} is true. */
 const keyOf = ({ outputs, inputs }: Common): string =>
   JSON.stringify([outputs.map(({ name }) => name), inputs.map(({ shape }) => shape.slice(1))])

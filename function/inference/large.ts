@@ -11,49 +11,43 @@ import type { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 
-/**
- * A large inference request as it arrived, with all data except the session that is needed to
- * handle it. Its memory may be transferred to another thread.
- */
+/** A large request as it arrived, and the data for handling it on another thread. */
 export interface LargeRequest {
   readonly bytes: RequestBytes
   readonly limits: ResponseLimits
-  /** The number of bytes that one run may use. */
+  /** The bytes that a run may use. */
   readonly runBytes: number
-  /** The time of arrival in milliseconds since 1970: all threads share this clock. */
+  /** Milliseconds since 1970: all threads share this clock. */
   readonly arrivedAt: number
-  /** Whether the request may be divided into several runs, because rows are independent. */
+  /** Whether rows are independent, so that the request may be divided into runs. */
   readonly mayDivide: boolean
   readonly maxBatchRows: number
   readonly model: ModelIdentity
 }
 
-/** The response, and the values that the main thread adds to metrics and statistics. */
+/** The response, and values for the main thread's metrics and statistics. */
 export interface LargeResponse {
   readonly response: EncodedResponse | EncodedMessage
   readonly runs: readonly RunTimes[]
-  /**
-   * The total durations of all runs, excluding the time for which the request waited for the
-   * thread.
-   */
+  /** The total of all runs, without the wait for the thread. */
   readonly times: RequestTimes
-  /** The number of rows, keyed by predicted label. */
+  /** Rows per predicted label. */
   readonly predicted: ReadonlyMap<string, number>
-  /** The start of each part of the request's processing, on the clock of `arrivedAt`. */
+  /** When each part of the work began, on the clock of `arrivedAt`. */
   readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]
 }
 
 /**
- * The input size of one run if rows are small. Inputs of this size fit into the processor's cache,
- * and their outputs are small.
+ * A run's input bytes if rows are small: the inputs fit into the processor's cache, and the outputs
+ * are small.
  */
 const RUN_BYTES = 64 * 1024
 
 /**
- * Handles a large request on the calling thread, from the bytes of the request to the bytes of the
- * response. If rows are independent, the request is divided into several runs.
+ * Handles a large request on the calling thread, from its bytes to those of the response. Divides
+ * the request into runs if rows are independent.
  * @throws {BadRequest|TooLarge|ModelError}
- * @throws {DeadlinePassed} if the request's own `timeout` expired before the run could begin
+ * @throws {DeadlinePassed} if the request's own `timeout` expired before its run
  */
 export async function inferLarge(
   session: Session,
@@ -82,9 +76,7 @@ export async function inferLarge(
   }
 }
 
-/**
- * Creates the codec. The code for protobuf messages and for V1 is loaded only when it is needed.
- */
+/** Loads the code for protobuf messages and V1 only when needed. */
 async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResponse['response']>> {
   if (bytes.kind === undefined) return new LargeCodec(bytes, limits)
   if (bytes.kind === 'predict') {
@@ -95,7 +87,7 @@ async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResp
   return new MessageCodec(bytes, limits)
 }
 
-/** Runs a request in the session of this thread, divided into several runs. */
+/** Runs a request on this thread in several runs. */
 class RowsRunner implements Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits
@@ -151,7 +143,7 @@ class RowsRunner implements Runner {
       this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
   }
 
-  /** The number of rows in one run whose inputs fit into the processor's cache. */
+  /** The rows whose inputs fit into the processor's cache. */
   private mostRows({ inputs }: InferenceRequest): number {
     const total = inputs[0]?.shape[0] ?? 0
     const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)

@@ -6,8 +6,7 @@ import type { Session } from './session.ts'
 type TriedSession = Pick<Session, 'signature' | 'run'>
 
 /**
- * The duration above which the example is not run with more rows, because the result would not
- * justify the cost.
+ * After a run longer than this, more rows are not tried: the result would not be worth the time.
  */
 const LONG_RUN_MS = 1
 
@@ -15,7 +14,7 @@ const TIMES_MORE_ROWS = 4
 const MOST_ROWS = 4096
 
 /**
- * Runs the example to measure the sizes of its outputs and the memory of a run.
+ * Runs the example to measure its outputs and the memory of a run.
  * @returns whether the memory allows a run with twice as many rows
  */
 export async function learnExample(
@@ -28,9 +27,8 @@ export async function learnExample(
 }
 
 /**
- * If rows are independent, runs the example with increasing numbers of rows while the runs are
- * short. A row needs less memory in a large run than in a small run, because most of the memory of
- * a small run is ONNX Runtime's overhead.
+ * If rows are independent, runs the example with more and more rows while the runs are short. Most
+ * of a small run's memory is ONNX Runtime's overhead, so a row needs less memory in a large run.
  */
 export async function learnRows(
   session: TriedSession,
@@ -46,7 +44,7 @@ export async function learnRows(
   }
 }
 
-/** Runs the inputs once. @returns the duration in milliseconds; infinite if the run failed */
+/** Runs the inputs once. @returns milliseconds; infinite if the run failed */
 async function tryRun(
   session: TriedSession,
   sizes: RunSizes,

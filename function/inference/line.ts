@@ -1,4 +1,4 @@
-/** The place of an item in a {@link Line}. */
+/** An item's place in a {@link Line}. */
 export class Place<Item> {
   readonly item: Item
   older: Place<Item> | undefined
@@ -10,8 +10,8 @@ export class Place<Item> {
 }
 
 /**
- * A doubly linked list of items in order of arrival. Removing an item takes the same short time at
- * any position in the list.
+ * A doubly linked list in order of arrival, which removes an item from any place in the same short
+ * time.
  */
 export class Line<Item> {
   oldest: Place<Item> | undefined

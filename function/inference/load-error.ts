@@ -5,7 +5,7 @@ import { readOnnxModel } from './onnx-file.ts'
 
 /**
  * Returns the reason why a model cannot be loaded, and a remedy. For most files, ONNX Runtime
- * reports only that the file cannot be parsed.
+ * reports only that it cannot parse them.
  * @param said ONNX Runtime's error message
  */
 export async function whyNotLoaded(file: string, said: string): Promise<string> {
@@ -28,8 +28,8 @@ export async function whyNotLoaded(file: string, said: string): Promise<string> 
 const LOCALE = /Failed to construct locale with name:([\w.-]+)/
 
 /**
- * Returns the problems with external data. A file that this reader cannot read has no known
- * problems, because ONNX Runtime may be able to read it.
+ * If this reader cannot read a file, returns no problems: ONNX Runtime may be able to read the
+ * file.
  */
 async function externalProblems(file: string): Promise<readonly string[]> {
   try {

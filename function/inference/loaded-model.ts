@@ -19,8 +19,8 @@ import type { RunSizes } from './run-sizes.ts'
 import type { Statistics } from './statistics.ts'
 
 /**
- * Reading this much JSON takes 2 ms, during which no other request is processed. Passing the body
- * to a thread costs 0.1 ms (docs/performance.md).
+ * Reading this much JSON blocks the main thread for 2 ms. Passing the body to a worker costs 0.1 ms
+ * (docs/performance.md).
  */
 const LARGE_BODY_BYTES = 128 * 1024
 
@@ -28,22 +28,20 @@ export interface LoadedModelOptions {
   readonly executor: Executor
   /** Inputs that the model accepts. */
   readonly example: readonly Tensor[]
-  /** Feature names, keyed by input name; inputs without feature names are omitted. */
+  /** Feature names, keyed by input. */
   readonly features: Readonly<Record<string, FeatureNames>>
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
   readonly metrics: Pick<Metrics, 'ran' | 'predicted'>
   readonly statistics: Pick<Statistics, 'ran' | 'succeeded'>
-  /** The measured memory of runs. */
   readonly sizes: RunSizes
-  /** Resolves when `batching` is decided or when the decision failed. */
+  /** Resolves when `batching` is decided or the decision failed. */
   readonly whenDecided: Promise<void>
 }
 
 /** A model that is loaded and warmed up. */
 export class LoadedModel {
   readonly signature: Signature
-  /** Inputs that the model accepts. */
   readonly example: readonly Tensor[]
   readonly features: LoadedModelOptions['features']
   #batching: Batching = UNDECIDED
@@ -98,7 +96,7 @@ export class LoadedModel {
     }
   }
 
-  /** Whether requests share runs; decided after the model is ready. */
+  /** Decided after the model is ready. */
   get batching(): Batching {
     return this.#batching
   }
@@ -108,7 +106,6 @@ export class LoadedModel {
     this.options.sizes.areRowsIndependent = batching.joins
   }
 
-  /** The number of runs that can be in progress at the same time. */
   get concurrency(): number {
     return this.options.executor.concurrency
   }
@@ -118,8 +115,8 @@ export class LoadedModel {
   }
 
   /**
-   * The number of rows that are waiting for a run. Large requests and requests that wait for memory
-   * count as one row each.
+   * Rows that wait for a run. Large requests and requests that wait for memory count as one row
+   * each.
    */
   get queuedRows(): number {
     const waiting = this.undecidedRequests + this.admission.waiting
@@ -135,13 +132,13 @@ export class LoadedModel {
   }
 
   /**
-   * Handles one request. A large request is decoded, run and encoded in a separate thread.
+   * Handles one request. A worker decodes, runs and encodes a large request.
    * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
    */
   infer<Encoded>(codec: Codec<Encoded>, caller: Caller): Promise<Encoded> {
     const { bytes } = codec
     if (bytes !== undefined && bytes.body.byteLength > LARGE_BODY_BYTES)
-      // The other thread returns the same response as this codec.
+      // The worker encodes the response like this codec.
       return this.inferLarge(bytes, caller) as Promise<Encoded>
     return infer(codec, this.identity, this.runner, caller)
   }
@@ -180,10 +177,7 @@ export class LoadedModel {
       throw new Overloaded(`${this.queuedRows} rows are already waiting; try again later`)
   }
 
-  /**
-   * Handles a request in another thread if writing its JSON would delay other responses on this
-   * thread.
-   */
+  /** Passes a request to a worker if writing its JSON here would delay other responses. */
   private answerElsewhere(
     size: AnswerSize | undefined,
     bytes: RequestBytes,
@@ -200,7 +194,7 @@ export class LoadedModel {
   ): Promise<LargeResponse['response']> {
     this.checkQueue()
     await this.admission.admit(size, caller)
-    // A small body is part of a buffer that other bodies share, so copy it.
+    // Small bodies share a buffer, so copy this body.
     return this.inferLarge({ ...bytes, body: Uint8Array.from(bytes.body) }, caller)
   }
 
@@ -238,7 +232,7 @@ export class LoadedModel {
 
   /**
    * Records metrics and statistics.
-   * @param ms the time that the request spent waiting for the other thread and being handled there
+   * @param ms the wait for the worker and the work there
    */
   private count({ runs, predicted, times }: LargeResponse, ms: number, { arrived }: Caller): void {
     const { metrics, statistics } = this.options
@@ -252,7 +246,7 @@ export class LoadedModel {
   }
 }
 
-/** Records the parts that another thread completed. */
+/** Records the parts of the work in the worker. */
 function enterParts(trace: Trace, { parts, runs }: LargeResponse): void {
   for (const { name, beganAt } of parts) {
     const attributes = name === 'run' ? { 'inference.request.runs': runs.length } : undefined

@@ -4,12 +4,11 @@ import { encodeData } from '../protocol/encode.ts'
 import { shortest } from '../protocol/shortest.ts'
 import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
 
-/** The version of this function, from package.json. */
 export const functionVersion = manifest.version
 
 /**
- * The server metadata (Open Inference Protocol, "Server Metadata Response JSON Object"). Only
- * extensions that this server implements are listed.
+ * See the Open Inference Protocol, "Server Metadata Response JSON Object". Lists only extensions
+ * that this server implements.
  */
 export const serverMetadata = Object.freeze({
   name: manifest.name,
@@ -18,8 +17,8 @@ export const serverMetadata = Object.freeze({
 })
 
 /**
- * Returns the model metadata (Open Inference Protocol, "Model Metadata Response JSON Object"). A
- * variable dimension is −1.
+ * See the Open Inference Protocol, "Model Metadata Response JSON Object". A variable dimension is
+ * −1.
  */
 export const modelMetadata = (
   name: string,
@@ -35,15 +34,13 @@ export const modelMetadata = (
 
 const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
 
-/**
- * The maximum number of elements and characters in an example that is still easy to copy and paste.
- */
+/** Longer examples are hard to copy and paste; in elements and characters. */
 const LONGEST_EXAMPLE = 2_000
 
 /**
  * Returns a shell command that sends a request to this server.
- * @param url the URL of the server, for example http://localhost:8080
- * @param wanted the names of the outputs to request
+ * @param url the server's URL, for example http://localhost:8080
+ * @param wanted the outputs to request
  * @returns undefined if JSON cannot represent the request (FP16), or the command would be too long
  */
 export function curlCommand(
@@ -65,10 +62,9 @@ export const inferUrl = (url: string, modelName: string) =>
 export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 /**
- * Returns an inference request for these inputs as JSON text. It requests only outputs that JSON
- * can represent (not FP16).
- * @param wanted the names of the outputs to request
- * @returns undefined if JSON cannot represent one of the inputs, or any of the outputs
+ * Returns an inference request as JSON. Requests only outputs that JSON can represent (not FP16).
+ * @param wanted the outputs to request
+ * @returns undefined if JSON cannot represent one of the inputs, or any output
  */
 export function requestJson(
   inputs: readonly Tensor[],

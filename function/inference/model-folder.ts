@@ -8,34 +8,31 @@ import { unreadable } from './file-kind.ts'
 import { findModel } from './find-model.ts'
 import { readSample, type SampleInput } from './sample.ts'
 
-/** The properties of a model that its folder defines before the graph is loaded. */
+/** A model as its folder describes it, before the graph is loaded. */
 export interface ModelFolder {
-  /** The .onnx file. External data is in the same folder. */
+  /** External data is in the same folder. */
   readonly file: string
   readonly name: string
   readonly version: string | undefined
-  /** The class names of a classifier, ordered by class index. */
+  /** A classifier's class names, by index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
-  /** The names of the elements in an input's last dimension. */
+  /** Names of the elements in an input's last dimension. */
   readonly features: Features | undefined
-  /**
-   * The field `batch` of model.json. True declares that rows are independent; false means that
-   * requests are never joined.
-   */
+  /** model.json's `batch`: true declares that rows are independent; false forbids shared runs. */
   readonly batch: boolean | undefined
-  /** A sample that the model accepts: data keyed by input name. */
+  /** Inputs that the model accepts. */
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
-  /** The digests of all files in the folder except model.json. */
+  /** Digests of all files in the folder except model.json. */
   readonly sha256: Digests | undefined
-  /** The file of the author's code. */
+  /** The transform's file. */
   readonly transform: string | undefined
-  /** A file with code beside a stored model. This file is not loaded. */
+  /** Code beside a stored model, which is not loaded. */
   readonly ignoredTransform: string | undefined
 }
 
 /**
- * Reads MODEL_DIR: finds the model file and reads model.json.
+ * Finds the model at MODEL_DIR and reads model.json.
  * @throws {Error} with a one-line message if there is no model or model.json is invalid
  */
 export function readModelFolder(config: Config): ModelFolder {
@@ -71,8 +68,8 @@ export function readModelFolder(config: Config): ModelFolder {
 }
 
 /**
- * Checks that sha256 in model.json covers the author's code.
- * @throws {Error} if sha256 does not cover code that was found although TRANSFORM is not set
+ * @throws {Error} if sha256 in model.json does not cover a transform that was found without
+ * TRANSFORM
  */
 function checkCovered(
   transform: string | undefined,
@@ -86,7 +83,7 @@ function checkCovered(
   )
 }
 
-/** Reads the digests, keyed by file name. A single digest belongs to the .onnx file. */
+/** A single digest belongs to the .onnx file. */
 function readDigests(value: unknown, file: string, path: string): ModelFolder['sha256'] {
   const digests = field(
     value,

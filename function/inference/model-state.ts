@@ -1,7 +1,7 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 
-/** The reason for refusing requests, keyed by state. */
+/** Why requests are refused, by state. */
 const REASONS = {
   loading: 'the model is loading',
   ready: undefined,
@@ -9,7 +9,7 @@ const REASONS = {
   retired: 'the process is shutting down',
 }
 
-/** Tracks whether the model accepts requests, and the callers that wait for the model to load. */
+/** Whether the model accepts requests, and which callers wait for it to load. */
 export class ModelState {
   private state: keyof typeof REASONS = 'loading'
   private readonly settled = Promise.withResolvers<void>()
@@ -18,11 +18,11 @@ export class ModelState {
 
   constructor(maxWaiting: number) {
     this.maxWaiting = maxWaiting
-    // Loading may fail while no caller waits; load() throws the error as well.
+    // No caller may be waiting; load() throws the error as well.
     this.settled.promise.catch(() => {})
   }
 
-  /** The number of callers that are waiting for the model to load. */
+  /** The callers that wait for the model. */
   get waiting(): number {
     return this.callers
   }
@@ -31,7 +31,7 @@ export class ModelState {
     return this.state === 'retired'
   }
 
-  /** The reason why requests are refused now; undefined while requests are accepted. */
+  /** Why requests are refused now; undefined while they are accepted. */
   get notReady(): string | undefined {
     return REASONS[this.state]
   }
@@ -50,10 +50,7 @@ export class ModelState {
     this.state = 'retired'
   }
 
-  /**
-   * Resolves when the model is loaded.
-   * @throws {Overloaded|NotReady|DeadlinePassed}
-   */
+  /** @throws {Overloaded|NotReady|DeadlinePassed} */
   async untilLoaded({ trace, deadline }: Caller): Promise<void> {
     if (this.callers >= this.maxWaiting)
       throw new Overloaded(
@@ -71,7 +68,7 @@ export class ModelState {
 
 /**
  * Waits for a promise until a deadline.
- * @param deadline a time on performance.now()'s clock
+ * @param deadline on performance.now()'s clock
  * @throws {DeadlinePassed} if the deadline passes before the promise settles
  */
 export async function within(

@@ -19,13 +19,13 @@ import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
 import type { Transformer } from './transformer.ts'
 
-/** The share of the free memory that all concurrent runs together may use. */
+/** The share of the free memory for all concurrent runs. */
 const SHARE_OF_RUNS = 1 / 3
 
 /**
- * Divides the memory among the runs that can be in progress at the same time: one run in each
- * worker, and one run of a large request.
- * @returns the number of bytes that the loaded model leaves free
+ * Divides the memory among the runs that may be in progress: one per worker, and one for a large
+ * request.
+ * @returns the bytes that the loaded model leaves free
  */
 function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config): number {
   const free = Math.max(0, memoryBytes - process.memoryUsage.rss())
@@ -34,16 +34,13 @@ function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config)
   return free
 }
 
-/** The model that this process serves, before, while and after it is loaded. */
+/** The model of this process, from before its load. */
 export interface Model extends ModelFolder {
   /** Undefined until the model is loaded and warmed up. */
   readonly loaded: LoadedModel | undefined
-  /**
-   * Handles calls to the author's code. Undefined until the model is loaded, or if there is no such
-   * code.
-   */
+  /** Undefined until the model is loaded, and if there is no transform. */
   readonly transformer: Transformer | undefined
-  /** The reason why requests are refused now; undefined while requests are accepted. */
+  /** Why requests are refused now; undefined while they are accepted. */
   readonly notReady: string | undefined
   /** True after {@link retire} was called. */
   readonly retired: boolean
@@ -52,19 +49,19 @@ export interface Model extends ModelFolder {
    */
   readonly whenStuck: Promise<string>
   readonly isStuck: boolean
-  /** Whether requests share runs; decided after the model is ready. */
+  /** Decided after the model is ready. */
   readonly batching: Batching
-  /** Resolves when `batching` is decided, or when loading failed. */
+  /** Resolves when `batching` is decided, or the load failed. */
   readonly whenDecided: Promise<void>
-  /** The number of bytes that the loaded model leaves free; infinite until the model is loaded. */
+  /** The bytes that the loaded model leaves free; infinite until the model is loaded. */
   readonly freeBytes: number
   /**
-   * The number of rows that are waiting for a run. Requests that wait for the model to load and
-   * large requests count as one row each.
+   * Rows that wait for a run. Large requests and requests that wait for the model count as one row
+   * each.
    */
   readonly queuedRows: number
   readonly statistics: Statistics
-  /** The maximum size of the JSON in one request, in bytes. */
+  /** The maximum JSON of one request, in bytes. */
   readonly maxJsonBytes: number
   /**
    * Loads the model and warms it up. Afterwards, `batching` is decided.
@@ -72,22 +69,22 @@ export interface Model extends ModelFolder {
    */
   load(): Promise<void>
   /**
-   * Returns the loaded model, and waits until it is loaded.
+   * Returns the loaded model once it is loaded.
    * @throws {Overloaded} if too many requests are waiting
    * @throws {DeadlinePassed} if the model is not loaded by the caller's deadline
    * @throws {NotReady} if the model could not be loaded
    */
   whenLoaded(caller: Caller): Promise<LoadedModel>
-  /** Makes the model report that it is not ready. It still handles requests. */
+  /** Makes readiness false. The model still handles requests. */
   retire(): void
   /**
    * Closes the model and its threads.
-   * @throws {Error} if a run does not end, in which case the process must be replaced
+   * @throws {Error} if a run does not end: the process must then be replaced
    */
   close(): Promise<void>
 }
 
-/** Creates a model that is not yet loaded. */
+/** Creates a model without loading it. */
 export function createModel(
   folder: ModelFolder,
   config: Config,
@@ -176,7 +173,7 @@ interface Opening extends Omit<TransformerOptions, 'loaded' | 'freeBytes' | 'run
   readonly whenDecided: Promise<void>
 }
 
-/** Warms up the model, and opens the author's code. */
+/** Warms up the model, and opens the transform. */
 async function openModel(opening: Opening) {
   const { folder, config, metrics, statistics, log, check, executor, whenDecided } = opening
   metrics.mark('session')
@@ -197,9 +194,9 @@ async function openModel(opening: Opening) {
 }
 
 /**
- * Waits until waiting requests are handled. The proof would delay their responses by 10 ms, after a
- * startup of 95 ms. Requests are decoded in the first turn of the event loop, run in the second
- * turn, and encoded in the third turn.
+ * Waits until the waiting requests are answered; the proof would delay them by 10 ms, after a
+ * startup of 95 ms. They are decoded in one turn of the event loop, run in the next, and encoded in
+ * the third.
  */
 async function waitingAnswered(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn()
@@ -215,10 +212,7 @@ interface Deciding {
   readonly log: Log
 }
 
-/**
- * Decides whether requests share runs, and how many rows a run may have. Before this decision, each
- * request has its own run.
- */
+/** Decides whether requests share runs, and learns how many rows a run may have. */
 async function decide(deciding: Deciding): Promise<void> {
   const { folder, check, loaded, executor, sizes, state, log } = deciding
   await waitingAnswered()
@@ -229,10 +223,10 @@ async function decide(deciding: Deciding): Promise<void> {
     const session = new TriedSession(executor, () => state.retired)
     const { example } = loaded
     const fits = await learnExample(session, sizes, example)
-    // Test the example together with other rows only if there is enough memory for these rows.
+    // Test the example together with other rows only if these rows fit into memory.
     loaded.batching = await decideBatching(folder, session, fits ? example : [], check)
     await learnRows(session, sizes, example)
-    // A process that is shutting down does not log the decision.
+    // The process may be shutting down.
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
   } catch (error) {
     log.error({ err: error }, 'the check for independent rows failed')
@@ -241,7 +235,7 @@ async function decide(deciding: Deciding): Promise<void> {
 
 /** Records a run that exceeds RUN_TIMEOUT_MS. */
 class StuckRun {
-  /** The reason; undefined while no run has exceeded the limit. */
+  /** Undefined while no run has exceeded the limit. */
   reason: string | undefined
   private readonly first = Promise.withResolvers<string>()
   private readonly limitMs: number
@@ -264,9 +258,7 @@ class StuckRun {
   }
 }
 
-/**
- * A session for runs that no caller requested. It refuses runs while the process is shutting down.
- */
+/** A session for runs without a caller. It refuses runs during the shutdown. */
 class TriedSession implements Pick<Session, 'signature' | 'run'> {
   readonly signature: Session['signature']
   private readonly executor: Executor
@@ -287,7 +279,7 @@ class TriedSession implements Pick<Session, 'signature' | 'run'> {
 const FIRST_TOLD_S = 10
 const TOLD_EACH_S = 60
 
-/** Logs a message at intervals while the model is loading, so that a slow startup is visible. */
+/** Logs a line at intervals while the model loads, so that a slow startup is visible. */
 export function tellProgress(log: Log): { stop(): void } {
   const tell = (seconds: number) =>
     log.info({ seconds }, `the model is still loading after ${seconds} s; requests are waiting`)
@@ -324,7 +316,7 @@ function logLeftOut({ leftOut }: Executor, log: Log): void {
 }
 
 /**
- * Reads the sample and the feature names from model.json.
+ * Reads model.json's sample and feature names.
  * @throws {Error} with a one-line message if they do not match the model
  */
 const describeInputs = (executor: Executor, folder: ModelFolder) => ({

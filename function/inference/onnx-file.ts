@@ -2,16 +2,15 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { Slices } from './slices.ts'
 
 /*
- * Reads the graph in an ONNX file without the help of ONNX Runtime. The reader skips weights by
- * seeking, so files larger than 2 GiB can be read. It does not open external data. Field numbers
- * are those of onnx.proto.
+ * Reads the graph of an ONNX file without ONNX Runtime. Seeks past weights, so files may be larger
+ * than 2 GiB. Does not open external data. Field numbers are those of onnx.proto.
  */
 
 export interface OnnxModel {
   readonly irVersion: number | undefined
-  /** The name and version of the program that wrote the file. */
+  /** The program that wrote the file, and its version. */
   readonly producer: string
-  /** The opset versions, keyed by domain. ONNX's own domain is `ai.onnx`. */
+  /** Opset versions, keyed by domain. ONNX's own domain is `ai.onnx`. */
   readonly opsets: ReadonlyMap<string, number>
   readonly graph: Graph
   readonly functions: readonly ModelFunction[]
@@ -27,15 +26,15 @@ export interface Graph {
 export interface Node {
   readonly name: string
   readonly operator: string
-  /** The domain of the operator; `ai.onnx` for ONNX's own domain. */
+  /** `ai.onnx` for ONNX's own domain. */
   readonly domain: string
-  /** The input names; '' represents an omitted optional input. */
+  /** '' for an omitted optional input. */
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
   readonly attributes: ReadonlyMap<string, Attribute>
 }
 
-/** A function that the file defines and that nodes call like an operator. */
+/** A function in the file, which nodes call like an operator. */
 export interface ModelFunction {
   readonly name: string
   readonly domain: string
@@ -43,7 +42,7 @@ export interface ModelFunction {
   readonly outputs: readonly string[]
   readonly nodes: readonly Node[]
   readonly opsets: ReadonlyMap<string, number>
-  /** The default values of attributes that a call omits. */
+  /** The defaults of attributes that a call omits. */
   readonly defaults: ReadonlyMap<string, Attribute>
 }
 
@@ -55,9 +54,9 @@ export interface Attribute {
   readonly texts?: readonly string[]
   readonly tensor?: TensorProto
   readonly graph?: Graph
-  /** In a function's body, the name of the calling node's attribute that supplies the value. */
+  /** In a function's body, the calling node's attribute with the value. */
   readonly reference?: string
-  /** True if the values were skipped because they are longer than {@link MOST_VALUE_BYTES}. */
+  /** True if the values were skipped, because they exceed {@link MOST_VALUE_BYTES}. */
   readonly skipped?: true
 }
 
@@ -67,11 +66,10 @@ export interface TensorProto {
   readonly type: number
   readonly dims: readonly number[]
   /**
-   * The elements of a tensor of integers, booleans or FP32 with at most {@link MOST_VALUE_BYTES}
-   * bytes; undefined for other tensors.
+   * The elements, if they are integers, booleans or FP32 in at most {@link MOST_VALUE_BYTES} bytes.
    */
   readonly values?: readonly number[]
-  /** The file beside the model that contains the values. */
+  /** The file beside the model with the values. */
   readonly external?: {
     readonly location: string
     readonly offset: number
@@ -85,17 +83,11 @@ export interface ValueInfo {
   readonly type: ValueType
 }
 
-/**
- * The type of a value. At most one field is set; no field is set if the file does not specify the
- * type.
- */
+/** At most one field is set; none if the file does not specify the type. */
 export interface ValueType {
   readonly tensor?: {
     readonly element: number
-    /**
-     * The dimensions as numbers or names ('' for a dimension without a name); undefined if even the
-     * number of dimensions is unknown.
-     */
+    /** Sizes or names ('' for a dimension without a name); undefined if the rank is unknown. */
     readonly dims: readonly (number | string)[] | undefined
   }
   readonly sequence?: ValueType
@@ -104,10 +96,7 @@ export interface ValueType {
   readonly optional?: ValueType
 }
 
-/**
- * The maximum size, in bytes, of a value that is read. Weights are larger, and are skipped; shapes
- * and axes are smaller.
- */
+/** Values above this size in bytes are skipped: weights are larger; shapes and axes are smaller. */
 export const MOST_VALUE_BYTES = 4_096
 
 /** @throws {Error} with a one-line message if the file cannot be read or is not an ONNX model */
@@ -120,12 +109,10 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
   }
 }
 
-/** The domain and name of an operator in the graph. */
 export type Operator = Pick<Node, 'operator' | 'domain'>
 
 /**
- * Reads only the operators of the graph's own nodes, in order. This is faster than reading the
- * entire graph.
+ * Reads only the operators of the graph's own nodes, in order, which is faster.
  * @throws {Error} with a one-line message if the file cannot be read or is not an ONNX model
  */
 export async function readOperators(path: string): Promise<readonly Operator[]> {
@@ -146,9 +133,8 @@ export async function readOperators(path: string): Promise<readonly Operator[]> 
 }
 
 /**
- * Returns the names of graph inputs and outputs without a shape in the file. These inputs and
- * outputs accept any rank, but ONNX Runtime for Node reports their shape as [], like the shape of a
- * scalar. Only the file shows the difference.
+ * Returns the graph inputs and outputs without a shape in the file, which accept any rank. ONNX
+ * Runtime for Node reports their shape as [], like a scalar's.
  */
 export async function readShapeless(path: string): Promise<ReadonlySet<string>> {
   const { graph } = await readOnnxModel(path)
@@ -158,7 +144,7 @@ export async function readShapeless(path: string): Promise<ReadonlySet<string>> 
   return new Set(shapeless.map(({ name }) => name))
 }
 
-/** Reads a file's bytes at a position that moves forward. */
+/** Reads a file's bytes from a moving position. */
 class FileBytes {
   readonly size: number
   at = 0
@@ -179,8 +165,8 @@ class FileBytes {
 
   /**
    * Divides the reading of a long file into slices, so that the main thread can handle requests
-   * between two slices.
-   * @returns undefined until the current slice is over
+   * between slices.
+   * @returns undefined until the slice is over
    */
   pause(): Promise<void> | undefined {
     return this.#slices.isOver ? this.#slices.next() : undefined
@@ -196,7 +182,7 @@ class FileBytes {
     let value = 0
     for (let shift = 0; shift < 63; shift += 7) {
       const byte = this.byte()
-      // Multiply instead of shifting: lengths exceed 2^31 in large models.
+      // Multiply instead of shifting: lengths in large models exceed 2^31.
       value += (byte & 0x7f) * 2 ** shift
       if (byte < 0x80) return value
     }
@@ -209,7 +195,7 @@ class FileBytes {
     return -negative - 1
   }
 
-  /** Returns the next bytes. They are valid only until the next call. */
+  /** Returns the next bytes, which are valid until the next call. */
   take(length: number): Buffer {
     if (this.at + length > this.size) throw new Error('the file is truncated')
     if (length > this.#window.length) this.#window = Buffer.allocUnsafe(length)
@@ -238,10 +224,7 @@ class FileBytes {
   }
 }
 
-/**
- * The position of a message's field in the file: the start of its tag, the start of its value, and
- * its end.
- */
+/** Where a field is in the file: the start of its tag, the start of its value, and its end. */
 export interface Place {
   readonly number: number
   readonly begin: number
@@ -263,20 +246,19 @@ export function fieldsIn(path: string, from: number, end: number): Place[] {
   }
 }
 
-/** A field of a message: either a number, or `length` bytes from the current position. */
+/** A field of a message: a number, or `length` bytes from the current position. */
 interface Field {
   readonly number: number
-  /** The position of the field's tag. */
+  /** The position of its tag. */
   readonly begin: number
   readonly value: number
-  /** The number of bytes of the field; 0 if the field is a number. */
+  /** 0 for a number. */
   readonly length: number
   readonly isMessage: boolean
 }
 
 /**
- * Yields the fields of a message that ends at `end`. The consumer may read or skip the bytes of a
- * field; the next field is found in both cases.
+ * Yields the fields of a message that ends at `end`. The consumer may read or skip a field's bytes.
  */
 function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   if (end > bytes.size) throw new Error('the file is truncated')
@@ -298,10 +280,7 @@ function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   }
 }
 
-/**
- * Returns the length of a field with the given wire type; undefined for a varint, which marks its
- * own end.
- */
+/** Undefined for a varint, which marks its own end. */
 function lengthOf(wireType: number, bytes: FileBytes): number | undefined {
   if (wireType === 0) return undefined
   if (wireType === 1) return 8
@@ -422,10 +401,7 @@ function readOpset(bytes: FileBytes, end: number, opsets: Map<string, number>): 
   opsets.set(domainName(domain), version)
 }
 
-/**
- * The attributes whose lists are always read, whatever their length, because rules use their values
- * or counts.
- */
+/** Attributes whose lists are read at any length, because rules use their values or counts. */
 const WHOLE_ATTRIBUTES = new Set([
   'pool_strings',
   'cats_strings',
@@ -435,7 +411,7 @@ const WHOLE_ATTRIBUTES = new Set([
   'classlabels_ints',
 ])
 
-/** The field number of AttributeProto.type, and its values FLOAT and INT. */
+/** AttributeProto.type, and its values FLOAT and INT. */
 const KIND = 20
 const NUMBER_KINDS = [1, 2]
 
@@ -467,10 +443,7 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
   }
 }
 
-/**
- * Reads one value of an AttributeProto according to its field number. Fields that no rule uses are
- * ignored.
- */
+/** Reads one value of an AttributeProto. Ignores fields that no rule uses. */
 async function readSingle(
   bytes: FileBytes,
   { number, value, length }: Field,
@@ -487,10 +460,10 @@ async function readSingle(
   return number >= 10 && number <= 15 && number !== 13 ? { skipped: true } : {}
 }
 
-/** The number of values that are read before a pause. */
+/** Values read before a pause. */
 const NUMBERS_AT_A_TIME = 4_096
 
-/** Reads any number of repeated values, either packed or one per field. */
+/** Reads any number of repeated values, packed or one per field. */
 async function readMany(
   bytes: FileBytes,
   field: Field,
@@ -504,7 +477,7 @@ async function readMany(
   } while (bytes.at < end)
 }
 
-/** Reads the next repeated values, either packed or one per field. */
+/** Reads the next repeated values, packed or one per field. */
 function readNumbers(
   bytes: FileBytes,
   { value, length, isMessage }: Field,
@@ -535,7 +508,7 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
     else if (number === 13) readEntry(bytes, bytes.at + length, entries)
     else if (number === 14) isExternal = value === 1
     else if (number !== 12) isKnown = readValues(bytes, field, type, values) && isKnown
-    // Each text is a separate field, so there may be many fields.
+    // Each text is a field of its own, so there may be many.
     const pause = bytes.pause()
     if (pause !== undefined) await pause
   }
@@ -565,7 +538,7 @@ const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: numbe
 }
 
 /**
- * Reads the values of a tensor if they are short lists of integers, booleans or FP32 values.
+ * Reads a tensor's values if they are short lists of integers, booleans or FP32.
  * @returns whether the values were read
  */
 function readValues(bytes: FileBytes, field: Field, type: number, into: number[]): boolean {
@@ -584,14 +557,14 @@ function readValues(bytes: FileBytes, field: Field, type: number, into: number[]
   return true
 }
 
-/** Reads a StringStringEntryProto: key 1, value 2. */
+/** StringStringEntryProto: key 1, value 2. */
 function readEntry(bytes: FileBytes, end: number, into: Map<string, string>): void {
   const texts = ['', '']
   for (const { number, length } of fields(bytes, end)) texts[number - 1] = bytes.text(length)
   into.set(texts[0] as string, texts[1] as string)
 }
 
-/** Reads a SparseTensorProto: values 1 (which contain the name), dims 3. */
+/** SparseTensorProto: values 1 (with the name), dims 3. */
 async function readSparseTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
   const dims: number[] = []
   let values: TensorProto = { name: '', type: 0, dims: [] }
@@ -613,7 +586,7 @@ function readValueInfo(bytes: FileBytes, end: number): ValueInfo {
   return { name, type }
 }
 
-/** Reads a TypeProto: tensor 1, sequence 4, map 5, sparse tensor 8, optional 9. */
+/** TypeProto: tensor 1, sequence 4, map 5, sparse tensor 8, optional 9. */
 function readType(bytes: FileBytes, end: number): ValueType {
   for (const { number, length } of fields(bytes, end)) {
     const until = bytes.at + length
@@ -641,7 +614,7 @@ function readTensorType(bytes: FileBytes, end: number): NonNullable<ValueType['t
   return { element, dims }
 }
 
-/** Reads a TensorShapeProto: dim 1, which contains dim_value 1 or dim_param 2. */
+/** TensorShapeProto: dim 1, with dim_value 1 or dim_param 2. */
 function readShape(bytes: FileBytes, end: number): (number | string)[] {
   const dims: (number | string)[] = []
   for (const { number, length } of fields(bytes, end)) {

@@ -1,4 +1,4 @@
-/** The names of TensorProto.DataType (onnx.proto), keyed by number, as in ONNX's type strings. */
+/** TensorProto.DataType's names (onnx.proto), by number. */
 const ELEMENTS = [
   ...['undefined', 'float', 'uint8', 'int8', 'uint16', 'int16', 'int32', 'int64', 'string'],
   ...['bool', 'float16', 'double', 'uint32', 'uint64', 'complex64', 'complex128', 'bfloat16'],
@@ -6,9 +6,6 @@ const ELEMENTS = [
   ...['float4e2m1', 'float8e8m0', 'uint2', 'int2', 'float6e2m3', 'float6e3m2'],
 ]
 
-/**
- * Returns the name of an element type in onnx.proto, or the number of a type that a later version
- * defines.
- */
+/** Returns an element type's name in onnx.proto, or the number of a type from a later version. */
 export const elementName = (number: number | undefined): string =>
   ELEMENTS[number ?? 0] ?? `type ${number}`

@@ -4,33 +4,34 @@ import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * Calls ONNX Runtime's native binding in the same way as onnxruntime-node does in its
- * dist/backend.js and dist/binding.js. The binding is not a public interface, so package.json pins
- * its version, and test/inference/onnxruntime.test.ts detects changes in a new version. The
- * JavaScript part of onnxruntime-node is not used, for two reasons. It schedules each run with
- * setImmediate, so the time of a run includes other work on the event loop, and requests that
- * arrive before the run begins are not included in the run. It also creates a Tensor for each
- * output, and for FP16 a Float16Array that the native binding cannot read.
+ * Calls ONNX Runtime's native binding as onnxruntime-node does in dist/backend.js and
+ * dist/binding.js. The binding is not a public interface: package.json pins its version, and
+ * test/inference/onnxruntime.test.ts detects changes.
+ *
+ * onnxruntime-node's JavaScript is not used. It starts each run with setImmediate, so a run's time
+ * includes other work of the event loop, and requests that arrive before the run begins cannot join
+ * it. It also creates a Tensor for each output, and for FP16 a Float16Array that the native binding
+ * cannot read.
  */
 
-/** A tensor in the form that the native binding accepts and returns. */
+/** A tensor as the native binding accepts and returns it. */
 export interface NativeTensor {
-  /** The name of the datatype in onnxruntime-node. */
+  /** The datatype's name in onnxruntime-node. */
   readonly type: string
   readonly data: ArrayBufferView | readonly string[]
   readonly dims: readonly number[]
   readonly location?: 'cpu'
 }
 
-/** The native binding's description of a graph input or output. */
+/** A graph input or output. */
 export interface NativeMetadata {
   readonly name: string
   readonly isTensor: boolean
   /** A value of TensorProto.DataType (onnx.proto). */
   readonly type: number
-  /** The dimensions; −1 for a variable dimension. */
+  /** −1 for a variable dimension. */
   readonly shape: readonly number[]
-  /** The names of variable dimensions in the graph; '' for other dimensions. */
+  /** The graph's names of variable dimensions; '' for other dimensions. */
   readonly symbolicDimensions: readonly string[]
 }
 
@@ -45,8 +46,8 @@ export interface NativeSession {
   readonly inputMetadata: readonly NativeMetadata[]
   readonly outputMetadata: readonly NativeMetadata[]
   /**
-   * Runs the model, and blocks the calling thread during the run.
-   * @param fetches an object with the requested output names as keys and null values
+   * Blocks the calling thread during the run.
+   * @param fetches null for each requested output
    */
   run(
     feeds: Readonly<Record<string, NativeTensor>>,
@@ -65,7 +66,7 @@ interface Binding {
   readonly InferenceSession: new () => NativeSession
 }
 
-/** The native binding creates an object of this class for each output. */
+/** The native binding creates this object for each output. */
 class Output implements NativeTensor {
   readonly type: string
   readonly data: ArrayBufferView | readonly string[]
@@ -78,30 +79,26 @@ class Output implements NativeTensor {
   }
 }
 
-/**
- * The log level at which ONNX Runtime logs only fatal errors. Failed runs are reported to their
- * callers, so ONNX Runtime does not need to write them to standard error as well.
- */
+/** Only fatal errors. Callers learn of failed runs, so standard error does not need them. */
 export const LOG_LEVEL = 4
 
 /**
- * The folder of the locale en_US.UTF-8, which the build includes. Text operators need this locale,
- * but slim images contain only C.UTF-8.
+ * The folder of the locale en_US.UTF-8 in the build. Text operators need this locale; slim images
+ * have only C.UTF-8.
  */
 const LOCALES = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../../build/locale' : './locale', import.meta.url),
 )
-/** The file with the system's installed locales. glibc ignores this file if LOCPATH is set. */
+/** The system's locales. glibc ignores this file if LOCPATH is set. */
 const LOCALES_OF_SYSTEM = '/usr/lib/locale/locale-archive'
 
 /**
- * Sets the environment variables that ONNX Runtime reads. Call this function before the first worker
- * thread loads the library: only the main thread's process.env changes the process environment. The
- * main thread's first session calls it, too.
+ * Sets the environment variables that ONNX Runtime reads. Call this before the first worker loads
+ * the library: only the main thread's process.env changes the process environment. The main
+ * thread's first session also calls it.
  */
 export function setEnvironment(): void {
-  // If this variable is not set, version 1.30 writes a device id to the home folder, and startup
-  // takes 5 ms longer.
+  // Otherwise, version 1.30 writes a device id to the home folder, and startup takes 5 ms longer.
   process.env.ORT_DISABLE_TELEMETRY = '1'
   const isOurs = process.env.LOCPATH === undefined && !existsSync(LOCALES_OF_SYSTEM)
   if (isOurs && existsSync(LOCALES)) process.env.LOCPATH = LOCALES
@@ -124,8 +121,8 @@ function loadBinding(): Binding {
 }
 
 /**
- * Creates a session without a model. The first call loads the library, which takes about 20 ms, and
- * creates ONNX Runtime's environment, which takes another 25 ms.
+ * Creates a session without a model. The first call loads the library in about 20 ms and creates
+ * ONNX Runtime's environment in another 25 ms.
  * @throws {Error} if there is no library for this platform
  */
 export function createNativeSession(): NativeSession {

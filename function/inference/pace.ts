@@ -1,6 +1,6 @@
 /**
- * The time in which the weight of finished runs halves. If there is no run for FORGET_MS, finished
- * runs no longer count.
+ * Finished runs lose half of their weight in HALF_LIFE_MS, and all of it after FORGET_MS without a
+ * run.
  */
 const HALF_LIFE_MS = 1_000
 const FORGET_MS = 2_000
@@ -11,9 +11,9 @@ export interface Going {
   readonly beganAt: number
 }
 
-/** Measures the current speed of runs. All times are on performance.now()'s clock. */
+/** Measures how fast runs are now. All times are on performance.now()'s clock. */
 export class Pace {
-  /** The weighted number of runs in the last seconds, their rows and their durations. */
+  /** Weighted sums over the last seconds: runs, rows and durations. */
   #runs = 0
   #rows = 0
   #ms = 0
@@ -36,18 +36,17 @@ export class Pace {
     this.#endedAt = endedAt
   }
 
-  /** Removes a failed run, whose duration is not counted. */
+  /** Ignores the duration of a failed run. */
   failed(run: Going): void {
     this.#going.delete(run)
   }
 
   /**
-   * Returns the minimum time in milliseconds that the waiting runs take one after the other. A run
-   * with more rows than recent runs takes at least as long as recent runs; a run with fewer rows
-   * takes at least a proportional share of that time. Runs in progress count with their duration so
-   * far.
-   * @param runs the number of waiting runs
-   * @param rows the total number of rows in these runs
+   * Returns the minimum milliseconds that the waiting runs take one after the other. A run with
+   * more rows than recent runs takes at least as long; with fewer rows, at least a proportional
+   * share. Runs in progress count with their duration so far.
+   * @param runs the waiting runs
+   * @param rows the rows of all these runs
    */
   leastMs(runs: number, rows: number): number {
     let ms = 0

@@ -8,44 +8,35 @@ import { countPredictions } from './labels.ts'
 import { Slices } from './slices.ts'
 import { noTimes, type RequestTimes } from './statistics.ts'
 
-/**
- * Runs requests, either through the queue of the main thread or directly in the session of a worker
- * thread.
- */
+/** Runs requests through the main thread's queue, or in a worker's session. */
 export interface Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits
-  /** The names of a classifier's classes, if the model folder defines these names. */
+  /** A classifier's class names, if the model folder defines them. */
   readonly labels: readonly string[]
-  /**
-   * Whether the request is a single run that is handled on this thread. If this method is absent,
-   * the runner has no such requests.
-   */
+  /** Whether the request is a single run on this thread. If absent, no request is. */
   isPlain?(request: InferenceRequest): boolean
-  /**
-   * Handles a request in another thread. Returns undefined if the request is handled on this
-   * thread.
-   */
+  /** Handles a request in another thread. Undefined if this thread handles it. */
   answerElsewhere?(
     request: InferenceRequest,
     bytes: RequestBytes,
     caller: Caller,
   ): Promise<unknown> | undefined
   /**
-   * Returns the runs of one request: the entire request, or several parts of its rows. Each run is
-   * requested after the previous run has ended.
+   * Returns a request's runs: the whole request, or parts of its rows. Each run is requested after
+   * the previous one has ended.
    */
   runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest>
   /**
-   * @param times receives the durations of the run
+   * @param times receives the times of the run
    * @returns the requested outputs, in that order
    */
   run(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<readonly Tensor[]>
-  /** Receives the number of rows with a predicted label, if the model is a classifier. */
+  /** Receives the rows with a predicted label, if the model is a classifier. */
   predicted(label: string, rows: number): void
   /**
    * Called when all runs of a request succeeded.
-   * @param ended a time on performance.now()'s clock
+   * @param ended on performance.now()'s clock
    */
   succeeded(times: RequestTimes, caller: Caller, ended: number): void
 }
@@ -57,7 +48,7 @@ export interface ModelIdentity {
   readonly labels: readonly string[]
 }
 
-/** Returns the outputs, converted to classes where the request specifies classes. */
+/** Converts outputs to classes where the request asks for classes. */
 function asClasses(
   outputs: readonly Tensor[],
   requested: readonly RequestedOutput[],
@@ -77,8 +68,8 @@ function asClasses(
 const wantsNoClasses = ({ classes }: RequestedOutput) => classes === undefined
 
 /**
- * Counts the predictions of a run and writes its outputs.
- * @returns the steps of writing if writing takes long
+ * Counts a run's predictions and writes its outputs.
+ * @returns steps if writing takes long
  */
 function write(
   outputs: readonly Tensor[],
@@ -91,7 +82,7 @@ function write(
 }
 
 /**
- * Decodes, runs and encodes an inference request. All protocols and all threads use this function.
+ * Decodes, runs and encodes an inference request, for all protocols and threads.
  * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
  */
 export async function infer<Encoded>(
@@ -105,7 +96,7 @@ export async function infer<Encoded>(
   trace?.enter('decode')
   const began = performance.now()
   const decoded = codec.decode(runner.signature)
-  // Await only a promise, because each await costs a microtask turn.
+  // Each await costs a microtask turn, so await only a promise.
   const request = decoded instanceof Promise ? await decoded : decoded
   // A small request needs no slices.
   let slices: Slices | undefined
@@ -118,7 +109,7 @@ export async function infer<Encoded>(
   const isPlain = runner.isPlain?.(request) === true
   const { bytes } = codec
   const elsewhere = !isPlain && bytes && runner.answerElsewhere?.(request, bytes, caller)
-  // The other thread returns the same response as this codec.
+  // The worker encodes the response like this codec.
   if (elsewhere) return elsewhere as Promise<Encoded>
   const encoder = codec.encoder(request, runner.limits)
   let ran = began

@@ -9,23 +9,22 @@ import { Line } from './line.ts'
 export interface QueueLimits {
   readonly maxBatchRows: number
   readonly maxQueueRows: number
-  /** The limit on one body, and on the total bytes of all waiting tensors. */
+  /** The limit for one body, and for all waiting tensors together. */
   readonly maxBodyBytes: number
 }
 
-/** Returns the maximum number of rows with such inputs for which one run has enough memory. */
+/** Returns how many rows of such inputs fit into the memory of one run. */
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /**
- * The pause after a check, for each job that it checked. Checking a job takes about ten nanoseconds, so
- * checks take at most about 1% of the time.
+ * The pause after a check, for each job checked. A check takes about ten nanoseconds per job, so
+ * checks take about 1% of the time.
  */
 const PAUSE_MS = 1e-3
 
 /**
- * A queue of requests that wait for a run, in order of arrival. It limits their number, and rejects
- * each request at its deadline. The cost per request does not depend on the number of waiting
- * requests.
+ * Requests that wait for a run, in order of arrival. Limits their number, and rejects each at its
+ * deadline. The cost per request does not depend on the queue's length.
  */
 export class Queue {
   private readonly limits: QueueLimits
@@ -35,9 +34,9 @@ export class Queue {
   private rowCount = 0
   private byteCount = 0
   private runCount = 0
-  /** The number of jobs whose sender differs from the sender of the previous job. */
+  /** How many jobs have a different sender than the job before. */
   private senderChanges = 0
-  /** A lower bound of the deadlines of all jobs. */
+  /** A lower bound of all deadlines. */
   private earliest = Number.POSITIVE_INFINITY
   private nextLook = 0
   private alarm: NodeJS.Timeout | undefined
@@ -53,7 +52,6 @@ export class Queue {
     this.mostRows = mostRows
   }
 
-  /** The number of rows that are waiting now. */
   get rows(): number {
     return this.rowCount
   }
@@ -68,9 +66,8 @@ export class Queue {
   }
 
   /**
-   * Checks that the queue has room. A request or batch of events larger than the entire queue is
-   * admitted while no other client waits: otherwise, such a request or batch could never be
-   * admitted.
+   * Admits a request or batch of events larger than the queue while no other client waits:
+   * otherwise it could never be admitted.
    * @throws {Overloaded} if the queue has no room
    */
   checkRoom(rows: number, bytes: number, caller: Caller): void {
@@ -96,8 +93,8 @@ export class Queue {
   }
 
   /**
-   * Removes and returns the oldest request and the requests that may be joined with it, in order of
-   * arrival, up to the limits of rows and memory.
+   * Takes the oldest request and the requests that may join it, in order of arrival, within the
+   * limits of rows and memory.
    */
   takeBatch(): Job[] {
     const batch: Job[] = []

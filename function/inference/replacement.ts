@@ -1,9 +1,6 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
-/**
- * The character with which bytes that are not UTF-8 are replaced. The original text may also
- * contain this character.
- */
+/** Replaces bytes that are not UTF-8. The original text may contain it, too. */
 const REPLACEMENT = '\ufffd'
 
 export const isReplaced = (text: string) => text.includes(REPLACEMENT)

@@ -1,28 +1,24 @@
 /**
- * The CPU time above which a run is slow. A run on the main thread blocks all other work, so it
- * must be clearly shorter than the 10 ms that a probe may wait (docs/performance.md). Passing a run
- * to a worker costs about 0.1 ms. CPU time is measured because other processes may use the CPU
- * during a run.
+ * The CPU time of a slow run. A run on the main thread blocks all other work, so it must be clearly
+ * shorter than the 10 ms that a probe may wait (docs/performance.md). A worker costs about 0.1 ms.
+ * CPU time, because other processes may use the CPU during a run.
  */
 export const SLOW_RUN_MS = 5
 
-/** The limit for the first run in a session, which also initialises ONNX Runtime. */
+/** The limit for a session's first run, which also initialises ONNX Runtime. */
 const FIRST_RUN_MS = 20
 
 /**
- * A plain operator reads each number in the file at most once per input element, in about 1 ns. If
- * the product of both counts is below this limit, the run cannot be slow.
+ * A plain operator reads each number of the file at most once per input element, in about 1 ns.
+ * Below this product of numbers and elements, a run cannot be slow.
  */
 const PLAIN_NUMBERS = SLOW_RUN_MS * 1e6
 const BYTES_A_NUMBER = 4
 
-/** The maximum number of input sizes of fast runs to remember. */
+/** The input sizes of fast runs to remember. */
 const MOST_SIZES = 1_024
 
-/**
- * The known cost of runs on one thread, keyed by the number of input elements. The cost of these
- * runs depends only on shapes.
- */
+/** The known cost of a thread's runs, keyed by input elements. The cost depends only on shapes. */
 export class RunCosts {
   private readonly plainElements: number
   private most = 0
@@ -30,31 +26,30 @@ export class RunCosts {
   private readonly fast = new Set<number>()
   private isSuspected = false
 
-  /** @param plainBytes the size of the file if all its operators are plain */
+  /** @param plainBytes the file's size if all its operators are plain */
   constructor(plainBytes: number | undefined) {
     this.plainElements =
       plainBytes === undefined ? 0 : (PLAIN_NUMBERS * BYTES_A_NUMBER) / Math.max(plainBytes, 1)
   }
 
-  /** Whether a run with this many elements may cost more than all previous runs. */
+  /** Whether a run of this many elements may cost more than all previous runs. */
   isUnknown(elements: number): boolean {
     return elements > this.most && !this.isPlain(elements)
   }
 
-  /** Whether the operators are plain and a run with this many elements cannot be slow. */
+  /** Whether the operators are plain and a run of this many elements cannot be slow. */
   isPlain(elements: number): boolean {
     return elements <= this.plainElements
   }
 
-  /** Records a run that was not measured. */
+  /** Records a run without its time. */
   ran(): void {
     this.hasRun = true
   }
 
   /**
-   * Records a run.
    * @returns whether this run shows that the model is slow. If runs of this size were fast before,
-   * two consecutive slow runs are needed, because V8 may have collected garbage during one of them.
+   * that takes two slow runs in a row: V8 may have collected garbage during one.
    */
   showsSlow(elements: number, cpuMs: number): boolean {
     const limit = this.hasRun ? SLOW_RUN_MS : FIRST_RUN_MS
@@ -76,8 +71,8 @@ export const elementsOf = (inputs: readonly { readonly data: ArrayLike<unknown> 
   inputs.reduce((sum, { data }) => sum + data.length, 0)
 
 /**
- * Returns the CPU time that this thread has used, in milliseconds. Node 22 reports only the CPU
- * time of the entire process, so a run seems slower on Node 22 while other threads are working.
+ * Returns this thread's CPU time, in milliseconds. Node 22 reports only the whole process, so a run
+ * seems slower there while other threads work.
  */
 export function cpuMs(): number {
   const { user, system } = (process.threadCpuUsage ?? process.cpuUsage)()

@@ -14,65 +14,56 @@ export interface OutputSize {
   readonly bytes: number
 }
 
-/** The memory that runs with rows of one shape have used so far. */
+/** The memory of runs with one row shape so far. */
 interface Seen {
-  /** The largest number of rows in a run so far. */
+  /** The largest number of rows so far. */
   rows: number
   /** An upper bound of the bytes per row in larger runs. */
   rowBytes: number
-  /** The size of one row, keyed by output name. */
+  /** The size of one row, by output. */
   readonly outputs: Map<string, OutputSize>
-  /** The maximum number of rows in a run that needs no memory check. */
+  /** The most rows of a run that needs no memory check. */
   plainRows: number
 }
 
-/**
- * The maximum number of row shapes that are remembered. A limit is needed because callers choose
- * the shapes.
- */
+/** Callers choose the shapes, so only this many are remembered. */
 const MOST_SHAPES = 1_000
 
-/**
- * The number of copies of a run's outputs when the run ends: one in ONNX Runtime, and one in
- * JavaScript.
- */
+/** Outputs exist twice when a run ends: in ONNX Runtime and in JavaScript. */
 const COPIES = 2
 
 /**
- * The maximum size, in bytes, of outputs whose memory is not counted before the run. The outputs of
- * all requests that may wait (MAX_QUEUE_ROWS, 4096) then take at most 16 MiB.
+ * Outputs up to this size in bytes are not counted before the run. Those of all requests that may
+ * wait (MAX_QUEUE_ROWS, 4096) take at most 16 MiB.
  */
 export const PLAIN_BYTES = 4096
 
-/** Matches names of dimensions that share one size. "?" and blanks do not match. */
+/** Dimension names that stand for one size. "?" and blanks do not. */
 const BINDS = /[^\s?]/
 
-/** Returns the memory of the process outside JavaScript, in bytes. ONNX Runtime uses most of it. */
+/** Returns the process's memory outside JavaScript, in bytes. Most of it is ONNX Runtime's. */
 export function nativeBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage()
   return rss - heapTotal - external
 }
 
 /**
- * Measures the memory of runs, so that the size of a run can be limited before it begins.
+ * Measures the memory of runs, to limit a run's size before it begins.
  *
- * The sizes of outputs depend on shapes in most models. If rows are independent, a run of N rows
- * uses c + a·N bytes, so the memory per row of a small run is an upper bound of the memory per row
- * of a larger run. ONNX Runtime keeps the memory that it has allocated, so the growth of native
- * memory since the first run is an upper bound of the memory of each run. Until a run with a given
- * row shape has ended, runs of this shape have one row.
+ * In most models, output sizes depend on shapes. If rows are independent, a run of N rows uses c +
+ * a·N bytes, so the memory per row of a small run is an upper bound for larger runs. ONNX Runtime
+ * keeps the memory that it has allocated, so the growth of native memory since the first run is an
+ * upper bound for each run. Until the first run of a row shape has ended, its runs have one row.
  */
 export class RunSizes {
-  /** The number of bytes that one run may use. */
+  /** The bytes that a run may use. */
   budget: number
   /**
-   * True if rows are independent, so that the size of one run predicts the size of runs with more
-   * or fewer rows.
+   * True if rows are independent: the size of one run then predicts runs with more or fewer rows.
    */
   areRowsIndependent = false
   /**
-   * True if output sizes depend only on shapes. Otherwise, earlier runs predict the sizes only
-   * roughly.
+   * True if output sizes depend only on shapes. Otherwise, earlier runs predict them only roughly.
    */
   followShapes = true
   readonly #signature: Signature
@@ -80,7 +71,7 @@ export class RunSizes {
   readonly #hasOneShape: boolean
   readonly #seen = new Map<string, Seen>()
   readonly #native: () => number
-  /** The native memory before the first run, in bytes. */
+  /** In bytes, before the first run. */
   #before: number
   /** False after an output was larger than the graph declares. */
   #trustsDeclared = true
@@ -96,15 +87,14 @@ export class RunSizes {
     this.#before = native()
   }
 
-  /** Returns the maximum number of rows that a run with rows of this shape may have now. */
+  /** Returns how many rows of this shape a run may have now. */
   mostRows(inputs: readonly Tensor[]): number {
     const seen = this.#seen.get(this.#keyOf(inputs))
     return seen === undefined ? 1 : this.#mostRows(seen)
   }
 
   /**
-   * Whether a run with these inputs needs no memory check, because it has no more rows than
-   * previous runs, and small outputs.
+   * Whether a run needs no memory check: it has no more rows than previous runs, and small outputs.
    */
   isPlain(inputs: readonly Tensor[]): boolean {
     const seen = this.#seen.get(this.#keyOf(inputs))
@@ -114,8 +104,8 @@ export class RunSizes {
   }
 
   /**
-   * Returns the sizes of a run's outputs, in the requested order.
-   * @returns undefined if the sizes are not yet known
+   * Returns the sizes of a run's outputs, in the requested order; undefined if they are not yet
+   * known.
    */
   outputsOf(
     inputs: readonly Tensor[],
@@ -134,7 +124,7 @@ export class RunSizes {
     return sizes
   }
 
-  /** Records the sizes of a finished run, unless they are already known. */
+  /** Records a finished run's sizes, unless they are known. */
   ran(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
     const key = this.#keyOf(inputs)
     const rows = this.rowsOf(inputs)
@@ -147,7 +137,7 @@ export class RunSizes {
   #isKnown(seen: Seen, rows: number): boolean {
     if (!this.areRowsIndependent) return rows === seen.rows
     if (rows > seen.rows) return false
-    // If memory prevents larger runs, measure again, because more memory may be free now.
+    // If memory prevents larger runs, measure again: more may be free now.
     const most = this.#mostRows(seen)
     return rows < Math.min(seen.rows, most) || most >= 2 * seen.rows
   }
@@ -183,10 +173,7 @@ export class RunSizes {
     return seen
   }
 
-  /**
-   * Returns the shapes of the inputs as a key, without the first dimension if that is the number of
-   * rows.
-   */
+  /** Returns the shapes of the inputs as a key, without the rows. */
   #keyOf(inputs: readonly Tensor[]): string {
     if (this.#hasOneShape) return ''
     const from = this.#isBatched ? 1 : 0
@@ -198,12 +185,12 @@ export class RunSizes {
   }
 
   /**
-   * Returns the size that the graph declares for an output. Symbolic dimensions get their values
-   * from the shapes of the inputs.
+   * Returns the size that the graph declares for an output. Symbolic dimensions get their sizes
+   * from the inputs.
    */
   #declared(name: string, inputs: readonly Tensor[]): OutputSize | undefined {
     const output = this.#signature.outputs.find(one => one.name === name)
-    // A graph does not declare the lengths of texts.
+    // The lengths of texts are not declared.
     if (output === undefined || output.anyRank || output.datatype === 'BYTES') return undefined
     if (!this.#trustsDeclared) return undefined
     let elements = 1
@@ -216,7 +203,7 @@ export class RunSizes {
     return { elements, bytes: elements * DATATYPES[output.datatype].bytes }
   }
 
-  /** Returns the size of a symbolic dimension, from the shapes of the inputs. */
+  /** Returns the size of a symbolic dimension. */
   #valueOf(symbol: string, inputs: readonly Tensor[]): number | undefined {
     if (!BINDS.test(symbol)) return undefined
     for (const [i, { dimensionNames }] of this.#signature.inputs.entries()) {

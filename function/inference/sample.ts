@@ -3,28 +3,25 @@ import { dirname, join } from 'node:path'
 import { unreadable } from './file-kind.ts'
 
 /**
- * An input in the sample of model.json. It is nested JSON data or, for large inputs, a shape with
- * one value for all elements or with a file that contains the elements.
+ * An input in model.json's sample: nested JSON data or, for large inputs, a shape with one value
+ * for all elements or a file of elements.
  */
 export type SampleInput = unknown
 
 export interface ShapedInput {
   readonly shape: readonly number[]
   readonly fill?: unknown
-  /** The elements as binary tensor data: little-endian, in row-major order. */
+  /** Binary tensor data: little-endian, in row-major order. */
   readonly bytes?: Uint8Array
 }
 
-/**
- * Whether the input specifies a shape. JSON data is never an object, so an object specifies a
- * shape.
- */
+/** JSON data is never an object, so an object specifies a shape. */
 export const isShaped = (input: SampleInput): input is ShapedInput =>
   typeof input === 'object' && input !== null && !Array.isArray(input)
 
 /**
  * Reads the files that a sample names.
- * @param path the path of model.json; file paths are relative to its folder
+ * @param path model.json's path; file paths are relative to its folder
  * @throws {Error} with a one-line message if an input is invalid or a file cannot be read
  */
 export function readSample(

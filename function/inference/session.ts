@@ -20,22 +20,21 @@ import {
 import { hasReplacement, isReplaced } from './replacement.ts'
 import type { ZipMap } from './zip-map.ts'
 
-/** An output that is not a tensor, which ONNX Runtime for Node cannot return. */
+/** An output that ONNX Runtime for Node cannot return, because it is not a tensor. */
 export interface LeftOut {
   readonly name: string
-  /** The reason why the output cannot be converted to a tensor, and a remedy. */
+  /** Why the output cannot be converted to a tensor, and a remedy. */
   readonly why: string
 }
 
-/** A loaded model. */
 export interface Session {
   readonly signature: Signature
-  /** The outputs that are not tensors, and are therefore missing from the signature. */
+  /** The outputs that are not tensors; the signature omits them. */
   readonly leftOut: readonly LeftOut[]
   /**
    * Runs the model once.
    * @param inputs all inputs, in graph order; the run may transfer their memory to another thread
-   * @param outputs the names of the requested outputs, which are returned in this order
+   * @param outputs the requested outputs, returned in this order
    * @throws {ModelError} if the model fails on these inputs
    */
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]>
@@ -47,11 +46,9 @@ const DATATYPE_NAMED = new Map(
 )
 
 /**
- * Loads an ONNX file. ONNX Runtime receives the path, so that it finds external data beside the
- * file.
- * @param threads the number of threads that ONNX Runtime uses for a run
- * @param sha256 the digests of the folder's files; each thread checks them, because each thread
- * reads the files again
+ * Loads an ONNX file. ONNX Runtime gets the path, to find external data beside the file.
+ * @param threads ONNX Runtime's threads for a run
+ * @param sha256 the digests of the folder's files; each thread reads the files, so each checks them
  * @throws {Error} with a one-line message if the file is not a model that can be served
  */
 export async function openSession(
@@ -72,16 +69,16 @@ export async function openSession(
 /** A model that ONNX Runtime has loaded. */
 interface Loaded {
   readonly native: NativeSession
-  /** The removed ZipMaps, keyed by the name of the output that replaces the ZipMap. */
+  /** The removed ZipMaps, keyed by the output that replaces them. */
   readonly zipMaps: ReadonlyMap<string, ZipMap>
-  /** The reason why outputs that are not tensors are omitted, and a remedy. */
+  /** Why outputs that are not tensors are omitted, and a remedy. */
   readonly why: string
 }
 
 const CONVERT = 'convert a scikit-learn model with zipmap=False to get a tensor'
 const NO_ZIP_MAPS: ReadonlyMap<string, ZipMap> = new Map()
 
-/** Loads the model. If an output is not a tensor, the model is loaded again without its ZipMaps. */
+/** If an output is not a tensor, loads the model again without its ZipMaps. */
 async function load(file: string, threads: number): Promise<Loaded> {
   const native = await loadFile(file, threads)
   const asItIs = (why: string) => ({ native, zipMaps: NO_ZIP_MAPS, why })
@@ -137,8 +134,7 @@ async function readSignature(
   if (outputs.length === 0) {
     throw new Error(`the model cannot be served: no output is a tensor; ${why}`)
   }
-  // ONNX Runtime may be able to read a file that this reader cannot read. Such a file is served
-  // anyway.
+  // If only ONNX Runtime can read the file, serve it anyway.
   const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0)
     ? await readShapeless(file).catch(() => new Set<string>())
     : new Set<string>()
@@ -152,9 +148,8 @@ async function readSignature(
 }
 
 /**
- * Corrects first dimensions of outputs. Converters of LightGBM declare that labels have shape [1],
- * whatever the number of rows. If the graph proves that an output has one row per input row, the
- * output's first dimension is variable, whatever the file declares.
+ * Makes the first dimension of an output variable if the graph proves that the output has one row
+ * per input row. LightGBM's converters declare labels with shape [1].
  */
 async function withProvenRows(file: string, signature: Signature): Promise<Signature> {
   const isOdd = ({ shape }: TensorMetadata) => shape.length > 0 && shape[0] !== -1
@@ -197,7 +192,7 @@ function run(
   inputs: readonly Tensor[],
   outputs: readonly string[],
 ): Tensor[] {
-  // Build the object from entries, because an input may be named __proto__.
+  // An input may be named __proto__, so build the object from entries.
   const feeds = Object.fromEntries(
     inputs.map(({ name, datatype, shape, data }) => [
       name,
@@ -229,9 +224,8 @@ function fromNative(
 }
 
 /**
- * Checks that no bytes of a text were lost. ONNX Runtime for Node replaces bytes that are not UTF-8
- * with U+FFFD. An error is better than a wrong response. A U+FFFD that was in the request may be
- * returned.
+ * Refuses a text that lost bytes: ONNX Runtime for Node replaces bytes that are not UTF-8 with
+ * U+FFFD. A U+FFFD of the request may be returned.
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {
   if (!strings.some(isReplaced) || hasReplacement(inputs)) return
@@ -242,8 +236,8 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 
 /**
  * Shortens a message to one line. ONNX Runtime's messages can be very long, and a Broker keeps only
- * 1,024 bytes of a response with a dead letter. The start of a message describes the failure, and
- * its end describes the cause.
+ * 1,024 bytes of a response with a dead letter. A message begins with the failure and ends with its
+ * cause.
  */
 function oneLine(error: unknown): string {
   const line = (error as Error).message.replaceAll(/\s+/g, ' ').trim()

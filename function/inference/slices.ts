@@ -3,8 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 const SLICE_MS = 5
 
 /**
- * Divides work on the main thread into time slices, so that requests are handled between two
- * slices.
+ * Divides work on the main thread into time slices, so that requests are handled between slices.
  */
 export class Slices {
   #began = performance.now()
@@ -18,7 +17,7 @@ export class Slices {
     this.#began = performance.now()
   }
 
-  /** Runs work that consists of steps, and pauses between two steps when a slice is over. */
+  /** Runs the steps of some work, and pauses when a slice is over. */
   async through(steps: Iterable<void>): Promise<void> {
     for (const _ of steps) if (this.isOver) await this.next()
   }

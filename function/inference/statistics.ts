@@ -1,16 +1,16 @@
 /**
- * The times of one request in milliseconds, divided as in Triton's statistics extension. If a
- * request has several runs, their times are added up.
+ * The times of one request in milliseconds, divided as in Triton's statistics extension. The times
+ * of its runs are added up.
  */
 export interface RequestTimes {
   rows: number
-  /** The time until the run began. */
+  /** Until the run began. */
   queue: number
-  /** The time for decoding the request and joining it with other requests. */
+  /** Decoding the request and joining it with others. */
   input: number
-  /** The time of ONNX Runtime's runs. */
+  /** ONNX Runtime's runs. */
   infer: number
-  /** The time for splitting and encoding the outputs. */
+  /** Splitting and encoding the outputs. */
   output: number
 }
 
@@ -19,7 +19,7 @@ export type RunTimes = Readonly<Omit<RequestTimes, 'queue'>>
 
 export const noTimes = (): RequestTimes => ({ rows: 0, queue: 0, input: 0, infer: 0, output: 0 })
 
-/** A number of requests or runs, and their total time. */
+/** Requests or runs, and their total time. */
 export interface StatisticDuration {
   readonly count: number
   readonly ns: number
@@ -31,18 +31,16 @@ interface Computed<Duration> {
   readonly compute_output: Duration
 }
 
-/**
- * The statistics of one model (Triton's statistics extension, "Statistics Response JSON Object").
- */
+/** See Triton's statistics extension, "Statistics Response JSON Object". */
 export interface ModelStatistics {
   readonly name: string
-  /** The model's version as a whole number, as in Triton. */
+  /** A whole number, as in Triton. */
   readonly version: string
-  /** The time of the last request in milliseconds since 1970; 0 before the first request. */
+  /** The last request, in milliseconds since 1970; 0 before the first. */
   readonly last_inference: number
-  /** The number of rows in successful requests. */
+  /** Rows of successful requests. */
   readonly inference_count: number
-  /** The number of successful runs. */
+  /** Successful runs. */
   readonly execution_count: number
   readonly inference_stats: Computed<StatisticDuration> & {
     readonly success: StatisticDuration
@@ -55,10 +53,7 @@ export interface ModelStatistics {
   readonly memory_usage: readonly never[]
 }
 
-/**
- * The maximum number of batch sizes that are listed. A limit is needed because callers choose the
- * number of rows of a request.
- */
+/** Callers choose the rows of a request, so only this many batch sizes are listed. */
 const MOST_BATCH_SIZES = 1_000
 
 /** Adds up the figures of Triton's statistics extension. */
@@ -72,7 +67,7 @@ export class Statistics {
   readonly #requests = new ComputedSums()
   readonly #bySize = new Map<number, ComputedSums>()
 
-  /** Records a successful request. @param ms the time from the request's arrival to its response */
+  /** @param ms from the request's arrival to its response */
   succeeded(ms: number, times: RequestTimes): void {
     this.#lastInference = Date.now()
     this.#rows += times.rows
@@ -81,7 +76,7 @@ export class Statistics {
     this.#requests.add(times)
   }
 
-  /** Records a failed request. @param ms the time from the request's arrival to its refusal */
+  /** @param ms from the request's arrival to its refusal */
   failed(ms: number): void {
     this.#lastInference = Date.now()
     this.#fail.add(ms)
@@ -110,7 +105,7 @@ export class Statistics {
         fail: this.#fail.read(),
         queue: this.#queue.read(),
         ...this.#requests.read(),
-        // Triton also lists these fields for a server without a cache.
+        // Triton lists these fields without a cache, too.
         cache_hit: NONE,
         cache_miss: NONE,
       },
@@ -123,9 +118,9 @@ export class Statistics {
 }
 
 /**
- * Returns the first number in a version, or 1 if there is no number. Versions in Triton are
- * numbers, and perf_analyzer terminates with a C++ exception (`stoll`) if a version in the
- * statistics is not a number. A number of 18 digits fits into the 64 bits that `stoll` returns.
+ * Returns the first number of a version, or 1. Triton's versions are numbers, and perf_analyzer
+ * dies of a C++ exception (`stoll`) if the version is not one. 18 digits fit into the 64 bits that
+ * `stoll` returns.
  */
 const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
 

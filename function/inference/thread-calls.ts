@@ -13,29 +13,28 @@ import type { StartedCall } from './calls.ts'
 import { ThreadWatch } from './thread-watch.ts'
 import { movable } from './transfer.ts'
 
-/** The dependencies of one thread's calls. */
 export interface ThreadCallsOptions {
   readonly post: (command: CallCommand, transfer?: readonly ArrayBuffer[]) => void
-  /** The number of calls whose state fits into the shared memory. */
+  /** The calls whose state fits into the shared memory. */
   readonly places: number
-  /** The longest time that the thread may spend on one piece of work; 0 means no limit. */
+  /** How long the thread may take for one piece of work; 0 means no limit. */
   readonly limitMs: number
   /** Adds the thread's work to metrics and statistics. */
   readonly count: (done: Omit<CallAnswers, 'answers'>) => void
   /**
-   * Called when the thread has spent too much time on one piece of work.
-   * @param isRun whether this piece of work is a run of the model
-   * @param error the error with which the thread's current command fails
+   * Called when the thread has taken too long for one piece of work.
+   * @param isRun whether it is a run of the model
+   * @param error fails the thread's current command
    */
   readonly onBlocked: (isRun: boolean, error: Error) => void
 }
 
 /** The longest interval between two checks of a thread's progress. */
 const MOST_TICK_MS = 1_000
-/** The number of checks of a thread's progress within the time limit. */
+/** Checks of a thread's progress within the time limit. */
 const TICKS = 4
 
-/** The size up to which bodies are sent to the thread as text. */
+/** Bodies up to this size are sent to the thread as text. */
 const LITTLE = 4_096
 
 const OWN_BYTES = 128 * 1024
@@ -54,21 +53,21 @@ interface OpenCall {
   readonly reject: (error: unknown) => void
 }
 
-/** Manages the calls of one thread on the main thread. */
+/** One thread's calls, on the main thread's side. */
 export class ThreadCalls {
   readonly watch: ThreadWatch
   readonly #options: ThreadCallsOptions
   readonly #open = new Map<number, OpenCall>()
   readonly #places: number[]
   #nextId = 0
-  /** The number of messages sent to the thread. */
+  /** Messages sent to the thread. */
   #sent = 0
   #outbox: Outgoing[] = []
-  /** The numbers of the clients whose calls are in the outbox. */
+  /** Numbers of the clients whose calls are in the outbox. */
   readonly #senders = new Map<Caller, number>()
   #ticking: NodeJS.Timeout | undefined
   #progress = 0
-  /** The number of consecutive checks that found no progress. */
+  /** Consecutive checks without progress. */
   #silentTicks = 0
   readonly #flush = () => this.#post()
 
@@ -78,12 +77,12 @@ export class ThreadCalls {
     this.#places = this.watch.places()
   }
 
-  /** The number of calls that have no result yet. */
+  /** Calls without a result. */
   get count(): number {
     return this.#open.size
   }
 
-  /** Whether the thread has calls. If the thread has calls, any other command may have to wait. */
+  /** While the thread has calls, other commands may have to wait. */
   get isBusy(): boolean {
     return this.#open.size > 0
   }
@@ -103,12 +102,11 @@ export class ThreadCalls {
     return { reply, end: error => this.#end(id, error) }
   }
 
-  /** Counts a message to the thread that does not concern calls. */
+  /** Counts a message that does not concern calls. */
   posted(): void {
     this.#sent++
   }
 
-  /** Sends a command that is not a call. */
   send(command: CallCommand): void {
     this.#sent++
     this.#options.post(command)
@@ -122,7 +120,7 @@ export class ThreadCalls {
     }
   }
 
-  /** Rejects all calls because the thread ended. */
+  /** Rejects all calls, because the thread ended. */
   fail(error: unknown): void {
     for (const id of [...this.#open.keys()]) this.#take(id)?.reject(error)
   }
@@ -156,7 +154,7 @@ export class ThreadCalls {
 
   #post(): void {
     this.#senders.clear()
-    // Do not send calls that have already ended: the memory of their bodies may have been freed.
+    // Skip calls that have ended: the memory of their bodies may be freed.
     const outgoing = this.#outbox.filter(({ message }) => this.#open.has(message.id))
     this.#outbox = []
     this.#sent++
@@ -166,8 +164,8 @@ export class ThreadCalls {
   }
 
   /**
-   * Ends a call, unless the thread is working on it. Such a call continues until the thread returns
-   * or is terminated.
+   * Ends a call, unless the thread is working on it: the call then continues until the thread
+   * returns or is terminated.
    */
   #end(id: number, error: DeadlinePassed): boolean {
     const open = this.#open.get(id)
@@ -185,8 +183,8 @@ export class ThreadCalls {
   }
 
   /**
-   * Checks whether the thread makes progress. Ticks are counted instead of time, because the entire
-   * process, including the thread, may have been paused.
+   * Checks whether the thread makes progress. Counts ticks instead of time, because the whole
+   * process may have been paused.
    */
   #tick(): void {
     const { received, progress } = this.watch

@@ -2,7 +2,7 @@
 export const AT = { waiting: 0, author: 1, queue: 2, run: 3 } as const
 export type At = keyof typeof AT
 
-/** The indices of the 32-bit numbers in the shared memory. */
+/** Indices of the 32-bit numbers in the shared memory. */
 const RECEIVED = 0
 const PROGRESS = 1
 const GATE = 2
@@ -11,33 +11,27 @@ const NUMBERS = 4
 const NUMBER_BYTES = 4
 
 /**
- * The states of the flag that guards native code. A thread cannot be terminated within native code,
- * so a thread that is about to be terminated must not enter native code.
+ * The flag that guards native code. A thread cannot be terminated within native code, so it must
+ * not enter native code once it is to be terminated.
  */
 const OPEN = 0
 const WITHIN_RUN = 1
 const CLOSED = 2
 
-/**
- * The place of a call that has no entry in the shared memory, because there are more calls than
- * entries.
- */
+/** The place of calls without an entry in the shared memory: there are more calls than entries. */
 const NO_PLACE = 0
 
 /**
- * The state of a thread in memory that it shares with the main thread. Shared memory is needed
- * because a thread that is in a loop or a run cannot send its state.
+ * A thread's state in memory shared with the main thread: a thread in a loop or a run cannot send
+ * messages.
  */
 export class ThreadWatch {
   readonly memory: SharedArrayBuffer
   readonly #numbers: Int32Array
-  /** The state of each call, indexed by the call's place. */
+  /** The state of each call, indexed by place. */
   readonly #calls: Uint8Array
 
-  /**
-   * @param memory the memory that another thread allocated, or the number of calls for which memory
-   * is allocated
-   */
+  /** @param memory another thread's memory, or the number of calls to allocate memory for */
   constructor(memory: SharedArrayBuffer | number) {
     const bytes = NUMBERS * NUMBER_BYTES
     this.memory = typeof memory === 'number' ? new SharedArrayBuffer(bytes + 1 + memory) : memory
@@ -45,12 +39,11 @@ export class ThreadWatch {
     this.#calls = new Uint8Array(this.memory, bytes)
   }
 
-  /** Returns all places for calls. */
   places(): number[] {
     return Array.from({ length: this.#calls.length - 1 }, (_, i) => i + 1)
   }
 
-  /** The number of messages that the thread has begun to read. */
+  /** Messages that the thread has begun to read. */
   get received(): number {
     return Atomics.load(this.#numbers, RECEIVED)
   }
@@ -59,7 +52,7 @@ export class ThreadWatch {
     Atomics.add(this.#numbers, RECEIVED, 1)
   }
 
-  /** A number that changes each time the thread finishes a piece of work. */
+  /** Changes each time the thread finishes a piece of work. */
   get progress(): number {
     return Atomics.load(this.#numbers, PROGRESS)
   }
@@ -80,7 +73,7 @@ export class ThreadWatch {
     }
   }
 
-  /** Runs native work. If the thread is about to be terminated, waits instead. */
+  /** Runs native work. If the thread is to be terminated, waits instead. */
   run<Result>(work: () => Result): Result {
     if (Atomics.compareExchange(this.#numbers, GATE, OPEN, WITHIN_RUN) !== OPEN)
       Atomics.wait(this.#numbers, GATE, CLOSED)
@@ -97,7 +90,7 @@ export class ThreadWatch {
   }
 
   /**
-   * Prevents the thread from beginning another run, so that it can be terminated.
+   * Prevents another run, so that the thread can be terminated.
    * @returns false if the thread is in a run
    */
   closeGate(): boolean {
@@ -105,10 +98,9 @@ export class ThreadWatch {
   }
 
   /**
-   * Whether the call at this place may block its thread. This is the case if the call is in the run
-   * or in the author's synchronous work. If the current call is unknown, because a promise
-   * continued the author's work, it is the case for all calls that wait for a promise of the
-   * author's code.
+   * Whether the call at this place may block its thread: it is in the run, or in the transform's
+   * synchronous work. If a promise continued that work, the current call is unknown, so every call
+   * that waits for the transform's promises may block the thread.
    */
   isBlamed(place: number): boolean {
     const at = this.#calls[place]

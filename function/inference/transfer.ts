@@ -2,23 +2,20 @@ import { isMarkedAsUntransferable } from 'node:worker_threads'
 import { type EncodedMessage, type EncodedResponse, mapBytes } from '../protocol/encode.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** Tensors that will be transferred to another thread. */
+/** Tensors to transfer to another thread. */
 export interface Detached {
   readonly tensors: readonly Tensor[]
-  /** The buffers of the tensors. This thread cannot use them after the transfer. */
+  /** The tensors' buffers. This thread cannot use them after the transfer. */
   readonly transfer: ArrayBuffer[]
 }
 
-/**
- * Returns the same bytes in memory that can be transferred. All other bytes in the same buffer are
- * transferred, too.
- */
+/** Returns the bytes in transferable memory. The rest of their buffer is transferred, too. */
 export const movable = (view: Uint8Array): Uint8Array =>
   isMarkedAsUntransferable(view.buffer) ? copy.call(view) : view
 
 /**
- * Returns the response in memory that can be transferred. Node allocates small parts (less than
- * half of Buffer.poolSize), such as the labels of the last few rows, in a shared buffer.
+ * Returns the response in transferable memory. Node allocates small parts (less than half of
+ * Buffer.poolSize), such as the labels of the last few rows, in a shared buffer.
  */
 export function movableResponse(
   response: EncodedResponse | EncodedMessage,
@@ -26,7 +23,7 @@ export function movableResponse(
   return 'json' in response ? mapBytes(response, movable) : response.map(movable)
 }
 
-/** Copies bytes. Uint8Array's method is needed, because Buffer.slice() shares memory. */
+/** Uint8Array's method copies; Buffer.slice() shares memory. */
 const copy: (this: Uint8Array) => Uint8Array = Object.getPrototypeOf(Uint8Array.prototype).slice
 
 const whole = (view: Float32Array<ArrayBuffer>) =>
@@ -38,10 +35,9 @@ export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
 ]
 
 /**
- * Returns the tensors in memory that can be transferred. Data that is only a part of its buffer is
- * copied, because this thread still needs the other parts, for example for later runs of the
- * request. Empty data is also copied, because it may be a constant of this thread. Strings are
- * always copied.
+ * Returns the tensors in transferable memory. Copies data that is part of a larger buffer, because
+ * this thread needs the other parts, for example for later runs of the request. Copies empty data,
+ * which may be a constant of this thread. The transfer copies strings.
  */
 export function detach(tensors: readonly Tensor[]): Detached {
   const transfer = new Set<ArrayBuffer>()

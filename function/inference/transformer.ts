@@ -2,11 +2,11 @@ import type { Caller } from '../answer.ts'
 import type { Call, Reply } from '../transform/call.ts'
 import type { DescribedTransform } from '../transform/described.ts'
 
-/** Handles calls with the author's code and the model, on this thread or in workers. */
+/** Handles calls with a transform and the model, on this thread or in workers. */
 export interface Transformer {
-  /** The description for the OpenAPI document and pages. */
+  /** For the OpenAPI document and pages. */
   readonly described: DescribedTransform
-  /** The number of calls that have no result yet. */
+  /** Calls without a result. */
   readonly count: number
   /**
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError|RunTimedOut} and the

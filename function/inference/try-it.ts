@@ -5,9 +5,8 @@ import type { LoadedModel } from './loaded-model.ts'
 import { curlCommand, quoted } from './metadata.ts'
 
 /**
- * Returns a shell command that sends a request to this server: a call to the author's code, or an
- * inference request.
- * @param address the URL of the server, for example http://localhost:8080
+ * Returns a shell command that sends a call of the transform, or else an inference request.
+ * @param address the server's URL, for example http://localhost:8080
  * @returns undefined if there is no example, or the example is too long for a command
  */
 export function tryCommand(

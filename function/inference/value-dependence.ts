@@ -7,24 +7,20 @@ import {
 } from './onnx-file.ts'
 import { Slices } from './slices.ts'
 
-/** The nodes that cause a run's cost to depend on input values, not only on input shapes. */
+/** Nodes that make a run's cost depend on input values, not only on input shapes. */
 export interface ValueDependence {
-  /**
-   * The first node whose work or output size may depend on input values, with the reason; undefined
-   * if there is no such node.
-   */
+  /** The first node whose work or output size may depend on input values, with the reason. */
   readonly byValues: string | undefined
   /**
-   * The first node that prevents input shapes from limiting the memory of a run, with the reason.
-   * The number of iterations or the output size of this node depends on input values. This does not
-   * include Loops whose count depends only on shapes, branches that depend only on shapes, and
-   * operators that normalise texts or split them into words.
+   * The first node for which input shapes do not limit the memory of a run, with the reason: its
+   * iterations or output size depend on input values. Excludes Loops and branches that depend only
+   * on shapes, and operators that normalise texts or split them into words.
    */
   readonly sizesByValues: string | undefined
 }
 
 /**
- * Finds nodes whose cost depends on input values. Unknown operators count as such nodes.
+ * Finds nodes whose cost depends on input values. Unknown operators count.
  * @param file an .onnx file, whose weights are skipped
  * @throws {Error} with a one-line message if the file cannot be read
  */
@@ -40,7 +36,7 @@ export async function valueDependence(file: string): Promise<ValueDependence> {
   return new Walk(model).graph(model.graph)
 }
 
-/** The newest opsets whose operators this file covers (onnx 1.23.2). */
+/** The newest opsets that this file covers (onnx 1.23.2). */
 const NEWEST: Readonly<Record<string, number>> = { 'ai.onnx': 28, 'ai.onnx.ml': 5 }
 
 const words = (text: string) => text.trim().split(/\s+/)
@@ -88,8 +84,8 @@ const range = (from: number, until: number) =>
   Array.from({ length: until - from }, (_, i) => from + i)
 
 /**
- * The inputs of each operator that are sizes, axes, scales or numbers of steps in any version of
- * the operator. RoiAlign is listed because it samples more points for larger regions.
+ * Inputs that are sizes, axes, scales or numbers of steps in any version of the operator. RoiAlign
+ * samples more points for larger regions.
  */
 const SIZES: Readonly<Record<string, readonly number[]>> = {
   AffineGrid: [1],
@@ -146,8 +142,8 @@ export const BY_VALUES: Readonly<Record<string, string>> = {
 }
 
 /**
- * Operators whose output size is limited by the bytes of the request. They return at most one text
- * per input text, or one word per character of a text. Requests with long texts do not share a run.
+ * The bytes of the request limit these outputs: at most one text per input text, or one word per
+ * character. Requests with long texts do not share a run.
  */
 const BOUNDED = ['StringNormalizer', 'Tokenizer']
 
@@ -158,23 +154,19 @@ const OF_SHAPES = ['Shape', 'Size']
 const RANDOM = ['Bernoulli', 'Multinomial', 'RandomNormal', 'RandomUniform']
 
 /**
- * The maximum number of nodes that are checked. Without this limit, nested function calls could
- * multiply the number of nodes exponentially.
+ * Nested function calls could multiply the number of nodes exponentially, so only this many are
+ * checked.
  */
 const MOST_NODES = 1_000_000
 const DEEPEST = 32
 
-/** The state of a walk through one graph. */
 interface Place {
-  /** The names of tensors that depend on input values. The walk adds outputs of nodes. */
+  /** Tensors that depend on input values. The walk adds the outputs of nodes. */
   readonly fromValues: Set<string>
   readonly depth: number
 }
 
-/**
- * Walks through the nodes in order. The walk stops at the first node whose output size depends on
- * input values.
- */
+/** Walks through the nodes in order, up to the first whose output size depends on input values. */
 class Walk {
   #byValues: string | undefined
   #sizesByValues: string | undefined
@@ -182,8 +174,8 @@ class Walk {
   readonly #slices = new Slices()
   #nodes = 0
   /**
-   * True after a node whose output size depends on input values, because the shapes of later
-   * tensors may depend on input values, too.
+   * True after a node whose output size depends on input values: the shapes of later tensors may
+   * then depend on them, too.
    */
   #shapesVary = false
 
@@ -259,9 +251,8 @@ class Walk {
   }
 
   /**
-   * Walks the body of a Loop or Scan. A state may begin to depend on input values only after a
-   * repetition, so the body is walked until nothing changes. The number of iterations of a Scan is
-   * the length of its inputs.
+   * Walks the body of a Loop or Scan until nothing changes, because a state may depend on input
+   * values only after a repetition. A Scan iterates once per element of its inputs.
    */
   async #repeat(node: Node, body: Graph, { fromValues, depth }: Place): Promise<void> {
     const isLoop = node.operator === 'Loop'
@@ -270,8 +261,8 @@ class Walk {
       this.#found(node, `input "${count}" sets the number of iterations ${COMES}`)
     const [inputs, outputs] = [namesOf(body.inputs), namesOf(body.outputs)]
     const scanned = node.attributes.get('num_scan_inputs')?.number ?? 0
-    // The first input of a Loop's body is the iteration number, which is not a state. The first
-    // output is the condition to continue.
+    // A Loop's body has the iteration number as its first input, which is not a state, and the
+    // condition to continue as its first output.
     const states = isLoop ? inputs.slice(1) : inputs.slice(0, inputs.length - scanned)
     const given = new Set(inputs.filter((_, i) => fromValues.has(node.inputs[i] ?? '')))
     for (let known = -1; known < given.size && this.#sizesByValues === undefined; ) {
@@ -307,9 +298,7 @@ const COMES = 'and depends on input values'
 const isKnown = ({ domain, operator }: Node) =>
   Object.hasOwn(BY_SHAPES, domain) && BY_SHAPES[domain]?.has(operator) === true
 
-/**
- * Returns the reason why shapes do not limit the node's work or output size; undefined if they do.
- */
+/** Why shapes do not limit the node's work or output size; undefined if they do. */
 function whySize(node: Node, fromValues: ReadonlySet<string>): string | undefined {
   const { operator, inputs } = node
   if (BOUNDED.includes(operator)) return undefined
@@ -321,10 +310,7 @@ function whySize(node: Node, fromValues: ReadonlySet<string>): string | undefine
 
 const namesOf = (values: Graph['inputs']) => values.map(({ name }) => name)
 
-/**
- * Marks outer names as dependent on input values if the inner names at the same positions are
- * marked.
- */
+/** Marks each outer name whose inner name is marked. */
 function pass(
   names: readonly string[],
   inside: ReadonlySet<string>,

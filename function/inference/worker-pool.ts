@@ -16,48 +16,40 @@ const NO_THREAD = 'the model could not be loaded again after its thread ended'
 
 const RETRY_MS = 1_000
 
-/**
- * The time limit for runs of inputs that no caller sent. This limit applies even if other runs have
- * no limit.
- */
+/** The time limit for runs without a caller, even if other runs have no limit. */
 const LONGEST_TRY_MS = 60_000
 
-/**
- * The share of the memory that additional copies of the session must leave free for requests and
- * responses.
- */
+/** The share of the memory that more copies of the session must leave free. */
 const KEPT_FREE = 0.25
 
 export interface WorkerOptions {
-  /**
-   * The digests of the files in the model's folder; undefined if model.json contains no digests.
-   */
+  /** Undefined if model.json has no digests. */
   readonly sha256?: Digests | undefined
   /** Throws an {Error} with a one-line message if the files must not be loaded again. */
   readonly beforeLoad?: () => void
-  /** The number of ONNX Runtime threads in each worker. */
+  /** ONNX Runtime's threads in each worker. */
   readonly threads: number
   /** See {@link RunSizes.followShapes}. The default is true. */
   readonly followShapes?: boolean
   /**
-   * The maximum number of workers. Fewer workers are started if their copies of the model would not
-   * fit into the memory.
+   * The maximum number of workers. Fewer start if their copies of the model do not fit into the
+   * memory.
    */
   readonly workers: number
   /** The time limit of one run in milliseconds; 0 means no limit. */
   readonly runTimeoutMs: number
   /** Called for each thread that ended unexpectedly. */
   readonly onDeath: (reason: string) => void
-  /** Called for each replacement that could not be started. */
+  /** Called for each replacement that failed to start. */
   readonly onLoss: (reason: string) => void
-  /** Called with the shapes of the inputs for each run that exceeds its time limit. */
+  /** Receives the input shapes of a run that exceeds its time limit. */
   readonly onStuck: (shapes: string) => void
-  /** The options for the author's code, which the threads run. */
+  /** For the transform, which the threads run. */
   readonly calls?: CallOptions | undefined
 }
 
 /**
- * Opens a pool of worker threads that run the model, so that the main thread stays free.
+ * Opens a pool of worker threads, so that the main thread stays free.
  * @throws {Error} with a one-line message if the file is not a model that can be served
  */
 export async function openWorkers(file: string, options: WorkerOptions): Promise<WorkerPool> {
@@ -72,32 +64,29 @@ export interface TimedRun {
 }
 
 /**
- * Runs one request at a time in each worker. When a thread dies, its run fails (see
- * worker-thread.ts), and the pool starts a new thread. The pool also replaces a thread whose run
- * exceeds its time limit, but does not terminate the old thread. Large requests wait in the pool.
- * Other requests wait in their queue, which is notified when a thread is free (`whenFree`). If both
- * large and other requests are waiting, they receive threads alternately.
+ * Runs one request at a time in each worker. When a thread dies, its run fails (worker-thread.ts),
+ * and the pool starts another. After a run's time limit, the pool replaces its thread without
+ * terminating it. Large requests wait in the pool; other requests wait in the queue, which learns
+ * of free threads through `whenFree`. If both wait, they get threads alternately.
  */
 export class WorkerPool implements Executor {
   private readonly file: string
   private readonly options: WorkerOptions
   private readonly workers = new Set<WorkerThread>()
   private readonly stuck = new Set<WorkerThread>()
-  /** Threads whose termination is in progress. */
+  /** Threads that are being terminated. */
   private readonly ending = new Set<Promise<unknown>>()
   private readonly idle: WorkerThread[] = []
   private readonly waiting: PromiseWithResolvers<WorkerThread>[] = []
   private freed: PromiseWithResolvers<void> | undefined
-  /** True if the last free thread was given to a large request while the queue was waiting. */
+  /** True if a large request got the last free thread while the queue was waiting. */
   private isQueuesTurn = false
   private starting = 0
   private closed = false
   /** True from the first failure to replace the last thread until a thread is available. */
   private isLost = false
   private description: WorkerThread['description'] | undefined
-  /**
-   * The settings for calls to the author's code, which are also sent to threads that start later.
-   */
+  /** Also sent to threads that start later. */
   private settings: CallSettings | undefined
   /** Resolves when the next thread is available. */
   private started = Promise.withResolvers<void>()
@@ -107,7 +96,7 @@ export class WorkerPool implements Executor {
     this.options = options
   }
 
-  /** Starts the first worker, and then as many additional workers as the memory allows. */
+  /** Starts the first worker, and then as many more as the memory allows. */
   async start(): Promise<void> {
     const before = process.memoryUsage.rss()
     this.description = (await this.open()).description
@@ -124,12 +113,12 @@ export class WorkerPool implements Executor {
     return (this.description as WorkerThread['description']).leftOut
   }
 
-  /** The first worker's description of the author's code. */
+  /** The first worker's description of the transform. */
   get transform(): WorkerThread['description']['transform'] {
     return this.description?.transform
   }
 
-  /** The CPU time that the first worker needed to load the model, in milliseconds. */
+  /** The first worker's CPU time for loading the model, in milliseconds. */
   get loadCpuMs(): number {
     return (this.description as WorkerThread['description']).loadCpuMs
   }
@@ -161,14 +150,14 @@ export class WorkerPool implements Executor {
     return (await this.tryTimedRun(inputs, outputs)).tensors
   }
 
-  /** Works like `run`, but also returns the CPU time of the thread. */
+  /** Like `run`, with the thread's CPU time. */
   async timedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs)
     return (await this.send(worker, sent)) as TimedRun
   }
 
-  /** Works like `tryRun`, but also returns the CPU time of the thread. */
+  /** Like `tryRun`, with the thread's CPU time. */
   async tryTimedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs || LONGEST_TRY_MS)
@@ -205,13 +194,13 @@ export class WorkerPool implements Executor {
     }
   }
 
-  /** Sends the settings to all threads, including those that start later. */
+  /** Sends the settings to all threads, including later ones. */
   setCalls(settings: CallSettings): void {
     this.settings = settings
     for (const { calls } of this.workers) calls?.send({ settings })
   }
 
-  /** Closes all threads. @throws {Error} if a run does not end */
+  /** @throws {Error} if a run does not end */
   async close(): Promise<void> {
     this.closed = true
     this.wakeQueue()
@@ -303,7 +292,7 @@ export class WorkerPool implements Executor {
     this.serve()
   }
 
-  /** Gives idle threads to the queue and to large requests, alternately if both are waiting. */
+  /** Gives idle threads to the queue and to large requests, alternately if both wait. */
   private serve(): void {
     const { idle, waiting } = this
     const queueFirst = this.freed !== undefined && (this.isQueuesTurn || waiting.length === 0)
@@ -321,7 +310,7 @@ export class WorkerPool implements Executor {
     this.freed.resolve()
     this.freed = undefined
     this.isQueuesTurn = false
-    // If the requests in the queue have expired by now, a large request receives the thread.
+    // If the queue's requests have expired, a large request gets the thread.
     setImmediate(() => this.serve())
   }
 
@@ -342,7 +331,7 @@ export class WorkerPool implements Executor {
     else this.release(worker)
   }
 
-  /** Replaces a thread whose run does not end, without terminating it. */
+  /** Replaces a thread with an endless run, without terminating it. */
   private leave(worker: WorkerThread): void {
     if (!this.workers.delete(worker)) return
     this.withoutIdle(worker)
@@ -356,13 +345,13 @@ export class WorkerPool implements Executor {
   }
 }
 
-/** Returns a run command whose inputs are transferred to the thread. */
+/** Transfers the inputs to the thread. */
 function runOf(inputs: readonly Tensor[], outputs: readonly string[], limitMs: number): Sent {
   const { tensors, transfer } = detach(inputs)
   return { command: { inputs: tensors, outputs }, transfer, limitMs }
 }
 
-/** Returns the number of additional copies of this size that fit into the remaining memory. */
+/** Returns how many more copies of this size fit into the memory. */
 export function copiesThatFit(
   bytes: number,
   available = process.availableMemory(),

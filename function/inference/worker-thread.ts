@@ -9,56 +9,44 @@ import type { Session } from './session.ts'
 import type { ThreadCalls, ThreadCallsOptions } from './thread-calls.ts'
 import type { CallsTold, Command, WorkerAnswer, WorkerStart } from './worker.ts'
 
-/**
- * The worker's file. In the build, it is a JavaScript file beside the bundle; in the source tree,
- * it is a TypeScript file.
- */
+/** JavaScript beside the bundle in the build; TypeScript in the source tree. */
 const WORKER = new URL(
   import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
   import.meta.url,
 )
 
 /**
- * The size of V8's young generation in each thread. Objects live no longer than a run, and V8's
- * default would use three times as much memory (48 MiB per thread).
+ * V8's young generation in each thread. Objects live no longer than a run; V8's default would take
+ * three times as much memory (48 MiB per thread).
  */
 const YOUNG_MB = 16
-// On Node 24, the size that the command line sets for the main thread would otherwise replace
-// YOUNG_MB.
+// On Node 24, the main thread's size from the command line would replace YOUNG_MB.
 setFlagsFromString('--max-semi-space-size=0')
 
 const NOT_ENDED = 'a run of the model does not end'
 const ENDED = 'the thread that ran the model ended; try again'
 
-/** A command that is sent to the thread. */
 export interface Sent {
   readonly command: Exclude<Command, CallCommand>
-  /** The buffers that are transferred to the thread. */
+  /** The buffers transferred to the thread. */
   readonly transfer: readonly ArrayBuffer[]
   readonly limitMs: number
 }
 
-/** The options for calls, if the thread runs the author's code. */
+/** For a thread that runs a transform. */
 export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
-  /**
-   * The limit on V8's heap, in megabytes. Code that exceeds this limit terminates only its own
-   * thread.
-   */
+  /** The limit of V8's heap, in megabytes. Beyond it, only this thread ends. */
   readonly heapMb: number
   readonly start: Omit<CallStart, 'memory'>
   readonly create: (options: ThreadCallsOptions) => ThreadCalls
 }
 
-/** The options for starting a thread. */
 export interface ThreadStart extends Omit<WorkerStart, 'calls'> {
   readonly calls?: CallOptions | undefined
 }
 
 interface ThreadEvents {
-  /**
-   * Called when the thread ended unexpectedly, or was terminated within a loop of the author's
-   * code.
-   */
+  /** Called when the thread ended unexpectedly, or was terminated in a loop of the transform. */
   readonly onDeath: (reason: string) => void
   /** Called when a run of calls exceeds its time limit. */
   readonly onStuck: () => void
@@ -75,18 +63,18 @@ export class WorkerThread {
   private readonly events: ThreadEvents
   private state: 'starting' | 'open' | 'stuck' | 'closing' = 'starting'
   private alarm: NodeJS.Timeout | undefined
-  /** A text for people that describes the input shapes of the current run. */
+  /** The current run's input shapes, for people. */
   private shapes = ''
   /** The result of the current or last command. */
   private pending = Promise.withResolvers<unknown>()
   private cause = 'the thread ended'
   private described: Description | undefined
-  /** The calls to the author's code; undefined if there is no such code. */
+  /** Undefined if there is no transform. */
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
   /**
-   * Resolves when a thread that was terminated within the author's code has ended. A native call
-   * may have to return first.
+   * Resolves when a thread that was terminated in the transform has ended. A native call may have
+   * to return first.
    */
   ending: Promise<unknown> | undefined
 
@@ -130,14 +118,14 @@ export class WorkerThread {
   }
 
   /**
-   * Whether a run has exceeded its time limit. The thread cannot be terminated during the run, so
-   * it continues.
+   * Whether a run has exceeded its time limit. It continues, because its thread cannot be
+   * terminated.
    */
   get isStuck(): boolean {
     return this.state === 'stuck'
   }
 
-  /** A text for people that describes the input shapes of the last run. */
+  /** The last run's input shapes, for people. */
   get runs(): string {
     return this.shapes
   }
@@ -149,8 +137,8 @@ export class WorkerThread {
   /**
    * Sends a command and waits for its result.
    * @param limitMs the time limit of each run; 0 means no limit
-   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} if this error occurred in the thread
-   * @throws {NotReady} if the thread ended before the result arrived
+   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} if the thread threw this error
+   * @throws {NotReady} if the thread ended first
    * @throws {RunTimedOut} if a run exceeds the time limit
    */
   send({ command, transfer, limitMs }: Sent): Promise<unknown> {
@@ -170,8 +158,8 @@ export class WorkerThread {
   async close(): Promise<void> {
     if (this.state === 'stuck') throw new Error(NOT_ENDED)
     this.state = 'closing'
-    // Terminating a thread during a run would terminate the entire process: ONNX Runtime 1.30
-    // throws an exception that cannot be caught.
+    // Terminating a thread during a run ends the whole process: ONNX Runtime 1.30 throws an
+    // exception that cannot be caught.
     await this.pending.promise.catch(() => {})
     if (this.calls !== undefined) {
       this.calls.send({ close: true })
@@ -181,7 +169,7 @@ export class WorkerThread {
   }
 
   private receive(answer: WorkerAnswer<unknown>): void {
-    // The run that exceeded its time limit has ended, so the thread can be terminated.
+    // The late run has ended, so the thread can be terminated.
     if (this.state === 'stuck') {
       this.state = 'closing'
       void this.worker.terminate()
@@ -195,7 +183,6 @@ export class WorkerThread {
     else this.answered(answer)
   }
 
-  /** Handles the result of a command. */
   private answered(
     answer: Exclude<WorkerAnswer<unknown>, CallsTold | { readonly runs: string }>,
   ): void {
@@ -205,8 +192,8 @@ export class WorkerThread {
   }
 
   private timedOut(limitMs: number): void {
-    // While the thread has calls, ThreadCalls watches its progress, and the command may have to
-    // wait.
+    // While the thread has calls, the command may have to wait. ThreadCalls then watches the
+    // progress.
     if (this.calls?.isBusy === true) {
       this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
       return
@@ -219,8 +206,8 @@ export class WorkerThread {
   }
 
   /**
-   * Handles a thread that calls have blocked for too long. A thread in a loop of the author's code
-   * can be terminated; a thread in a run cannot.
+   * Handles a thread that calls have blocked for too long. It can be terminated in a loop of the
+   * transform, but not in a run.
    */
   private blocked(isRun: boolean, error: Error): void {
     clearTimeout(this.alarm)
@@ -238,10 +225,7 @@ export class WorkerThread {
     this.events.onDeath('the transform blocked the thread for too long')
   }
 
-  /**
-   * Fails every request in the thread's current run with status 503 and a text that asks the client
-   * to try again (errors.ts).
-   */
+  /** Fails the thread's requests with status 503, which asks clients to try again (errors.ts). */
   private exited(): void {
     clearTimeout(this.alarm)
     this.closed.resolve()

@@ -5,7 +5,7 @@ import { type CallLimits, Calls, hungUp, type StartedCall } from './calls.ts'
 import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
-/** Runs the author's code in the threads that run the model. */
+/** Runs a transform in the model's threads. */
 export class WorkerTransformer implements Transformer {
   readonly #pool: WorkerPool
   readonly #calls: Calls
@@ -44,6 +44,6 @@ export class WorkerTransformer implements Transformer {
     this.#pool.setCalls({ runBytes: this.#runBytes, joins })
   }
 
-  /** Does nothing, because WorkerPool.close() closes the author's code in each thread. */
+  /** WorkerPool.close() closes the transform in each thread. */
   async close(): Promise<void> {}
 }

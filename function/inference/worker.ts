@@ -11,22 +11,19 @@ import { RunSizes } from './run-sizes.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach, movableResponse } from './transfer.ts'
 
-/** The data that a worker receives at startup. */
+/** A worker's startup data. */
 export interface WorkerStart {
   readonly file: string
   readonly sha256: Digests | undefined
-  /** The number of ONNX Runtime threads. */
+  /** ONNX Runtime's threads. */
   readonly threads: number
   /** See {@link RunSizes.followShapes}. */
   readonly followShapes: boolean
-  /** The author's code; undefined if there is no such code. */
+  /** Undefined if there is no transform. */
   readonly calls?: CallStart | undefined
 }
 
-/**
- * A command from the main thread after the session is open: a run, a large request, or a command
- * that concerns calls to the author's code.
- */
+/** A command from the main thread once the session is open. */
 export type Command = RunCommand | { readonly large: LargeRequest } | CallCommand
 
 interface RunCommand {
@@ -35,9 +32,8 @@ interface RunCommand {
 }
 
 /**
- * A message from the worker. After startup, the worker sends a description of the session, and
- * later the result of each command. Before each run of a large request, the worker sends the shapes
- * of the run's inputs.
+ * A message from the worker: after startup, a description of the session; later, the result of each
+ * command. Before each run of a large request, the run's input shapes.
  */
 export type WorkerAnswer<T> =
   | { readonly value: T }
@@ -45,13 +41,10 @@ export type WorkerAnswer<T> =
   | { readonly code: InferenceErrorCode; readonly message: string }
   | CallsTold
 
-/** Finished calls, or the message that the author's code is closed. */
+/** Finished calls, or the message that the transform is closed. */
 export type CallsTold = { readonly calls: CallAnswers } | { readonly closed: true }
 
-/*
- * This file runs in a separate thread with its own session, because ONNX Runtime's run() blocks the
- * calling thread.
- */
+/* Runs in a thread with its own session, because ONNX Runtime's run() blocks the calling thread. */
 
 if (parentPort === null)
   throw new Error('worker.ts must be started as a worker thread (see worker-thread.ts)')
@@ -60,9 +53,8 @@ await serve(ownPort(parentPort), workerData as WorkerStart)
 type Port = Pick<MessagePort, 'on' | 'postMessage'>
 
 /**
- * Returns a private copy of the port's methods, and disables the port for other code. The author's
- * code or its libraries may post to this port, and the main thread would treat such a message as a
- * result.
+ * Returns private copies of the port's methods, and disables the port for other code. If a
+ * transform or a library posted to the port, the main thread would take the message for a result.
  */
 function ownPort(port: MessagePort): Port {
   const own = { on: port.on.bind(port), postMessage: port.postMessage.bind(port) } as Port
@@ -93,10 +85,7 @@ async function serve(port: Port, start: WorkerStart): Promise<void> {
   }
 }
 
-/**
- * Returns a session that marks each run in the shared memory, because a thread cannot be terminated
- * during a run.
- */
+/** Marks each run in the shared memory, because a thread cannot be terminated during a run. */
 async function watched(session: Session, memory: SharedArrayBuffer): Promise<Session> {
   const { ThreadWatch } = await import('./thread-watch.ts')
   const watch = new ThreadWatch(memory)
@@ -123,7 +112,7 @@ async function answer(
   loaded: Loaded,
   command: Exclude<Command, CallCommand>,
 ): Promise<void> {
-  // Evaluate this before the try block: a message that is not a command must terminate the thread.
+  // Outside the try block: a message that is not a command must end the thread.
   const isLarge = 'large' in command
   try {
     const { value, transfer } = isLarge
@@ -151,7 +140,7 @@ async function answerLarge(
   return { value: { ...value, response }, transfer: buffersOf(parts) }
 }
 
-/** Returns a session that reports each run, because the main thread limits the time of each run. */
+/** Reports each run, because the main thread limits its time. */
 function tellingRuns(port: Port, session: Session): Session {
   return {
     ...session,

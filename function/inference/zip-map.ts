@@ -12,22 +12,21 @@ import { field, message, numberField } from './protobuf.ts'
 
 /*
  * Removes ZipMaps from models. Converters of scikit-learn, LightGBM, XGBoost and CatBoost append a
- * ZipMap to a classifier, which turns a tensor of probabilities into a list of maps from class to
- * probability. Requests and responses can contain only tensors, so the server returns the tensor
- * instead.
+ * ZipMap to a classifier. It turns a tensor of probabilities into a list of maps from class to
+ * probability, which the protocol cannot carry, so the server returns the tensor.
  */
 
 /** A ZipMap that produces an output of the graph. */
 export interface ZipMap {
-  /** The name of the tensor [N, classes]. */
+  /** A tensor [N, classes]. */
   readonly input: string
   readonly classes: readonly string[]
 }
 
-/** The size above which a file is not copied into memory. */
+/** Larger files are not copied into memory. */
 const MOST_BYTES = 64 * 2 ** 20
 
-/** Returns the graph's ZipMaps, keyed by the name of the output that each ZipMap produces. */
+/** Returns the graph's ZipMaps, keyed by output. */
 export function zipMapsOf({ nodes, outputs }: Graph): ReadonlyMap<string, ZipMap> {
   const names = new Set(outputs.map(({ name }) => name))
   const found = nodes.flatMap((node): [string, ZipMap][] => {
@@ -48,17 +47,16 @@ function classesOf({ attributes }: Node): readonly string[] {
   return texts ?? attributes.get('classlabels_int64s')?.numbers?.map(String) ?? []
 }
 
-/** A model with its ZipMaps replaced by their inputs. */
+/** A model whose ZipMaps are replaced with their inputs. */
 export interface Unzipped {
-  /** The content of the changed .onnx file. */
+  /** The changed .onnx file. */
   readonly bytes: Buffer
   readonly zipMaps: ReadonlyMap<string, ZipMap>
 }
 
 /**
  * Returns a copy of a model without its ZipMaps.
- * @returns a text with the reason if the ZipMaps cannot be removed; undefined if there are no
- * ZipMaps
+ * @returns the reason if the ZipMaps cannot be removed; undefined if there are none
  * @throws {Error} if the file cannot be read
  */
 export async function withoutZipMaps(file: string): Promise<Unzipped | string | undefined> {
@@ -79,11 +77,11 @@ const hasExternalData = ({ initializers, nodes }: Graph): boolean =>
     ),
   )
 
-/** The field numbers of ModelProto and GraphProto (onnx.proto). */
+/** Field numbers of ModelProto and GraphProto (onnx.proto). */
 const MODEL = { graph: 7, opset: 8 }
 const GRAPH = { node: 1, output: 12 }
 
-/** Copies the fields of the file, and replaces ZipMaps and their outputs. */
+/** Copies the file's fields, and replaces ZipMaps and their outputs. */
 function rewrite(
   file: string,
   { graph, opsets }: OnnxModel,
@@ -95,7 +93,7 @@ function rewrite(
       ? message(number, graphFields(whole, fieldsIn(file, body, end), { graph, zipMaps }))
       : whole.subarray(begin, end),
   )
-  // The operator Identity needs the domain ai.onnx, but CatBoost's files import only ai.onnx.ml.
+  // Identity needs the domain ai.onnx, but CatBoost's files import only ai.onnx.ml.
   if (!opsets.has('ai.onnx')) parts.push(message(MODEL.opset, [numberField(2, 13)]))
   return Buffer.concat(parts)
 }
@@ -105,7 +103,7 @@ function graphFields(
   places: readonly Place[],
   { graph, zipMaps }: { graph: Graph; zipMaps: ReadonlyMap<string, ZipMap> },
 ): Buffer[] {
-  // The graph was read in the order of its fields, so nodes and outputs match the fields in order.
+  // Nodes and outputs were read in the order of these fields.
   const nodes = graph.nodes.values()
   const outputs = graph.outputs.values()
   return places.map(({ number, begin, end }) => {
@@ -124,13 +122,11 @@ function graphFields(
   })
 }
 
-/** Writes a NodeProto: input 1, output 2, op_type 4. */
+/** NodeProto: input 1, output 2, op_type 4. */
 const identity = (input: string, output: string) =>
   message(GRAPH.node, [field(1, input), field(2, output), field(4, 'Identity')])
 
-/**
- * Writes a ValueInfoProto of FP32 [?, classes]. The first dimension has neither a size nor a name.
- */
+/** A ValueInfoProto of FP32 [?, classes]. The first dimension has neither a size nor a name. */
 function probabilities(name: string, classes: number): Buffer {
   const shape = message(2, [message(1, []), message(1, [numberField(1, classes)])])
   const type = message(2, [message(1, [numberField(1, 1), shape])])
