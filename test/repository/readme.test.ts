@@ -102,6 +102,27 @@ test('the V1 request in docs/kserve.md gets the response in that page', async ()
   }
 })
 
+test('the request to a model with a transform in docs/kserve.md gets the response in that page', async () => {
+  const page = read('docs/kserve.md')
+  const [, withTransform] = requests(page)
+  const [, shown] = [...page.matchAll(/```json\n([\s\S]*?)\n```/g)].map(([, json]) => json)
+  assert.ok(withTransform !== undefined)
+  const example = join(projectFolder, 'examples/iris-fields/model')
+  const store = mkdtempSync(join(tmpdir(), 'store-'))
+  for (const file of ['model.onnx', 'model.json']) cpSync(join(example, file), join(store, file))
+  // Like the runtime's argument --model_name, MODEL_NAME overrides the name in model.json.
+  const env = { MODEL_DIR: store, MODEL_NAME: 'iris', TRANSFORM: join(example, 'transform.ts') }
+  const server = await startServer(env, { listening: predictor })
+  try {
+    const { path, headers, body } = withTransform
+    const response = await fetch(server.url + path, { method: 'POST', headers, body })
+    assert.equal(await response.text(), shown)
+  } finally {
+    await server.stop()
+    rmSync(store, { recursive: true })
+  }
+})
+
 /**
  * Returns all pages that are linked from the README, directly or indirectly, with their links. As
  * on GitHub, a link to a folder leads to the README of the folder.
