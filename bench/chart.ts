@@ -2,16 +2,14 @@ import { figuresOf, type Results } from './results.ts'
 import { ratio, type Spread } from './statistics.ts'
 
 /*
- * The chart of docs/performance.md: one panel per metric, one bar per subject, and on each bar a
- * line for the spread over the rounds. The chart follows the colour scheme of the page, light or
- * dark.
+ * The chart of docs/performance.md: a panel per metric, a bar per subject, and on each bar a line
+ * for the range over the rounds. It follows the page's colour scheme, light or dark.
  */
 
 interface Panel {
   readonly title: string
   readonly workload: string
   readonly metric: string
-  /** The figure that the bars are divided by. */
   readonly over: string
   readonly better: 'more' | 'less'
 }
@@ -93,12 +91,11 @@ const STYLE = `
     .spread { stroke: #e6edf3 } .one { stroke: #9198a1 }
   }`
 
-/** An SVG image of the panels that have figures. */
 export function chart(results: Results): string {
   const panels = PANELS.map(panel => ({ panel, bars: barsOf(results, panel) })).filter(
     ({ bars }) => bars.length > 1,
   )
-  // The chart has two columns. Each panel is placed at the end of the shorter column.
+  // Two columns: each panel goes below the shorter one.
   const bottoms = [0, 0]
   const drawn = panels.map(({ panel, bars }) => {
     const column = (bottoms[0] as number) <= (bottoms[1] as number) ? 0 : 1

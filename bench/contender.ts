@@ -3,10 +3,7 @@ import type { Target } from './requests.ts'
 import type { Metric } from './results.ts'
 import type { Running, Subject } from './subjects.ts'
 
-/*
- * The parts of a workload: contenders, which are subjects under a load, and the figures of each
- * round.
- */
+/* A workload has contenders, which are subjects under a load, and the figures of each round. */
 
 export interface Workload {
   readonly name: string
@@ -14,9 +11,9 @@ export interface Workload {
   readonly metrics: readonly Metric[]
   /** The first contender is the reference. */
   readonly contenders: readonly Contender[]
-  /** The number of rounds, if a round is one event (such as a startup) and not a period. */
+  /** If a round is one event, such as a startup, and not a period. */
   readonly rounds?: Rounds
-  /** If true, the workload runs only with --full. */
+  /** Only with --full. */
   readonly full?: true
 }
 
@@ -28,23 +25,21 @@ interface Rounds {
 export interface Contender {
   readonly name: string
   /**
-   * The subject, which runs during all rounds, and which several contenders can share. Absent if
-   * `measure` starts its own subject.
+   * Runs during all rounds; contenders may share it. Absent if `measure` starts its own subject.
    */
   readonly subject?: Subject
-  /** The subject's first request, if it differs from the usual request. */
+  /** The first request, if it differs from the usual one. */
   readonly first?: Target
-  /** If true, the contender does not share its subject with other contenders. */
+  /** The contender does not share its subject. */
   readonly alone?: true
   /** Measures one round. */
   measure(context: Context): Promise<Readonly<Record<string, number>>>
 }
 
 export interface Context {
-  /** The contender's subject, if it has one. */
   readonly server: Running
   readonly seconds: number
-  /** Our response to the usual request, for the static subjects. */
+  /** Our response to the usual request, which the static subjects send. */
   readonly answerOfOurs: string
 }
 
@@ -60,7 +55,7 @@ export const PEAK = { name: 'peak RSS', unit: 'MiB', better: 'less' } as const
 export const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as const
 export const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
 
-/** Sends requests in sequence on this many connections. `CPU/request` is user and system time. */
+/** Each connection sends one request after the other. `CPU/request` is user and system time. */
 export function underLoad(
   subject: Subject,
   target: Target,

@@ -4,7 +4,7 @@ import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 
 /*
  * The load generator sends prepared bytes over raw sockets. An HTTP client costs several times as
- * much as the server, so the benchmark would measure the client. Here, each response costs one
+ * much as the server, so a benchmark with one would measure the client. Here, a response costs one
  * read, one comparison of its length and status, and one write.
  */
 
@@ -14,36 +14,33 @@ export interface HttpAnswer {
   readonly body: Buffer
 }
 
-/** Throws when the response is wrong. */
+/** Throws if the response is wrong. */
 export type Verify = (answer: HttpAnswer) => void
 
 export interface Exchange {
   readonly request: Buffer
-  /** Requests with other values, which {@link closedLoop} sends in rotation with `request`. */
+  /** Requests with other values, which {@link closedLoop} sends in turn with `request`. */
   readonly others?: readonly Buffer[]
   readonly verify: Verify
 }
 
-/** The figures of one measured window. Times are in milliseconds. */
+/** One measured window. Times are in milliseconds. */
 export interface LoadResult {
   readonly requests: number
-  /** The number of requests, including those before and after the window. */
+  /** Includes requests before and after the window. */
   readonly allRequests: number
   readonly perSecond: number
   readonly p50: number
   readonly p99: number
   readonly max: number
-  /**
-   * The share of its core that the load generator used. If it is near 1, the load generator was the
-   * bottleneck.
-   */
+  /** The share of its core that the load generator used; near 1, it was the bottleneck. */
   readonly loadBusy: number
 }
 
-/** The status of every response is checked, and the content of one response in this many. */
+/** Checks the status of every response, and the content of one in this many. */
 const VERIFY_EVERY = 1_000
 const READ_BUFFER_BYTES = 256 * 1024
-/** How long to wait for responses after the window before the measurement fails. */
+/** How long to wait for responses after the window. */
 const PATIENCE_MS = 60_000
 /** The maximum number of paced requests in flight. */
 const MOST_WAITING = 500
@@ -54,21 +51,20 @@ interface Connection {
 }
 
 interface Listener {
-  /** @param answer the complete response, if it arrived in one piece; valid only during the call */
+  /** @param answer the response, if it arrived in one piece; valid only during the call */
   answered(status: number, answer: Buffer | undefined): void
   failed(error: Error): void
 }
 
-/** Opens a socket, with or without TLS. */
 export type Dial = (to: net.TcpNetConnectOpts) => net.Socket
 
-/** One keep-alive connection that has one request in flight at a time. */
+/** A keep-alive connection with one request in flight at a time. */
 function connect(port: number, listener: Listener, dial: Dial = net.connect): Connection {
-  /** Length of the latest response. A response with the same length is not parsed. */
+  /** The length of the latest response. A response of the same length is not parsed. */
   let usual = -1
   /**
-   * The response that is being read: its head while incomplete, its status, and the number of
-   * missing bytes.
+   * The response in progress: its head while incomplete, its status, and the number of missing
+   * bytes.
    */
   let head: Buffer | undefined
   let status = 0
@@ -138,7 +134,6 @@ function connect(port: number, listener: Listener, dial: Dial = net.connect): Co
   return { socket, send: request => void socket.write(request) }
 }
 
-/** The offset of the status in `HTTP/1.1 200 OK`. */
 const statusOf = (head: Buffer) =>
   ((head[9] as number) - 48) * 100 + ((head[10] as number) - 48) * 10 + (head[11] as number) - 48
 
@@ -174,8 +169,8 @@ function joinChunks(body: Buffer): Buffer {
 }
 
 /**
- * Sends one request on a new keep-alive connection, and closes the connection after the response.
- * @throws {Error} when the connection breaks, or no complete response arrives within the time limit
+ * Sends one request on a connection of its own.
+ * @throws {Error} if the connection breaks, or no complete response arrives in time
  */
 export async function exchange(
   port: number,
@@ -202,7 +197,7 @@ export async function exchange(
       if (total === Number.POSITIVE_INFINITY && endsChunks(chunk)) break
     }
     const whole = Buffer.concat(chunks)
-    // The response is incomplete if the server's process was killed.
+    // A killed server leaves its response incomplete.
     const length = lengthOf(whole)
     const isCut = Number.isFinite(length) && whole.length < length
     if (length === 0 || isCut) throw new Error('the server closed the connection')
@@ -213,7 +208,7 @@ export async function exchange(
   }
 }
 
-/** @returns the response's length: 0 while its head is incomplete, infinity if it is chunked */
+/** @returns 0 while the head is incomplete, infinity if the response is chunked */
 function lengthOf(answer: Buffer): number {
   const end = answer.indexOf('\r\n\r\n')
   if (end < 0) return 0
@@ -221,17 +216,14 @@ function lengthOf(answer: Buffer): number {
   return length === undefined ? Number.POSITIVE_INFINITY : end + 4 + Number(length)
 }
 
-/** Writes a large request in pieces, so that it does not block the load's other connections. */
+/** Writes in pieces, so that a large request does not block the other connections. */
 async function writeInPieces(socket: net.Socket, request: Buffer): Promise<void> {
   for (let at = 0; at < request.length; at += READ_BUFFER_BYTES) {
     if (!socket.write(request.subarray(at, at + READ_BUFFER_BYTES))) await once(socket, 'drain')
   }
 }
 
-/**
- * Sends a request and checks the response.
- * @throws {Error} when the status is not 200 or the content is wrong
- */
+/** @throws {Error} if the status is not 200 or the content is wrong */
 export async function verified(port: number, { request, verify }: Exchange): Promise<HttpAnswer> {
   const answer = await exchange(port, request)
   check(answer, verify)
@@ -244,7 +236,6 @@ function check(answer: HttpAnswer, verify: Verify): void {
   verify(answer)
 }
 
-/** Counts responses and records their times. */
 function createClock() {
   const histogram = createHistogram({ figures: 3 })
   let requests = 0
@@ -280,12 +271,10 @@ function createClock() {
 }
 
 /**
- * Measures a closed loop: each connection sends its next request when it receives the response to
- * its last one. The first fifth of the time is a warm-up and is not counted. Stops after `seconds`,
- * or after `requests` responses, and then waits for the requests in flight, so that they do not
- * disturb the next subject.
- * @throws {Error} at the first response that does not arrive, or whose status is not 200 or content
- * is wrong
+ * Measures a closed loop: each connection sends its next request when its last response arrives.
+ * The first fifth of the time is a warm-up. Stops after `seconds` or `requests` responses, and then
+ * waits for the requests in flight, so that they do not disturb the next subject.
+ * @throws {Error} if a response is missing or wrong, or its status is not 200
  */
 export async function closedLoop(
   port: number,
@@ -361,8 +350,8 @@ export async function closedLoop(
     )
   }
   let result: Omit<LoadResult, 'allRequests'> | undefined
-  // Computes the result at the end of the window: the load generator's share of its core must not
-  // include the wait for requests that are still in flight.
+  // Computes the result now: the load generator's share of its core must not include the wait for
+  // requests in flight.
   if (Number.isFinite(seconds))
     timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
   await done.promise
@@ -375,7 +364,7 @@ export async function closedLoop(
   return { ...result, allRequests: counted + 2 }
 }
 
-/** The figures of {@link paced}, in milliseconds. */
+/** In milliseconds. */
 export interface Paced {
   readonly p50: number
   readonly p99: number
@@ -385,10 +374,10 @@ export interface Paced {
 
 /**
  * Sends requests at a fixed interval until stopped, whether or not earlier responses have arrived,
- * as the probes of a busy server do.
+ * like a server's probes.
  * @param verifyEvery checks the content of one response in this many; the status is always checked
- * @returns `stop`, which waits for the requests in flight. Each time begins when its request is
- * written, so it does not include the load generator's own delays, which {@link watchLag} measures
+ * @returns `stop`, which waits for the requests in flight. A time begins when the request is
+ * written, so it excludes the load generator's own delays, which {@link watchLag} measures
  */
 export function paced(
   port: number,
@@ -435,7 +424,7 @@ export function paced(
         failed(error) {
           // A connection can report both an error and its close.
           if (!all.delete(connection)) return
-          // A server may close idle connections: bare node:http closes them after five seconds.
+          // A server may close idle connections: bare node:http does so after five seconds.
           if (idle.includes(connection)) idle.splice(idle.indexOf(connection), 1)
           else fail(error)
         },
@@ -447,7 +436,7 @@ export function paced(
   }
 
   const timer = setInterval(() => {
-    // Do not send more: with this many requests in flight, the p99 is already far too high.
+    // With this many requests in flight, the p99 is already far too high.
     if (inFlight >= MOST_WAITING) return
     const connection = idle.pop() ?? open()
     connection.sent = performance.now()
@@ -474,22 +463,19 @@ export function paced(
   }
 }
 
-/** A response to a request in an open loop. */
 export interface OpenAnswer extends HttpAnswer {
-  /** When the request was due, in milliseconds since the first request was due. */
+  /** When the request was due, in milliseconds after the first request. */
   readonly due: number
-  /** The time from when the request was due until its response, in milliseconds. */
+  /** From when the request was due until its response. */
   readonly ms: number
 }
 
 /**
- * Sends this many requests per second, each when it is due, whether or not earlier responses have
- * arrived. Clients that do not slow down for a busy server behave in this way. Opens connections as
- * needed, up to a limit. A request that is due when no connection is free waits for one, and that
- * time counts.
+ * Sends each request when it is due, whether or not earlier responses have arrived, like clients
+ * that do not slow down for a busy server. Opens connections as needed, up to a limit; a request
+ * that must wait for a connection counts that time.
  * @param requestOf returns the bytes of a request
- * @param onAnswer called for every response
- * @returns the number of requests that were sent, the number that found no free connection within
+ * @returns the number of requests sent, the number that found no free connection within
  * `patienceMs`, and the 99th percentile of the load generator's own lag in milliseconds
  */
 export async function openLoop(
@@ -507,7 +493,7 @@ export async function openLoop(
     connections?: number
     patienceMs?: number
     dial?: Dial | undefined
-    /** Called for every sent request whose connection broke. */
+    /** Called for each request whose connection broke. */
     onFailure: (error: Error, index: number) => void
   },
 ): Promise<{ sent: number; givenUp: number; lag: number }> {
@@ -600,8 +586,8 @@ export async function openLoop(
 }
 
 /**
- * Measures how late the load generator's own timers are, which is the error that the load generator
- * can add to a paced figure.
+ * Measures how late this process's timers are: the error that the load generator can add to a paced
+ * figure.
  * @returns a function that stops and returns the 99th percentile in milliseconds
  */
 export function watchLag(): () => number {

@@ -11,7 +11,7 @@ import { FURNACE, IRIS, LIMIT, ours, PEERS, type Subject } from './subjects.ts'
 
 /*
  * Compares this server with its peers on models other than iris, over each protocol that a peer
- * supports. Each request is one row, and 64 requests are in flight.
+ * supports: one row per request, 64 requests in flight.
  */
 
 const IN_FLIGHT = 64
@@ -23,15 +23,15 @@ interface OtherModel {
   readonly folder: string
   readonly name: string
   readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
-  /** An output, and its expected first elements. */
+  /** The output's expected first elements are `begins`. */
   readonly output: { readonly name: string; readonly begins: readonly number[] }
-  /** The total length of all outputs as binary tensor data, in bytes. */
+  /** The length of all outputs as binary tensor data. */
   readonly outputBytes: number
 }
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** Reads the sample in a model's model.json as the input of one row. */
+/** Reads the sample in model.json as an input of one row. */
 function sampleOf(folder: string): OtherModel['input'] {
   const { sample } = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8'))
   const [[name, rows]] = Object.entries(sample) as [[string, unknown[]]]
@@ -40,7 +40,7 @@ function sampleOf(folder: string): OtherModel['input'] {
   return { name, shape, data: rows.flat(Number.POSITIVE_INFINITY) as number[] }
 }
 
-/** A copy of the example's model without its transform, because the transform needs a package. */
+/** Without its transform, which needs a package. */
 const DIGITS = copyOf(here('../examples/digits/model'))
 const TRANSFORMER = here('models/transformer')
 const BYTES_TEXT = 4 + 'setosa'.length
@@ -122,13 +122,12 @@ function overGrpc(subject: Subject, model: OtherModel, port?: number): Contender
   }
 }
 
-/** Returns the subject under a load of JSON, which is also its first request. */
 const overJson = (subject: Subject, target: Target): Contender => ({
   ...underLoad(subject, target, IN_FLIGHT),
   first: target,
 })
 
-/** Returns a workload with this server over HTTP as the reference, and the other contenders. */
+/** This server over HTTP is the reference. */
 function workload(model: OtherModel, prefix: string, others: readonly Contender[]): Workload {
   return {
     name: `${prefix}${model.label}`,
@@ -176,7 +175,10 @@ function besideNative(model: OtherModel): Workload {
   ])
 }
 
-/** Renames the input and the output: furnace-server uses its own names if there is one of each. */
+/**
+ * Renames the input and the output, because furnace-server uses its own names for a single input or
+ * output.
+ */
 const forFurnace = (model: OtherModel): OtherModel =>
   model.label === 'digits'
     ? model

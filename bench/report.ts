@@ -14,11 +14,11 @@ import { ratio, type Spread, spread } from './statistics.ts'
 import { type Reached, reached } from './targets.ts'
 
 /*
- * Formats results as tables: in the terminal, and in bench/results.md. As a program, it rewrites
- * that page and the chart from results/latest.json.
+ * Formats results as tables for the terminal and bench/results.md. As a program, rewrites that page
+ * and the chart from results/latest.json.
  */
 
-/** Formats a number with about three significant digits. */
+/** About three significant digits. */
 export function digits(value: number): string {
   const places = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
   return value.toLocaleString('en', {
@@ -27,7 +27,7 @@ export function digits(value: number): string {
   })
 }
 
-/** Formats the median, followed by the range in brackets. */
+/** The median, with the range in brackets. */
 export const spreadText = ({ median, min, max }: Spread) =>
   `${digits(median)} (${digits(min)}–${digits(max)})`
 
@@ -35,8 +35,8 @@ const withUnit = (value: string, unit: string) =>
   unit.startsWith('/') ? `${value}${unit}` : `${value} ${unit}`
 
 /**
- * Returns one row per contender. Each figure is divided by the reference's figure of the same
- * round; the reference's own row shows the absolute figure.
+ * One row per contender. Each figure is divided by the reference's figure in the same round; the
+ * reference's row shows the absolute figure.
  */
 export function rowsOf(workload: WorkloadResult): readonly (readonly string[])[] {
   const { contenders, metrics, reference } = workload
@@ -67,8 +67,7 @@ function cell(
   if (values === undefined) return '–'
   const over =
     reference === undefined || 'failed' in reference ? undefined : (reference as Figures)[name]
-  // There is no ratio if the reference lacks this figure. For example, session.run in a loop has no
-  // probes.
+  // The reference may lack a figure: session.run in a loop, for example, has no probes.
   if (over === undefined) return withUnit(spreadText(spread(values)), unit)
   if (isReference) return `1 = ${withUnit(digits(spread(values).median), unit)}`
   return spreadText(ratio(values, over))
@@ -147,7 +146,6 @@ function commandRows(results: Results): readonly (readonly string[])[] {
   ]
 }
 
-/** Returns the text of bench/results.md. */
 function page(results: Results): string {
   const machine = machineLines(results).map(line => `- ${line}`)
   const tables = Object.values(results.workloads).map(workload => markdown(rowsOf(workload)))
@@ -180,7 +178,6 @@ ${tables.join('\n\n')}
 `
 }
 
-/** Writes the chart and bench/results.md. */
 export function writeReport(results: Results): void {
   writeFileSync(chartFile(false), chart(results))
   writeFileSync(fileURLToPath(new URL('results.md', import.meta.url)), page(results))

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import type { Exchange, HttpAnswer, Verify } from './load.ts'
 
 /*
- * The prepared bytes of each request and the check of its response. The check ensures that no
- * subject is measured while it returns wrong responses.
+ * The prepared bytes of each request, and a check of its response, so that no subject is measured
+ * while it returns wrong responses.
  */
 
 /** A request that can be sent to any path. */
@@ -48,7 +48,7 @@ interface V2Response {
   }[]
 }
 
-/** Checks the number of rows, and that every row is classified as setosa. */
+/** Checks that every row is classified as setosa. */
 const classifies = (rows: number) => (answer: HttpAnswer) =>
   checkResponse(JSON.parse(answer.body.toString()), rows)
 
@@ -67,10 +67,9 @@ const requestOf = (rows: number, data = rowsOf(rows)) => ({
   inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data }],
 })
 
-/** A request with a single row. */
 export const V2_REQUEST = target(classifies(1), JSON_TYPE, JSON.stringify(requestOf(1)))
 
-/** Returns the random generator of the C standard's example: each run sends the same flowers. */
+/** The generator from the C standard's example: each run sends the same flowers. */
 function createRandom(): () => number {
   let state = 1
   return () => {
@@ -79,7 +78,7 @@ function createRandom(): () => number {
   }
 }
 
-/** Generates flowers with four decimals that are similar to SETOSA, and so have the same class. */
+/** Flowers with four decimals, close enough to SETOSA to have the same class. */
 function flowers(rows: number, random: () => number): number[] {
   return Array.from({ length: rows }, () =>
     SETOSA.map(size => Number((size * (0.95 + random() / 10)).toFixed(4))),
@@ -89,8 +88,8 @@ function flowers(rows: number, random: () => number): number[] {
 const BODIES = 16
 
 /**
- * Returns requests whose rows and bodies all differ. V8 caches the text of numbers that it has
- * written, so a repeated body would measure the cache.
+ * No two bodies are equal: V8 caches the text of numbers that it has written, so a repeated body
+ * would measure the cache.
  */
 export function jsonRows(rows: number): Target {
   const random = createRandom()
@@ -121,7 +120,7 @@ export const PROBABILITIES_REQUEST = target(
   JSON_TYPE,
   JSON.stringify({ ...requestOf(1), outputs: [{ name: 'probabilities' }] }),
 )
-/** A request for a server that chooses its own output names. */
+/** For a server that chooses its own output names. */
 export const ANY_OUTPUT_REQUEST = target(mostLikely, JSON_TYPE, JSON.stringify(requestOf(1)))
 
 /** A flower of another class: a server that returns setosa for it does not run the model. */
@@ -138,7 +137,7 @@ export const OTHER_REQUEST = target(
   }),
 )
 
-/** Returns a request with binary tensor data that asks for a binary response. */
+/** Both the request and the response are binary tensor data. */
 export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   const tensor = Buffer.from(Float32Array.from(rowsOf(rows)).buffer)
   const json = JSON.stringify({
@@ -175,8 +174,8 @@ export function binaryRows(rows: number, outputs?: readonly string[]): Target {
 }
 
 /**
- * Returns a JSON request of about this many bytes, in which every row is the same flower. Its
- * response is binary, so that it stays within the limit.
+ * A JSON request of about this many bytes, with the same flower in every row. Its response is
+ * binary, so that it stays within the limit.
  */
 export function jsonOfSize(bytes: number): Target {
   const row = `${SETOSA.join()},`
@@ -188,12 +187,12 @@ export function jsonOfSize(bytes: number): Target {
   return target(sized, JSON_TYPE, before, data, after)
 }
 
-/** Checks only the length: parsing a response of this size would disturb the load. */
+/** Checks only the length, because parsing such a response would disturb the load. */
 const sized = ({ body }: HttpAnswer) => assert.ok(body.length > 1_000)
 
 const EVENT = { specversion: '1.0', id: 'b-1', source: '/bench', type: 'bench.iris.request' }
 
-/** An event in binary content mode: the attributes are headers, and the data is the body. */
+/** Binary content mode: the attributes are headers, and the data is the body. */
 export const BINARY_EVENT = target(
   classifies(1),
   {
@@ -203,28 +202,28 @@ export const BINARY_EVENT = target(
   JSON.stringify(requestOf(1)),
 )
 
-/** An event in structured content mode: the body is JSON with the attributes and the data. */
+/** Structured content mode: the body is JSON with the attributes and the data. */
 export const STRUCTURED_EVENT = target(
   ({ body }) => checkResponse(JSON.parse(body.toString()).data, 1),
   { 'Content-Type': 'application/cloudevents+json' },
   JSON.stringify({ ...EVENT, datacontenttype: 'application/json', data: requestOf(1) }),
 )
 
-/** A request for the slow models: one row of two numbers, which the model returns. */
+/** For the slow models: one row of two numbers, which the model returns. */
 export const SLOW_REQUEST = target(
   ({ body }) => assert.deepEqual(JSON.parse(body.toString()).outputs.at(-1).data, [1, 1]),
   JSON_TYPE,
   JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 1] }] }),
 )
 
-/** The probe that a kubelet sends. */
+/** A kubelet's probe. */
 export const PROBE: Exchange = {
   request: head('GET', '/v2/health/live', {}),
   verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true }),
 }
 
 /**
- * Returns a request with FP32 inputs as binary tensor data, which requests a binary response.
+ * FP32 inputs and the response as binary tensor data.
  * @param bytes the length of the outputs' data
  */
 export function binaryOf(
@@ -246,7 +245,7 @@ export function binaryOf(
   return target(verify, headers, json, tensor)
 }
 
-/** Returns a JSON request with these inputs; `right` checks the outputs. */
+/** `right` checks the outputs. */
 export const jsonOf = (
   inputs: readonly object[],
   right: (outputs: V2Response['outputs']) => boolean,

@@ -1,17 +1,17 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** The result of a run: the raw figures of every round. The tables show ratios of these figures. */
+/** The raw figures of every round. The tables show ratios of these figures. */
 export interface Results {
   readonly workloads: Readonly<Record<string, WorkloadResult>>
 }
 
 export interface WorkloadResult {
   readonly title: string
-  /** The contender whose figures are the denominators of the ratios. */
+  /** The denominator of all ratios. */
   readonly reference: string
   readonly metrics: readonly Metric[]
-  /** One figure per round for each metric, or the reason why the contender was not measured. */
+  /** For each metric one figure per round, or why the contender was not measured. */
   readonly contenders: Readonly<Record<string, Figures | { readonly failed: string }>>
   readonly run: Run
 }
@@ -37,11 +37,11 @@ export interface Run {
 
 const inResults = (file: string) => fileURLToPath(new URL(`results/${file}`, import.meta.url))
 
-/** Quick runs have files of their own; the documentation does not use their figures. */
+/** Quick runs have their own files; the documentation does not use their figures. */
 export const resultsFile = (quick: boolean) => inResults(quick ? 'quick.json' : 'latest.json')
 export const chartFile = (quick: boolean) => inResults(quick ? 'quick.svg' : 'chart.svg')
 
-/** Reads earlier results, so that a workload keeps its figures until it is measured again. */
+/** A workload keeps its earlier figures until it is measured again. */
 export function readResults(file: string): Results {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))
@@ -54,7 +54,6 @@ export function writeResults(file: string, results: Results): void {
   const rounded = (_key: string, value: unknown) =>
     typeof value === 'number' ? Number(value.toPrecision(5)) : value
   const text = JSON.stringify(results, rounded, 2)
-  // Put each list of figures on one line.
   writeFileSync(
     file,
     `${text.replaceAll(/\[\s+([-\d.e+,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replaceAll(/\s+/g, ' ')}]`)}\n`,

@@ -131,7 +131,7 @@ async function main(): Promise<void> {
   else writeReport(results)
 }
 
-/** Installs the Python peers. @returns the reason for each peer that could not be installed */
+/** @returns the reason for each peer that could not be installed */
 async function installPeers(): Promise<ReadonlyMap<string, string>> {
   const missing = new Map<string, string>()
   for (const { name } of PEERS) {
@@ -142,7 +142,7 @@ async function installPeers(): Promise<ReadonlyMap<string, string>> {
   return missing
 }
 
-/** @returns the reason for each native peer that could not be built */
+/** @returns the reason for each peer that could not be built */
 async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   progress('building the native peers')
   const reason = await buildNative()
@@ -151,7 +151,7 @@ async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   return new Map(names.map(name => [name, `not built: ${reason}`]))
 }
 
-/** Returns our complete response to the usual request; the static servers send the same bytes. */
+/** Our response to the usual request, which the static servers send. */
 async function learnAnswer(): Promise<string> {
   const server = await start(ours(), undefined)
   try {
@@ -181,8 +181,8 @@ async function measure(
   const failed = new Map<string, string>()
 
   /**
-   * Contenders share a process if they have the same subject and environment. The command alone
-   * does not identify a subject: a static server has the same command as one that runs the model.
+   * Contenders with the same subject and environment share a process. The command alone does not
+   * identify a subject: a static server has the same command as one that runs the model.
    */
   function serverOf({ name, subject, first, alone }: Contender): Promise<Running> | undefined {
     if (subject === undefined) return undefined
@@ -200,7 +200,7 @@ async function measure(
     return contender.measure({ server: server as Running, seconds, answerOfOurs })
   }
 
-  /** Excludes a contender after its first failure, and discards its earlier figures. */
+  /** Excludes a contender at its first failure, and discards its earlier figures. */
   async function attempt<T>({ name }: Contender, action: () => Promise<T>): Promise<T | undefined> {
     if (failed.has(name)) return undefined
     try {
@@ -262,7 +262,7 @@ function busyNote({ contenders }: WorkloadResult): string {
   )
   return busy.length === 0
     ? ''
-    : `The load used up its own core, so these subjects could be faster: ${busy.map(([name]) => name).join(', ')}.\n`
+    : `The load generator used up its core, so these subjects could be faster: ${busy.map(([name]) => name).join(', ')}.\n`
 }
 
 async function describe({ rounds, seconds, peers }: Options): Promise<Run> {

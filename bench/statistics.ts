@@ -1,4 +1,4 @@
-/** The median and the range of a figure over the rounds. */
+/** The median and the range over the rounds. */
 export interface Spread {
   readonly median: number
   readonly min: number
@@ -16,18 +16,15 @@ export function spread(values: readonly number[]): Spread {
   }
 }
 
-/**
- * Computes the ratio for each round, then the median of the ratios. A slow phase of the machine
- * affects both sides of a round.
- */
+/** The median of the rounds' ratios. A slow phase of the machine affects both sides of a round. */
 export const ratio = (values: readonly number[], over: readonly number[]): Spread =>
   spread(values.map((value, round) => value / (over[round] as number)))
 
 /**
- * Estimates how much a series grew from its first to its last value, assuming a linear trend. It
- * uses the Theil–Sen slope, the median of the slopes between all pairs, which a few outliers do not
- * change. `min` and `max` are the 95 % confidence interval based on Kendall's tau, which assumes
- * that neighbouring values are independent.
+ * Estimates how much a series grew from its first to its last value, assuming a linear trend. The
+ * Theil–Sen slope is the median of the slopes between all pairs; a few outliers do not change it.
+ * `min` and `max` are the 95 % confidence interval based on Kendall's tau, which assumes that
+ * neighbouring values are independent.
  */
 export function growth(values: readonly number[]): Spread {
   const n = values.length

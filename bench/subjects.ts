@@ -21,15 +21,12 @@ import manifest from '../package.json' with { type: 'json' }
 import { exchange, verified } from './load.ts'
 import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
-/*
- * The subjects of the measurement. Each is a command that serves the iris classifier on the
- * loopback interface, on the port in PORT.
- */
+/* Each subject is a command that serves iris on the loopback interface, on the port in PORT. */
 
 const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 const benchFolder = fileURLToPath(new URL('.', import.meta.url))
 
-/** The command of `npm start`, after a build. */
+/** The command of `npm start`, if there is a build. */
 const OURS = existsSync(join(projectFolder, 'build/main.js'))
   ? manifest.scripts.start.split(' ').slice(1)
   : ['function/main.ts']
@@ -42,15 +39,16 @@ export interface Subject {
   readonly name: string
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  /** The path of V2 requests; `/` for a runtime that has only this route. */
+  /** The path of V2 requests. */
   readonly path: string
-  /** If true, the subject runs no model: it always sends our response to the usual request. */
+  /** The subject runs no model: it always sends our response to the usual request. */
   readonly static?: true
 }
 
 const node = (file: string) => [process.execPath, file]
 /**
- * The command of a minimal server. {@link buildFloors} compiles it to JavaScript, like our server, so that its startup time does not include type stripping.
+ * A minimal server. {@link buildFloors} compiles it to JavaScript, like our server, so that its
+ * startup includes no type stripping.
  */
 const floor = (name: string) => node(`bench/build/${name}.js`)
 
@@ -111,7 +109,7 @@ export const FAAS: Subject = {
   path: '/',
 }
 
-/** The Python peers. Each has its own environment (peers/install.ts). */
+/** Each has its own environment (peers/install.ts). */
 export const PEERS: readonly Subject[] = [
   { name: 'MLServer', command: python('mlserver', 'bench/peers/mlserver_peer.py'), path: V2_PATH },
   { name: 'KServe SDK', command: python('kserve', 'bench/peers/kserve_peer.py'), path: V2_PATH },
@@ -141,18 +139,15 @@ const native = (name: string, program: string, env: Record<string, string> = {})
 
 /** The upper limit of a native server: hyper, one run per request, no checks. */
 export const LIMIT = native('native limit', 'limit')
-/**
- * furnace-server, a Rust server of the protocol. It does not support BYTES outputs, so it returns
- * only the probabilities.
- */
+/** furnace-server does not support BYTES outputs, so it returns only the probabilities. */
 export const FURNACE: readonly Subject[] = [
   native('furnace-server, batches of 8', 'furnace', { FURNACE_BATCH: '8' }),
   native('furnace-server, no batches', 'furnace', { FURNACE_BATCH: '1' }),
 ]
 
 /**
- * Servers run on the first core, and the load on the second. Undefined if taskset is not installed
- * or there is no second core.
+ * Servers run on the first core, the load on the second. Undefined without taskset or a second
+ * core.
  */
 export const cores = availableParallelism() > 1 && hasTaskset() ? { server: 0, load: 1 } : undefined
 
@@ -178,25 +173,24 @@ process.once('exit', () => {
   for (const child of running) kill(child, 'SIGKILL')
 })
 
-/** Sends the signal to the process group, because some subjects have several processes. */
+/** Signals the process group, because some subjects have several processes. */
 function kill(child: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-(child.pid as number), signal)
   } catch {
-    // The process has already exited.
+    // Already exited.
   }
 }
 
 export interface Running {
   readonly port: number
   readonly pid: number
-  /** The time from before the process is created until its first inference response. */
+  /** From before the process is created until its first inference response. */
   readonly startMs: number
-  /** The CPU time so far, user and system, of all processes of the subject. */
+  /** User and system time of all processes of the subject. */
   cpuMs(): number
-  /** The current resident memory of all processes of the subject. */
+  /** Of all processes of the subject. */
   residentMiB(): number
-  /** Resets the peak of the resident memory. */
   resetPeak(): void
   peakMiB(): number
   stop(): Promise<void>
@@ -205,9 +199,9 @@ export interface Running {
 const START_LIMIT_MS = 120_000
 
 /**
- * Starts a subject and waits until it responds with status 200.
- * @param first the request to send; startup ends at the first successful response to it
- * @throws {Error} with a line of the subject's output, when it exits or does not respond in time
+ * Starts a subject and waits for its first response with status 200.
+ * @param first the request to send
+ * @throws {Error} with a line of the subject's output, if it exits or does not respond in time
  */
 export async function start(
   subject: Subject,
@@ -218,8 +212,7 @@ export async function start(
   const [command, ...args] = pinned(subject.command)
   if (!existsSync(subject.command[0] as string))
     throw new Error(`not installed: ${subject.command[0]} does not exist`)
-  // The output is written to a file: this process would have to read a pipe, which would delay the
-  // load.
+  // A file and not a pipe: reading a pipe would delay the load.
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const printed = join(folder, 'printed')
   const env = {
@@ -288,7 +281,7 @@ export async function start(
   }
   const startMs = performance.now() - spawned
   if (!subject.static && first === undefined) {
-    // Check with another input that the subject runs the model, and does not send a fixed response.
+    // Another input shows that the subject runs the model and does not send a fixed response.
     await verified(port, OTHER_REQUEST.at(subject.path)).catch(async error => {
       await stop()
       throw error
@@ -311,7 +304,7 @@ export async function start(
 
 class Refusal extends Error {}
 
-/** Runs a program, which is not a server, until it exits. @returns its output, parsed as JSON */
+/** Runs a program that exits. @returns its output, parsed as JSON */
 export async function runFloor(file: string, ...args: string[]): Promise<unknown> {
   const [command, ...rest] = pinned([...node(file), ...args])
   const { stdout } = await promisify(execFile)(command, rest, {
@@ -330,7 +323,7 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** Returns the ids of the process and its descendants; empty if the process has exited. */
+/** The process and its descendants; empty if the process has exited. */
 function family(pid: number): number[] {
   try {
     const children = readdirSync(`/proc/${pid}/task`).flatMap(thread =>
@@ -345,7 +338,7 @@ function family(pid: number): number[] {
   }
 }
 
-/** `/proc` counts CPU time in hundredths of a second, independently of the kernel's tick rate. */
+/** `/proc` counts CPU time in hundredths of a second, whatever the kernel's tick rate. */
 const MS_PER_TICK = 10
 
 function cpuMsOf(pid: number): number {

@@ -2,8 +2,8 @@ import { figuresOf, type Results } from './results.ts'
 import { ratio, type Spread, spread } from './statistics.ts'
 
 /*
- * The project's performance targets. No test enforces them: the figures depend on the machine, and
- * the result of a test must not.
+ * The project's performance targets. No test enforces them, because the figures depend on the
+ * machine.
  */
 
 interface Side {
@@ -14,10 +14,7 @@ interface Side {
 
 export interface Target {
   readonly what: string
-  /**
-   * The figure of `side`. If `over` is given, it is divided by the figure of `over` in each round;
-   * otherwise, it is in `unit`.
-   */
+  /** In `unit`, or divided by the figure of `over` in the same round. */
   readonly side: Side
   readonly over?: Side
   readonly unit?: string
@@ -197,7 +194,7 @@ export const TARGETS: readonly Target[] = [
 ]
 
 export interface Reached extends Target {
-  /** Undefined if the figure, or the figure by which it is divided, was not measured. */
+  /** Undefined if this figure or its divisor was not measured. */
   readonly figure: Spread | undefined
   readonly isReached: boolean | undefined
 }

@@ -35,10 +35,7 @@ import { SINK } from './sink.ts'
 import * as subjects from './subjects.ts'
 import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
 
-/*
- * The workloads. A contender is a subject under a load. The contenders of a workload are measured
- * in turn, one round each.
- */
+/* A workload measures its contenders in turn, one round each. */
 
 const FLOORS = [
   subjects.STATIC,
@@ -66,7 +63,7 @@ const connections = (count: number, others = FLOORS, prefix = '', subject = ours
 const withNative = (count: number): Workload =>
   connections(count, [subjects.HTTP_JOIN, subjects.NODE_HTTP, subjects.LIMIT], 'native-')
 
-/** Requests the probabilities without labels, because furnace-server does not support labels. */
+/** Without labels, which furnace-server does not support. */
 const probabilities = (count: number): Workload => ({
   name: `native-probabilities-${count}`,
   title: `One row as JSON, the probabilities alone, ${count} connection${count === 1 ? '' : 's'}`,
@@ -80,7 +77,7 @@ const probabilities = (count: number): Workload => ({
   ],
 })
 
-/** Measures the cost of spans and metrics, which OpenTelemetry's variables turn on. */
+/** The cost of spans and metrics, which OpenTelemetry's variables turn on. */
 const pushing: Workload = {
   name: 'pushing',
   title: 'One row as JSON, 64 connections, with spans and metrics pushed',
@@ -112,11 +109,12 @@ function sampled(share: string): Record<string, string> {
 }
 
 const MANY_ROWS = 1_024
-/** With this number, the waiting rows do not exceed the default of MAX_QUEUE_ROWS. */
+/** Few enough that the waiting rows do not exceed the default of MAX_QUEUE_ROWS. */
 const ROWS_CONNECTIONS = 4
 
 /**
- * Compares the throughput (`rows/s`) of requests that contain 1,024 rows each with that of a loop that makes the same runs without a server.
+ * Compares the throughput (`rows/s`) of requests with 1,024 rows with that of a loop of the same
+ * runs without a server.
  */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
   const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
@@ -174,9 +172,7 @@ function loop(
   }
 }
 
-/**
- * Compares requests to `POST /`, each with one event, to V2 requests that contain the same rows.
- */
+/** Compares single events to `POST /` with V2 requests that contain the same rows. */
 const events: Workload = {
   name: 'events',
   title: 'Single events, 64 connections',
@@ -193,8 +189,8 @@ const MIB = 2 ** 20
 const LARGEST = 64 * MIB
 
 /**
- * One caller sends the largest body in a loop, while another caller sends a probe and a single row
- * every 5 ms. `peak RSS` is the peak of the server during the round.
+ * One caller sends the largest body in a loop; another sends a probe and a single row every 5 ms.
+ * `peak RSS` is the server's peak during the round.
  */
 const besideLargeBody = (
   name: string,
@@ -232,7 +228,8 @@ const besideLargeBody = (
 })
 
 /**
- * The largest JSON body that the server accepts. If JSON has a smaller limit than other bodies, the limit is read from the server's error message.
+ * The largest JSON body that the server accepts. If the limit for JSON is smaller than for other
+ * bodies, it is read from the server's error message.
  */
 let largestJson: Promise<Target> | undefined
 
@@ -270,8 +267,9 @@ const largeBodies: Workload = {
 }
 
 /**
- * Four callers continuously send requests to a model whose runs take this long, and a liveness probe runs every 5 ms. The reference for `runs/s` is a loop of runs in its own process, without
- * worker threads. MAX_BATCH_ROWS=1 turns joining off, so that each request is one run.
+ * Four callers continuously send requests to a model whose runs take this long, with a liveness
+ * probe every 5 ms. The reference for `runs/s` is a loop in its own process, without workers.
+ * MAX_BATCH_ROWS=1 turns joining off.
  */
 function slow(ms: 50 | 500): Workload {
   const folder = ms === 50 ? subjects.SLOW_50 : subjects.SLOW_500
@@ -306,8 +304,8 @@ function slow(ms: 50 | 500): Workload {
 }
 
 /**
- * Measures the time from before the process is created until its first 200 response to an inference
- * request. Each round starts one process.
+ * The time from before a process is created until its first 200 response to an inference request.
+ * Each round starts one process.
  */
 const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload => ({
   name: `${prefix}start`,
@@ -324,17 +322,14 @@ const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload =
   })),
 })
 
-/** Long enough for work that the server defers until after startup, and for garbage collection. */
+/** Enough time for garbage collection and for work deferred until after startup. */
 const SETTLE_MS = 2_000
 const settled = async ({ residentMiB }: Running) => {
   await wait(SETTLE_MS)
   return residentMiB()
 }
 
-/**
- * Measures the resident memory of a process after startup and after requests. Each round starts one
- * process.
- */
+/** Resident memory after startup and after requests. Each round starts one process. */
 function memory(
   others: readonly Subject[],
   counts: readonly number[],
@@ -374,7 +369,7 @@ function memory(
   }
 }
 
-/** Measures how the time of one request grows with its number of rows. */
+/** How the time of a request grows with its rows. */
 const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const).map(
   (count): Workload => ({
     name: `growth-rows-${count}`,
@@ -391,7 +386,7 @@ const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const
 
 const MANY = { MAX_CONNECTIONS: '20000', MAX_QUEUE_ROWS: '20000' }
 
-/** Measures how the rate and the times of requests change with the number of connections. */
+/** How the rate and the times of requests change with the number of connections. */
 const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const).map(
   (count): Workload => ({
     ...connections(count, [subjects.NODE_HTTP], 'growth-', ours(MANY)),
@@ -399,7 +394,7 @@ const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const
   }),
 )
 
-/** Measures how the time of one request grows with the size of its body. */
+/** How the time of a request grows with its body. */
 const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
   const rows = Math.floor((kib * 1_024 - 500) / ROW_BYTES)
   return {
@@ -411,7 +406,7 @@ const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
   }
 })
 
-/** Measures how the startup time and the idle memory grow with the model's size. */
+/** How the startup time and the idle memory grow with the model. */
 const growthByModel: Workload = {
   name: 'growth-model',
   title: 'Growth by the model’s size: start to first 200',
@@ -434,7 +429,7 @@ const growthByModel: Workload = {
   })),
 }
 
-/** The workloads of `npm run bench`. */
+/** For `npm run bench`. */
 export const ALONE: readonly Workload[] = [
   ...[1, 16, 64, 256].map(count => connections(count)),
   rows('json', [subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS]),
@@ -453,7 +448,7 @@ export const ALONE: readonly Workload[] = [
   growthByModel,
 ]
 
-/** The workloads of `npm run bench -- --native`. */
+/** For `npm run bench -- --native`. */
 export const WITH_NATIVE: readonly Workload[] = [
   ...[1, 64].flatMap(count => [withNative(count), probabilities(count)]),
   rows('json', [subjects.NODE_HTTP, subjects.HTTP_JOIN, subjects.LIMIT], 'native-'),
@@ -462,7 +457,7 @@ export const WITH_NATIVE: readonly Workload[] = [
   ...OTHER_MODELS_WITH_NATIVE,
 ]
 
-/** The workloads of `npm run bench -- --peers`. */
+/** For `npm run bench -- --peers`. */
 export const WITH_PEERS: readonly Workload[] = [
   ...[1, 64].map(count => connections(count, [...PEERS], 'peers-')),
   rows('json', PEERS, 'peers-'),

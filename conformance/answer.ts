@@ -14,17 +14,16 @@ import {
   postBinary,
 } from './request.ts'
 
-/** Formats a response for an error message. */
+/** For an error message. */
 export function show({ status, headers, body }: Reply): string {
   const encoding = headers['content-encoding']
   return `${status} ${encoding === undefined ? body.toString('utf8', 0, 200) : `(${body.byteLength} bytes of ${encoding})`}`
 }
 
-/** Asserts that the response has this status. */
 export const assertStatus = (reply: Reply, status: number) =>
   assert.equal(reply.status, status, `${show(reply)}`)
 
-/** Returns the body as a JSON object, whatever its content type. */
+/** Ignores the content type. */
 export function jsonOf(reply: Reply): Record<string, unknown> {
   const json = parsed(reply, reply.body)
   assert.ok(
@@ -34,7 +33,7 @@ export function jsonOf(reply: Reply): Record<string, unknown> {
   return json as Record<string, unknown>
 }
 
-/** Parses `body`, the body of the response or a part of it, as JSON. */
+/** Parses `body`, which may be only a part of the response's body. */
 export function parsed(reply: Reply, body: Buffer): unknown {
   try {
     return parseJson(body.toString())
@@ -43,11 +42,11 @@ export function parsed(reply: Reply, body: Buffer): unknown {
   }
 }
 
-/** Asserts that the response has an error status, with any body. */
+/** Any body is accepted. */
 export const assertFailed = (reply: Reply) =>
   assert.ok(reply.status >= 400, `no error status: ${show(reply)}`)
 
-/** Returns whether the body is a JSON object with the protocol's error message. */
+/** Whether the body is a JSON object with the protocol's error message. */
 export function saysWhy({ body }: Reply): boolean {
   try {
     const { error } = parseJson(body.toString()) as { error?: unknown }
@@ -57,7 +56,7 @@ export function saysWhy({ body }: Reply): boolean {
   }
 }
 
-/** Asserts that the response is an error in the protocol's form: status and JSON message. */
+/** The error must have the protocol's form: status and JSON message. */
 export function assertError(reply: Reply): void {
   assertFailed(reply)
   assert.ok(saysWhy(reply), `no "error" in the body: ${show(reply)}`)
@@ -68,15 +67,14 @@ export function assertRefused(reply: Reply, ...statuses: readonly number[]): voi
   assert.ok(statuses.includes(reply.status), show(reply))
 }
 
-/** A parsed and validated inference response. */
 export interface Response {
   readonly json: Record<string, unknown>
   readonly outputs: readonly Tensor[]
-  /** For each output, whether its data is binary tensor data. */
+  /** For each output, whether it is binary tensor data. */
   readonly binary: readonly boolean[]
 }
 
-/** @throws {assert.AssertionError} when the response is an error or inconsistent */
+/** @throws {assert.AssertionError} if the response is an error or inconsistent */
 export function readResponse(reply: Reply): Response {
   assertStatus(reply, 200)
   const headerLength = reply.headers['inference-header-content-length']
@@ -185,13 +183,12 @@ function readElement(datatype: string, element: unknown): Value {
   return element as Value
 }
 
-/** Sends a JSON request and reads its response. */
 export const infer = async (
   target: Target,
   request: InferenceRequest = exampleRequest(target),
 ): Promise<Response> => readResponse(await post(target, request))
 
-/** Sends inputs as binary tensor data and reads the response; `more` has other request fields. */
+/** Sends inputs as binary tensor data; `more` has other request fields. */
 export const inferBinary = async (
   target: Target,
   inputs: readonly Tensor[],
@@ -199,9 +196,9 @@ export const inferBinary = async (
 ): Promise<Response> => readResponse(await postBinary(target, binaryRequest(inputs, more)))
 
 /**
- * Asserts that both responses have the same outputs, in any order. Floating-point numbers may
- * differ in the last bits, because a kernel may add numbers in another order when requests share a
- * run. The data of a random model is not compared.
+ * Compares outputs in any order. Floating-point numbers may differ in the last bits: if requests
+ * share a run, a kernel may add numbers in another order. The data of a random model is not
+ * compared.
  */
 export function assertSame(
   { deterministic }: Pick<Target, 'deterministic'>,
@@ -219,7 +216,7 @@ const byName = ({ outputs }: Response) =>
 
 const head = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
 
-/** Reports only the first element that differs: a full diff is slow and unreadable. */
+/** Reports only the first difference: a full diff is slow and unreadable. */
 function assertElements(
   { name, data }: Tensor,
   expected: Pick<Tensor, 'data'>,
@@ -234,7 +231,7 @@ function assertElements(
 
 const say = (value: Value | undefined) => inspect(value, { maxStringLength: 60 })
 
-/** Returns whether both values are equal within a relative tolerance of 1e-4. */
+/** Within a relative tolerance of 1e-4. */
 const isClose = (value: Value, expected: Value) =>
   Object.is(value, expected) ||
   (typeof value === 'number' &&
@@ -242,7 +239,7 @@ const isClose = (value: Value, expected: Value) =>
     !Number.isInteger(value) &&
     Math.abs(value - expected) <= 1e-4 * Math.max(1, Math.abs(expected)))
 
-/** Asserts that the output equals the input: NaN equals NaN, and −0 does not equal 0. */
+/** NaN equals NaN, and −0 does not equal 0. */
 export function assertEchoed(
   response: Response,
   { shape, data }: Pick<Tensor, 'shape' | 'data'>,

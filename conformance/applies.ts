@@ -3,8 +3,8 @@ import type { Applicable, JsonTensor, Target } from './point.ts'
 import { elementCount } from './request.ts'
 
 /**
- * Conditions of points. Each function returns the reason why a point does not apply to a target, or
- * undefined if it applies.
+ * Conditions of points. Each returns why a point does not apply to a target, or undefined if it
+ * applies.
  */
 
 export const all =
@@ -72,13 +72,13 @@ export const fixedDimension = unless(
   'the first input has no fixed dimension',
 )
 
-/** Requires that the first dimension of all inputs and outputs is variable and counts rows. */
+/** The first dimension of all inputs and outputs must be variable and count rows. */
 export const batched = unless(
   target => target.rows,
   'the first dimension is not the number of rows in every tensor',
 )
 
-/** Requires that the example has elements, so that a test can alter one. */
+/** A test must be able to alter an element of the example. */
 export const notEmpty = unless(
   ({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0),
   'the example has no elements',
@@ -107,7 +107,7 @@ export const echoes = unless(
   'the model does not return its input, so the suite cannot compare values',
 )
 
-/** Requires an identity model with one vector of this datatype. */
+/** The model must return one vector of this datatype unchanged. */
 export const echoesVectorsOf = (datatype: string) =>
   all(
     takes(datatype),
@@ -118,14 +118,14 @@ export const echoesVectorsOf = (datatype: string) =>
     ),
   )
 
-/** Requires the binary tensor data extension, under either of the names that servers advertise. */
+/** Servers advertise the binary tensor data extension under either name. */
 export const binary = unless(
   ({ extensions }) =>
     extensions.includes('binary_tensor_data') || extensions.includes('binary_data'),
   'the server does not advertise the binary tensor data extension',
 )
 
-/** Requires an extension, by Triton's name. */
+/** Extensions have Triton's names. */
 export const advertises = (extension: string) =>
   unless(
     ({ extensions }) => extensions.includes(extension),

@@ -8,7 +8,6 @@ import { get } from './request.ts'
 
 export type Outcome = 'pass' | 'fail' | 'not applicable'
 
-/** The result of testing one point. */
 export interface Result {
   readonly group: string
   readonly point: string
@@ -16,15 +15,13 @@ export interface Result {
   readonly level: Point['level']
   readonly expected: string
   /**
-   * The last response if the point passes, the error if it fails, or the reason why it does not
-   * apply.
+   * The last response if the point passes, the error if it fails, or why the point does not apply.
    */
   readonly got: string
   readonly outcome: Outcome
   readonly milliseconds: number
 }
 
-/** A point, and the name of its group. */
 export interface Asked extends Point {
   readonly group: string
 }
@@ -45,10 +42,7 @@ export function choosePoints(globs: readonly string[] = [], of: Groups = groups)
       )
 }
 
-/**
- * Thrown when the server becomes unreachable. The last result is for the point at which this
- * happened.
- */
+/** The server became unreachable. The last result is for the point at which this happened. */
 export class Gone extends Error {
   readonly results: readonly Result[]
 
@@ -63,9 +57,8 @@ export class Gone extends Error {
 const COMES_BACK_WITHIN_MS = 30_000
 
 /**
- * Tests one point after another.
  * @param progress called before each point with the results so far
- * @throws {Gone} when the server can no longer be reached
+ * @throws {Gone} if the server becomes unreachable
  */
 export async function askPoints(
   target: Target,
@@ -120,7 +113,7 @@ async function ask(
   }
 }
 
-/** Returns the error's message without the long diff that an assertion adds. */
+/** Omits the long diff that an assertion adds. */
 function reasonOf(error: Error): string {
   if (!(error instanceof AssertionError) || !error.generatedMessage) {
     // Node appends both values to a custom message.
@@ -143,7 +136,7 @@ const oneLine = (text: string) => {
   return line.length > 300 ? `${line.slice(0, 299)}…` : line
 }
 
-/** Waits for a server that crashed, because a supervisor may restart it. */
+/** A supervisor may restart a server that crashed. */
 async function comesBack(target: Target): Promise<boolean> {
   const until = performance.now() + COMES_BACK_WITHIN_MS
   do {

@@ -72,7 +72,7 @@ async function run(options: Options): Promise<number> {
     : OK
 }
 
-/** Prints the progress: on a terminal, one line that is redrawn; elsewhere, one line per group. */
+/** Redraws one line on a terminal; elsewhere, prints one line per group. */
 function progress(total: number): (next: Asked, results: readonly Result[]) => void {
   let group = ''
   let drawn = 0
@@ -91,7 +91,7 @@ function eraseProgress(): void {
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
 }
 
-/** @throws {Unusable} when the server cannot be reached */
+/** @throws {Unusable} if the server cannot be reached */
 async function reach<T>({ url }: Options, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask()
@@ -106,7 +106,7 @@ async function reach<T>({ url }: Options, ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** @throws {Usage} when the file cannot be written */
+/** @throws {Usage} if the file cannot be written */
 function write(option: string, file: string | undefined, text: () => string): void {
   try {
     if (file !== undefined) writeFileSync(file, text())

@@ -4,7 +4,6 @@ import * as net from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import * as tls from 'node:tls'
 
-/** An HTTP response with its complete body. */
 export interface Reply {
   readonly status: number
   readonly headers: http.IncomingHttpHeaders
@@ -19,16 +18,16 @@ export interface Sent {
   /** Sends the body in chunks of this many bytes, without a Content-Length. */
   readonly chunkBytes?: number
   /**
-   * Sends two chunks on a new connection, one byte per packet, so that the chunk lengths are split,
-   * too.
+   * Sends two chunks on a new connection, one byte per packet, so that even the chunk lengths are
+   * split.
    */
   readonly bytewise?: boolean
 }
 
 /**
- * Sends one HTTP request unchanged, except that it adds Host, Connection, the body's length and the
- * connection's own headers. Does not follow redirects.
- * @throws {Error} when the server is unreachable, closes the connection, or times out
+ * Sends the request unchanged, except for Host, Connection, the body's length and the connection's
+ * own headers. Does not follow redirects.
+ * @throws {Error} if the server is unreachable, closes the connection, or times out
  */
 export type Send = (request: Sent) => Promise<Reply>
 
@@ -38,9 +37,7 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number
 }
 
-/**
- * Returns a function that sends requests to `url`. The path of `url` precedes each request's path.
- */
+/** The path of `url` precedes each request's path. */
 export function connect(
   url: string,
   { headers: given = {}, timeoutMs = 30_000 }: ConnectionOptions = {},

@@ -1,12 +1,9 @@
 import type { Value } from './point.ts'
 
-/** One datatype of the protocol's table. */
 export interface DatatypeRow {
-  /** Bytes per element; 0 for BYTES. */
+  /** Per element; 0 for BYTES. */
   readonly bytes: number
-  /**
-   * Values that servers often fail to preserve. Integers begin with the minimum and the maximum.
-   */
+  /** Values that servers often change. Integers begin with the minimum and the maximum. */
   readonly values: readonly Value[]
   readonly read: (view: DataView, at: number) => Value
   readonly write: (view: DataView, at: number, value: never) => void
@@ -39,7 +36,6 @@ export const DATATYPES: Readonly<Record<string, DatatypeRow>> = {
   BYTES:  { bytes: 0, values: ['', 'setosa', 'naïve café', '日本語', '🌸', 'two\nlines\t"quoted" \\ \u2028', '\ufffd', ' '], read: nothing, write: nothing },
 }
 
-/** The datatypes with a JSON form. */
 export const IN_JSON = Object.keys(DATATYPES).filter(datatype => datatype !== 'FP16')
 
 export const INTEGERS = IN_JSON.filter(datatype => datatype.includes('INT'))
@@ -66,7 +62,6 @@ function isPlain(datatype: string, value: Value): boolean {
   )
 }
 
-/** Encodes a tensor's values as binary tensor data. */
 export function toBytes(datatype: string, values: readonly Value[]): Buffer {
   if (datatype === 'BYTES')
     return Buffer.concat(values.flatMap(value => lengthPrefixed(Buffer.from(value as string))))
@@ -79,14 +74,13 @@ export function toBytes(datatype: string, values: readonly Value[]): Buffer {
   return buffer
 }
 
-/** Encodes a BYTES element; `says` is the length in its prefix. */
+/** `says` is the length in the element's prefix. */
 export function lengthPrefixed(element: Uint8Array, says = element.byteLength): Buffer[] {
   const prefix = Buffer.alloc(4)
   prefix.writeUInt32LE(says)
   return [prefix, Buffer.from(element)]
 }
 
-/** Decodes binary tensor data. */
 export function fromBytes(datatype: string, bytes: Buffer): Value[] {
   if (datatype === 'BYTES') return readStrings(bytes)
   const { bytes: size, read } = rowOf(datatype)

@@ -32,9 +32,8 @@ function make({ name, datatype, shape }: JsonTensor, element: (i: number) => Val
 }
 
 /**
- * Reads the inputs of an inference request in JSON. Data may be nested; non-finite numbers are
- * strings.
- * @throws {Error} with a one-line message about the first problem
+ * Reads the inputs of a JSON request. Data may be nested; non-finite numbers are strings.
+ * @throws {Error} with one line about the first problem
  */
 export function readExample(text: string): readonly Tensor[] {
   const { inputs } = (parseJson(text) ?? {}) as { inputs?: unknown }

@@ -1,9 +1,6 @@
-/**
- * Reads and writes JSON without loss of precision: big integers, −0, and invalid JSON where a point
- * needs it.
- */
+/** JSON without loss of precision: big integers, −0, and invalid JSON where a point needs it. */
 
-/** Text that is inserted into a request unchanged, whether or not it is valid JSON. */
+/** Text that a request contains unchanged, valid JSON or not. */
 export class Raw {
   readonly text: string
 
@@ -15,8 +12,8 @@ export class Raw {
 export const raw = (text: string) => new Raw(text)
 
 /**
- * Writes JSON with all digits of bigints, −0 as -0, and non-finite numbers as strings. Omits
- * undefined fields.
+ * Writes all digits of bigints, −0 as -0, and non-finite numbers as strings. Omits undefined
+ * fields.
  * @param gap white space to insert wherever JSON allows it
  */
 export function toJson(value: unknown, gap = ''): string {
@@ -31,8 +28,8 @@ export function toJson(value: unknown, gap = ''): string {
 }
 
 /**
- * Parses JSON; integers beyond 2^53 become bigints.
- * @throws {SyntaxError} when the text is not JSON
+ * Integers beyond 2^53 become bigints.
+ * @throws {SyntaxError} if the text is not JSON
  */
 export const parseJson = (text: string): unknown =>
   JSON.parse(text, ((_name: string, value: unknown, { source }: { source: string }) =>

@@ -4,9 +4,8 @@ import type { Reply } from './connection.ts'
 import type { Applicable, Point, Target } from './point.ts'
 import { oip, rfc } from './sources.ts'
 
-/** A request with one mistake. */
 export interface Mistake {
-  /** The mistake as a noun phrase: the point's name is "<mistake> is rejected". */
+  /** A noun phrase: the point's name is "<mistake> is rejected". */
   readonly mistake: string
   readonly source: string
   /** `required`: no valid response exists. `stricter`: a server may guess the meaning. */
@@ -16,10 +15,9 @@ export interface Mistake {
 }
 
 /**
- * Returns one point per mistake: the server rejects the request with an error status. Two more
- * points concern all mistakes: every error response has a message in the protocol's form, and every
- * error response has the intended status. The specification says "typically 400", so the point
- * about the status is a stricter reading.
+ * Returns one point per mistake: the server rejects it with an error status. Two more points check
+ * that every error response has a message in the protocol's form, and the intended status. That
+ * status is a stricter reading, because the specification says "typically 400".
  */
 export function refusals(
   subject: string,
@@ -31,8 +29,8 @@ export function refusals(
   const meant = statuses.join(' or ')
 
   /**
-   * Fails when an error response has the wrong form. The other points check that the server rejects
-   * each mistake.
+   * Fails if an error response has the wrong form. Other points check that each mistake is
+   * rejected.
    */
   const everyRefusal = async (target: Target, isRight: (reply: Reply) => boolean) => {
     const wrong: string[] = []

@@ -43,13 +43,12 @@ export interface Options {
   readonly strict: boolean
 }
 
-/** The options are invalid; the message states the reason in one line. */
+/** The options are invalid; the message is one line. */
 export class Usage extends Error {}
 
 /**
- * Reads the command-line options.
  * @returns undefined for --help
- * @throws {Usage} when an option is unknown, missing or invalid
+ * @throws {Usage} if an option is unknown, missing or invalid
  */
 export function readOptions(args: readonly string[]): Options | undefined {
   const {

@@ -13,7 +13,6 @@ import { points as request } from './points/request.ts'
 import { points as routing } from './points/routing.ts'
 import { points as shapes } from './points/shapes.ts'
 
-/** All requirements of the Open Inference Protocol over HTTP and of its extensions. */
 export const groups = {
   health,
   routing,
@@ -34,7 +33,7 @@ export const points: readonly Point[] = Object.values(groups).flat()
 
 export type Groups = Readonly<Record<string, readonly Point[]>>
 
-/** Returns an HTTP point that sends its requests over gRPC, if gRPC can express them. */
+/** An HTTP point that sends its requests over gRPC. */
 const alsoOverGrpc = (point: Point): Point => ({
   ...point,
   name: `over gRPC: ${point.name}`,

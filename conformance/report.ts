@@ -2,14 +2,13 @@ import type { Outcome, Result } from './ask.ts'
 import manifest from './package.json' with { type: 'json' }
 import type { Target } from './point.ts'
 
-/** The server and model of the results. */
 export interface Subject {
   readonly url: string
   readonly model: string
   readonly version: string | undefined
 }
 
-/** The number of points per level and outcome. */
+/** Points per level and outcome. */
 export type Totals = Readonly<Record<Result['level'], Readonly<Record<Outcome, number>>>>
 
 export function totalsOf(results: readonly Result[]): Totals {
@@ -28,7 +27,7 @@ const MARKS: Readonly<Record<Outcome, string>> = { pass: '✓', fail: '✗', 'no
 const padded = (text: string, width: number) =>
   text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
-/** Formats all points as lines of at most `width` characters. */
+/** One line of at most `width` characters per point. */
 export function tableOf(results: readonly Result[], width: number): string {
   const rest = Math.max(width - 20, 60)
   const [point, source, expected] = [0.36, 0.2, 0.2].map(share => Math.floor(rest * share)) as [
@@ -61,7 +60,7 @@ export function tableOf(results: readonly Result[], width: number): string {
   return lines.join('\n')
 }
 
-/** Formats the failures without truncation. */
+/** Without truncation. */
 export const failuresOf = (results: readonly Result[]): string =>
   results
     .filter(({ outcome }) => outcome === 'fail')
@@ -75,7 +74,7 @@ export const failuresOf = (results: readonly Result[]): string =>
     )
     .join('\n')
 
-/** Formats a table of totals by group and level. */
+/** Totals by group and level. */
 export function summaryOf(results: readonly Result[]): string {
   const row = (name: string, { required, stricter }: Totals) =>
     name.padEnd(12) +
@@ -93,7 +92,7 @@ export function summaryOf(results: readonly Result[]): string {
   ].join('\n')
 }
 
-/** Formats the overall result as one sentence. */
+/** The overall result as one sentence. */
 export function verdictOf({ url, model }: Subject, results: readonly Result[]): string {
   const { required, stricter } = totalsOf(results)
   const failed = (row: Totals['required']) => `${row.fail} of ${row.pass + row.fail}`
@@ -110,7 +109,6 @@ export function verdictOf({ url, model }: Subject, results: readonly Result[]): 
   return `${model} at ${url} ${first}${stricter.pass === 0 ? '' : ` and all ${stricter.pass} stricter points`}.`
 }
 
-/** Formats the results as JSON. */
 export const jsonOf = (subject: Subject, target: Target, results: readonly Result[]): string =>
   `${JSON.stringify(
     {
@@ -125,7 +123,7 @@ export const jsonOf = (subject: Subject, target: Target, results: readonly Resul
     2,
   )}\n`
 
-/** Formats JUnit XML. Stricter points that fail are failures too, in separate suites. */
+/** Stricter points that fail are failures too, in separate suites. */
 export function junitOf({ url, model }: Subject, results: readonly Result[]): string {
   const suites = [...new Set(results.map(({ group, level }) => `${group} (${level})`))].map(
     suite => {

@@ -4,7 +4,7 @@ import { toBytes } from './datatypes.ts'
 import { toJson } from './json.ts'
 import type { Target, Tensor, Value } from './point.ts'
 
-/** An inference request before it is encoded as JSON; a point may set any field to any value. */
+/** A point may set any field to any value. */
 export interface InferenceRequest {
   readonly id?: unknown
   readonly parameters?: unknown
@@ -25,7 +25,7 @@ export function modelPath(
 
 export const inferPath = (target: Target) => `${modelPath(target)}/infer`
 
-/** Posts an inference request: an object as JSON, text or bytes unchanged. */
+/** Objects are sent as JSON, text and bytes unchanged. */
 export function post(
   target: Target,
   body: InferenceRequest | string | Uint8Array,
@@ -38,7 +38,6 @@ export function post(
   })
 }
 
-/** JSON followed by binary tensor data. */
 export interface BinaryRequest {
   readonly json: InferenceRequest | string
   readonly parts: readonly Uint8Array[]
@@ -60,7 +59,6 @@ export function binaryBody({ json, parts, jsonLength }: BinaryRequest): {
   }
 }
 
-/** Posts JSON followed by binary tensor data. */
 export function postBinary(
   target: Target,
   request: BinaryRequest,
@@ -74,17 +72,15 @@ export function postBinary(
   })
 }
 
-/** Returns the example as a JSON request. */
 export const exampleRequest = ({
   example,
 }: Target): InferenceRequest & { inputs: readonly Tensor[] } => ({ inputs: example.inputs })
 
-/** Returns the example with one input changed. */
 export const withInput = (target: Target, change: object, index = 0): InferenceRequest => ({
   inputs: target.example.inputs.map((input, i) => (i === index ? { ...input, ...change } : input)),
 })
 
-/** Returns the JSON of an input whose data follows as `size` bytes of binary tensor data. */
+/** The input's data follows as `size` bytes of binary tensor data. */
 export const binaryInput = ({ name, datatype, shape }: Tensor, size: unknown) => ({
   name,
   datatype,
@@ -92,7 +88,6 @@ export const binaryInput = ({ name, datatype, shape }: Tensor, size: unknown) =>
   parameters: { binary_data_size: size },
 })
 
-/** Encodes these inputs as a binary request. */
 export function binaryRequest(
   inputs: readonly Tensor[],
   more: InferenceRequest = {},
@@ -104,7 +99,7 @@ export function binaryRequest(
   }
 }
 
-/** Returns the request fields for all outputs, each with these parameters. */
+/** All outputs, each with these parameters. */
 export const outputsOf = ({ metadata }: Target, parameters?: Record<string, unknown>) =>
   metadata.outputs.map(({ name }) => ({ name, ...(parameters && { parameters }) }))
 
@@ -117,7 +112,7 @@ export const exampleInput = ({ example }: Target, index = 0): Tensor => {
 export const elementCount = (shape: readonly number[]) =>
   shape.reduce((count, dimension) => count * dimension, 1)
 
-/** Returns the tensor in another shape, with elements repeated as needed. */
+/** Repeats elements as needed. */
 export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
   return {
     ...tensor,
@@ -129,7 +124,7 @@ export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
   }
 }
 
-/** Returns the tensor with its number of rows multiplied by `times`. */
+/** Multiplies the number of rows by `times`. */
 export const rowsOf = (tensor: Tensor, times: number): Tensor =>
   reshaped(tensor, [(tensor.shape[0] as number) * times, ...tensor.shape.slice(1)])
 

@@ -1,5 +1,3 @@
-/** The sources of the points. */
-
 /** Sections of kserve/open-inference-protocol, specification/protocol/inference_rest.md, at d49cc23. */
 type Section =
   | 'HTTP/REST'
@@ -24,7 +22,7 @@ type Section =
   | 'Tensor Data Types'
   | 'Inference Request Examples'
 
-/** @param note a quotation from the section, or the question that the section leaves open */
+/** @param note a quotation from the section, or the question that it leaves open */
 export const oip = (section: Section, note?: string) =>
   `OIP ${section}${note === undefined ? '' : `: ${note}`}`
 
@@ -38,8 +36,8 @@ export const binaryExtension = (section: BinarySection, note?: string) =>
 export const tritonExtension = (name: string, note?: string) =>
   `${name} extension${note === undefined ? '' : `, ${note}`}`
 
-/** A section of an IETF document. */
+/** An IETF document. */
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
 
-/** An expectation of clients where the specification is silent; its point is never `required`. */
+/** Clients expect this, but the specification is silent; its point is never `required`. */
 export const silent = (expectation: string) => `OIP is silent: ${expectation}`

@@ -15,27 +15,27 @@ import type { Call } from './grpc/connection.ts'
 import type { JsonTensor, Target, Tensor } from './point.ts'
 import { get, modelPath, outputsOf, reshaped } from './request.ts'
 
-/** Facts about a server that its metadata does not contain. */
+/** Facts that the metadata does not contain. */
 export interface Known {
   readonly send: Send
   readonly call?: Call
   readonly model: string
   readonly version?: string | undefined
-  /** Valid inputs for the model; by default generated with the smallest shape. */
+  /** By default generated with the smallest shape. */
   readonly example?: readonly Tensor[] | undefined
   readonly failing?: NonNullable<Target['failing']>
   readonly mismatched?: NonNullable<Target['mismatched']>
   readonly limits?: NonNullable<Target['limits']>
 }
 
-/** This server cannot be tested; the message states how to fix the problem. */
+/** This server cannot be tested; the message says how to fix the problem. */
 export class Unusable extends Error {}
 
 type Signature = Target['metadata']
 
 /**
- * Collects facts about a server's model for the points.
- * @throws {Unusable} when the server does not have the model, or no valid request is known
+ * Collects what the points need to know about a server's model.
+ * @throws {Unusable} if the server does not have the model, or no valid request is known
  */
 export async function readTarget({ example, ...known }: Known): Promise<Target> {
   const described = await readMetadata(known)
@@ -79,7 +79,7 @@ export async function readTarget({ example, ...known }: Known): Promise<Target> 
   }
 }
 
-/** Reads the model metadata. Invalid parts count as absent here: the health points check them. */
+/** Invalid parts count as absent here: the health points check them. */
 async function readMetadata({
   send,
   ...path
@@ -121,7 +121,7 @@ function attempt<T>(read: () => T): T | undefined {
 
 const oneLine = (reply: Reply) => show(reply).replaceAll(/\s+/g, ' ')
 
-/** Returns the first of these examples that is valid for the model, with its response. */
+/** Returns the first valid example, with its response. */
 async function answered(
   target: Omit<Target, 'example'>,
   examples: readonly (readonly Tensor[])[],
@@ -142,7 +142,7 @@ async function answered(
 
 const isHalf = ({ datatype }: { readonly datatype: string }) => datatype === 'FP16'
 
-/** Runs inference in JSON, or in binary if a datatype has no JSON form. */
+/** In JSON, or in binary if a datatype has no JSON form. */
 function answerTo(target: Target, inputs: readonly Tensor[]): Promise<Response> {
   if (![...inputs, ...target.metadata.outputs].some(isHalf)) return infer(target, { inputs })
   return inferBinary(target, inputs, { outputs: outputsOf(target, { binary_data: true }) })

@@ -1,8 +1,7 @@
 /*
- * Logs each event that it receives as one line, and counts lost events. If no arguments are given,
- * this program is the dead letter sink, and every event that it receives was lost. With --replies,
- * it receives the function's replies until a real consumer replaces it. It is part of the
- * function's image: `node build/consumer.js`.
+ * Logs each received event as one line, and counts lost events. Without arguments, this is the dead
+ * letter sink, and every event was lost. With --replies, it receives the function's replies until a
+ * real consumer replaces it. The function's image contains it: `node build/consumer.js`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -18,16 +17,13 @@ import { BadRequest } from '../function/protocol/errors.ts'
 import { createLog } from '../function/telemetry/log.ts'
 import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
-/** The maximum number of bytes of an event's data in a log line. */
+/** The bytes of an event's data in a log line. */
 const SHOWN_BYTES = 1024
-/**
- * The maximum number of bytes that are read from a structured event or batch. 20 events of this
- * size fit in a pod with 128 MiB.
- */
+/** The bytes read from a structured event or batch. A pod with 128 MiB has room for 20 of these. */
 const READ_BYTES = 2 ** 20
 /**
- * Knative's queue-proxy keeps idle connections for 90 s. If this server closed a connection first,
- * the queue-proxy's next request would fail with 502.
+ * Knative's queue-proxy keeps idle connections for 90 s. If this server closed one first, the
+ * queue-proxy's next request would fail with 502.
  */
 const KEEP_ALIVE_MS = 95_000
 
@@ -51,7 +47,7 @@ const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request,
     for (const { event, bytes } of await readEvents(request)) tell(event, bytes)
     response.writeHead(204).end()
   } catch (error) {
-    // The sender hung up mid-request: it will send the event again.
+    // The sender hung up, and will send the event again.
     if (!(error instanceof BadRequest)) {
       response.destroy()
       return
@@ -77,7 +73,7 @@ server.listen(config.port, config.listenHost, () => {
   )
 })
 
-/** @returns whether this is the consumer of replies. Any other argument stops the process */
+/** @returns whether this is the consumer of replies */
 function readArguments([argument, ...more]: readonly string[]): boolean {
   if (argument === undefined) return false
   if (argument === '--replies' && more.length === 0) return true
@@ -89,14 +85,13 @@ function readArguments([argument, ...more]: readonly string[]): boolean {
 
 interface Received {
   readonly event: CloudEvent
-  /** The size of the data, or of the complete body if the body contains the data. */
+  /** Of the data, or of the complete body if it contains the data. */
   readonly bytes: number
 }
 
 /**
- * Accepts events of any size, because the size of an event may be the reason for its loss. In
- * binary mode, it keeps the beginning of the data. If a structured event or batch is too long to
- * read, it logs the beginning.
+ * Accepts events of any size, because the size may be the reason for the loss. In binary mode,
+ * keeps the beginning of the data. If a structured event or batch is too long, logs its beginning.
  * @throws {BadRequest} if the request contains no events
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {
@@ -137,10 +132,9 @@ async function readBody(
 }
 
 /**
- * Logs an event, and counts it if it was lost. A Broker adds attributes to an event when it stops
- * trying to deliver the event (Knative Eventing 1.22, pkg/kncloudevents/attributes). It adds no
- * attributes if there was no response to report: after a timeout, a refused connection, a pod that
- * cannot start, or a 2xx response whose body is not an event.
+ * A Broker adds attributes to an event that it stops delivering (Knative Eventing 1.22,
+ * pkg/kncloudevents/attributes), but not if there was no response to report: after a timeout, a
+ * refused connection, a pod that cannot start, or a 2xx response whose body is not an event.
  */
 function tell({ attributes, data }: CloudEvent, bytes: number): void {
   const {
@@ -179,8 +173,8 @@ const NO_REASON = {
 } as const
 
 /**
- * @param encoded the destination's response in Base64, of which Knative keeps 1024 characters;
- *   plain text is returned unchanged
+ * @param encoded the destination's response in Base64, of which Knative keeps 1024 characters, or
+ * plain text
  */
 function reasonOf(encoded: string): string {
   const isBase64 = encoded.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(encoded)

@@ -3,11 +3,10 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Middleware, Respond } from '../function/http/listener.ts'
 
 /**
- * Creates the predictor's Express application. HTTP/1.1 requests pass through Express to the
- * listener's routes. HTTP/2 requests are routed directly, because Express does not support HTTP/2.
- *
- * The application does not write responses. The listener reads bodies and writes responses, so that
- * limits, errors, compression and shutdown are the same with and without Express.
+ * The predictor's Express application. HTTP/1.1 requests pass through Express to the listener's
+ * routes. HTTP/2 requests are routed directly, because Express does not support HTTP/2. The
+ * listener reads bodies and writes responses, so that limits, errors, compression and shutdown are
+ * the same with and without Express.
  */
 export function createApp(): Middleware {
   const app = express()
@@ -16,11 +15,11 @@ export function createApp(): Middleware {
     ;(response.locals.respond as Respond)()
   })
   return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
-    // Do not use Express for other targets, because Express would call url.parse, which is
-    // deprecated: Node would print a warning between the lines of the log.
+    // For other targets, Express would call url.parse, which is deprecated: Node would print a warning
+    // between the lines of the log.
     if (!PLAIN_PATH.test(request.url ?? '')) return respond()
     ;(response as Response).locals = { respond }
-    // Express calls this function if it finds no route.
+    // Express calls this if it finds no route.
     ;(app as RequestHandler)(request as Request, response as Response, () => respond())
   }
 }

@@ -4,8 +4,8 @@ import { MOUNTED_MODEL } from '../function/config/config.ts'
 import type { VariableName } from '../function/config/variables.ts'
 
 /**
- * The arguments of KServe's model server that correspond to environment variables of this server
- * (kserve/kserve: python/kserve/kserve/model_server.py).
+ * Arguments of KServe's model server, and the variables to which they correspond (kserve/kserve:
+ * python/kserve/kserve/model_server.py).
  */
 const HONOURED: Readonly<Record<string, VariableName>> = {
   model_name: 'MODEL_NAME',
@@ -13,10 +13,7 @@ const HONOURED: Readonly<Record<string, VariableName>> = {
   http_port: 'PORT',
 }
 
-/**
- * Other arguments of KServe's model server that existing manifests may contain, and the reason why
- * each has no effect here.
- */
+/** Other arguments that existing manifests may contain, and why each has no effect here. */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   workers: 'the number of threads depends on the CPU limit (EXECUTION, ORT_THREADS)',
   max_threads: 'the number of threads depends on the CPU limit (EXECUTION, ORT_THREADS)',
@@ -44,26 +41,23 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 
 const FLAGS = ['enable_predictor_health_check']
 
-/** The settings of a predictor. */
 export interface PredictorArguments {
-  /** The environment variables. Arguments override the corresponding variables. */
+  /** Arguments override the corresponding variables. */
   readonly env: NodeJS.ProcessEnv
-  /** The variables that arguments set, with the name of each argument as written. */
+  /** The variables that arguments set, with each argument's name as written. */
   readonly givenAs: Partial<Record<VariableName, string>>
   /** A message for each argument that has no effect here. */
   readonly withoutEffect: readonly string[]
 }
 
 /**
- * Reads KServe's arguments, written as `--flag value` or `--flag=value`. If an argument occurs
- * several times, the last value is used. Arguments take precedence over the environment. If neither
- * specifies a model folder, the default is the folder that KServe mounts, provided that this folder
- * exists.
+ * Reads KServe's arguments, written as `--flag value` or `--flag=value`; the last value of a
+ * repeated argument counts. Arguments override the environment. If neither specifies a model
+ * folder, the default is the folder that KServe mounts, if it exists.
  *
- * KServe does not add arguments to a predictor's container. All arguments come from an
- * InferenceService or a runtime, so an unknown argument is a mistake in one of them.
+ * KServe itself adds no arguments to a predictor's container. They come from an InferenceService or
+ * a runtime, so an unknown argument is a mistake in one of them.
  * @param args the elements of process.argv from the first argument on
- * @param mounted the folder in which KServe mounts models
  * @throws {Error} with a one-line message that contains the argument and the allowed values
  */
 export function readArguments(
@@ -96,7 +90,7 @@ export function readArguments(
 
 /**
  * Whether the model folder appears after startup. KServe sets MODEL_INIT_MODE for a model in an
- * image: another container links the model's folder after this container has started.
+ * image: another container links its folder after this container has started.
  */
 export const isMountedLate = (env: NodeJS.ProcessEnv) => env.MODEL_INIT_MODE === 'async'
 
@@ -117,7 +111,7 @@ function tokens(args: readonly string[]): readonly Token[] {
       )
     if (!Object.hasOwn(options, token.name))
       throw new Error(`argument ${token.rawName} is unknown; the allowed arguments are ${ALLOWED}`)
-    // parseArgs uses the next argument as the value, even if that argument is another flag.
+    // parseArgs uses the next argument as the value, even if it is another flag.
     const missing = token.inlineValue === false && token.value.startsWith('--')
     return { name: token.name, value: missing ? undefined : token.value }
   })

@@ -6,8 +6,8 @@ import { exampleOf } from '../function/transform/example.ts'
 import { mediaTypeOf } from '../function/transform/schema.ts'
 
 /*
- * Describes the operations of KServe's V1 for OpenAPI. V1 specifies neither datatypes nor shapes,
- * so an instance may be any value unless the author's code has schemas.
+ * The operations of KServe's V1 for OpenAPI. V1 specifies neither datatypes nor shapes, so an
+ * instance may be any value unless the author's code has schemas.
  */
 
 const models: OperationOf = ({ name }) => ({
@@ -104,7 +104,7 @@ function answerSchema({ transform }: Described): Schema {
   }
 }
 
-/** Returns the example of the author's schema. V1 cannot represent bytes. */
+/** V1 cannot represent bytes. */
 function example({ transform }: Described) {
   const { preprocess, input } = transform ?? {}
   if (!preprocess || input === undefined || mediaTypeOf(input) !== undefined) return undefined

@@ -7,15 +7,12 @@ import { isMountedLate, readArguments } from './arguments.ts'
 import { predictorRows } from './routes.ts'
 
 /**
- * The longest time to wait for the model container to link its folder. The image of that container
- * was pulled before this process started.
+ * How long to wait for the model container to link its folder. Its image was pulled before this
+ * process started.
  */
 const MOUNT_TIMEOUT_MS = 60_000
 
-/**
- * The entry point of `npm run start:predictor`, which runs the function as a custom predictor of
- * KServe.
- */
+/** `npm run start:predictor` runs the function as a custom predictor of KServe. */
 runProcess(configure)
 
 async function configure(): Promise<Setup> {

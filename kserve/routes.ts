@@ -3,17 +3,17 @@ import type { Config } from '../function/config/config.ts'
 import { isEvent, rowsFor, type TableHandler, type TableRoute } from '../function/http/routes.ts'
 import { predict } from './v1.ts'
 
-/** Returns all routes of the function and the routes of KServe's V1. */
+/** The function's routes and those of KServe's V1. */
 export function predictorRows(config: Config): TableRoute[] {
   const rows = rowsFor(config)
   return [...rows.map(row => (row.path === '/' ? { ...row, GET: alive } : row)), ...v1Rows(rows)]
 }
 
-/** Handles `GET /`. KServe's clients use this route as the liveness check of V1. */
+/** KServe's clients use `GET /` as the liveness check of V1. */
 const alive: TableHandler = ({ service }) =>
   json({ status: 'alive', ...service.dataPlane.server }, 200, { vary: 'accept' })
 
-/** @param rows the routes of V2, whose readiness handler is also used for V1 */
+/** @param rows V1 uses the readiness handler of V2 */
 function v1Rows(rows: readonly TableRoute[]): TableRoute[] {
   const ready = rows.find(({ kind }) => kind === 'readiness')
   return [
@@ -22,8 +22,7 @@ function v1Rows(rows: readonly TableRoute[]): TableRoute[] {
       GET: ({ service }) => json({ models: [service.model.name] }),
       operations: async () => (await operations()).MODELS,
     },
-    // This route must precede the next route, which would treat `:predict` as a part of the model's
-    // name.
+    // Must precede the next route, which would treat `:predict` as a part of the model's name.
     {
       path: '/v1/models/{model}:predict',
       POST: ({ service }, request, caller) => predict(request, caller, service),
@@ -38,5 +37,5 @@ function v1Rows(rows: readonly TableRoute[]): TableRoute[] {
   ]
 }
 
-/** Loads the OpenAPI operations, at the first request for /openapi.json. */
+/** Loaded at the first request for /openapi.json. */
 const operations = () => import('./operations.ts')

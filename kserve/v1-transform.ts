@@ -19,12 +19,9 @@ import type { Service } from '../function/service.ts'
 import type { Protocol } from '../function/telemetry/metrics.ts'
 import type { Call, CallData, Reply } from '../function/transform/call.ts'
 
-/*
- * Handles V1 requests with the author's code. Each instance is one call, and each result is one
- * prediction.
- */
+/* With a transform, each V1 instance is one call, and each result is one prediction. */
 
-/** The maximum number and total size of instances that are in progress at the same time. */
+/** The maximum number and total size of concurrent instances. */
 const TOGETHER = { instances: 256, bytes: 128 * 1024 }
 
 /** Handles a V1 request over HTTP. Errors with a code become responses, too. */
@@ -50,7 +47,6 @@ const tooLarge = ({ byteLength }: Uint8Array, maxJsonBytes: number) =>
     `${byteLength} bytes of JSON exceed the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send fewer instances`,
   )
 
-/** The properties of a V1 request that its calls need. */
 interface Asking {
   readonly headers: Request['headers']
   readonly caller: Caller
@@ -59,7 +55,7 @@ interface Asking {
   readonly event?: Call['event']
 }
 
-/** Handles all instances in a body. @throws {BadRequest} and the errors of the data plane */
+/** @throws {BadRequest} and the errors of the data plane */
 async function predictByTransform(body: Uint8Array, asking: Asking): Promise<EncodedResponse> {
   const predictions: string[] = []
   for (const group of groupsOf(instancesIn(body))) {
@@ -99,7 +95,7 @@ async function predictionOf(
   }
 }
 
-/** Adds the index of the instance to an error that the caller must fix. */
+/** Adds the instance's index to an error that the caller must fix. */
 function named(error: unknown, i: number): unknown {
   const { code, message } = error as { readonly code?: string; readonly message: string }
   if (code !== 'BAD_REQUEST' && code !== 'TRANSFORM_REFUSED') return error
@@ -107,7 +103,7 @@ function named(error: unknown, i: number): unknown {
 }
 
 /**
- * Yields the instances of a V1 request as parts of the body, because the threads parse them.
+ * Yields the instances as parts of the body, because the threads parse them.
  * @throws {BadRequest}
  */
 function* instancesIn(body: Uint8Array): Generator<Uint8Array, void> {
@@ -140,7 +136,7 @@ function* groupsOf(instances: Iterable<Uint8Array>): Generator<CallData[], void>
   yield group
 }
 
-/** Handles an event whose data is a V1 request. The reply is an event with the predictions. */
+/** Handles an event whose data is a V1 request. The reply's data is the predictions. */
 export const answerByPredictions =
   ({ headers }: Request): AnswerEvent =>
   async ({ data, attributes }, caller, { dataPlane }): Promise<Reply> => {

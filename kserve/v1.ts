@@ -6,8 +6,8 @@ import { PredictCodec } from '../function/protocol/predict.ts'
 import type { Service } from '../function/service.ts'
 
 /**
- * Handles `POST /v1/models/{model}:predict`. Errors with a code become responses, too. The reply to
- * an event whose data is a V1 request is an event: KServe's samples send such events to this route.
+ * Handles `POST /v1/models/{model}:predict`. Errors with a code become responses, too. If the
+ * request is an event, as in KServe's samples, so is the response.
  */
 export async function predict(request: Request, caller: Caller, service: Service): Promise<Answer> {
   const mode = modeOf(request.headers)
@@ -25,7 +25,6 @@ export async function predict(request: Request, caller: Caller, service: Service
   }
 }
 
-/** Handles a request by running the author's code before and after the model. */
 async function predictByTransform(
   request: Request,
   mode: ReturnType<typeof modeOf>,

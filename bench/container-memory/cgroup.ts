@@ -3,17 +3,14 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 /** A cgroup with a memory limit and without swap. */
 export interface Group extends AsyncDisposable {
-  /** The folder of the cgroup. A process joins by writing its id to cgroup.procs in this folder. */
+  /** A process joins by writing its id to cgroup.procs in this folder. */
   readonly folder: string
-  /** Returns the number of processes in the cgroup that the kernel killed. */
+  /** The number of processes that the kernel killed. */
   kills(): number
   peakMiB(): number
 }
 
-/**
- * Creates a cgroup with a memory limit.
- * @throws {Error} if the process is not root, or cgroups are not writable
- */
+/** @throws {Error} if the process is not root, or cgroups are not writable */
 export function limitMemory(mebibytes: number): Group {
   const isFirst = statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory()
   const root = isFirst ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup'
@@ -37,14 +34,14 @@ export function limitMemory(mebibytes: number): Group {
   }
 }
 
-/** The period of CPU quotas. It is short, so that a throttled server pauses only briefly. */
+/** A short period keeps the pauses of a throttled server short. */
 const PERIOD_US = 10_000
-/** The kernel accepts no smaller quota. */
+/** The kernel's minimum. */
 const LEAST_QUOTA_US = 1_000
 
 /**
- * Creates a cgroup whose processes share this number of CPUs.
- * @throws {Error} when the cgroup cannot be created
+ * Creates a cgroup whose processes share the CPUs.
+ * @throws {Error} if the cgroup cannot be created
  */
 export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asyncDispose> {
   const isFirst = statSync('/sys/fs/cgroup/cpu', { throwIfNoEntry: false })?.isDirectory()
@@ -61,7 +58,7 @@ export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asy
   return { folder, [Symbol.asyncDispose]: () => removeEmptied(folder) }
 }
 
-/** Removes a cgroup. Retries, because a killed process leaves its cgroup only after a moment. */
+/** Retries, because a killed process leaves its cgroup only after a moment. */
 async function removeEmptied(folder: string): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {

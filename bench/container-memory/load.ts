@@ -4,20 +4,16 @@ import { setTimeout as wait } from 'node:timers/promises'
 export interface LoadOptions {
   readonly callers: number
   readonly form: 'json' | 'binary'
-  /** The number of rows per request. */
   readonly rows: number
   readonly seconds: number
 }
 
 export interface Outcome {
-  /** The number of requests per response status, or per error code if there was no response. */
+  /** Requests per response status, or per error code if there was no response. */
   readonly statuses: ReadonlyMap<string, number>
 }
 
-/**
- * Runs callers that send the same request again and again, each as soon as its last response has
- * arrived.
- */
+/** Each caller sends the next request as soon as the last response has arrived. */
 export async function load(
   url: string,
   { callers, form, rows, seconds }: LoadOptions,

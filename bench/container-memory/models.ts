@@ -8,20 +8,19 @@ import type {
 } from '../../test/inference/batchability/onnx-writer.ts'
 import { writeModel } from '../../test/inference/batchability/onnx-writer.ts'
 
-/** The picture that the model computes for each row. */
 export interface Picture {
   readonly channels: number
   readonly height: number
   readonly width: number
-  /** Whether the output is the picture. If false, the output is one number per row. */
+  /** If false, the output is one number per row. */
   readonly isOutput: boolean
-  /** Whether the output's dimensions are undeclared, so that the server must learn its size. */
+  /** If true, the output's dimensions are undeclared, so the server must learn its size. */
   readonly isUndeclared?: boolean
 }
 
 /**
- * Writes a model with an FP32 input [N, 4] that computes a picture for each row. The file contains
- * no large constants, because each step adds one dimension to the picture.
+ * Writes a model that turns an FP32 input [N, 4] into a picture per row. Each step adds one
+ * dimension, so the file needs no large constants.
  */
 export function writePictureModel(picture: Picture): Buffer {
   const { channels, height, width, isOutput, isUndeclared } = picture
@@ -50,7 +49,7 @@ export function writePictureModel(picture: Picture): Buffer {
   })
 }
 
-/** Nodes that compute one number per row, with two activations of the picture's size. */
+/** One number per row, from two activations of the picture's size. */
 const flattened = (name: string): WrittenNode[] => [
   node('Exp', [name], 'wider'),
   node('ReduceMean', ['wider'], 'flat', { axes: [2, 3], keepdims: 0 }),
@@ -68,11 +67,10 @@ const fp32 = (dims: Declared['dims']): Declared => ({ type: 'FP32', dims })
 
 function ramp(shape: readonly number[]): Constant {
   const length = shape.reduce((product, size) => product * size, 1)
-  // These numbers have many digits, so their JSON text is long.
+  // Many digits, so that the JSON text is long.
   return { type: 'FP32', shape, values: Array.from({ length }, (_, i) => -i / 7_919) }
 }
 
-/** Writes the model to a new temporary folder. */
 export function modelFolder(picture: Picture): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), 'picture-'))
   writeFileSync(join(path, 'model.onnx'), writePictureModel(picture))

@@ -1,5 +1,5 @@
-// Measures the memory that responses and runs of the model need in a container with 512 MiB. Prints
-// the rows of the table in README.md.
+// Measures the memory for responses and runs of the model in a container with 512 MiB. Prints the rows
+// of the table in README.md.
 //
 //   node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program build/main.js]
 import { parseArgs } from 'node:util'
@@ -37,10 +37,7 @@ const MODELS: Readonly<Record<string, Picture>> = {
   '4 bytes, activations of 2 × 48 MB': { ...picture(3, 2048), isOutput: false },
 }
 
-/**
- * The numbers of rows per request: 1, and a number at which the response is too large but the
- * request is not.
- */
+/** One row, and enough rows to make the response too large, but not the request. */
 const ROWS = [1, 64]
 
 const rows: string[][] = []

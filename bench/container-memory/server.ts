@@ -5,17 +5,16 @@ import type { Group } from './cgroup.ts'
 
 export interface StartedServer extends AsyncDisposable {
   readonly url: string
-  /** The port of the metrics; undefined unless METRICS_PORT is set. */
+  /** Undefined unless METRICS_PORT is set. */
   readonly metricsPort: number | undefined
   readonly pid: number
-  /** The exit code or signal of the process as text; undefined while it runs. */
+  /** The exit code or signal; undefined while the process runs. */
   readonly ended: string | undefined
 }
 
 /**
- * Starts a program in a cgroup, with the command that `npm start` runs. Resolves when the program
- * logs its address.
- * @throws {Error} if the program exits before it logs its address
+ * Starts a program in a cgroup, as `npm start` does, and waits until it logs its address.
+ * @throws {Error} if the program exits first
  */
 export async function startIn(
   { folder }: Pick<Group, 'folder'>,

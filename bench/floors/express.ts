@@ -1,7 +1,7 @@
 import express from 'express'
 import { infer } from './onnx.ts'
 
-/** A server with Express 5 and its default settings that executes one run per request. */
+/** Express 5 with default settings, one run per request. */
 express()
   .use(express.json({ limit: '64mb' }))
   .post('/v2/models/:model/infer', async (request, response) => {

@@ -3,13 +3,12 @@ import net from 'node:net'
 import type * as runtime from 'faas-js-runtime'
 
 /*
- * A server with faas-js-runtime, Knative's runtime for Node.js. With BENCH_ANSWER, the handler
- * always returns the bytes in that variable, which shows the cost of the runtime alone. If the
- * variable is not set, each request is one run. The only route is `/`.
+ * faas-js-runtime, Knative's runtime for Node.js; its only route is `/`. With BENCH_ANSWER, the
+ * handler always returns those bytes, which shows the cost of the runtime alone. Otherwise, each
+ * request is one run.
  */
 
-// The runtime listens on all interfaces and has no option for the address. A benchmark needs only
-// the loopback interface.
+// The runtime always listens on all interfaces; a benchmark needs only loopback.
 const { listen } = net.Server.prototype
 net.Server.prototype.listen = function (this: net.Server, ...[options, ...rest]: unknown[]) {
   return Reflect.apply(listen, this, [

@@ -7,9 +7,8 @@ import {
 } from '../../function/inference/onnxruntime.ts'
 
 /*
- * A server with bare `node:http` and the native half of ONNX Runtime, in which waiting requests
- * share a run. The server has no checks, limits or metrics, so it shows the cost of joining in
- * Node.
+ * Bare `node:http` and the native half of ONNX Runtime; waiting requests share a run. It has no
+ * checks, limits or metrics, so it shows the cost of joining in Node.
  */
 
 const folder = process.env.MODEL_DIR as string

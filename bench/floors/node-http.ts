@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { infer } from './onnx.ts'
 
-/** A server with bare `node:http` and ONNX Runtime, without checks, joining or metrics. */
+/** Bare `node:http` and ONNX Runtime, without checks, joining or metrics. */
 createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', chunk => chunks.push(chunk))

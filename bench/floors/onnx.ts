@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 
-// As in function/: if this variable is not set, ONNX Runtime for Linux writes a device id, and
-// startup takes 5 ms longer.
+// As in function/: otherwise, ONNX Runtime for Linux writes a device id, and startup takes 5 ms
+// longer.
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const { InferenceSession, Tensor } = await import('onnxruntime-node')
 
 /*
- * The shortest path from a parsed V2 request to a V2 response: no validation, one run per request,
- * on the calling thread. The model is the shipped iris classifier, which has one input. The minimal
- * servers that import this file differ only in their HTTP framework.
+ * The shortest path from a parsed V2 request to its response: no validation, one run per request,
+ * on the calling thread. The model is iris, which has one input. The minimal servers share this
+ * code and differ only in their HTTP framework.
  */
 
 const folder = process.env.MODEL_DIR as string
@@ -29,7 +29,6 @@ interface Request {
   readonly inputs: readonly [{ readonly data: readonly number[] }]
 }
 
-/** @param request the result of JSON.parse */
 export async function infer({ id, inputs }: Request): Promise<object> {
   const outputs = await classify(inputs[0].data)
   return {

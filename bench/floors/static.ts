@@ -1,9 +1,6 @@
 import { createServer } from 'node:http'
 
-/**
- * This server does the least work that a Node server can do: it sends the same bytes for every
- * request.
- */
+/** The least work of a Node server: it sends the same bytes for every request. */
 const { status, headers, body } = JSON.parse(process.env.BENCH_ANSWER as string)
 const bytes = Buffer.from(body, 'base64')
 

@@ -5,10 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 const SLOW = fileURLToPath(new URL('../../test/models/slow', import.meta.url))
 
-/**
- * Copies model.onnx and model.json into a temporary folder, which is removed when the process exits.
- * @returns the new folder
- */
+/** Copies model.onnx and model.json into a temporary folder, which is removed at exit. */
 export function copyOf(folder: string): string {
   const copy = mkdtempSync(join(tmpdir(), 'bench-model-'))
   for (const file of ['model.onnx', 'model.json'])
@@ -18,8 +15,8 @@ export function copyOf(folder: string): string {
 }
 
 /**
- * Writes a model that runs for about 5 ms. The model `slow` of test/models loops 60,000 times, and
- * the copy loops 6,000 times.
+ * Writes a model that runs for about 5 ms: a copy of test/models/slow that loops 6,000 times
+ * instead of 60,000.
  * @returns its folder
  */
 export function writeFasterModel(): string {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the model slow-500: the model `slow` in test/models with eight times as many iterations, about 500 ms per run.
+"""Writes the model slow-500: test/models/slow with eight times as many iterations, about 500 ms per run.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r ../../test/models/requirements.txt && .venv/bin/python make_slow.py
 """

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { jsonOf, type Target } from '../requests.ts'
 
 /*
- * Writes models of any size on demand: y = x · W, where W has one row and as many columns as the
- * size requires. ONNX files are protocol buffers. This module encodes the few fields that the graph
- * needs, with the field numbers from onnx.proto.
+ * Writes models of any size: y = x · W, where W has one row and as many columns as needed. Encodes
+ * the few fields of ONNX's protocol buffers that the graph needs, with the field numbers from
+ * onnx.proto.
  */
 
 const FLOAT = 1
@@ -24,7 +24,7 @@ export function createWeights(mib: number): Weights {
     mkdirSync(path, { recursive: true })
     write(file, mib)
   }
-  // The output is the sum of all weights, which are zero: a large model has a small response.
+  // The output is the sum of all weights, which are zero, so the response is small.
   return {
     path,
     request: jsonOf(
@@ -69,7 +69,7 @@ function write(file: string, mib: number): void {
   closeSync(handle)
 }
 
-/** Encodes a graph input or output of type FP32 [n, 1]. */
+/** A graph input or output of type FP32 [n, 1]. */
 const value = (name: string) =>
   message(
     text(1, name),

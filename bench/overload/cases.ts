@@ -5,8 +5,8 @@ import { writeFasterModel } from '../models/copies.ts'
 import type { CallBytes } from './streams.ts'
 
 /**
- * How long callers wait for a response; their requests have the same deadline. The load that finds
- * the peak waits longer.
+ * How long callers wait for a response, and the deadline of their requests. The load that finds the
+ * peak waits longer.
  */
 export const PATIENCE_MS = 1_000
 export const LONG_MS = 30_000
@@ -15,10 +15,9 @@ const project = (path: string) => fileURLToPath(new URL(`../../${path}`, import.
 
 export interface OverloadedModel {
   readonly title: string
-  /** The model's name in routes. */
   readonly name: string
   readonly env: Readonly<Record<string, string>>
-  /** The number of requests in flight in the load that finds the peak. */
+  /** Requests in flight in the load that finds the peak. */
   readonly underWay: number
   readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
 }
@@ -44,7 +43,6 @@ export const MODELS: readonly OverloadedModel[] = [
   slow(50, project('test/models/slow')),
 ]
 
-/** Returns the bytes of a request over HTTP/1.1. */
 export function requestOf({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): Buffer {
   const body = JSON.stringify({
     inputs: [{ ...input, datatype: 'FP32' }],
@@ -55,7 +53,7 @@ export function requestOf({ name, input }: OverloadedModel, patienceMs = PATIENC
   )
 }
 
-/** Returns the same request as a gRPC call. */
+/** The same request as a gRPC call. */
 export const callOf = ({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): CallBytes => ({
   path: '/inference.GRPCInferenceService/ModelInfer',
   timeout: `${patienceMs}m`,

@@ -9,7 +9,7 @@ async function connectAll(port: number, call: CallBytes): Promise<Streams[]> {
   return Promise.all(Array.from({ length: CONNECTIONS }, () => Streams.connect(port, call)))
 }
 
-/** Keeps `underWay` calls in flight. @returns the number of successful calls per second */
+/** @returns successful calls per second */
 export async function closedCalls(
   port: number,
   call: CallBytes,
@@ -37,10 +37,10 @@ export async function closedCalls(
 }
 
 /**
- * Sends this many calls per second, each when it is due, whether or not earlier calls have ended,
- * as `openLoop` does over HTTP/1.1.
- * @param onEnd called when a call ends, with how it ended, the time at which it was due, and the
- * milliseconds from that time to its end
+ * Sends each call when it is due, whether or not earlier calls have ended, as `openLoop` does over
+ * HTTP/1.1.
+ * @param onEnd receives how the call ended, the time at which it was due, and the milliseconds from
+ * then to its end
  */
 export async function openCalls(
   port: number,

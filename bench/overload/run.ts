@@ -31,7 +31,7 @@ const { values } = parseArgs({
 })
 
 const TIMES = 10
-/** The number of CPUs of a server with a slow model. The load generator has the other CPU. */
+/** A server with a slow model gets this many CPUs. The load generator has the other CPU. */
 const ONE_CPU = 1
 const print = (text: string) => void process.stdout.write(text)
 
@@ -51,7 +51,6 @@ interface Offered {
   readonly lag: number
 }
 
-/** Generates load over one protocol. */
 interface Protocol {
   readonly name: string
   /** @returns responses per second */
@@ -105,7 +104,7 @@ const LIVE: Exchange = {
   verify: () => {},
 }
 
-/** Returns the CPU time so far of the main thread and of all threads, in milliseconds. */
+/** The CPU time of the main thread and of all threads, in milliseconds. */
 function cpuOf(pid: number): { main: number; all: number } {
   const of = (task: string) =>
     Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6
@@ -121,10 +120,9 @@ function p99(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN
 }
 
-/** The figures of a round, by name. */
 type Figures = Readonly<Record<string, number>>
 
-/** @returns undefined when the load itself was late */
+/** @returns undefined if the load itself was late */
 async function round(
   { peak, offer }: Protocol,
   model: OverloadedModel,

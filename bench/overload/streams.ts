@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import net from 'node:net'
 
 /*
- * gRPC calls over raw sockets. Node's HTTP/2 client needs more time for a call than the server
- * does, so the benchmark would measure the client. This file decodes no messages: a response is a
- * DATA frame followed by trailers; a refusal consists only of trailers.
+ * gRPC calls over raw sockets. Node's HTTP/2 client needs more time for a call than the server, so
+ * a benchmark with it would measure the client. No message is decoded: a response is a DATA frame
+ * and trailers, and a refusal is trailers alone.
  */
 
 export type CallEnd = 'answered' | 'refused' | 'broken'
@@ -20,12 +20,9 @@ const WINDOW_UPDATE = 8
 const ACK = 1
 const END_STREAM = 1
 const END_HEADERS = 4
-/** The initial flow-control window of a connection (RFC 9113 section 6.9.2). */
+/** A connection's initial flow-control window (RFC 9113 section 6.9.2). */
 const FIRST_WINDOW = 65_535
-/**
- * The number of concurrent calls per connection. Servers should allow at least 100 (RFC 9113
- * section 6.5.2).
- */
+/** Concurrent calls per connection. Servers should allow at least 100 (RFC 9113 section 6.5.2). */
 const MOST_STREAMS = 100
 
 function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
@@ -39,8 +36,8 @@ function frame(type: number, flags: number, stream: number, payload: Uint8Array)
 }
 
 /**
- * Encodes headers as literals without indexing (RFC 7541 section 6.2.2), so that every call can use
- * the same bytes. Each name and value must be shorter than 127 bytes.
+ * Encodes literals without indexing (RFC 7541 section 6.2.2), so that every call can use the same
+ * bytes. Each name and value must be shorter than 127 bytes.
  */
 function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   const literal = (text: string) => Buffer.concat([Buffer.of(text.length), Buffer.from(text)])
@@ -53,7 +50,7 @@ function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
 /** The bytes of a unary call. */
 export interface CallBytes {
   readonly path: string
-  /** The timeout, in the format of grpc-timeout. */
+  /** In the format of grpc-timeout. */
   readonly timeout: string
   /** The message with its five-byte prefix. */
   readonly message: Uint8Array

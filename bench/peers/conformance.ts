@@ -10,8 +10,8 @@ import { freePort, ours, PEERS, type Subject, start } from '../subjects.ts'
 import { install } from './install.ts'
 
 /*
- * Runs the conformance suite against this server and its peers, each with the iris classifier, and
- * writes the results to conformance/servers.md.
+ * Runs the conformance suite against this server and its peers, all with iris, and writes the
+ * results to conformance/servers.md.
  */
 
 const page = join(projectFolder, 'conformance/servers.md')
@@ -19,7 +19,7 @@ const page = join(projectFolder, 'conformance/servers.md')
 /** All points, over HTTP and over gRPC. */
 const POINTS = [...points, ...Object.values(grpcGroups).flat()]
 
-/** The report that conformance/run.ts writes with --json. */
+/** The report of conformance/run.ts --json. */
 interface Report {
   readonly suite: { readonly name: string; readonly version: string; readonly node: string }
   readonly date: string
@@ -32,18 +32,15 @@ interface Conformance {
   readonly name: string
   /** The name and version in the server's metadata. */
   readonly server: string
-  /**
-   * The number of times that the server was started: once, and once more for each point that
-   * crashed the server.
-   */
+  /** How often the server was started: once, and again after each point that crashed it. */
   readonly starts: number
   readonly report: Report
 }
 
-/** This server and its Python peers, except FastAPI, which implements only one route. */
+/** FastAPI is omitted: it implements only one route. */
 const SUBJECTS: readonly Subject[] = [ours(), ...PEERS.filter(({ name }) => name !== 'FastAPI')]
 
-/** Runs all points. Restarts a server that crashes at a point, and runs the remaining points. */
+/** Runs all points. If a point crashes the server, restarts it and runs the remaining points. */
 async function ask(subject: Subject): Promise<Conformance> {
   const reports: Report[] = []
   let server = ''
@@ -81,11 +78,10 @@ async function ask(subject: Subject): Promise<Conformance> {
 interface Asked {
   readonly url: string
   readonly grpc: string
-  /** The names of the points to run. */
   readonly names: readonly string[]
 }
 
-/** @throws {Error} when the server cannot be reached */
+/** @throws {Error} if the server cannot be reached */
 async function conformance({ url, grpc, names }: Asked): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'conformance-'))
   const file = join(folder, 'results.json')
@@ -122,7 +118,7 @@ const holds = ({ pass, fail }: Totals['required']) => `${pass} of ${pass + fail}
 
 const code = (text: string) => `\`\` ${text.replaceAll('``', '` `')} \`\``
 
-/** Shortens a long response, because its beginning shows enough. */
+/** The beginning of a long response shows enough. */
 const short = (text: string) => (text.length > 140 ? `${text.slice(0, 139)}…` : text)
 
 function failures(results: readonly Result[], level: Result['level']): string {

@@ -1,4 +1,4 @@
-"""The usual hand-written server: FastAPI on uvicorn (uvloop, httptools) validates the body, runs the model and returns a dict."""
+"""A typical hand-written server: FastAPI on uvicorn (uvloop, httptools) validates the body, runs the model and returns a dict."""
 
 from typing import Any
 

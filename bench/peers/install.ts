@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /*
- * Creates an environment for each Python peer with the versions pinned in requirements-*.txt, and
- * keeps environments that are up to date. PYTHON selects the interpreter, which must be a Python
- * 3.11. The default is the system's Python, because PyTriton contains parts of Debian's Python 3.11
- * that fail with the standard library of other 3.11 releases.
+ * Creates an environment for each Python peer with the versions pinned in requirements-*.txt,
+ * unless it is up to date. PYTHON selects the interpreter, a Python 3.11. The default is the
+ * system's, because PyTriton contains parts of Debian's Python 3.11 that fail with the standard
+ * library of other 3.11 releases.
  */
 
 const run = promisify(execFile)
@@ -16,13 +16,13 @@ const PYTHON =
   process.env.PYTHON ?? ['/usr/bin/python3.11', '/usr/bin/python3'].find(existsSync) ?? 'python3'
 const LIMIT_MS = 10 * 60_000
 
-/** @returns the reason why the peer could not be installed, or undefined */
+/** @returns why the peer could not be installed, or undefined */
 export const install = (peer: string): Promise<string | undefined> =>
   makeEnvironment(here(`.venv/${peer}`), here(`requirements-${peer}.txt`))
 
 /**
- * Creates a Python environment in the folder with exactly the pinned packages.
- * @returns the reason why the environment could not be created, or undefined
+ * Creates a Python environment with exactly the pinned packages.
+ * @returns why this failed, or undefined
  */
 export async function makeEnvironment(
   folder: string,
@@ -34,7 +34,7 @@ export async function makeEnvironment(
   rmSync(folder, { recursive: true, force: true })
   try {
     await run(PYTHON, ['-m', 'venv', '--without-pip', folder], { timeout: LIMIT_MS })
-    // Use the pip of any python3: the Python of some systems does not include pip.
+    // Some systems' Python does not include pip, so use any python3's.
     const pip = [
       '-m',
       'pip',

@@ -1,4 +1,4 @@
-"""A custom predictor built with the KServe Python SDK. GRPC_PORT turns gRPC on. The log line per request is off, because it would slow the server down."""
+"""A custom predictor on the KServe Python SDK. GRPC_PORT turns gRPC on. The log line per request is off, because it slows the server down."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import uvicorn
 
 
 class LoopbackConfig(uvicorn.Config):
-    """The SDK listens on all interfaces and has no option for the address. A benchmark needs only the loopback interface."""
+    """The SDK always listens on all interfaces; a benchmark needs only loopback."""
 
     def __init__(self, app, **options):
         super().__init__(app, **{**options, "host": "127.0.0.1"})

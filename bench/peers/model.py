@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# As in function/: this variable must be set before the import.
+# As in function/: set before the import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -12,7 +12,7 @@ import onnxruntime
 NAME = os.environ.get("MODEL_NAME", "iris-classifier")
 PORT = int(os.environ["PORT"])
 
-# The protocol's names for ONNX Runtime's types.
+# ONNX Runtime's types to the protocol's names.
 _DATATYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64", "tensor(string)": "BYTES"}
 
 _options = onnxruntime.SessionOptions()
@@ -31,7 +31,6 @@ class Spec:
 
 
 def load():
-    """Returns the specs of the inputs and of the outputs."""
     global _session
     file = Path(os.environ["MODEL_DIR"]) / "model.onnx"
     _session = onnxruntime.InferenceSession(str(file), _options, providers=["CPUExecutionProvider"])
@@ -39,5 +38,5 @@ def load():
 
 
 def run(inputs):
-    """Runs the model with one array per input name. Returns the arrays of the outputs in their order."""
+    """`inputs` has one array per input name; returns the outputs in their order."""
     return _session.run(None, {name: np.asarray(rows, np.float32) for name, rows in inputs.items()})

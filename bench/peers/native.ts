@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 
 /**
  * Builds the native peers from their lock file.
- * @returns the reason why the build failed, or undefined
+ * @returns why the build failed, or undefined
  */
 export async function buildNative(): Promise<string | undefined> {
   const cwd = fileURLToPath(new URL('native', import.meta.url))

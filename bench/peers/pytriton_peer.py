@@ -45,7 +45,7 @@ if __name__ == "__main__":
         grpc_address="127.0.0.1",
         allow_metrics=False,
     )
-    # By default, PyTriton restricts the endpoints for statistics, the repository and log settings; Triton itself does not.
+    # By default, PyTriton restricts the endpoints for statistics, the repository and log settings; Triton does not.
     with Triton(config=config, security_config=TritonSecurityConfig(restricted_endpoints=[])) as triton:
         triton.bind(
             model.NAME,

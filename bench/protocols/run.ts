@@ -13,10 +13,10 @@ import { ratio, spread } from '../statistics.ts'
 import { cores, freePort, ours, PEERS, type Running, start } from '../subjects.ts'
 
 /*
- * Compares the protocols that the port serves: nghttp2's h2load sends one row per request to the
- * same process over each protocol in turn, and each round begins with another protocol. h2load does
- * not read grpc-status, so a round also checks the server's success counter. --peers adds the gRPC
- * servers of the peers; a client that reads the status checks each peer once before the rounds.
+ * Compares the protocols of the port: nghttp2's h2load sends one row per request to the same
+ * process over each protocol in turn, and each round begins with another protocol. h2load does not
+ * read grpc-status, so each round also checks the server's success counter. --peers adds the peers'
+ * gRPC servers; a client that reads the status checks each once before the rounds.
  */
 
 const HELP = 'node bench/protocols/run.ts [--rounds N] [--requests N] [--peers]\n'
@@ -60,7 +60,7 @@ const PROTOCOLS: readonly Protocol[] = [
   { name: 'gRPC, 64 × 1', ...GRPC_ROW, connections: 64, streams: 1 },
 ]
 
-/** Returns the headers and body of a complete HTTP/1.1 request. */
+/** Splits an HTTP/1.1 request into its headers and its body. */
 function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonly body: Buffer } {
   const end = request.indexOf('\r\n\r\n')
   const headers = request.toString('latin1', 0, end).split('\r\n').slice(1)
@@ -70,7 +70,6 @@ function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonl
   }
 }
 
-/** A protocol and the server under test. */
 interface Row {
   readonly name: string
   readonly protocol: Protocol
@@ -118,7 +117,7 @@ async function measure(row: Row, requests: number): Promise<Figures> {
 
 /**
  * Starts each peer that implements gRPC.
- * @throws {Error} when a peer cannot be installed, or when its first call fails
+ * @throws {Error} if a peer cannot be installed, or its first call fails
  */
 async function peerRows(file: string): Promise<Row[]> {
   const rows: Row[] = []

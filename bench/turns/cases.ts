@@ -2,8 +2,8 @@ import { gzipSync } from 'node:zlib'
 import { V1_PATH, V2_PATH } from './servers.ts'
 
 /*
- * The cases: every kind of body, header and response at its limit. Some requests are refused:
- * a refusal must not block the event loop either.
+ * Every kind of body, header and response at its limit. Refusals are included, because they must
+ * not block the event loop either.
  */
 
 export interface Case {
@@ -13,16 +13,15 @@ export interface Case {
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Builds the body when the case runs. */
   readonly body?: () => string | Uint8Array
-  /** Number of concurrent requests, each on its own connection. */
+  /** The number of concurrent requests, each on its own connection. */
   readonly times?: number
 }
 
 const KIB = 1_024
 const MIB = 2 ** 20
 
-/** Returns a batch of as many events as fit into 1 MiB, but at most `most`. */
+/** A batch with as many events as fit into 1 MiB, at most `most`. */
 const batch = (event: (i: number) => object, most = Number.POSITIVE_INFINITY) => {
   const size = JSON.stringify(event(100_000)).length + 1
   const length = Math.min(most, Math.floor((MIB - 2) / size))
@@ -39,7 +38,7 @@ const input = (rows: number, data: unknown) => ({
 })
 const request = (rows: number, more: object = {}) =>
   JSON.stringify({ inputs: [input(rows, new Array(rows).fill(ROW).flat())], ...more })
-/** Returns the number of rows that fit into this many bytes. */
+/** The number of rows that fit into this many bytes. */
 const rowsIn = (bytes: number) => Math.floor((bytes - 100) / 16)
 
 const vector = (datatype: string, bytes: number, element: string) => {

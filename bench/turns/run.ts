@@ -12,7 +12,7 @@ Prints the longest turn of the event loop for every kind of request at its limit
   --rounds N    how often each case is sent (3)
 `
 
-/** The maximum duration of a turn, in milliseconds of CPU time. */
+/** The longest turn allowed, in milliseconds of CPU time. */
 const MOST_MS = 50
 
 const { values } = parseArgs({
@@ -25,7 +25,7 @@ const { values } = parseArgs({
 
 const print = (text: string) => process.stdout.write(text)
 
-/** Sends one request and reads its response. @returns the status, or the code of the error */
+/** @returns the status, or the code of the error */
 function send(
   { method = 'POST', path, headers }: Case,
   port: number,

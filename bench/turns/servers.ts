@@ -7,8 +7,8 @@ import { SINK } from '../sink.ts'
 import { IRIS } from '../subjects.ts'
 
 /*
- * The measured processes, which are started with the commands of `npm start` and `npm run
- * start:predictor`. They push spans and metrics.
+ * The measured processes run the commands of `npm start` and `npm run start:predictor`, and push
+ * spans and metrics.
  */
 
 const file = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -18,7 +18,7 @@ export const V1_PATH = '/v1/models/iris:predict'
 
 interface ServerOptions {
   readonly program: 'main' | 'predictor'
-  /** The request path for cases that do not set one. */
+  /** The path for cases without their own. */
   readonly path: string
   readonly env: Readonly<Record<string, string>>
 }

@@ -1,7 +1,6 @@
 import * as http2 from 'node:http2'
 import { gunzipSync, inflateSync } from 'node:zlib'
 
-/** gRPC's status codes. */
 export const STATUS = {
   OK: 0,
   CANCELLED: 1,
@@ -18,33 +17,29 @@ export const STATUS = {
 } as const
 
 export interface SentCall {
-  /** The path of the method, such as /inference.GRPCInferenceService/ModelInfer. */
+  /** A path such as /inference.GRPCInferenceService/ModelInfer. */
   readonly method: string
   /** The client's messages, each with its length prefix. */
   readonly frames: Uint8Array
   readonly metadata?: Readonly<Record<string, string>>
-  /** Whether the client cancels the call after sending the messages. */
+  /** Cancels the call after sending the messages. */
   readonly cancels?: boolean
 }
 
 export interface CallReply {
   readonly status: number
   readonly message: string
-  /** The server's messages, decompressed. */
+  /** Decompressed. */
   readonly messages: readonly Buffer[]
   /** For each message, whether the server compressed it. */
   readonly compressed: readonly boolean[]
-  /** Headers and trailers. */
   readonly metadata: Readonly<Record<string, unknown>>
 }
 
-/**
- * Makes one call.
- * @throws {Error} when the server is unreachable or times out
- */
+/** @throws {Error} if the server is unreachable or times out */
 export type Call = (sent: SentCall) => Promise<CallReply>
 
-/** Adds the length prefix of gRPC to a message. */
+/** Adds gRPC's length prefix. */
 export function frame(message: Uint8Array, compressed = false): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = Number(compressed)
@@ -52,7 +47,7 @@ export function frame(message: Uint8Array, compressed = false): Buffer {
   return Buffer.concat([prefix, message])
 }
 
-/** Returns a function that makes calls. @param address HOST:PORT, or an http or https URL */
+/** @param address HOST:PORT, or an http or https URL */
 export function connectGrpc(
   address: string,
   headers: Readonly<Record<string, string>> = {},

@@ -17,14 +17,14 @@ import {
 const SERVICE = '/inference.GRPCInferenceService'
 export const methodOf = (name: string) => `${SERVICE}/${name}`
 
-/** Encodes a string field; proto3 omits an empty string. */
+/** proto3 omits an empty string. */
 const given = (field: number, text: string) => (text === '' ? [] : [bytes(field, text)])
 
-/** Encodes a message with a name and a version, the form of most requests. */
+/** Most requests consist of a name and a version. */
 export const nameRequest = (name: string, version = '') =>
   Buffer.concat([...given(1, name), ...given(2, version)])
 
-/** The field number in InferTensorContents by datatype; FP16 has no field. */
+/** The field number in InferTensorContents; FP16 has no field. */
 const CONTENTS: Readonly<Record<string, number>> = {
   BOOL: 1,
   INT8: 2,
@@ -42,10 +42,10 @@ const CONTENTS: Readonly<Record<string, number>> = {
 
 export const hasContents = (datatype: string) => Object.hasOwn(CONTENTS, datatype)
 
-/** Parameters, as they appear in JSON. */
+/** As in JSON. */
 export type Parameters = Readonly<Record<string, boolean | number | bigint | string>>
 
-/** An input; `data` becomes typed contents. */
+/** `data` becomes typed contents. */
 export interface InferInput {
   readonly name: string
   readonly datatype: string
@@ -59,13 +59,12 @@ export interface InferCall {
   readonly version?: string | undefined
   readonly id?: string | undefined
   readonly parameters?: Parameters | undefined
-  /** Inputs; an input without `data` has its bytes in `raw`. */
+  /** An input without `data` has its bytes in `raw`. */
   readonly inputs: readonly InferInput[]
   readonly raw?: readonly Uint8Array[] | undefined
   readonly outputs?: readonly { readonly name: string; readonly parameters?: Parameters }[]
 }
 
-/** Encodes a ModelInferRequest. */
 export function inferRequest({
   model,
   version = '',
@@ -111,7 +110,6 @@ function parameter(value: Parameters[string]): Buffer {
     : double(4, value as number)
 }
 
-/** Encodes an InferTensorContents. */
 export function contentsOf(datatype: string, data: readonly Value[]): Buffer {
   const field = CONTENTS[datatype] as number
   if (datatype === 'BYTES') return Buffer.concat(data.map(text => bytes(field, text as string)))
@@ -120,7 +118,6 @@ export function contentsOf(datatype: string, data: readonly Value[]): Buffer {
   return packed(field, data as readonly (number | bigint | boolean)[])
 }
 
-/** A parsed ModelInferResponse. */
 export interface InferAnswer {
   readonly model: string
   readonly version: string
@@ -151,7 +148,7 @@ export function readAnswer(message: Uint8Array): InferAnswer {
   }
 }
 
-/** Reads the name, datatype and shape, which several messages have in fields 1 to 3. */
+/** Several messages have the name, datatype and shape in fields 1 to 3. */
 export const tensorOf = (fields: Fields): JsonTensor => ({
   name: textOf(fields, 1),
   datatype: textOf(fields, 2),

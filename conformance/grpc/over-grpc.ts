@@ -18,11 +18,11 @@ import { isTrue, messagesOf, readFields, textOf } from './protobuf.ts'
 
 /*
  * Sends an HTTP request over gRPC, and returns the response in HTTP's form, so that points about
- * the meaning of a request also test gRPC without a second implementation. Points that gRPC cannot
- * express (JSON syntax, media types, fields of a wrong type) do not apply.
+ * the meaning of a request also test gRPC. Points that gRPC cannot express (JSON syntax, media
+ * types, fields of a wrong type) do not apply.
  */
 
-/** @throws {Inapplicable} from the returned function, when gRPC cannot express the request */
+/** The returned function throws Inapplicable if gRPC cannot express the request. */
 export const overGrpc =
   (call: Call): Send =>
   async sent => {
@@ -34,7 +34,7 @@ export const overGrpc =
 interface Translated {
   readonly method: string
   readonly message: Buffer
-  /** Converts the response message to the body of an HTTP response. */
+  /** Converts the message to the body of an HTTP response. */
   readonly read: (message: Buffer) => Body
 }
 
@@ -73,7 +73,7 @@ function answerOf({ status, message, messages }: CallReply, read: Translated['re
   }
 }
 
-/** Headers of a response: only the JSON length, because other headers exist only in HTTP. */
+/** Only the JSON length: other headers exist only in HTTP. */
 const onlyLength = (length: number | undefined): Reply['headers'] =>
   new Proxy(
     {},
@@ -110,7 +110,7 @@ function decoded(segment = ''): string {
     const text = decodeURIComponent(segment)
     if (encodeURIComponent(text) === segment) return text
   } catch {
-    // The error below covers this case.
+    // The error below covers this.
   }
   throw new Inapplicable('gRPC has no percent-encoding')
 }
@@ -191,10 +191,7 @@ function infer(
   }
 }
 
-/**
- * Parses the request's JSON. Only the notation of this suite is accepted, because a point with
- * another notation tests JSON itself.
- */
+/** Accepts only the notation of this suite: a point with another notation tests JSON itself. */
 function readJson(bytes: Buffer): Json {
   const text = bytes.toString()
   let json: unknown
@@ -210,7 +207,7 @@ function readJson(bytes: Buffer): Json {
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Returns the value as an object. @throws {Inapplicable} when it has other fields */
+/** @throws {Inapplicable} if the value has other fields */
 function only(value: unknown, fields: readonly string[]): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new Inapplicable('a message cannot have a field of a wrong type')
@@ -290,7 +287,7 @@ function common({ id, parameters, outputs }: Json, foreign: readonly string[]) {
   }
   if (ofHttp(read.parameters) || read.outputs?.some(({ parameters }) => ofHttp(parameters)))
     throw new Inapplicable('gRPC has no parameters about binary data')
-  // proto3 does not distinguish an empty string from a missing one.
+  // In proto3, an empty string is like a missing one.
   if (read.id === '') throw new Inapplicable('gRPC has no empty id')
   const { outputs: asked, ...rest } = read
   return { ...rest, ...(asked && { outputs: asked }) }
@@ -332,7 +329,7 @@ function parametersOf(parameters: unknown): Parameters | undefined {
   return parameters as Parameters
 }
 
-/** Converts values for the contents field, whose range is wider than the range of the datatype. */
+/** The range of a contents field is wider than the range of the datatype. */
 function valuesOf(datatype: string, data: readonly unknown[]): Value[] {
   return data.map(element => {
     const value = elementOf(datatype, element)
@@ -368,7 +365,7 @@ function elementOf(datatype: string, element: unknown): Value | undefined {
 const fits = (datatype: string, element: number) =>
   datatype === 'FP64' || Number.isFinite(Math.fround(element))
 
-/** Converts a response to HTTP's form: typed contents to JSON, raw contents to binary data. */
+/** Typed contents become JSON, and raw contents become binary data. */
 function bodyOf({ model, version, id, outputs, isRaw }: InferAnswer): Body {
   const parts = outputs.map(({ datatype, data }) => toBytes(datatype, data))
   const json = {

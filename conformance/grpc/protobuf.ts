@@ -1,6 +1,5 @@
-/** A minimal protobuf reader and writer that uses field numbers and no schema. */
+/** A minimal protobuf reader and writer, with field numbers and no schema. */
 
-/** A field's value: a number or bytes. */
 export type FieldValue = bigint | Buffer
 
 /** All values of each field, by field number. */
@@ -18,30 +17,27 @@ export function varint(value: number | bigint): Buffer {
   return Buffer.from([...bytes, Number(left)])
 }
 
-/** Encodes an integer field. */
 export const number = (field: number, value: number | bigint | boolean): Buffer =>
   Buffer.concat([varint(field * 8 + VARINT), varint(BigInt(value))])
 
-/** Encodes a field of bytes, a string or a message. */
+/** A field of bytes, a string or a message. */
 export const bytes = (field: number, value: string | Uint8Array): Buffer => {
   const content = Buffer.from(value as string)
   return Buffer.concat([varint(field * 8 + LENGTH), varint(content.byteLength), content])
 }
 
-/** Encodes a field of type double. */
 export function double(field: number, value: number): Buffer {
   const content = Buffer.alloc(8)
   content.writeDoubleLE(value)
   return Buffer.concat([varint(field * 8 + FIXED64), content])
 }
 
-/** Encodes a packed field of integers. */
 export const packed = (field: number, values: readonly (number | bigint | boolean)[]): Buffer =>
   values.length === 0
     ? Buffer.alloc(0)
     : bytes(field, Buffer.concat(values.map(value => varint(BigInt(value)))))
 
-/** Reads all fields of a message. @throws {Error} when the bytes are not a valid message */
+/** @throws {Error} if the bytes are not a valid message */
 export function readFields(message: Uint8Array): Fields {
   const content = Buffer.from(message)
   const fields = new Map<number, FieldValue[]>()
@@ -87,11 +83,11 @@ export const isTrue = (fields: Fields, field: number): boolean =>
 export const messagesOf = (fields: Fields, field: number): readonly Buffer[] =>
   (fields.get(field) ?? []).filter(value => typeof value !== 'bigint')
 
-/** Returns the values of a repeated integer field, packed or not, as 64-bit two's complement. */
+/** A repeated integer field, packed or not, as 64-bit two's complement. */
 export function integersOf(fields: Fields, field: number): bigint[] {
   return (fields.get(field) ?? []).flatMap(value => {
     if (typeof value === 'bigint') return [BigInt.asIntN(64, value)]
-    // Decodes each number by wrapping it in a message of its own.
+    // Wraps each number in a message of its own to decode it.
     const numbers: bigint[] = []
     for (let at = 0; at < value.byteLength; ) {
       let end = at

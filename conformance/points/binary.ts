@@ -61,14 +61,14 @@ const sized = (size: (bytes: number) => unknown) => (target: Target) => {
   return { json: { inputs }, parts }
 }
 
-/** The binary example, whose header declares another length for its JSON. */
+/** The binary example, with another length of the JSON in its header. */
 const headed =
   (jsonLength: (length: number, target: Target) => string | number) => (target: Target) => {
     const { json, parts } = exampleBinary(target)
     return { json, parts, jsonLength: jsonLength(Buffer.byteLength(toJson(json)), target) }
   }
 
-/** The first input's shape with other bytes, whose size is declared correctly. */
+/** Other bytes for the first input's shape; their size is declared correctly. */
 const spoilt = (bytes: (right: Buffer) => Buffer) => (target: Target) => {
   const { parts } = exampleBinary(target)
   const changed = parts.map((part, i) => (i === 0 ? bytes(part) : part))
@@ -305,7 +305,7 @@ const FLAGS: Mistake[] = ['true', 1, 0, [], {}].flatMap(value => [
   })),
 ])
 
-/** The cases of binary_data on each output (a) and of binary_data_output on the request (b). */
+/** binary_data on each output (a), and binary_data_output on the request (b). */
 const PRECEDENCE: readonly {
   readonly name: string
   readonly a?: boolean

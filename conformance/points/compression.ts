@@ -33,7 +33,7 @@ const REQUESTS: readonly {
   { encoding: 'gzip', encode: gzipSync, chunkBytes: 1 },
 ]
 
-/** An id that makes the response of any model long enough to be worth compressing. */
+/** Makes the response of any model long enough to be worth compressing. */
 const LONG_ID = 'x'.repeat(100_000)
 
 const longAnswer = (target: Target, acceptEncoding: string | undefined) =>
@@ -69,7 +69,7 @@ const sayCodings = (codings: readonly (string | undefined)[]) =>
 
 const limitOf = ({ limits }: Target) => (limits as NonNullable<typeof limits>).maxBodyBytes
 
-/** The example, padded with white space to this many bytes. */
+/** Padded with white space to this many bytes. */
 const padded = (target: Target, bytes: number) => text(target).padEnd(bytes, ' ')
 
 const CODINGS = ['br', 'zstd', 'compress', 'nonsense', 'gzip, gzip']

@@ -7,7 +7,7 @@ import { oip } from '../sources.ts'
 
 const DATA = oip('Tensor Data')
 
-/** A request in which `change` has altered the first input's data. */
+/** `change` alters the first input's data. */
 const wrong = (
   mistake: string,
   level: Point['level'],
@@ -25,7 +25,7 @@ const wrong = (
     ),
 })
 
-/** Requires more than one element, so that rows can differ in length. */
+/** Rows can differ in length only if there is more than one element. */
 const wide: Applicable = target =>
   exampleInput(target).data.length > 1 ? undefined : 'the first input’s example has one element'
 

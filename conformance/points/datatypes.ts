@@ -40,7 +40,7 @@ const vector = (target: Target, data: readonly Value[]) => ({
   data,
 })
 
-/** The values of each datatype that JSON parsers often lose. */
+/** Values that JSON parsers often lose. */
 const HARD: Readonly<Record<string, string>> = {
   INT64: 'integers beyond 2^53',
   UINT64: 'integers beyond 2^53',
@@ -48,7 +48,7 @@ const HARD: Readonly<Record<string, string>> = {
   FP64: '−0 and denormal numbers',
 }
 
-/** Points that check that each value in the table comes back unchanged, in each encoding. */
+/** Each value in the table must come back unchanged, in each encoding. */
 const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   const plain = plainValues(datatype)
   const finite = rowOf(datatype).values.filter(

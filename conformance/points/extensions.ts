@@ -31,8 +31,8 @@ import { tritonExtension } from '../sources.ts'
 
 /*
  * Points for Triton's extensions that other servers advertise too, except binary tensor data, which
- * has its own group. No point changes the server: no model is loaded or unloaded, and no setting is
- * changed.
+ * has its own group. No point changes the server: none loads or unloads a model or changes a
+ * setting.
  */
 
 // Classification
@@ -74,7 +74,6 @@ async function classified(target: Target, count: (classes: number) => number) {
   }
 }
 
-/** "value:index", optionally followed by ":label". */
 function readClass(text: unknown): { value: number; index: number } {
   const [, value, index] = /^([^:]+):(\d+)(?::.*)?$/s.exec(String(text)) ?? []
   assert.ok(
@@ -84,7 +83,7 @@ function readClass(text: unknown): { value: number; index: number } {
   return { value: Number(value), index: Number(index) }
 }
 
-/** Compares values to the few digits that servers write; equal values may have any order. */
+/** Servers write only a few digits; equal values may have any order. */
 function assertHighest({
   output,
   classes,
@@ -175,7 +174,6 @@ async function object(target: Target, path: string): Promise<Json> {
   return jsonOf(reply)
 }
 
-/** Returns whether the value is a non-negative integer. */
 const isCount = (value: unknown) =>
   (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) ||
   typeof value === 'bigint'
@@ -183,8 +181,8 @@ const isCount = (value: unknown) =>
 const DURATIONS = ['success', 'fail', 'queue', 'compute_input', 'compute_infer', 'compute_output']
 
 /**
- * Triton's versions are numbers. A server whose versions are not numbers may number them in its
- * statistics, because Triton's perf_analyzer reads only numbers.
+ * Triton's versions are numbers. Other servers may number theirs in the statistics, because
+ * Triton's perf_analyzer reads only numbers.
  */
 const isNumbered = (version: string | undefined) => /^\d+$/.test(version ?? '')
 
@@ -326,7 +324,7 @@ const configuration: readonly Point[] = [
   },
 ]
 
-/** @param body the body of the index request, which the extension requires */
+/** @param body the extension requires one */
 async function repositoryIndex(target: Target, body: string): Promise<readonly Json[]> {
   const reply = await target.send({
     path: '/v2/repository/index',
@@ -450,7 +448,7 @@ const parameters: readonly Point[] = [
   ),
 ]
 
-/** Extensions with points above or in binary.ts. */
+/** The extensions with points above or in binary.ts. */
 const KNOWN = [
   'binary_tensor_data',
   'binary_data',
@@ -463,7 +461,7 @@ const KNOWN = [
   'schedule_policy',
 ]
 
-/** Returns the advertised extensions that are not tested by any point. */
+/** The advertised extensions that no point tests. */
 export const unasked = (extensions: readonly string[]): readonly string[] =>
   extensions.filter(extension => !KNOWN.includes(extension))
 

@@ -16,11 +16,11 @@ import { bytes, isTrue, messagesOf, number, packed, readFields, textOf } from '.
 import { Inapplicable, type Point, type Target } from '../point.ts'
 import { oip } from '../sources.ts'
 
-/** A passage of specification/protocol/open_inference_grpc.proto at d49cc23, or of its document. */
+/** From specification/protocol/open_inference_grpc.proto at d49cc23, or its document. */
 const oipGrpc = (note: string) => `OIP gRPC, ${note}`
-/** A passage of grpc/grpc: doc/PROTOCOL-HTTP2.md, doc/compression.md or doc/statuscodes.md. */
+/** From grpc/grpc: doc/PROTOCOL-HTTP2.md, doc/compression.md or doc/statuscodes.md. */
 const grpcDoc = (note: string) => `gRPC, ${note}`
-/** A passage of triton-inference-server/common, protobuf/grpc_service.proto. */
+/** From triton-inference-server/common, protobuf/grpc_service.proto. */
 const triton = (note: string) => `Triton's grpc_service.proto, ${note}`
 
 const NAMES = Object.fromEntries(Object.entries(STATUS).map(([name, code]) => [code, name]))
@@ -35,7 +35,7 @@ function send(target: Target, sent: SentCall): Promise<CallReply> {
 const ask = (target: Target, name: string, message: Buffer = Buffer.alloc(0)) =>
   send(target, { method: methodOf(name), frames: frame(message) })
 
-/** Returns the single message of a successful response. */
+/** A successful response has a single message. */
 function messageOf(reply: CallReply): Buffer {
   assert.equal(reply.status, STATUS.OK, show(reply))
   assert.equal(reply.messages.length, 1, `the response has ${reply.messages.length} messages`)
@@ -57,7 +57,6 @@ const typedBoth = (target: Target) =>
     ? undefined
     : 'an input or output has a datatype without typed contents'
 
-/** The example, with raw contents. */
 const raw = ({ model, example }: Target): InferCall => ({
   model,
   inputs: example.inputs.map(({ name, datatype, shape }) => ({
@@ -68,7 +67,6 @@ const raw = ({ model, example }: Target): InferCall => ({
   raw: example.inputs.map(({ datatype, data }) => toBytes(datatype, data)),
 })
 
-/** The example, with typed contents. */
 const typed = ({ model, example }: Target): InferCall => ({
   model,
   inputs: example.inputs.map(({ name, datatype, shape, data }) => ({
@@ -84,7 +82,7 @@ const infer = (target: Target, call: InferCall) => ask(target, 'ModelInfer', inf
 const answerTo = async (target: Target, call: InferCall): Promise<InferAnswer> =>
   readAnswer(messageOf(await infer(target, call)))
 
-/** Returns the point that an invalid request gets INVALID_ARGUMENT. */
+/** An invalid request gets INVALID_ARGUMENT. */
 const refusal = (
   mistake: string,
   call: (target: Target) => InferCall,
@@ -115,7 +113,7 @@ const compression: Point[] = Object.entries(COMPRESSED).map(([encoding, compress
   },
 }))
 
-/** Returns the responses of a stream, if the server implements Triton's ModelStreamInfer. */
+/** Does not apply if the server lacks Triton's ModelStreamInfer. */
 async function stream(target: Target, calls: readonly InferCall[]) {
   const reply = await send(target, {
     method: methodOf('ModelStreamInfer'),

@@ -21,7 +21,7 @@ const PARAMETERS = oip('Parameters')
 interface Id {
   readonly is: string
   readonly id: string
-  /** The reason why this is only a stricter reading. */
+  /** Why this is only a stricter reading. */
   readonly stricter?: string
 }
 
@@ -59,7 +59,6 @@ const idPoints: Point[] = IDS.map(({ is, id, stricter }) => ({
   },
 }))
 
-/** The example with one mistake. */
 const wrong = (
   mistake: string,
   source: string,

@@ -50,10 +50,9 @@ const shaped =
       ...(data !== undefined && { data }),
     })
 
-/** Replaces the first dimension of the shape with this JSON. */
 const first = (json: string) => (shape: readonly number[]) => raw(`[${[json, ...shape.slice(1)]}]`)
 
-/** Returns a request in which the element count of the first input overflows to 0 in 64 bits. */
+/** The element count of the first input overflows to 0 in 64 bits. */
 function wrapping(target: Target): InferenceRequest {
   const { shape } = exampleInput(target)
   const at = target.metadata.inputs[0]?.shape.indexOf(-1) as number
@@ -64,7 +63,7 @@ function wrapping(target: Target): InferenceRequest {
   })
 }
 
-/** Multiplies the variable dimension of the first input. */
+/** Multiplies the first input's variable dimension. */
 const scaled =
   (times: bigint, data?: readonly unknown[]) =>
   (target: Target): InferenceRequest => {

@@ -2,7 +2,7 @@ import type { Reply, Send, Sent } from '../connection.ts'
 import { parseJson } from '../json.ts'
 import { isInference, type Json, json } from './wrong-server.ts'
 
-/** The extensions of the server that `extended` returns, so that their points can pass. */
+/** The extensions that `extended` implements, so that their points can pass. */
 export const EXTENSIONS = [
   'binary_tensor_data',
   'classification',

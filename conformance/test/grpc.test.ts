@@ -9,12 +9,11 @@ import { startServers } from './servers.ts'
 import { type Served, targetOf } from './target.ts'
 
 /*
- * Tests that the gRPC points pass on the correct server, and that each point can fail: every point
- * fails on servers with swapped outcomes, and servers with altered responses test the checks of
- * content.
+ * Tests that the gRPC points pass on the correct server, and that each point can fail: all fail on
+ * servers that swap outcomes, and servers that alter responses test the checks of content.
  */
 
-/** Models for points that do not apply to iris. */
+/** For points that do not apply to iris. */
 const OTHERS = [
   'two-in-two-out',
   'failing',
@@ -75,7 +74,7 @@ test('more than 100 HTTP points are also tested over gRPC', () => {
   assert.ok(asked.length > 100, `only ${asked.length} points`)
 })
 
-/** Swaps the outcome of each call: failures become empty successes, successes become failures. */
+/** Failures become empty successes, and successes become failures. */
 const reversed = (reply: CallReply, wanted: 'good' | 'bad'): CallReply => {
   if (wanted === 'good' && reply.status === 0)
     return { ...reply, status: 13, message: 'bent', messages: [] }
@@ -97,7 +96,7 @@ for (const point of own) {
   })
 }
 
-/** Returns a server that alters the messages of its responses to `method`. */
+/** A server that alters the messages of its responses to `method`. */
 const bends =
   (method: RegExp, bend: (message: Buffer, sent: SentCall) => Buffer | Promise<Buffer>): Call =>
   async sent => {
@@ -106,7 +105,6 @@ const bends =
     return { ...reply, messages: await Promise.all(reply.messages.map(each => bend(each, sent))) }
   }
 
-/** Returns the message without one field. */
 function without(field: number, message: Buffer): Buffer {
   const kept: Buffer[] = []
   for (const [other, values] of readFields(message))

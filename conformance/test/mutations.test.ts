@@ -13,12 +13,12 @@ import { type Served, targetOf } from './target.ts'
 import { behind, json, keyOf, remembered } from './wrong-server.ts'
 
 /**
- * Tests that the conformance suite can fail: on a server with one fault, exactly the points about
- * this fault fail, and every point fails on at least one server. Each faulty server is
- * onnx-function, which passes every point, with altered requests or responses.
+ * Tests that the suite can fail: on a server with one fault, exactly the points about this fault
+ * fail, and every point fails on at least one server. The faulty servers are onnx-function, which
+ * passes every point, with altered requests or responses.
  */
 
-/** Models that together make every point applicable. */
+/** Together, these models make every point applicable. */
 const MODELS = [
   'iris',
   'iris, with limited bodies',
@@ -42,7 +42,6 @@ interface Exchange {
 interface Right {
   readonly target: Target
   readonly points: readonly Point[]
-  /** The requests and responses of each point. */
   readonly exchanges: ReadonlyMap<Point, readonly Exchange[]>
 }
 
@@ -50,12 +49,12 @@ const started = new Map<string, Promise<Right>>()
 const servers = await startServers([...new Set(MODELS.map(servedAs))])
 after(() => servers.stop())
 
-/** Returns the model's name without the variant after the comma: variants share a server. */
+/** Without the variant after the comma: variants share a server. */
 function servedAs(model: string): string {
   return model.split(',')[0] as string
 }
 
-/** Returns the correct server with that model. Its points are run once. */
+/** Starts the correct server with that model, and runs its points, once. */
 function right(model: string): Promise<Right> {
   const known = started.get(model) ?? start(model)
   started.set(model, known)
@@ -71,7 +70,7 @@ async function start(model: string): Promise<Right> {
   const send = remembered(others.send)
   const target: Target = {
     ...others,
-    // Only one model tests the maximum body size, because these bodies are large.
+    // These bodies are large, so only one model tests the maximum size.
     ...(limits && model.endsWith('bodies') && { limits }),
     ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
   }
@@ -112,8 +111,8 @@ const matches = (globs: readonly string[], name: string) =>
 const escaped = (text: string) => text.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&')
 
 /**
- * The table of mutations.md: for each fault, the models to test, the number of points that fail,
- * and their names.
+ * The table of mutations.md: for each fault, the models to test, and the number and names of the
+ * points that fail.
  */
 const TABLE = new Map(
   readFileSync(new URL('../mutations.md', import.meta.url), 'utf8')
@@ -149,10 +148,10 @@ for (const [wrong, make] of Object.entries(MUTATIONS)) {
   })
 }
 
-/** A request that this many points or more send is not specific to any point. */
+/** A request that this many points send is not specific to any of them. */
 const SHARED_BY = 8
 
-/** Returns the requests that are specific to a point and got one of the wanted statuses. */
+/** The requests that are specific to a point and got one of the wanted statuses. */
 function ownRequests(
   { exchanges }: Right,
   point: Point,
@@ -207,7 +206,7 @@ for (const model of MODELS) {
   })
 }
 
-/** Points that send their own valid requests but do not check the status. */
+/** These points send valid requests of their own but do not check the status. */
 const ALSO_REFUSED = [
   'metadata has Content-Type application/json',
   'an error response is short even if the invalid value is long',

@@ -14,7 +14,7 @@ const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong =
       : reply,
 })
 
-/** Alters each output whose data is in JSON. */
+/** Alters each JSON output. */
 const inOutput = (change: (output: Json) => Json) =>
   inResponse(response => ({
     ...response,
@@ -23,7 +23,7 @@ const inOutput = (change: (output: Json) => Json) =>
     ),
   }))
 
-/** Alters each element of outputs in JSON. */
+/** Alters each element of JSON outputs. */
 const inElement = (change: (element: Json) => unknown) =>
   inOutput(({ data }) => ({ data: data.map(change) }))
 
@@ -34,7 +34,6 @@ const inError = (change: (error: Json, reply: Reply) => Reply) => (): Wrong => (
   },
 })
 
-/** Replaces the response to some requests. */
 const instead =
   (
     when: (sent: Sent, reply: Reply, target: Target) => boolean,
@@ -44,7 +43,7 @@ const instead =
     answers: (reply, sent, target) => (when(sent, reply, target) ? answer(reply, target) : reply),
   })
 
-/** Replaces the JSON of an inference request; other bodies stay as they are. */
+/** Replaces the JSON of an inference request; other bodies stay unchanged. */
 const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => ({
   reads: (sent, target) => {
     const length = sent.headers?.['inference-header-content-length']
@@ -59,8 +58,7 @@ const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => 
     try {
       const request = parseJson(body.toString('utf8', 0, at))
       const changed = Buffer.from(toJson(change(request, target)))
-      // If the change has no effect, keep the text: writing it again would also repair invalid
-      // JSON.
+      // Writing unchanged JSON again would also repair invalid JSON.
       if (String(changed) === toJson(request)) return sent
       return {
         ...sent,
@@ -140,7 +138,6 @@ const requestOf = ({ body = '' }: Sent): Json => {
 const isExample = (sent: Sent, target: Target) =>
   isInference(sent) && String(sent.body) === toJson(exampleRequest(target))
 
-/** Alters the model's metadata. */
 const inMetadata =
   (change: (metadata: Json) => Json, asked: (sent: Sent) => boolean = () => true) =>
   (): Wrong => ({
@@ -152,7 +149,6 @@ const inMetadata =
         : reply,
   })
 
-/** Replaces one path with another. */
 const readsPath = (change: (path: string, target: Target) => string) => (): Wrong => ({
   reads: (sent, target) => ({ ...sent, path: change(sent.path, target) }),
 })
@@ -164,7 +160,7 @@ const inStatistics = (change: (stats: Json) => Json) => (): Wrong => ({
       : reply,
 })
 
-/** Recognizes classification output by its form, "value:index". */
+/** Classification output has the form "value:index". */
 const isClasses = ({ data }: Json) => /^[\d.e-]+:\d+(:|$)/.test(data?.[0])
 
 const inClasses = (change: (output: Json) => Json) =>
@@ -174,9 +170,9 @@ const inClasses = (change: (output: Json) => Json) =>
   }))
 
 /**
- * Servers with one fault each, by the description of the fault. For each description, mutations.md
- * lists the models to test and the points that must fail. Each model gets a new server, because
- * some servers keep state between requests.
+ * Servers with one fault each, by its description. mutations.md lists the models to test and the
+ * points that must fail. Each model gets a new server, because some servers keep state between
+ * requests.
  */
 export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   // Faults in the id.

@@ -4,16 +4,16 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Served } from './target.ts'
 
-/** The program that serves each of these models; it prints their addresses as one line of JSON. */
+/** The program serves these models, and prints their addresses as one line of JSON. */
 const PROGRAM = fileURLToPath(new URL('../../test/served-models.ts', import.meta.url))
 
 export interface Servers {
-  /** The served models, by requested name. */
+  /** By requested name. */
   readonly served: Readonly<Record<string, Served>>
   stop(): Promise<void>
 }
 
-/** Starts a server for each of these models, in one process. */
+/** One process serves all models. */
 export async function startServers(models: readonly string[]): Promise<Servers> {
   const child = spawn(process.execPath, [PROGRAM, ...models], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -22,7 +22,7 @@ export async function startServers(models: readonly string[]): Promise<Servers> 
   return {
     served: JSON.parse(await firstLine(child)),
     async stop() {
-      // The program exits at the end of its input. Its input also ends when the tests are killed.
+      // The program exits at the end of its input, which also ends if the tests are killed.
       child.stdin.end()
       await ended
     },

@@ -4,12 +4,12 @@ import { parseJson } from '../json.ts'
 import type { Target, Tensor, Value } from '../point.ts'
 import { readTarget } from '../target.ts'
 
-/** A server with one model, and facts that its metadata does not contain. */
+/** A server with one model, and what its metadata does not contain. */
 export interface Served {
   readonly url: string
   readonly model: string
   readonly version: string | undefined
-  /** A file of requests that the model answers, fails on or rejects. */
+  /** Requests that the model answers, fails on or rejects. */
   readonly casesFile: string
   /** Set if the points about the maximum body size are tested. */
   readonly maxBodyBytes: number | undefined
@@ -30,7 +30,7 @@ interface Cases {
 const readCases = (file: string): Cases =>
   existsSync(file) ? (parseJson(readFileSync(file, 'utf8')) as Cases) : { cases: [] }
 
-/** Converts inputs for the points: INT64 and UINT64 to bigints, non-finite values to numbers. */
+/** INT64 and UINT64 become bigints; non-finite values become numbers. */
 const readInputs = ({ inputs }: Case): readonly Tensor[] =>
   inputs.map(({ name, datatype, shape, data }) => ({
     name,
@@ -44,11 +44,10 @@ function readValue(datatype: string, element: Value): Value {
   return datatype.startsWith('FP') ? Number(element) : element
 }
 
-/** Returns whether JSON cannot express the case's outputs. */
+/** Whether JSON cannot express the case's outputs. */
 const isUnsayable = ({ outputs }: Case) =>
   outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
 
-/** Collects the facts about a server that the points need. */
 export function targetOf({
   url,
   model,

@@ -4,15 +4,12 @@ import type { Reply, Send, Sent } from '../connection.ts'
 import { parseJson, toJson } from '../json.ts'
 import type { Target } from '../point.ts'
 
-/** A server with one fault: onnx-function with altered requests or responses. */
+/** onnx-function with altered requests or responses. */
 export interface Wrong {
-  /** Returns the altered request. */
   readonly reads?: (sent: Sent, target: Target) => Sent
-  /** Returns the altered response. */
   readonly answers?: (reply: Reply, sent: Sent, target: Target) => Reply
 }
 
-/** Returns the target with this fault. */
 export function behind(
   target: Target,
   { reads = sent => sent, answers = reply => reply }: Wrong,
@@ -23,12 +20,12 @@ export function behind(
   }
 }
 
-/** Returns a key that is equal for equal requests. */
+/** Equal requests have equal keys. */
 export function keyOf({ body = '', ...rest }: Sent): string {
   return `${JSON.stringify(rest)} ${createHash('sha1').update(body).digest('base64')}`
 }
 
-/** Sends equal requests only once, because onnx-function gives equal responses to them. */
+/** Sends equal requests only once, because onnx-function gives them equal responses. */
 export function remembered(send: Send): Send {
   const answers = new Map<string, Promise<Reply>>()
   return sent => {
@@ -44,7 +41,7 @@ export function remembered(send: Send): Send {
 export const isInference = ({ method = 'POST', path }: Sent) =>
   method === 'POST' && /\/infer\/?(\?.*)?$/.test(path)
 
-/** Returns the response with changed JSON; keeps binary data and compression. */
+/** Keeps binary data and compression. */
 export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
   const encoding = reply.headers['content-encoding']
   const body =

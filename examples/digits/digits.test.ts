@@ -10,7 +10,7 @@ interface Answer {
   readonly probabilities: readonly number[]
 }
 
-/** The pictures that were not used for training, with Python's probabilities. */
+/** Not used for training; the probabilities are Python's. */
 const HELD_OUT: readonly { png: string; probabilities: readonly number[] }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )

@@ -7,7 +7,7 @@ interface Payment {
   readonly id: string
 }
 
-/** Payments that were not used for training, with Python's scores. */
+/** Not used for training; the scores are Python's. */
 const HELD_OUT: readonly { payment: Payment; score: number }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )

@@ -30,7 +30,7 @@ suite('iris by named fields', () => {
     versicolor: VERSICOLOR,
     virginica: VIRGINICA,
   }))
-    test(`a ${species} is recognised by its measurements`, async () => {
+    test(`a ${species} is recognized by its measurements`, async () => {
       const response = await post(flower)
       assert.equal(response.status, 200)
       const answer = (await response.json()) as Answer

@@ -12,9 +12,9 @@ import {
 } from '@kubernetes/client-node'
 import { FIELD_MANAGER, type Find, type KubernetesObject, type Resource } from './rollout/state.ts'
 
-/** Thrown when the API server does not respond or rejects a request. */
+/** The API server did not respond or rejected a request. */
 export class ClusterError extends Error {
-  /** The HTTP status of the response; undefined without a response. */
+  /** Undefined if there was no response. */
   readonly status: number | undefined
   constructor(message: string, status?: number) {
     super(message)
@@ -23,15 +23,15 @@ export class ClusterError extends Error {
 }
 
 const TIMEOUT_MS = 10_000
-/** The pause between the end of one watch and the start of the next. */
+/** Between the end of one watch and the start of the next. */
 const PAUSE_MS = 1_000
-/** The client's default address when it finds no configuration. */
+/** The client's address if it finds no configuration. */
 const NO_CLUSTER = 'http://localhost:8080'
 const MERGE_PATCH = 'application/merge-patch+json'
-/** The maximum length of an Event's note, in characters. The API server rejects longer notes. */
+/** The API server rejects an Event whose note has more characters. */
 const LONGEST_NOTE = 1024
 
-/** Returns the options of one request: its content type and a timeout. */
+/** The content type and the timeout of one request. */
 function request(contentType = 'application/json'): ConfigurationOptions {
   const header = setHeaderMiddleware('Content-Type', contentType)
   return {
@@ -55,7 +55,6 @@ export interface Target {
   readonly context: string | undefined
 }
 
-/** An Event about the object. */
 export interface EventOf {
   readonly type: 'Normal' | 'Warning'
   readonly reason: string
@@ -63,8 +62,8 @@ export interface EventOf {
 }
 
 /**
- * Reads $KUBECONFIG or ~/.kube/config. If neither file exists, uses the pod's service account.
- * @throws {ClusterError} when no cluster is configured
+ * Reads $KUBECONFIG or ~/.kube/config. If neither exists, uses the pod's service account.
+ * @throws {ClusterError} if no cluster is configured
  */
 export function connect({ resource, name, namespace, context }: Target): Cluster {
   const config = new KubeConfig()
@@ -80,7 +79,7 @@ export function connect({ resource, name, namespace, context }: Target): Cluster
 
 /** A client of the API server for one object. */
 export class Cluster {
-  /** The object's kind, namespace and name. */
+  /** Kind, namespace and name. */
   readonly what: string
   readonly #config: KubeConfig
   readonly #kind: string
@@ -100,7 +99,7 @@ export class Cluster {
     this.#name = name
   }
 
-  /** Reads the object. @throws {ClusterError} */
+  /** @throws {ClusterError} */
   read(): Promise<KubernetesObject> {
     return this.#config
       .makeApiClient(CustomObjectsApi)
@@ -122,12 +121,12 @@ export class Cluster {
   }
 
   /**
-   * Applies a merge patch to the object, unless the object has changed since it was read.
-   * @returns false if the object has changed and nothing was written
+   * Applies a merge patch, unless the object has changed since it was read.
+   * @returns false if nothing was written
    * @throws {ClusterError}
    */
   patch(read: KubernetesObject, change: object): Promise<boolean> {
-    // Because of this version, the API server rejects the patch if the object has changed.
+    // With this version, the API server rejects the patch if the object has changed.
     const body = { ...change, metadata: { resourceVersion: read.metadata.resourceVersion } }
     return this.#config
       .makeApiClient(CustomObjectsApi)
@@ -144,7 +143,7 @@ export class Cluster {
       )
   }
 
-  /** Writes an Event about the object. @throws {ClusterError} */
+  /** @throws {ClusterError} */
   async writeEvent(
     { apiVersion, metadata }: KubernetesObject,
     { type, reason, note }: EventOf,
@@ -189,7 +188,7 @@ export class Cluster {
         const ended = await watch(this.#config, path, since, over.signal)
         if (ended === 'changed') return
         if (ended === 'refused') return await aborted(over.signal)
-        // No change is lost during the pause: the next watch starts from the version that was read.
+        // The pause loses no change: the next watch starts from the version that was read.
         await wait(PAUSE_MS, undefined, { signal: over.signal }).catch(() => {})
       }
     } finally {
@@ -209,10 +208,7 @@ const failed = (doing: string) => (error: unknown) => {
   throw new ClusterError(`${doing}: ${error.code} ${messageOf(error)}`, error.code)
 }
 
-/**
- * Returns the message of a Status object, or the reason phrase, because the client drops the body
- * of a 401.
- */
+/** The message of a Status object; the reason phrase for a 401, whose body the client drops. */
 function messageOf({ code, body }: ApiException<unknown>): string {
   try {
     return (typeof body === 'string' ? JSON.parse(body) : body).message
@@ -227,12 +223,12 @@ const aborted = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
 
-/** Why a watch ended. The caller then reads the object, watches again, or stops watching. */
+/** Why a watch ended: the caller then reads the object, watches again, or stops watching. */
 type WatchEnd = 'changed' | 'closed' | 'refused'
 
 /**
- * Watches until the object changes. A version that is too old (410 Gone) counts as a change.
- * The API server closes every watch after some time. `refused` is an error that would recur.
+ * Watches until the object changes. A version that is too old (410 Gone) counts as a change. The
+ * API server closes every watch after some time. `refused` is an error that would recur.
  */
 async function watch(
   config: KubeConfig,
@@ -246,7 +242,7 @@ async function watch(
       resolve(type !== 'ERROR' || code === 410 ? 'changed' : 'refused')
     const done = (error: { name?: string; statusCode?: number } | null) => {
       if (error?.statusCode === 410) resolve('changed')
-      // The client closes a watch itself when the server sends nothing for too long.
+      // The client closes a watch if the server sends nothing for too long.
       const closed = error === null || ['TimeoutError', 'AbortError'].includes(error.name ?? '')
       resolve(closed ? 'closed' : 'refused')
     }

@@ -8,7 +8,7 @@ import {
   shareOf,
 } from './statistics.ts'
 
-/** The counts of one revision since the step began. */
+/** Counts since the step began. */
 export interface Sample {
   readonly requests: number
   readonly errors: number
@@ -23,7 +23,7 @@ export interface Sample {
 
 export type Verdict = 'better' | 'same' | 'worse' | 'too few' | 'no data' | 'not counted'
 
-/** The result of one check: one row of the table. */
+/** One row of the table. */
 export interface Check {
   readonly check: 'errors' | 'latency' | 'predictions' | 'saturation'
   readonly old: string
@@ -36,7 +36,7 @@ export interface Check {
 }
 
 export interface Limits {
-  /** The number of requests that each revision must have handled before it is judged. */
+  /** How many requests each revision must have handled before it is judged. */
   readonly requests: number
   /** The significance level of each check at this look. */
   readonly alpha: number
@@ -45,8 +45,8 @@ export interface Limits {
 }
 
 /**
- * The smallest differences that matter. The alerts CanaryFails and CanarySlow fire only above these
- * limits (monitoring/prometheus/rules/alerts.yml).
+ * The smallest differences that matter. The alerts CanaryFails and CanarySlow fire only above them
+ * (monitoring/prometheus/rules/alerts.yml).
  */
 export const MATTERS = {
   errors: 0.01,
@@ -57,7 +57,7 @@ export const MATTERS = {
 
 export const CHECKS_WITH_P = 3
 
-/** Compares the new revision with the old revision. @returns the four checks */
+/** @returns the four checks */
 export function compare(old: Sample, fresh: Sample, limits: Limits): Check[] {
   const counts = { old: `${old.requests} requests`, new: `${fresh.requests} requests` }
   const nothing = old.requests === 0 && fresh.requests === 0
@@ -95,7 +95,7 @@ function errors(old: Sample, fresh: Sample, { alpha }: Limits): Check {
   }
 }
 
-/** The limit above which a request is slow: 1.5 times the other revision's p95 plus 10 ms. */
+/** A request is slow if it takes longer than 1.5 times the other revision's p95 plus 10 ms. */
 const limitOf = (p95: number) => MATTERS.slower.times * p95 + MATTERS.slower.seconds
 
 /**
@@ -107,7 +107,7 @@ function isSlower(
   other: Buckets,
 ): { readonly p: number; readonly matters: boolean; readonly bound: number } {
   const limit = limitOf(quantile(0.95, other))
-  // A histogram counts only at its bounds, so use the last bound at or below the limit.
+  // A histogram counts only at its bounds: use the last bound at or below the limit.
   const bound = one.findLast(([at]) => at <= limit && other.some(([same]) => same === at))?.[0] ?? 0
   const beyond = (buckets: Buckets): Share => {
     const of = buckets.at(-1)?.[1] ?? 0
@@ -185,7 +185,7 @@ function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Lim
 
 /**
  * Compares gauges with the limits of the alerts, without a statistical test. The new revision is
- * worse when it is above a limit and the old revision is not.
+ * worse if only it is above a limit.
  */
 function saturation(old: Sample, fresh: Sample): Check {
   const shown = ({ memory, lag }: Sample) =>

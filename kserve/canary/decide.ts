@@ -2,18 +2,15 @@ import type { Check } from './compare.ts'
 import { type Canary, FIELD_MANAGER } from './rollout/state.ts'
 
 export interface Plan {
-  /**
-   * Percentages of traffic at which the new revision is judged. After the last percentage, the new
-   * revision gets 100.
-   */
+  /** Percentages of traffic at which the new revision is judged. After the last, it gets 100. */
   readonly steps: readonly number[]
   /** The minimum duration of a step, in seconds. */
   readonly hold: number
   /** The time between two looks, in seconds. */
   readonly every: number
-  /** The number of seconds after which too little data is an error. */
+  /** After this many seconds, too little data is an error. */
   readonly patience: number
-  /** Whether to start sending traffic to a new revision that is at 0 %. */
+  /** Whether to start a new revision that is at 0 %. */
   readonly start: boolean
 }
 
@@ -28,12 +25,12 @@ export interface Decision {
     | 'idle'
     | 'unrouted'
     | 'stalled'
-  /** The percentage to set; undefined when nothing changes. */
+  /** The percentage to set; undefined if nothing changes. */
   readonly to?: number
   readonly reason: string
 }
 
-/** One interim comparison within a step. Its time was fixed when the step began. */
+/** One comparison within a step. Its time was fixed when the step began. */
 export interface Look {
   /** Counted from 1; 0 before the first look. */
   readonly number: number
@@ -42,8 +39,8 @@ export interface Look {
 }
 
 /**
- * Returns the latest planned look. It depends only on the time when the step began, so a second run,
- * or a run after a restart, gets the same look and spends no more alpha.
+ * Returns the latest planned look. It depends only on when the step began, so a second or restarted
+ * run gets the same look and spends no more alpha.
  */
 export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
   const number = Math.max(0, Math.floor((now.getTime() - since.getTime()) / 1000 / every))
@@ -51,41 +48,40 @@ export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
 }
 
 /**
- * Returns the part of alpha that one check spends at one look. Each step and each check gets an
- * equal part, and the k-th look spends 1/(k(k+1)) of that part, which sums to 1 over all looks. By
- * Bonferroni's inequality, the probability that a rollout rolls back an equal version is at most
- * alpha.
+ * The part of alpha that one check spends at one look. Each step and each check gets an equal part,
+ * of which the k-th look spends 1/(k(k+1)); these sum to 1 over all looks. By Bonferroni's
+ * inequality, a rollout rolls back an equal version with a probability of at most alpha.
  */
 export const spend = (alpha: number, { steps }: Plan, checks: number, look: number) =>
   alpha / steps.length / checks / (look * (look + 1))
 
-/** The time in which controllers and Gateways apply a change, unless they are blocked. */
+/** Unless they are blocked, controllers and Gateways apply a change within this time. */
 const SETTLED_S = 120
 
-/** Returns "wait" until --patience has passed, then "stalled". */
+/** "wait" until --patience has passed, then "stalled". */
 function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decision {
   if (seconds < patience) return { action: 'wait', reason }
   return { action: 'stalled', reason: `${reason}, ${seconds} s after the last change` }
 }
 
-/** Returns a decision that needs no comparison; undefined when the revisions must be compared. */
+/** Returns a decision that needs no comparison; undefined if the revisions must be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
-  // --start does not start this revision again: a restarted command would repeat the rollout that
-  // failed.
+  // Even --start does not start this revision again: a restarted command would repeat the failed
+  // rollout.
   if (percent === 0 && setBy === FIELD_MANAGER && untouched) {
     return {
       action: 'rolled back',
       reason: `${fresh.name} was rolled back; ${old.name} has all traffic`,
     }
   }
-  // Somebody may have set 0 on purpose, so only --start begins the rollout.
+  // A person may have set 0, so only --start begins the rollout.
   if (percent === 0 && !plan.start)
     return {
       action: 'stand',
       reason: `${fresh.name} is at 0 %, set by ${setBy}; use --start to begin the rollout`,
     }
-  // The Gateway answers the new revision's share of requests with errors that no pod counts.
+  // The Gateway answers the new revision's requests with errors that no pod counts.
   if (percent > 0 && canary.isDown && look.seconds >= SETTLED_S)
     return { action: 'roll back', to: 0, reason: `${notReady}, but it has traffic` }
   if (notReady !== undefined) return patiently(notReady, plan, look)
@@ -100,7 +96,6 @@ export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision 
   return undefined
 }
 
-/** Returns the decision that follows from the checks. */
 export function decide(
   { percent, new: fresh }: Canary,
   checks: readonly Check[],
@@ -153,10 +148,10 @@ const explained = (decision: Decision, reasons: string): Decision =>
     : decision
 
 /**
- * Detects a revision that got less than a tenth of its percentage of all requests, if its full
- * percentage would have been enough requests to judge it. The probability that chance causes this
- * is below 1e-15, or below 1e-100 for 500 requests.
- * @returns undefined when each revision got its requests
+ * Detects a revision that got less than a tenth of its percentage of all requests, if the full
+ * percentage would have been enough to judge it. Chance causes this with a probability below 1e-15,
+ * or below 1e-100 for 500 requests.
+ * @returns undefined if each revision got its requests
  */
 export function misrouted(
   { percent, old, new: fresh }: Canary,

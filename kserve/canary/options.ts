@@ -30,7 +30,6 @@ exit code  0 promoted, waiting, or nothing to do  5 a person must decide
              or rejects a request
 `
 
-/** Thrown when the command's arguments are wrong. */
 export class UsageError extends Error {}
 
 export interface Options extends Plan {
@@ -79,7 +78,6 @@ const parse = (args: readonly string[]) => {
 }
 
 /**
- * Parses the command's arguments.
  * @returns undefined for --help
  * @throws {UsageError} with the option, its value and the allowed values
  */
@@ -113,7 +111,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     hold: seconds(values.hold, '--hold', 0),
     every: seconds(values.every, '--every', 1),
     patience: seconds(values.patience, '--patience', 1),
-    // With fewer than 50 requests, no test has the power to find a difference.
+    // With fewer than 50 requests, no test can find a difference.
     requests: number('requests', values.requests, [50, 1e9]),
     alpha: number('alpha', values.alpha, [1e-9, 0.5]),
     drift: number('drift', values.drift, [0, 1]),

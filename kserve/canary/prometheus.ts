@@ -1,7 +1,7 @@
 import type { Sample } from './compare.ts'
 import type { Look } from './decide.ts'
 
-/** Thrown when Prometheus does not respond or rejects a query. */
+/** Prometheus did not respond or rejected a query. */
 export class PrometheusError extends Error {}
 
 const TIMEOUT_MS = 10_000
@@ -36,15 +36,15 @@ async function query(url: string, expression: string, at: Date): Promise<Series[
 }
 
 /**
- * Reads the counts of one revision from the start of the step until the look.
+ * The counts of one revision from the start of the step until the look.
  * @param series PromQL matchers of the revision
  * @throws {PrometheusError}
  */
 export async function sample(url: string, series: string, { at, seconds }: Look): Promise<Sample> {
   const ask = (expression: string) => query(url, expression, at)
-  // Uses the differences between the scraped counters of each pod. increase() would extrapolate to
-  // the ends of the window, but a statistical test needs real counts. If a counter was reset within
-  // the window, max - min counts only part of its requests.
+  // Takes the differences of each pod's scraped counters: increase() extrapolates to the ends of
+  // the window, and a statistical test needs real counts. If a counter was reset, max - min counts
+  // only part of its requests.
   const counted = async (metric: string, by: string) => {
     const range = `${metric}{${series}}[${seconds}s]`
     const found = await ask(`sum by (${by}) (max_over_time(${range}) - min_over_time(${range}))`)

@@ -10,10 +10,10 @@ import { note, progress, type Report, table } from './table.ts'
 
 /*
  * `npm start -- NAME` compares both revisions of an InferenceService, a Knative Service or an
- * HTTPRoute. It then promotes the new revision, rolls it back, or waits. README.md has the rules.
+ * HTTPRoute, and then promotes the new one, rolls it back, or waits. README.md has the rules.
  */
 
-/** Exit codes. 1 is missing because Node exits with it after an uncaught error. */
+/** 1 is missing because Node exits with it after an uncaught error. */
 const EXIT = {
   fine: 0,
   usage: 2,
@@ -28,7 +28,7 @@ const EXIT = {
 const print = (text: string) => process.stdout.write(`${text}\n`)
 const printError = (text: string) => process.stderr.write(`${text}\n`)
 
-/** Returns the exit code of a decision; undefined while the rollout continues. */
+/** Undefined while the rollout continues. */
 function exitOf({ decision: { action, to }, applied }: Report): number | undefined {
   switch (action) {
     case 'idle':
@@ -45,14 +45,14 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
     case 'wait':
       return undefined
     default:
-      // A dry run exits at the first change that it would make: later steps depend on that change.
+      // A dry run exits at its first change, because later steps depend on it.
       return applied && to !== 100 ? undefined : EXIT.fine
   }
 }
 
 /**
- * Reads the object, compares its revisions and applies the decision. Repeats all of this if the
- * object changed in the meantime.
+ * Reads the object, compares its revisions and applies the decision. Starts again if the object
+ * changed in the meantime.
  * @throws {ClusterError | PrometheusError}
  */
 async function look(
@@ -110,7 +110,7 @@ const REASONS = {
   'roll back': 'CanaryRolledBack',
 } as const
 
-/** Writes an Event for a change. If the Event cannot be written, the change remains. */
+/** If the Event cannot be written, the change remains. */
 async function writeEvent(
   cluster: Cluster,
   object: KubernetesObject,
@@ -132,7 +132,7 @@ async function watch(cluster: Cluster, options: Options): Promise<number> {
       const { object, report } = await look(cluster, options)
       const exit = exitOf(report)
       const text = textOf(report, options)
-      // Controllers also write to the object, so the same text is printed only once.
+      // Controllers also write to the object: print the same text only once.
       if (text !== printed)
         print(isProgress(report, options) ? `${clock(new Date())}  ${text}` : text)
       printed = text
@@ -164,7 +164,7 @@ const nextLook = ({ canary, look }: Report, { every }: Options) =>
 
 const clock = (at: Date) => at.toISOString().slice(11, 19)
 
-/** Whether a later attempt may succeed: there was no response, or its status is temporary. */
+/** A later attempt may succeed if there was no response, or its status is temporary. */
 const isTransient = (error: unknown) =>
   error instanceof PrometheusError ||
   (error instanceof ClusterError &&

@@ -3,7 +3,7 @@
  * test/statistics.test.ts compares them with SciPy.
  */
 
-/** A share as two numbers: `count` out of `of`. */
+/** `count` out of `of`. */
 export interface Share {
   readonly count: number
   readonly of: number
@@ -12,8 +12,8 @@ export interface Share {
 export const shareOf = ({ count, of }: Share) => count / of
 
 /**
- * Fisher's exact test, one-sided: returns the probability of at least `fresh.count` if both shares
- * are equal. It needs no approximation, so it is exact even for one error in ten thousand requests.
+ * Fisher's exact test, one-sided: the probability of at least `fresh.count` if both shares are
+ * equal. It is exact even for one error in ten thousand requests.
  */
 export function fisher(old: Share, fresh: Share): number {
   const [all, kind, drawn] = [old.of + fresh.of, old.count + fresh.count, fresh.of]
@@ -40,13 +40,13 @@ export function fisher(old: Share, fresh: Share): number {
   return Math.max(0, 1 - sum)
 }
 
-/** The minimum expected count of a cell, according to Cochran's rule. */
+/** The minimum expected count of a cell (Cochran's rule). */
 const LEAST_EXPECTED = 5
 
 /**
- * Pearson's chi-squared test of homogeneity: tests whether two rows of counts have the same
- * distribution. Columns with an expected count below five are merged.
- * @returns undefined when merging leaves one column, which cannot be tested
+ * Pearson's chi-squared test of whether two rows of counts have the same distribution. Merges
+ * columns with an expected count below five.
+ * @returns undefined if only one column remains
  */
 export function pearson(
   old: readonly number[],
@@ -80,8 +80,8 @@ type Column = readonly [old: number, fresh: number]
 const sumOf = ([old, fresh]: Column) => old + fresh
 
 /**
- * Returns the total variation distance: the share of predictions that moved to another label. It
- * does not depend on the traffic split.
+ * The total variation distance: the share of predictions that moved to another label. It does not
+ * depend on the traffic split.
  */
 export function distance(old: readonly number[], fresh: readonly number[]): number {
   const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
@@ -92,8 +92,7 @@ export function distance(old: readonly number[], fresh: readonly number[]): numb
 }
 
 /**
- * Returns P(X > x) of a chi-squared variable, which is the regularised incomplete gamma function
- * Q(degrees/2, x/2).
+ * P(X > x) of a chi-squared variable: the regularised incomplete gamma function Q(degrees/2, x/2).
  */
 export function chiSquaredTail(x: number, degrees: number): number {
   const [a, z] = [degrees / 2, x / 2]
@@ -124,9 +123,7 @@ export function chiSquaredTail(x: number, degrees: number): number {
 
 const lnChoose = (n: number, k: number) => lnGamma(n + 1) - lnGamma(k + 1) - lnGamma(n - k + 1)
 
-/**
- * Returns ln Γ(x) for x > 0, with Stirling's series (Abramowitz & Stegun 6.1.41) from 10 upwards.
- */
+/** ln Γ(x) for x > 0, with Stirling's series (Abramowitz & Stegun 6.1.41) from 10 upwards. */
 function lnGamma(x: number): number {
   if (x < 10) return lnGamma(x + 1) - Math.log(x)
   const s = 1 / (x * x)
@@ -140,10 +137,7 @@ function lnGamma(x: number): number {
  */
 export type Buckets = readonly (readonly [bound: number, count: number])[]
 
-/**
- * Returns a quantile as histogram_quantile does: interpolated within its bucket, or the last finite
- * bound if the quantile is above it.
- */
+/** As histogram_quantile: interpolated within a bucket; above the last finite bound, that bound. */
 export function quantile(q: number, buckets: Buckets): number {
   const all = buckets.at(-1)?.[1] ?? 0
   const rank = q * all

@@ -2,7 +2,6 @@ import type { Check } from './compare.ts'
 import type { Decision, Look } from './decide.ts'
 import type { Canary } from './rollout/state.ts'
 
-/** The result of one look at a canary. */
 export interface Report {
   readonly object: string
   readonly mode: string
@@ -12,7 +11,7 @@ export interface Report {
   readonly alpha?: number
   readonly checks: readonly Check[]
   readonly decision: Decision
-  /** Whether the decision was applied. A dry run changes nothing. */
+  /** False in a dry run. */
   readonly applied: boolean
 }
 
@@ -24,13 +23,13 @@ export function showP(p: number | undefined): string {
   return p >= 0.001 ? p.toFixed(3) : p.toExponential(0)
 }
 
-/** Formats the decision as text. */
+/** The decision as text. */
 export function said({ decision: { action, to, reason }, canary, applied }: Report): string {
   const words = to === undefined ? action : `${action}, ${canary?.percent} % → ${to} %`
   return `${words}: ${reason}${to === undefined || applied ? '' : ' (dry run: nothing was changed)'}`
 }
 
-/** Formats a report as a table for a terminal. */
+/** For a terminal. */
 export function table(report: Report): string {
   const { object, mode, canary, look, alpha, checks } = report
   const head = [`${object} (${mode})`]
@@ -59,7 +58,7 @@ export function table(report: Report): string {
   return [...head, ...(checks.length === 0 ? [] : ['', ...lines]), '', said(report), ''].join('\n')
 }
 
-/** Formats a report briefly for an Event, whose note has a length limit. */
+/** Brief, because an Event's note has a length limit. */
 export const note = (report: Report) =>
   [
     said(report),
@@ -69,7 +68,7 @@ export const note = (report: Report) =>
     ),
   ].join('\n')
 
-/** Formats a report on one line, for `--watch`. */
+/** One line for `--watch`. */
 export function progress({ canary, look, checks, decision: { action, reason } }: Report): string {
   const at =
     canary === undefined

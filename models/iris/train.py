@@ -3,8 +3,8 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-This writes v1.0.0/ and v2.0.0/ (model.onnx, model.json) and expected.json beside this file. With --check,
-it trains into a temporary folder, compares the files with these, and exits with 1 if a file differs.
+Writes v1.0.0/ and v2.0.0/ (model.onnx, model.json) and expected.json. With --check, trains into a
+temporary folder and exits with 1 if a file differs.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Set before the import: ONNX Runtime otherwise writes a device id into the user's cache folder.
+# Set before the import; otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -39,8 +39,8 @@ SAMPLE = [5.1, 3.5, 1.4, 0.2]
 # ONNX Runtime computes in FP32, scikit-learn in FP64.
 TOLERANCE = 1e-6
 
-# The last bits of fitted numbers depend on the CPU's linear algebra. Numbers that are rounded to six
-# decimals do not, and neither do the bytes of the model.
+# Beyond six decimals, fitted numbers, and so the bytes of the model, depend on the CPU's linear
+# algebra.
 PARAMETER_DECIMALS = 6
 EXPECTED_DECIMALS = 9
 
@@ -66,13 +66,13 @@ VERSIONS = {
 
 
 def iris():
-    """Returns all 150 rows as FP32 values, as in requests, and their labels as text."""
+    """All 150 rows as FP32 values, as in requests, and their labels as text."""
     dataset = load_iris()
     return dataset.data.astype(np.float32), dataset.target_names[dataset.target].astype(object)
 
 
 def export(classifier):
-    """Exports the classifier as ONNX with the names that clients use. The bytes do not vary between runs."""
+    """Uses the names that clients use. The bytes do not vary between runs."""
     converted = to_onnx(
         classifier,
         initial_types=[("input", FloatTensorType([None, 4]))],
@@ -115,7 +115,7 @@ def export(classifier):
 
 
 def compare(version, classifier, onnx_bytes, rows):
-    """Returns scikit-learn's probabilities and labels. Exits if ONNX Runtime's results differ."""
+    """Returns scikit-learn's probabilities and labels. Exits if ONNX Runtime's differ."""
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
 
     def run(batch):
@@ -141,7 +141,7 @@ def lines(items, indent):
 
 
 def expected_json(rows, species, answers):
-    """Formats expected.json with one row per line, so that a diff shows the changed rows."""
+    """One row per line, so that a diff shows the changed rows."""
     versions = ",\n".join(
         f'    "{version}": {{\n'
         f'      "probabilities": [\n{lines(probabilities.round(EXPECTED_DECIMALS).tolist(), 8)}\n      ],\n'
@@ -149,7 +149,7 @@ def expected_json(rows, species, answers):
         "    }"
         for version, (probabilities, labels) in answers.items()
     )
-    # str() of a float32 returns the shortest decimal number that rounds to the same float32.
+    # str() of a float32 is the shortest decimal number that rounds to the same float32.
     inputs = [[float(str(value)) for value in row] for row in rows]
     return (
         "{\n"

@@ -4,7 +4,7 @@ import { PNG } from 'pngjs'
 const MIN_SIDE = 8
 const MAX_SIDE = 512
 
-/** The first bytes of every PNG: its signature of eight bytes, and the length and type of its header. */
+/** A PNG's signature of eight bytes, and the length and type of its header. */
 const BEGINNING = Buffer.from('\x89PNG\r\n\x1a\n\0\0\0\rIHDR', 'latin1')
 
 export interface Picture {
@@ -15,7 +15,7 @@ export interface Picture {
 }
 
 /**
- * Decodes a PNG. Checks its size before it inflates any data.
+ * Checks the size before it inflates any data.
  * @throws {BadRequest} if the file is not a PNG, is damaged or too small, or is interlaced
  * @throws {Refused} with 413 if the picture has too many pixels
  */

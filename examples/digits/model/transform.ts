@@ -4,7 +4,7 @@ import { type Picture, readPng } from './png.ts'
 
 const SIDE = 8
 
-/** The page's example: the digit zero in 8 × 8 pixels. */
+/** The page's example: a zero in 8 × 8 pixels. */
 const EXAMPLE =
   'iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAPklEQVR42mNgYHDYH8AABvvvvy8A0Qr3BRT+gxgODQwM8x2AjAIgI6EBJLKegSEAxGC4v97gPFifwvr/QEEARsoRA12Mz14AAAAASUVORK5CYII='
 

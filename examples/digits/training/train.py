@@ -3,9 +3,9 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-This writes ../model/model.onnx, ../model/model.json and ../digit.png. It also writes held-out.json beside
-this file: the 450 pictures that were not used for training, each as a PNG, with Python's own predictions.
-With --check, it writes nothing and exits with 1 if a file would differ.
+Writes ../model/model.onnx, ../model/model.json, ../digit.png and held-out.json: the 450 pictures not used
+for training, each as a PNG, with Python's predictions. With --check, writes nothing and exits with 1 if a
+file would differ.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import sys
 import zlib
 from pathlib import Path
 
-# Set before the import. Otherwise, ONNX Runtime writes a device id into the user's cache folder.
+# Set before the import; otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -33,21 +33,20 @@ SEED = 42
 HELD_OUT = 450
 SIDE = 8
 
-# Beyond six decimals, fitted numbers depend on how the CPU computes linear algebra. Rounded numbers
-# do not.
+# Beyond six decimals, fitted numbers depend on how the CPU computes linear algebra.
 PARAMETER_DECIMALS = 6
 EXPECTED_DECIMALS = 7
 TOLERANCE = 1e-5
 
 
 def pictures():
-    """Returns all 1,797 pictures with one byte per pixel, white on black, and their digits."""
+    """All 1,797 pictures with one byte per pixel, white on black, and their digits."""
     dataset = load_digits()
     return np.rint(dataset.images * (255 / 16)).astype(np.uint8), dataset.target
 
 
 def png(pixels):
-    """Encodes an 8-bit greyscale PNG. This code is independent of the decoder that the tests check."""
+    """An 8-bit greyscale PNG. This code is independent of the decoder that the tests check."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -67,7 +66,7 @@ def train(images, digits):
 
 
 def export(classifier):
-    """Builds the graph: pixels [batch, 8, 8] → Flatten → Gemm → Softmax → probabilities, and ArgMax → digit."""
+    """pixels [batch, 8, 8] → Flatten → Gemm → Softmax → probabilities, and ArgMax → digit."""
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         [
@@ -93,7 +92,7 @@ def export(classifier):
 
 
 def compare(classifier, onnx_bytes, images):
-    """Returns scikit-learn's probabilities. Exits if ONNX Runtime's results differ."""
+    """Returns scikit-learn's probabilities. Exits if ONNX Runtime's differ."""
     expected = classifier.predict_proba(images.reshape(len(images), -1) / 255)
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     digit, probabilities = session.run(None, {"pixels": (images / 255).astype(np.float32)})
@@ -106,7 +105,7 @@ def compare(classifier, onnx_bytes, images):
 
 
 def files():
-    """Returns the bytes of the committed files by path."""
+    """The bytes of the committed files, by path."""
     images, digits = pictures()
     training, held_out, training_digits, held_out_digits = train_test_split(
         images, digits, test_size=HELD_OUT, stratify=digits, random_state=SEED

@@ -72,7 +72,6 @@ export default defineTransform<Model>()({
     if (score < THRESHOLD) return undefined
     if (reply !== undefined) {
       reply.type = 'com.example.payment.suspicious'
-      // A Trigger can filter by this attribute.
       reply.attributes.severity = score < 0.97 ? 'medium' : 'high'
     }
     return { paymentId: id, score }

@@ -3,9 +3,8 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-This writes ../model/model.onnx and ../model/model.json. It also writes held-out.json beside this file: 200
-payments that were not used for training, with scikit-learn's own scores. With --check, it writes nothing and
-exits with 1 if a file would differ.
+Writes ../model/model.onnx, ../model/model.json and held-out.json: 200 payments not used for training, with
+scikit-learn's scores. With --check, writes nothing and exits with 1 if a file would differ.
 """
 
 import argparse
@@ -15,7 +14,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-# Set before the import. Otherwise, ONNX Runtime writes a device id into the user's cache folder.
+# Set before the import; otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -35,13 +34,13 @@ THRESHOLD = 0.9
 EXPECTED_DECIMALS = 7
 TOLERANCE = 1e-5
 
-# The model's features in their order. transform.ts computes them from the fields of a payment.
+# In the model's order. transform.ts computes them from the fields of a payment.
 FEATURES = ["amount", "abroad", "hour", "new device", "attempts in the last hour", "account age in days"]
 COUNTRIES = ["CH", "DE", "FR", "GB", "US"]
 
 
 def payments(random):
-    """Returns synthetic payments: the fields of an event, the features, and whether each is fraud."""
+    """Synthetic payments: the fields of an event, the features, and whether each is fraud."""
     count = PAYMENTS
     amount = np.exp(random.normal(3.6, 1.1, count)).round(2)
     card = random.integers(len(COUNTRIES), size=count)
@@ -84,7 +83,7 @@ def payments(random):
 
 
 def export(classifier):
-    """Builds the graph with the probabilities as its only output."""
+    """The probabilities are the only output."""
     converted = to_onnx(
         classifier,
         initial_types=[("features", FloatTensorType([None, len(FEATURES)]))],
@@ -111,7 +110,7 @@ def export(classifier):
 
 
 def compare(classifier, onnx_bytes, rows):
-    """Returns scikit-learn's scores. Exits if ONNX Runtime's scores differ."""
+    """Returns scikit-learn's scores. Exits if ONNX Runtime's differ."""
     expected = classifier.predict_proba(rows)[:, 1]
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     (probabilities,) = session.run(["probabilities"], {"features": rows})
@@ -123,7 +122,7 @@ def compare(classifier, onnx_bytes, rows):
 
 
 def files():
-    """Returns the bytes of the committed files by path."""
+    """The bytes of the committed files, by path."""
     fields, rows, fraud = payments(np.random.default_rng(SEED))
     training = slice(0, PAYMENTS - HELD_OUT)
     held_out = slice(PAYMENTS - HELD_OUT, PAYMENTS)

@@ -3,9 +3,8 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-This writes ../model/model.onnx and ../model/model.json. It also writes held-out.json beside this file: the 60
-messages that were not used for training, with scikit-learn's own predictions. With --check, it writes nothing
-and exits with 1 if a file would differ.
+Writes ../model/model.onnx, ../model/model.json and held-out.json: the 60 messages not used for training, with
+scikit-learn's predictions. With --check, writes nothing and exits with 1 if a file would differ.
 """
 
 import argparse
@@ -14,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-# Set before the import. Otherwise, ONNX Runtime writes a device id into the user's cache folder.
+# Set before the import; otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -34,8 +33,7 @@ HELD_OUT = 60
 # ONNX's Tokenizer does not support word boundaries (\b). Both libraries interpret this expression the same way.
 WORDS = "[a-zA-Z0-9]+"
 
-# Beyond six decimals, fitted numbers depend on how the CPU computes linear algebra. Rounded numbers
-# do not.
+# Beyond six decimals, fitted numbers depend on how the CPU computes linear algebra.
 PARAMETER_DECIMALS = 6
 EXPECTED_DECIMALS = 7
 TOLERANCE = 1e-5
@@ -90,7 +88,7 @@ def export(pipeline):
 
 
 def compare(pipeline, onnx_bytes, texts):
-    """Returns scikit-learn's probabilities. Exits if ONNX Runtime's results differ."""
+    """Returns scikit-learn's probabilities. Exits if ONNX Runtime's differ."""
     expected = pipeline.predict_proba(texts)
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     label, probabilities = session.run(["label", "probabilities"], {"text": texts.reshape(-1, 1)})
@@ -103,7 +101,7 @@ def compare(pipeline, onnx_bytes, texts):
 
 
 def files():
-    """Returns the bytes of the committed files by path."""
+    """The bytes of the committed files, by path."""
     texts, labels = messages()
     training, held_out, training_labels, held_out_labels = train_test_split(
         texts, labels, test_size=HELD_OUT, stratify=labels, random_state=SEED

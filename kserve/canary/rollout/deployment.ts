@@ -1,6 +1,6 @@
 import type { KubernetesObject, Resource, Revision } from './state.ts'
 
-/** The resource of a revision in KServe's Standard mode and without KServe: its own Deployment. */
+/** KServe's Standard mode and plain Kubernetes have a Deployment per revision. */
 export const DEPLOYMENT: Resource = {
   group: 'apps',
   version: 'v1',
@@ -9,9 +9,9 @@ export const DEPLOYMENT: Resource = {
 }
 
 /**
- * Returns a revision whose series are matched by pod name: the Deployment's name, the hash of the
- * pod template and five characters. The label `revision` is that hash, but the object that splits
- * the traffic does not contain the hash.
+ * Matches a revision's series by pod name: the Deployment's name, the hash of the pod template and
+ * five characters. The label `revision` is that hash, which the object that splits the traffic does
+ * not contain.
  */
 export const deploymentRevision = (
   namespace: string,
@@ -27,7 +27,7 @@ export const deploymentRevision = (
 export const isAvailable = (deployment: KubernetesObject | undefined): boolean =>
   deployment?.status?.availableReplicas > 0
 
-/** Returns why a Deployment's pods cannot be judged yet; undefined when they can be judged. */
+/** Returns why a Deployment's pods cannot be judged yet; undefined if they can. */
 export function notReadyOf(name: string, deployment: KubernetesObject | undefined) {
   if (deployment === undefined)
     return `there is no Deployment "${name}"; it must have the Service's name`

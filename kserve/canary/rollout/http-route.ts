@@ -11,9 +11,9 @@ import {
 } from './state.ts'
 
 /**
- * Two Deployments behind a weighted HTTPRoute of the Gateway API. Use this mode on plain Kubernetes
- * and for KServe's Standard mode up to 0.20, which sets no weights. The second of a rule's two
- * backendRefs is the new version. Each Deployment must have the name of its Service.
+ * Two Deployments behind a weighted HTTPRoute of the Gateway API, for plain Kubernetes and for
+ * KServe's Standard mode up to 0.20, which sets no weights. The second of a rule's two backendRefs
+ * is the new version. Each Deployment must have its Service's name.
  */
 export const httpRoute: Mode = {
   name: 'HTTPRoute',
@@ -44,7 +44,7 @@ export const httpRoute: Mode = {
     }
   },
 
-  // A merge patch replaces the complete list, so this patch repeats all rules.
+  // A merge patch replaces the complete list, so it repeats all rules.
   patch: ({ spec }, percent) => ({
     spec: {
       rules: spec.rules.map((rule: KubernetesObject) => {
@@ -71,8 +71,8 @@ interface Split {
 type NoCanary = Extract<State, { readonly action: string }>
 
 /**
- * Returns the two Services that share the traffic, with the percentage of the new Service. Ignores
- * rules with one backend, such as a preview.
+ * Returns the two Services that share the traffic, with the new one's percentage. Ignores rules
+ * with one backend, such as a preview.
  */
 function splitOf({ spec }: KubernetesObject): Split | NoCanary {
   const [first, ...others]: KubernetesObject[] = (spec.rules ?? []).filter(isSplit)
@@ -95,7 +95,7 @@ function splitOf({ spec }: KubernetesObject): Split | NoCanary {
 
 const stand = (reason: string) => ({ action: 'stand', reason }) as const
 
-/** Returns the names and weights by which rules are compared. Filters and ports may differ. */
+/** The names and weights by which rules are compared. Filters and ports may differ. */
 const sharesOf = ({ backendRefs }: KubernetesObject) =>
   JSON.stringify(backendRefs.map(({ name, weight = 1 }: KubernetesObject) => [name, weight]))
 
@@ -115,9 +115,8 @@ async function readDeployments(
 }
 
 /**
- * Restarts the step at the last change of a pod template. A changed template is a new version, but
- * the route does not show this change. Earlier counts and an earlier rollback belong to another
- * version.
+ * Restarts the step at the last change of a pod template, which the route does not show: a changed
+ * template is a new version, and earlier counts and rollbacks belong to another.
  */
 function sinceTemplates(
   set: NonNullable<ReturnType<typeof history>>,
@@ -129,7 +128,7 @@ function sinceTemplates(
   return { ...set, since: new Date(last), untouched: false }
 }
 
-/** Returns why a Gateway does not use the current weights; undefined when all Gateways use them. */
+/** Returns why a Gateway does not use the current weights; undefined if all Gateways use them. */
 function unroutedBy({ spec, status, metadata }: KubernetesObject): string | undefined {
   const parentRefs: KubernetesObject[] = spec.parentRefs ?? []
   if (parentRefs.length === 0) return 'the HTTPRoute has no parentRefs, so no Gateway reads it'
@@ -165,9 +164,9 @@ function refusedBy(gateway: string, { conditions = [] }: KubernetesObject, gener
 }
 
 /**
- * Reads a Service's percentage from KServe's own HTTPRoute, which routes the traffic of an
- * InferenceService in Standard mode.
- * @returns undefined when the route does not exist or does not name the Service
+ * Reads a Service's percentage from KServe's own HTTPRoute, which routes an InferenceService's
+ * traffic in Standard mode.
+ * @returns undefined if the route does not exist or does not name the Service
  */
 export async function weightInRoute(
   find: Find,

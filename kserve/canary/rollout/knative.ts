@@ -7,9 +7,7 @@ import {
   UNRECORDED,
 } from './state.ts'
 
-/**
- * Knative without KServe: `spec.traffic` of a Service, whose latest revision is the new revision.
- */
+/** Knative without KServe: `spec.traffic` of a Service, whose latest revision is the new one. */
 export const knative: Mode = {
   name: 'Knative',
 
@@ -19,7 +17,7 @@ export const knative: Mode = {
       latestReadyRevisionName: ready,
       observedGeneration,
     } = object.status ?? {}
-    // The new revision's name is known only when the status is up to date.
+    // An outdated status does not have the new revision's name.
     if (observedGeneration !== object.metadata.generation)
       return { action: 'wait', reason: 'Knative has not observed the last change yet' }
     const { fresh, others } = split(object)
@@ -46,7 +44,6 @@ export const knative: Mode = {
     }
   },
 
-  // Every target keeps its tag.
   patch(object, percent) {
     const { fresh, others } = split(object)
     const old = others.find(target => (target.percent ?? 0) > 0)
@@ -58,7 +55,7 @@ export const knative: Mode = {
   },
 }
 
-/** Separates the traffic target of the latest revision from the other targets. */
+/** Separates the latest revision's traffic target from the others. */
 function split({ spec, status }: KubernetesObject): {
   fresh: KubernetesObject
   others: KubernetesObject[]
@@ -77,8 +74,8 @@ const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
 })
 
 /**
- * Reports a Knative route that gives the revision no traffic. A smaller share than the percentage is
- * not a fault: Knative can move traffic slowly (serving.knative.dev/rollout-duration).
+ * Reports a route that gives the revision no traffic. A share below the percentage is not a fault,
+ * because Knative can move traffic slowly (serving.knative.dev/rollout-duration).
  */
 export function unroutedIn(
   traffic: readonly KubernetesObject[] | undefined,

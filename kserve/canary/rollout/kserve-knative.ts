@@ -2,8 +2,9 @@ import { unroutedIn } from './knative.ts'
 import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
 
 /**
- * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. The patch sets no annotations:
- * KServe copies them into the revision's template, and a changed template is a new revision.
+ * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. The patch sets no annotations,
+ * because KServe copies them into the revision's template, and a changed template is a new
+ * revision.
  */
 export const kserveKnative: Mode = {
   name: 'KServe, Knative mode',
@@ -46,7 +47,6 @@ export const kserveKnative: Mode = {
   }),
 }
 
-/** KServe's Knative Service has the InferenceService's name plus "-predictor". */
 const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
   name,
   series: `namespace="${metadata.namespace}",service="${metadata.name}-predictor",revision="${name}"`,

@@ -48,8 +48,8 @@ export const kserveStandard: Mode = {
     const [entry] = canary
     if (percent < 100) return { spec: { canary: [{ ...entry, trafficPercent: percent }] } }
     // With the canary's name and pod template, the canary's Deployment becomes the stable one without
-    // a restart. The stable predictor keeps its own number of pods. KServe 0.20's schema requires a
-    // name for a canary's model, but its webhook rejects that name in the stable predictor.
+    // a restart. The stable predictor keeps its number of pods. KServe 0.20's schema requires a name
+    // for a canary's model, but its webhook rejects that name in the stable predictor.
     const { minReplicas: _, ...of } = entry.predictor
     const { name: __, ...model } = of.model ?? {}
     return { spec: { predictor: of.model === undefined ? of : { ...of, model }, canary: null } }
@@ -61,7 +61,7 @@ function revision({ metadata }: KubernetesObject, predictor: string | undefined)
   return deploymentRevision(metadata.namespace, predictorOf(metadata.name, predictor), matchers)
 }
 
-/** Returns the name of a predictor's Deployment and Service. */
+/** The name of a predictor's Deployment and Service. */
 const predictorOf = (name: string, predictor: string | undefined) =>
   [name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join('-')
 

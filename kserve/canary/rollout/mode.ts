@@ -4,14 +4,14 @@ import { kserveKnative } from './kserve-knative.ts'
 import { kserveStandard } from './kserve-standard.ts'
 import { type KubernetesObject, type Mode, RESOURCES } from './state.ts'
 
-/** KServe's names for its modes, including former names. */
+/** KServe's names for its modes, current and former. */
 const KSERVE: Readonly<Record<string, Mode>> = {
   Knative: kserveKnative,
   Serverless: kserveKnative,
   Standard: kserveStandard,
 }
 
-/** Returns how an object splits traffic; undefined when its mode is missing or unknown. */
+/** Undefined if the object's mode is missing or unknown. */
 export function modeOf({ kind, status, metadata }: KubernetesObject): Mode | undefined {
   if (kind === RESOURCES.service.kind) return knative
   if (kind === RESOURCES.httproute.kind) return httpRoute

@@ -1,13 +1,11 @@
-/** A Kubernetes object as the API server returns it. Each mode reads the fields that it knows. */
+/** As the API server returns it. Each mode reads the fields that it knows. */
 // biome-ignore lint/suspicious/noExplicitAny: custom resources have no types here
 export type KubernetesObject = any
 
-/** A canary in progress. All fields are read from the object: there is no other state. */
+/** Read from the object alone: there is no other state. */
 export interface Canary {
   readonly percent: number
-  /**
-   * The time of the object's last change. All later requests were served with this specification.
-   */
+  /** The object's last change. All later requests were served with this specification. */
   readonly since: Date
   /** The field manager that set the percentage. */
   readonly setBy: string
@@ -15,11 +13,13 @@ export interface Canary {
   readonly untouched: boolean
   readonly old: Revision
   readonly new: Revision
-  /** The reason why the new revision cannot accept traffic yet. */
+  /** Why the new revision cannot accept traffic yet. */
   readonly notReady?: string
-  /** Whether requests to the new revision fail because it has no pod. Knative queues them instead. */
+  /**
+   * Whether requests to the new revision fail because it has no pod. Knative queues them instead.
+   */
   readonly isDown?: boolean
-  /** The reason why the route does not give the new revision its percentage. */
+  /** Why the route does not give the new revision its percentage. */
   readonly unrouted?: string
 }
 
@@ -40,12 +40,11 @@ export type State =
   | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
 
 /**
- * Reads another object in the same namespace; undefined when it does not exist.
+ * Reads another object in the same namespace; undefined if it does not exist.
  * @throws {ClusterError}
  */
 export type Find = (resource: Resource, name: string) => Promise<KubernetesObject | undefined>
 
-/** A way to split traffic between two revisions. */
 export interface Mode {
   readonly name: string
   read(object: KubernetesObject, find: Find): State | Promise<State>
@@ -76,13 +75,13 @@ export const RESOURCES = {
   },
 } as const satisfies Record<string, Resource>
 
-/** The name under which the API server records this command's changes and their times. */
+/** The API server records this command's changes and their times under this name. */
 export const FIELD_MANAGER = 'onnx-function-canary'
 
 /**
- * Reads from metadata.managedFields which manager set a field, and when the object last changed.
- * @param path the path of the field, such as ['spec', 'traffic']
- * @returns undefined when no manager is recorded for the field
+ * Reads from metadata.managedFields who set a field, and when the object last changed.
+ * @param path such as ['spec', 'traffic']
+ * @returns undefined if no manager is recorded for the field
  */
 export function history(
   { metadata }: KubernetesObject,
@@ -99,7 +98,7 @@ export function history(
   }
 }
 
-/** Returns when a field last changed; undefined when metadata.managedFields does not record it. */
+/** Undefined if metadata.managedFields does not record the field. */
 export function changedAt(
   { metadata }: KubernetesObject,
   path: readonly string[],
@@ -108,7 +107,7 @@ export function changedAt(
   return change === undefined ? undefined : new Date(change.time)
 }
 
-/** Returns the entries of metadata.managedFields, newest first, without changes of the status. */
+/** The entries of metadata.managedFields, newest first, without changes of the status. */
 const changesOf = ({ managedFields = [] }: KubernetesObject): KubernetesObject[] =>
   managedFields
     .filter(({ subresource }: KubernetesObject) => subresource === undefined)

@@ -10,12 +10,12 @@ import { type KubernetesObject, RESOURCES } from '../rollout/state.ts'
 import { differences, merged, within, without } from './merge-patch.ts'
 
 /*
- * A Kubernetes API server for one custom resource and its Events. It implements resource versions,
- * conflicts, managed fields, watches and Status objects as documented
+ * A Kubernetes API server for one custom resource and its Events, with the documented resource
+ * versions, conflicts, managed fields, watches and Status objects
  * (kubernetes.io/docs/reference/using-api/api-concepts, server-side-apply). `fault` injects faults.
  */
 
-/** A fault that replaces the response to a request. */
+/** Replaces the response to a request. */
 export type Fault = { readonly status: number; readonly message?: string } | 'hang' | 'reset'
 
 export type Plural = (typeof RESOURCES)[keyof typeof RESOURCES]['plural']
@@ -30,13 +30,13 @@ export class ApiServer {
   /** Method, path and query of each request, in order. */
   readonly asked: string[] = []
   readonly events: KubernetesObject[] = []
-  /** Called for each request; undefined means that the request is handled without a fault. */
+  /** Called for each request; undefined means no fault. */
   fault: (method: string, path: string) => Fault | undefined = () => undefined
-  /** Runs before the server compares a patch's version, to simulate a concurrent writer. */
+  /** Runs before the server compares a patch's version: simulates a concurrent writer. */
   beforePatch: () => void = () => {}
-  /** Returns other objects that controllers create for this object, by path. They are read-only. */
+  /** Other objects that controllers create for this object, by path. They are read-only. */
   beside: (object: KubernetesObject) => Readonly<Record<string, KubernetesObject>> = () => ({})
-  /** Called after each change, to simulate the controller. */
+  /** Called after each change: simulates the controller. */
   reconcile: (object: KubernetesObject) => void = () => {}
   readonly kubeconfig: string
   #object: KubernetesObject
@@ -54,7 +54,7 @@ export class ApiServer {
 
   /**
    * @param object the object without the fields that the server adds
-   * @param plural the plural name of its kind, which is part of paths
+   * @param plural the plural name of its kind, for paths
    */
   constructor(object: KubernetesObject, plural: Plural) {
     this.#plural = plural
@@ -78,7 +78,7 @@ export class ApiServer {
       apiVersion: 'v1',
       kind: 'Config',
       'current-context': 'test',
-      // The client rejects plain http unless this setting is true.
+      // The client rejects plain http otherwise.
       clusters: [{ name: 'test', cluster: { server, 'insecure-skip-tls-verify': true } }],
       users: [{ name: 'test', user: { token: 'secret' } }],
       contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace } }],
@@ -97,7 +97,7 @@ export class ApiServer {
     rmSync(this.#folder, { recursive: true })
   }
 
-  /** Applies a merge patch from a field manager, with the current or an earlier time. */
+  /** Applies a field manager's merge patch, with the current or an earlier time. */
   change(manager: string, patch: object, at = new Date()): void {
     const before = this.#object
     const next = merged(before, patch)
@@ -145,7 +145,7 @@ export class ApiServer {
     })
   }
 
-  /** Discards old versions, as etcd's compaction does. A watch from an old version gets 410 Gone. */
+  /** Discards old versions, like etcd's compaction. A watch from an old version gets 410 Gone. */
   compact(): void {
     this.#log = []
     this.#oldest = ++this.#version
@@ -156,7 +156,7 @@ export class ApiServer {
     return this.#watches.size
   }
 
-  /** Closes all watches. @returns the number of watches that were open */
+  /** @returns the number of watches that were open */
   endWatches(): number {
     const { size } = this.#watches
     for (const response of this.#watches) response.end()
@@ -256,6 +256,5 @@ function json(response: ServerResponse, status: number, value: object): void {
 const refuse = (response: ServerResponse, code: number, message: string) =>
   json(response, code, { kind: 'Status', apiVersion: 'v1', status: 'Failure', message, code })
 
-/** Returns the requests that are not GET requests. */
 export const writesTo = ({ asked }: ApiServer): string[] =>
   asked.filter(line => !line.startsWith('GET'))

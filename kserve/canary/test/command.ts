@@ -6,14 +6,14 @@ const FOLDER = fileURLToPath(new URL('..', import.meta.url))
 
 export interface Running {
   readonly process: ChildProcess
-  /** Returns the output so far. */
+  /** The output so far. */
   readonly out: () => string
   readonly err: () => string
-  /** Resolves with the exit code; null when a signal terminated the process. */
+  /** Null if a signal terminated the process. */
   readonly exit: Promise<number | null>
 }
 
-/** Starts the command as a process. Its npm packages must be installed. */
+/** The command's npm packages must be installed. */
 export function startCanary(kubeconfig: string, args: readonly string[]): Running {
   const child = spawn(process.execPath, ['run.ts', ...args], {
     cwd: FOLDER,
@@ -38,7 +38,6 @@ export function startCanary(kubeconfig: string, args: readonly string[]): Runnin
   }
 }
 
-/** Runs the command until it exits. */
 export async function runCanary(kubeconfig: string, args: readonly string[]) {
   const { exit, out, err } = startCanary(kubeconfig, args)
   return { code: await exit, out: out(), err: err() }

@@ -27,7 +27,7 @@ const CANARY: Canary = {
   new: { name: 'iris-00002', series: '' },
 }
 
-/** A sample with 1 % errors, 96 % of the requests within 5 ms, and two labels. */
+/** 1 % errors, 96 % of the requests within 5 ms, and two labels. */
 const GOOD: Sample = of(9000)
 function of(requests: number, { errors = 0.01, slow = 0.04, setosa = 0.5 } = {}): Sample {
   return {
@@ -54,10 +54,7 @@ const verdicts = (fresh: Sample, old = GOOD) =>
 const decided = (fresh: Sample, old = GOOD, look = LOOK) =>
   decide(CANARY, compare(old, fresh, LIMITS), PLAN, look)
 
-/**
- * For each pair of samples: the verdicts on errors, latency, predictions and saturation, and the
- * decision.
- */
+/** The verdicts on errors, latency, predictions and saturation, and the decision. */
 const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is: string[]])[] = [
   ['is like the old version', of(1000), GOOD, 'same same same same', 'promote 50'],
   ['has fewer errors', of(1000), of(9000, { errors: 0.2 }), 'better same same same', 'promote 50'],
@@ -189,7 +186,7 @@ test('too little data for longer than --patience is an error with likely reasons
     decided(of(0), of(0), late).reason,
     /Prometheus has no requests .*: likely there are no/,
   )
-  // A revision that is worse is rolled back even after --patience.
+  // Even after --patience, a worse revision is rolled back.
   assert.equal(decided(of(1000, { errors: 0.1 }), GOOD, late).action, 'roll back')
 })
 
@@ -320,8 +317,7 @@ describe('a revision that got less than a tenth of its percentage', () => {
     [18_000, 0, 'iris-00002 got 0 of 18000 requests, not 25 %'],
     [18_000, 449, 'iris-00002 got 449 of 18449 requests, not 25 %'],
     [0, 700, 'iris-00001 got 0 of 700 requests, not 75 %'],
-    // These revisions would get too few requests to judge, got more than a tenth of their share, or
-    // got enough requests.
+    // These got too few requests to judge, more than a tenth of their share, or enough requests.
     [1400, 0, undefined],
     [3000, 100, undefined],
     [1e6, 500, undefined],
@@ -363,7 +359,7 @@ describe('looks', () => {
 })
 
 /**
- * Simulates a rollout that looks at growing counts. `shares` are the shares of the new revision.
+ * Simulates a rollout with growing counts. `shares` are the new revision's.
  * @returns the first look with a significant p
  */
 function firstAlarm(
@@ -377,7 +373,7 @@ function firstAlarm(
     const spent = spend(alpha, plan, CHECKS_WITH_P, look)
     const limits = { requests: 100, drift: 0, alpha: spent }
     const checks = compare(sampleOf(counts.old), sampleOf(counts.new), limits)
-    // Checks only the p-value and ignores the size of the difference.
+    // Checks only p, not the size of the difference.
     if (checks.some(({ p, test }) => p !== undefined && test !== '–' && p < spent)) return look
   }
   return undefined
@@ -415,7 +411,7 @@ describe('in a complete rollout', () => {
   }
 
   test('an equal version has a significant p at any of 30 looks less often than alpha', () => {
-    // Uses one step, which gets all of alpha, and a large alpha, so that few runs suffice.
+    // One step gets all of alpha, which is large, so few runs suffice.
     const plan = { ...PLAN, steps: [50] }
     const found = alarms(200, 9, { looks: 30, perLook: 120, shares: {}, plan, alpha: 0.3 })
     assert.ok(found > 0 && found < 60, `${found} of 200`)

@@ -5,8 +5,8 @@ import { runCanary } from './command.ts'
 import { canaryAt, FINE, KSERVE, prometheus, until, unusedAddress, WATCH } from './harness.ts'
 
 /*
- * Tests faults of the API server and of Prometheus. The command reports each fault and changes
- * nothing while either server is unavailable.
+ * The command reports each fault of the API server and of Prometheus, and changes nothing while
+ * either is unavailable.
  */
 
 const FAULTS: Readonly<Record<string, { fault: Fault; of?: string; says: RegExp }>> = {
@@ -90,7 +90,6 @@ describe('a watch', () => {
 
   test('from a version that is Gone (410) reads the object again', async t => {
     const { api, run } = await canaryAt(10, t)
-    // The version expires between the read and the watch.
     api.fault = (_, path) => {
       if (path.includes('watch=true')) {
         api.fault = () => undefined

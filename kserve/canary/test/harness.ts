@@ -8,8 +8,8 @@ import { type Running, runCanary, startCanary } from './command.ts'
 import { ROLLOUTS, type Rollout, startCanaryObject } from './objects.ts'
 
 /*
- * Runs the command as a process, with a scripted API server and a scripted Prometheus on real ports.
- * test/system/canary.test.ts uses a real Prometheus instead.
+ * Runs the command as a process, with a scripted API server and a scripted Prometheus on real
+ * ports. test/system/canary.test.ts uses a real Prometheus.
  */
 
 interface Counts {
@@ -20,7 +20,7 @@ interface Counts {
 export const FINE = { old: { errors: 90, requests: 9000 }, new: { errors: 10, requests: 1000 } }
 export const FAILS = { ...FINE, new: { errors: 200, requests: 1000 } }
 
-/** The counts of each revision in Prometheus. If undefined, Prometheus responds with 503. */
+/** If undefined, Prometheus responds with 503. */
 export const prometheus: { counts: { old: Counts; new: Counts } | undefined; url: string } = {
   counts: FINE,
   url: '',
@@ -36,7 +36,7 @@ const server = createServer((request, response) => {
   response.end(JSON.stringify({ status: 'success', data: { resultType: 'vector', result } }))
 }).listen(0, '127.0.0.1')
 await once(server, 'listening')
-// The server must not keep the process running after the tests.
+// The server must not keep the process running.
 server.unref()
 prometheus.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
@@ -63,15 +63,13 @@ const HOUR_AGO = new Date(Date.now() - 3_600_000)
 export interface Canary {
   readonly api: ApiServer
   readonly percent: () => number | undefined
-  /** Starts the command for the object. */
   readonly start: (args: readonly string[]) => Running
-  /** Runs the command until it exits. */
   readonly run: (args: readonly string[]) => ReturnType<typeof runCanary>
 }
 
 /**
- * Starts an API server with a canary at this percentage, set an hour ago or at `since`. Closes the
- * server when the test ends.
+ * Starts an API server with a canary at this percentage, set an hour ago or at `since`, until the
+ * test ends.
  */
 export async function canaryAt(
   percent: number,
@@ -95,7 +93,6 @@ export async function canaryAt(
   }
 }
 
-/** Returns an address that refuses connections. */
 export async function unusedAddress(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -106,7 +103,7 @@ export async function unusedAddress(): Promise<string> {
 
 const PATIENCE_MS = 10_000
 
-/** Waits for a condition. @throws {Error} naming the condition that was not met within 10 s */
+/** @throws {Error} naming a condition that was not met within 10 s */
 export async function until(what: string, isSo: () => boolean): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
   while (!isSo()) {

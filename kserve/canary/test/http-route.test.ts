@@ -4,9 +4,7 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, until } from './harness.ts'
 import { deploymentOf, deployments, ROLLOUTS } from './objects.ts'
 
-/*
- * Tests that are specific to an HTTPRoute: its Deployments, weights and Gateways.
- */
+/* Only an HTTPRoute has its own Deployments, weights and Gateways. */
 
 const rollout = ROLLOUTS['an HTTPRoute']
 const at = (percent: number, t: TestContext) => canaryAt(percent, t, { rollout })

@@ -4,7 +4,7 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, KSERVE, until, WATCH } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
-/* Tests restarts, and concurrent changes that people and other processes make to the object. */
+/* Restarts, and concurrent changes by people and other processes. */
 
 test('does not overwrite a change between reading and writing, and decides again', async t => {
   const { api, run, percent } = await canaryAt(10, t)

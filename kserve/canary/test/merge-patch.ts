@@ -6,7 +6,7 @@ import type { KubernetesObject } from '../rollout/state.ts'
 const isMap = (value: unknown): value is Record<string, KubernetesObject> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Applies a merge patch (RFC 7386) to a value. */
+/** RFC 7386. */
 export function merged(value: KubernetesObject, patch: KubernetesObject): KubernetesObject {
   if (!isMap(patch)) return patch
   const next = isMap(value) ? { ...value } : {}
@@ -17,7 +17,7 @@ export function merged(value: KubernetesObject, patch: KubernetesObject): Kubern
   return next
 }
 
-/** Returns the paths of the fields that differ. A list counts as one field, as in Kubernetes. */
+/** The paths of the fields that differ. A list counts as one field, as in Kubernetes. */
 export function differences(
   a: KubernetesObject,
   b: KubernetesObject,
@@ -29,14 +29,12 @@ export function differences(
   )
 }
 
-/** Returns the fields with this path added. */
 export function within(fields: KubernetesObject, path: readonly string[]): KubernetesObject {
   const [key, ...rest] = path
   if (key === undefined) return fields
   return { ...fields, [`f:${key}`]: within(fields[`f:${key}`] ?? {}, rest) }
 }
 
-/** Returns the fields with this path removed. */
 export function without(
   fields: KubernetesObject,
   [key, ...rest]: readonly string[],

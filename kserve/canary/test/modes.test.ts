@@ -4,7 +4,7 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, FAILS, FINE, KSERVE, prometheus, WATCH } from './harness.ts'
 import { ROLLOUTS, type Rollout } from './objects.ts'
 
-/* Tests a complete rollout in each mode. */
+/* A complete rollout in each mode. */
 
 for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
   describe(mode, () => {

@@ -2,22 +2,22 @@ import type { KubernetesObject } from '../rollout/state.ts'
 import { ApiServer, type Plural } from './api-server.ts'
 
 /**
- * A canary in each mode, with the necessary part of its controllers: Knative 1.23, KServe 0.20 and
- * Gateway API 1.5. Standard mode is modelled on the next KServe version, which sets weights
+ * A canary in each mode, with as much of its controllers as necessary: Knative 1.23, KServe 0.20
+ * and Gateway API 1.5. Standard mode follows the next KServe version, which sets weights
  * (kserve/kserve#5912).
  */
 export interface Rollout {
   readonly plural: Plural
   readonly args: readonly string[]
   readonly object: KubernetesObject
-  /** Returns a patch that gives the new revision this percentage. */
+  /** A patch that gives the new revision this percentage. */
   readonly at: (percent: number) => object
   readonly percent: (object: KubernetesObject) => number | undefined
   readonly reconcile: (api: ApiServer) => (object: KubernetesObject) => void
   readonly beside?: ApiServer['beside']
-  /** Changes the status so that the new revision has no ready pod. */
+  /** Leaves the new revision without a ready pod. */
   readonly makeUnready: (api: ApiServer) => void
-  /** Changes the route or its status so that the route does not apply the percentage. */
+  /** Makes the route not apply the percentage. */
   readonly unroute: (api: ApiServer) => void
   /** PromQL matchers of the new revision's series. */
   readonly newSeries: string
@@ -90,7 +90,6 @@ const GROUPS = { httproutes: 'gateway.networking.k8s.io', deployments: 'apps' } 
 const pathOf = (namespace: string, plural: keyof typeof GROUPS, name = 'iris-classifier') =>
   `/apis/${GROUPS[plural]}/v1/namespaces/${namespace}/${plural}/${name}`
 
-/** Returns an HTTPRoute with these backends. */
 const routeOf = (backendRefs: readonly object[]) => ({
   apiVersion: 'gateway.networking.k8s.io/v1',
   kind: 'HTTPRoute',
@@ -143,7 +142,7 @@ const KSERVE_STANDARD: Rollout = {
   }),
   makeUnready: api =>
     api.setStatus({ canaryStatuses: [{ name: 'v2-0-0', ready: false, trafficPercent: 10 }] }),
-  // KServe 0.20 writes this route.
+  // The route that KServe 0.20 writes.
   unroute: api => {
     const route = routeOf([{ name: 'iris-classifier-predictor' }])
     api.beside = ({ metadata }) => ({ [pathOf(metadata.namespace, 'httproutes')]: route })
@@ -192,7 +191,7 @@ const KNATIVE: Rollout = {
   newSeries: 'namespace="iris",service="iris-classifier",revision="iris-classifier-v2-0-0"',
 }
 
-/** Returns a Deployment whose pods all have its current template. */
+/** All pods have the Deployment's current template. */
 export const deploymentOf = (name: string, status: object = {}, templateSet = '2026-01-01') => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
@@ -218,7 +217,7 @@ export const deploymentOf = (name: string, status: object = {}, templateSet = '2
   },
 })
 
-/** Returns the Deployments of both versions, by path. */
+/** Both versions, by path. */
 export const deployments =
   (ofNew: ReturnType<typeof deploymentOf>): ApiServer['beside'] =>
   ({ metadata: { namespace } }) => ({
@@ -226,7 +225,7 @@ export const deployments =
     [pathOf(namespace, 'deployments', 'iris-classifier-v2-0-0')]: ofNew,
   })
 
-/** Returns a Gateway's status for a route that it accepts or rejects. */
+/** A Gateway's status for a route that it accepts or rejects. */
 const parentStatus = (observedGeneration: number, accepted = 'True') => [
   {
     parentRef: { name: 'public', namespace: 'gateways' },

@@ -6,7 +6,7 @@ import { loadAllYaml } from '@kubernetes/client-node'
 import { canaryAt } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
-/* Tests that each CronJob's role grants exactly the permissions that a run needs. */
+/* Each CronJob's role grants exactly the permissions that a run needs. */
 
 interface Rule {
   readonly apiGroups: readonly string[]
@@ -17,7 +17,6 @@ interface Rule {
 
 const VERBS: Readonly<Record<string, string>> = { GET: 'get', PATCH: 'patch', POST: 'create' }
 
-/** Formats one permission of a role as text. */
 const permission = (verb: string, group: string, resource: string, name = '') =>
   `${verb} ${group} ${resource} ${name}`.trim()
 
@@ -34,7 +33,7 @@ function permissions(folder: string): Set<string> {
   )
 }
 
-/** Returns the permissions that one promotion needs in each of these modes. */
+/** The permissions that one promotion needs in each of these modes. */
 async function asked(modes: readonly (keyof typeof ROLLOUTS)[], t: Parameters<typeof canaryAt>[1]) {
   const needed = new Set<string>()
   for (const mode of modes) {

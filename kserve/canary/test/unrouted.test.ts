@@ -5,11 +5,10 @@ import { canaryAt, FINE, prometheus } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
 /*
- * Tests faults that keep traffic from a canary. The command exits with a specific code instead of
- * waiting for ever.
+ * Faults that keep traffic from a canary. The command exits with a code for each instead of waiting
+ * for ever.
  */
 
-/** The message of each mode when the route does not apply the percentage. */
 const UNROUTED: Readonly<Record<keyof typeof ROLLOUTS, RegExp>> = {
   'KServe in Knative mode':
     /unrouted: status.components.predictor.traffic gives iris-classifier-predictor-00002 no traffic/,

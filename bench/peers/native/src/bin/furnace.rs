@@ -1,4 +1,4 @@
-//! furnace-server, a Rust server for KServe's protocol, with a TensorModel over ONNX Runtime. It does not support strings, so string outputs are left out.
+// ! furnace-server, a Rust server for KServe's protocol, with a TensorModel over ONNX Runtime. It does not support strings, so string outputs are omitted.
 
 use furnace::{DataType, HostTensor, IoSpec, Model, ModelError, Server, TensorModel, Values};
 use native_peers::{Classifier, Data, Spec, variable};
@@ -54,7 +54,7 @@ impl TensorModel for Tensors {
             let values = match data {
                 Data::Fp32(values) => Values::F32(values),
                 Data::Int64(values) => Values::I64(values),
-                Data::Bytes(_) => unreachable!("outputs of text are left out"),
+                Data::Bytes(_) => unreachable!("outputs of text are omitted"),
             };
             let mut shape = vec![rows];
             shape.extend(&output.row);
@@ -64,7 +64,7 @@ impl TensorModel for Tensors {
     }
 }
 
-/// FURNACE_BATCH is the maximum number of items in one batch; 1 turns batching off.
+// The maximum number of items in a batch; 1 turns batching off.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = variable("FURNACE_BATCH").parse()?;
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .max_batch_size(batch)
         .configure(|config| {
             config.grpc_port = grpc_port;
-            // The default limit of 100 requests is lower than the number of connections that the benchmark opens.
+            // The default of 100 is less than the number of connections that the benchmark opens.
             config.max_concurrent_requests = 4_096;
         })
         .model(Model::custom(Tensors::load()?));

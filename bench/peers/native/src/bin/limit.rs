@@ -1,4 +1,4 @@
-//! The upper limit of a native server: hyper on one thread, serde_json and one run per request, without checks, joining or metrics.
+// ! The upper limit of a native server: hyper on one thread, serde_json, one run per request, no checks, joining or metrics.
 
 use std::convert::Infallible;
 use std::sync::Arc;
