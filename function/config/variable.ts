@@ -134,5 +134,9 @@ function readRow({ name, unset, parse, allowed }: Variable, { env, givenAs }: So
   if (given === undefined || given === '') return unset
   const value = parse(given)
   if (value !== undefined) return value
-  throw new Error(`${givenAs?.[name] ?? name} is ${JSON.stringify(given)}; it must be ${allowed}`)
+  const shown = JSON.stringify(given.replace(CREDENTIALS, '//***@'))
+  throw new Error(`${givenAs?.[name] ?? name} is ${shown}; it must be ${allowed}`)
 }
+
+/** Matches the user name and password in a URL, which the log must not show. */
+const CREDENTIALS = /\/\/[^/?#]*@/

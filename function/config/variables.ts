@@ -266,15 +266,16 @@ const isUrl = (text: string) => /^\w+:\/\//.test(text)
 
 /**
  * Requires https, except on this machine: over http, an attacker on the path could replace the
- * keys.
+ * keys. Refuses a user name, because fetch() refuses it in an error that shows the password.
  */
-function isSafe({ protocol, hostname }: URL): boolean {
+function isSafe({ protocol, hostname, username, password }: URL): boolean {
+  if (username !== '' || password !== '') return false
   if (protocol === 'https:') return true
   return protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
 }
 
 const keySource: Kind<URL | string> = {
-  allowed: 'an https URL, an http URL of this machine, or a file',
+  allowed: 'an https URL, or an http URL of this machine, without a password; or a file',
   parse(text) {
     if (!isUrl(text)) return text
     const url = URL.parse(text)

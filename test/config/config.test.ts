@@ -85,6 +85,17 @@ suite('readConfig', () => {
     })
   }
 
+  test('refuses a password in AUTH_JWKS, and shows no password of a URL', () => {
+    for (const [name, value] of [
+      ['AUTH_JWKS', 'https://user:hunter2@issuer.example/keys'],
+      ['AUTH_JWKS', 'https://hunter2@issuer.example/keys'],
+      ['OTEL_EXPORTER_OTLP_ENDPOINT', 'ftp://user:hunter2@collector:4318'],
+    ] as const)
+      assert.throws(() => readConfig({ [name]: value }), {
+        message: `${name} is ${JSON.stringify(value.replace(/user:hunter2|hunter2/, '***'))}; it must be ${VARIABLES[name].allowed}`,
+      })
+  })
+
   for (const { name, default: shown, parse, unset } of Object.values(VARIABLES)) {
     // The default folder is absolute; the documentation shows its path from the project's folder.
     if (unset === undefined || name === 'MODEL_DIR') continue

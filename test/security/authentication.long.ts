@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, renameSync, rmSync, symlinkSync, unwatchFile, writeFileSync } from 'node:fs'
+import { pbkdf2 } from 'node:crypto'
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, type TestContext, test } from 'node:test'
@@ -354,13 +355,24 @@ suite('a watched file', () => {
       { ...createLog('silent'), error },
       () => note('lost'),
     )
-    t.after(() => unwatchFile(path))
     const next = () =>
       new Promise<void>(resolve => {
         wake = resolve
       })
     return { path, happened, next }
   }
+
+  test('notices a change right after the first read', async () => {
+    const path = join(temporary, 'early')
+    writeFileSync(path, 'before')
+    // Occupy the threads that run asynchronous calls of the file system.
+    for (let i = 0; i < 8; i++) pbkdf2('', '', 100_000, 64, 'sha512', () => {})
+    const used: string[] = []
+    watchFiles({ FILE: path }, ({ FILE }) => used.push(FILE), createLog('silent'))
+    writeFileSync(path, 'after')
+    await until('the change is noticed', () => used.length === 2)
+    assert.deepEqual(used, ['before', 'after'])
+  })
 
   test('reports a file as lost if it is empty or missing at two checks, and uses it again later', async t => {
     const { path, happened, next } = await watched(t, 'lost')

@@ -1,7 +1,7 @@
-import { readFileSync, watchFile } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import type { Log } from '../../telemetry/log.ts'
 
-/** Interval between checks of a file; each check is one stat(). */
+/** Interval between checks; each check is one stat() per file. */
 const INTERVAL_MS = 1_000
 
 /** Delay before another attempt to read a file that was empty, missing or unreadable. */
@@ -10,7 +10,8 @@ const AGAIN_MS = 2_000
 /**
  * Reads files now, and again each time one of them changes, until the process exits. It polls with
  * stat(), which follows links: Kubernetes updates a mounted Secret by pointing a link at another
- * folder, and a watch on the file itself would not notice that change.
+ * folder, and a watch on the file itself would not notice that change. Node's watchFile() would miss
+ * a change between the first read and its own first stat().
  * @param named the paths of the files, keyed by the variable that contains the path
  * @param use receives the contents. If it throws because they are not valid, the previous contents
  *   stay in use, and the reason is logged
@@ -25,8 +26,9 @@ export function watchFiles<Name extends string>(
   log: Log,
   lose?: () => void,
 ): void {
-  const files = Object.entries<string>(named)
   const names = Object.keys(named).join(', ')
+  const stamps = () => Object.values<string>(named).map(stampOf).join()
+  let latest = stamps()
   try {
     use(readAll(named))
   } catch (error) {
@@ -61,8 +63,22 @@ export function watchFiles<Name extends string>(
         again = setTimeout(look, AGAIN_MS, error).unref()
     }
   }
-  for (const [, path] of files)
-    watchFile(path, { interval: INTERVAL_MS, persistent: false }, () => look())
+  const check = () => {
+    const before = latest
+    latest = stamps()
+    if (latest !== before) look()
+  }
+  setInterval(check, INTERVAL_MS).unref()
+}
+
+/** Returns a text that changes with the file. */
+function stampOf(path: string): string {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true })
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
+  } catch {
+    return ''
+  }
 }
 
 /** The error for a file that is empty or cannot be read. */
