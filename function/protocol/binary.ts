@@ -5,16 +5,16 @@ import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /**
- * Binary tensor data (Triton's extension_binary_data.md): little-endian elements, row-major. A
- * BYTES element is its length in four little-endian bytes, then its bytes. Typed arrays have the
- * same layout on every platform of ONNX Runtime for Node.
+ * Binary tensor data (Triton's extension_binary_data.md): little-endian, row-major. A BYTES element
+ * is its length in four little-endian bytes, then its bytes. On every platform of ONNX Runtime for
+ * Node, typed arrays have the same layout.
  */
 
 const LENGTH_PREFIX = 4
 
 /**
- * Reads Inference-Header-Content-Length: the length of the JSON before the binary tensor data.
- * Returns undefined if the entire body is JSON.
+ * Reads Inference-Header-Content-Length, the length of the JSON before the binary tensor data.
+ * Undefined if the body is only JSON.
  * @throws {BadRequest} if the header is not a length
  */
 export function readJsonLength(header: string | string[] | undefined): number | undefined {
@@ -28,8 +28,7 @@ export function readJsonLength(header: string | string[] | undefined): number | 
 }
 
 /**
- * Reads one tensor from exactly its bytes. Returns a view if the bytes are aligned; otherwise,
- * returns a copy.
+ * Reads one tensor from exactly its bytes: as a view if they are aligned, otherwise as a copy.
  * @throws {BadRequest} if the bytes do not match `shape`, or an element is not a value of the
  * datatype
  */
@@ -53,8 +52,8 @@ export function readBinaryTensor(
 }
 
 /**
- * Counts the elements in the bytes of a request that gives no shape. {@link readBinaryTensor}
- * rejects an incomplete last element.
+ * Counts the elements of a request without a shape. {@link readBinaryTensor} rejects an incomplete
+ * last element.
  */
 export function countBinaryElements(bytes: Uint8Array, { name, datatype }: TensorMetadata): number {
   const row = DATATYPES[datatype]
@@ -66,8 +65,8 @@ export function countBinaryElements(bytes: Uint8Array, { name, datatype }: Tenso
 }
 
 /**
- * Returns the bytes of a tensor. A typed array is copied only if it is part of a larger buffer,
- * which would otherwise stay in memory until the client has read the response.
+ * Returns a tensor's bytes. Copies a typed array only if it is part of a larger buffer, which would
+ * otherwise stay in memory until the client has read the response.
  */
 export function writeBinaryTensor({ data }: Tensor): Uint8Array {
   if (!Array.isArray(data)) {
@@ -154,8 +153,8 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
 }
 
 export function readText(bytes: Uint8Array, i: number, input: string): string {
-  // ONNX strings are UTF-8 text, and ONNX Runtime for Node truncates them at a NUL. Reject such
-  // bytes instead of changing them silently.
+  // ONNX strings are UTF-8, and ONNX Runtime for Node truncates them at a NUL. Reject other bytes
+  // instead of changing them silently.
   if (!isUtf8(bytes))
     throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8, which ONNX strings must be`)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')

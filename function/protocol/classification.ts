@@ -3,26 +3,24 @@ import { shortest } from './shortest.ts'
 import { elementCount, type Tensor } from './tensor.ts'
 
 /*
- * Implements Triton's classification extension, which returns an output's highest values with their
- * indices and labels.
+ * Triton's classification extension: returns an output's highest values with their indices and
+ * labels.
  */
 
 export interface Classes {
-  /** The number of values per row. */
+  /** Values per row. */
   readonly count: number
   /** Whether the model's first dimension counts rows. */
   readonly batched: boolean
-  /** Labels by index. They apply only to rows that have one value per label. */
+  /** By index; for rows with one value per label. */
   readonly labels: readonly string[]
 }
 
-/** Whether the values of a datatype are numbers that can be compared. */
 export const isComparable = (datatype: Datatype) => hasJson(datatype) && isNumeric(datatype)
 
 /**
- * Returns the highest values of each row in descending order, as "value:index" or
- * "value:index:label".
- * @returns BYTES of shape [rows, count], or of [count] if no dimension counts rows
+ * Returns each row's highest values in descending order, as "value:index" or "value:index:label".
+ * @returns BYTES of shape [rows, count], or [count] without rows
  */
 export function classify(tensor: Tensor, { count, batched, labels }: Classes): Tensor {
   const { name, datatype, shape, data } = tensor
@@ -45,12 +43,12 @@ export function classify(tensor: Tensor, { count, batched, labels }: Classes): T
 const valueText = (value: number | bigint, datatype: Datatype) =>
   String(datatype === 'FP32' ? shortest(value as number) : value)
 
-/** Up to this count, inserting each element in its place is faster than sorting all elements. */
+/** Up to this count, inserting each element is faster than sorting all. */
 const FEW = 32
 
 /**
- * Returns the indices of the `count` highest elements of a row. Of equal elements, the earlier one
- * ranks higher. NaN ranks lowest.
+ * Returns the indices of a row's `count` highest elements. Of equal elements, the first ranks
+ * highest. NaN ranks lowest.
  */
 function highest(data: TensorData, from: number, length: number, count: number): Iterable<number> {
   const at = (index: number) => data[from + index] as number

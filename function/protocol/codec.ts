@@ -11,48 +11,40 @@ import type { ParsedJson } from './json.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
 import type { Signature, Tensor } from './tensor.ts'
 
-/** Reads a request and writes its response, the two steps in which protocols differ. */
+/** Reads a request and writes its response: protocols differ only in these steps. */
 export interface Codec<Encoded> {
-  /**
-   * Returns a promise only if the author's own code reads the request. @throws
-   * {BadRequest|TooLarge}
-   */
+  /** Returns a promise only if a transform reads the request. @throws {BadRequest|TooLarge} */
   decode(signature: Signature): InferenceRequest | Promise<InferenceRequest>
   /** Reads, in steps, the tensor data that decode() left unread. @throws {BadRequest} in a step */
   readData?(): Iterable<void>
-  /** Writes the response to the decoded request, within the limits. */
   encoder(request: InferenceRequest, limits: ResponseLimits): Encoder<Encoded>
-  /**
-   * The bytes from which another thread can decode the request. Absent if the request was already
-   * parsed.
-   */
+  /** The bytes for another thread to decode. Absent if the request is already parsed. */
   readonly bytes?: RequestBytes
 }
 
 /** Combines the outputs of a request's runs, one run after another, into the response. */
 export interface Encoder<Encoded> {
-  /** The name of finish() in a trace. Absent if finish() only encodes. */
+  /** The name of finish() in a trace, if finish() does more than encode. */
   readonly part?: 'postprocess'
   /**
-   * @returns the steps in which the outputs are written, or undefined if writing is quick; other
-   * requests run between the steps
+   * @returns steps that write the outputs, with other requests between them; undefined if writing
+   * is quick
    * @throws {TooLarge|ModelError} here, or in a step
    */
   add(outputs: readonly Tensor[]): Iterable<void> | undefined
   /**
-   * Returns a promise only if the author's own code produces the response.
+   * Returns a promise only if a transform produces the response.
    * @throws {BadRequest} if the protocol cannot represent these outputs
    */
   finish(response: ResponseHead): Encoded | Promise<Encoded>
 }
 
-/** Whether a response may carry binary tensor data. A JSON reply to an event carries only JSON. */
+/** Whether a response may carry binary tensor data. A JSON reply to an event may not. */
 export type ResponseData = 'json' | 'binary'
 
-/** An inference request as bytes. */
 export type RequestBytes = BodyBytes | MessageBytes | PredictBytes
 
-/** The body of a request over HTTP, or the data of an event. */
+/** The body of an HTTP request, or the data of an event. */
 export interface BodyBytes {
   readonly kind?: undefined
   readonly body: Uint8Array
@@ -65,7 +57,7 @@ export interface BodyBytes {
 export interface MessageBytes {
   readonly kind: 'message'
   readonly body: Uint8Array
-  /** Whether the response must state that it is the final response. */
+  /** Whether the response must say that it is the final one. */
   readonly isFinal: boolean
 }
 
@@ -92,7 +84,7 @@ export class BytesCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** The codec of a request whose JSON was already parsed, by a runtime or as part of an event. */
+/** For JSON that a runtime parsed, or that is part of an event. */
 export class ParsedCodec implements Codec<EncodedResponse> {
   private readonly json: ParsedJson
   private readonly responseData: ResponseData
@@ -112,9 +104,8 @@ export class ParsedCodec implements Codec<EncodedResponse> {
 }
 
 /**
- * The codec of a large request. It frees the request's text as soon as it has read it, and converts
- * the outputs of each run to bytes at once, so that all rows and all outputs are never in memory
- * together.
+ * For a large request. Frees the request's text as soon as it is read, and converts each run's
+ * outputs to bytes at once, so that all rows and all outputs are never in memory together.
  */
 export class LargeCodec implements Codec<EncodedResponse> {
   readonly bytes: BodyBytes
@@ -138,7 +129,7 @@ export class LargeCodec implements Codec<EncodedResponse> {
   *readData(): Generator<void, void> {
     yield* this.unread
     const { body, jsonLength } = this.bytes
-    // Free the text before the run allocates memory, too.
+    // Free the text before the run allocates memory.
     if (jsonLength === undefined) free(body)
   }
 
@@ -147,13 +138,10 @@ export class LargeCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** Outputs with more elements than this are written in steps. */
+/** Outputs with more elements are written in steps. */
 const AT_ONCE_ELEMENTS = 16 * 1024
 
-/**
- * Writes the response at once if the request had one run with small outputs; otherwise, writes it
- * in steps.
- */
+/** Writes the response at once after one run with small outputs; otherwise in steps. */
 class ResponseEncoder implements Encoder<EncodedResponse> {
   private readonly requested: readonly RequestedOutput[]
   private readonly limits: ResponseLimits
@@ -181,8 +169,7 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {
     this.writer ??= new ResponseWriter(this.requested, this.limits)
-    // The first run's outputs were small, so they have not been written yet. Now a second run has
-    // ended.
+    // A second run has ended, and the first run's small outputs are not yet written.
     if (this.outputs !== undefined) yield* this.writer.add(this.outputs)
     this.outputs = undefined
     yield* this.writer.add(outputs)
@@ -195,7 +182,7 @@ function isLittle(outputs: readonly Tensor[]): boolean {
   return elements <= AT_ONCE_ELEMENTS
 }
 
-/** Checks the requested outputs. @throws {BadRequest} for outputs that the response cannot carry */
+/** @throws {BadRequest} for outputs that the response cannot carry */
 function allowed(request: InferenceRequest, responseData: ResponseData): InferenceRequest {
   if (responseData === 'json' && request.outputs.some(({ binary }) => binary)) {
     throw new BadRequest(
@@ -210,7 +197,7 @@ export const free = ({ buffer }: Uint8Array): void => {
   ;(buffer as ArrayBuffer).transfer(0)
 }
 
-/** Checks the size of a request's JSON. @throws {TooLarge} */
+/** @throws {TooLarge} */
 export function checkJsonBytes(bytes: number, maxJsonBytes: number): void {
   if (bytes <= maxJsonBytes) return
   throw new TooLarge(

@@ -17,9 +17,8 @@ import {
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /*
- * Reads and writes typed contents (InferTensorContents), which have one field per group of
- * datatypes. After a tensor's shape has been checked against the model, its data is read from the
- * message's bytes directly into the tensor's memory.
+ * Typed contents (InferTensorContents) have one field per group of datatypes. Once a tensor's shape
+ * fits the model, its data is read from the message's bytes directly into the tensor's memory.
  */
 
 interface ContentsField {
@@ -40,7 +39,7 @@ const FIELDS = {
   bytes:  { number: 8, name: 'bytes_contents',  wire: LENGTH },
 } as const satisfies Readonly<Record<string, ContentsField>>
 
-/** The field for each datatype; undefined if only raw contents can carry the datatype. */
+/** Undefined if only raw contents can carry the datatype. */
 const FIELD_OF: Readonly<Record<Datatype, ContentsField | undefined>> = {
   BOOL: FIELDS.bool,
   UINT8: FIELDS.uint,
@@ -91,9 +90,7 @@ export function readContents(
   return data
 }
 
-/**
- * Counts the elements of a field. @throws {BadRequest} if the field of another datatype has data
- */
+/** Counts a field's elements. @throws {BadRequest} if another datatype's field has data */
 function countElements(contents: Uint8Array, field: ContentsField, metadata: TensorMetadata) {
   const cursor = new Cursor(contents)
   let count = 0
@@ -125,15 +122,14 @@ function countPacked(
   return (end - start) / size
 }
 
-/** The memory into which the elements are written. */
 type Elements = ReturnType<(typeof DATATYPES)[Datatype]['allocate']>
 
-/** Writes the elements of one field to a tensor's memory, in order. */
+/** Writes one field's elements to a tensor's memory, in order. */
 class ContentsReader {
   readonly #contents: Uint8Array
   readonly #field: ContentsField
   readonly #input: string
-  /** The number of elements written. */
+  /** Elements written so far. */
   #count = 0
 
   constructor(contents: Uint8Array, field: ContentsField, input: string) {
@@ -158,9 +154,7 @@ class ContentsReader {
     this.#count++
   }
 
-  /**
-   * Copies elements of 4 or 8 bytes, which have the same layout in the message and in the tensor.
-   */
+  /** Copies elements of 4 or 8 bytes, whose layout is the same in message and tensor. */
   #addFixed(data: Float32Array | Float64Array, { wire, view }: Cursor): void {
     if (wire !== LENGTH && wire !== this.#field.wire) return
     const size = data.BYTES_PER_ELEMENT
@@ -253,7 +247,7 @@ function packVarints(data: Numbers): Uint8Array {
   return packed
 }
 
-/** Returns the number of bytes that the varints need: a varint has 7 bits per byte. */
+/** A varint has 7 bits per byte. */
 function packedSize(halves: Uint32Array): number {
   let size = 0
   for (let i = 0; i < halves.length; i += 2) {
@@ -265,8 +259,7 @@ function packedSize(halves: Uint32Array): number {
 }
 
 /**
- * Returns the low and high 32 bits of each element. Negative elements become 64-bit two's
- * complement.
+ * Returns each element's low and high 32 bits. Negative elements become 64-bit two's complement.
  */
 function halvesOf(data: Numbers): Uint32Array {
   if (data.BYTES_PER_ELEMENT === 8)

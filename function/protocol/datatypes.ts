@@ -1,7 +1,7 @@
 import { float32sToJson } from './float32-json.ts'
 
 /**
- * FP16 is stored as bit patterns. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto,
+ * FP16 is stored as bit patterns, and BYTES as text: ONNX strings are UTF-8 (onnx.proto,
  * TensorProto.string_data).
  */
 export type TensorData =
@@ -17,20 +17,18 @@ export type TensorData =
   | BigUint64Array
   | readonly string[]
 
-/** The data of a tensor that is still being written, so that its strings can be assigned. */
+/** Tensor data that is still being written. */
 export type TensorElements = Exclude<TensorData, readonly string[]> | string[]
 
-/** The properties that differ between datatypes. CONTRIBUTING.md explains how to add a datatype. */
+/** How a datatype differs from others. CONTRIBUTING.md explains how to add one. */
 export interface DatatypeRow {
-  /**
-   * Bytes per element in binary tensor data; 0 for BYTES, whose elements carry their own length.
-   */
+  /** Bytes per element in binary tensor data; 0 for BYTES, whose elements have their own length. */
   readonly bytes: number
-  /** ONNX Runtime's name of the datatype. */
+  /** ONNX Runtime's name. */
   readonly ort: string
   /** The number in onnx.proto (TensorProto.DataType). */
   readonly onnx: number
-  /** Allocates data of `length` elements. BYTES elements start as empty strings. */
+  /** BYTES elements start as empty strings. */
   readonly allocate: (length: number) => TensorElements
   /**
    * Reads little-endian elements without copying; `offset` is a multiple of `bytes`. Absent for
@@ -38,24 +36,24 @@ export interface DatatypeRow {
    */
   readonly view?: (buffer: ArrayBufferLike, offset: number, length: number) => TensorData
   /**
-   * Converts a JSON value to an element; undefined if the datatype cannot represent the value.
-   * Absent if JSON cannot represent the datatype.
+   * Converts a JSON value to an element; undefined if the datatype cannot represent it. Absent if
+   * JSON cannot represent the datatype.
    */
   readonly fromJson?: (value: unknown) => number | bigint | string | undefined
-  /** Converts the elements to JSON, separated by commas. Absent if `fromJson` is absent. */
+  /** Converts elements to JSON, separated by commas. Absent like `fromJson`. */
   readonly toJson?: (data: never) => string
   /** True if elements may exceed 2^53, where JSON.parse() would round them. */
   readonly isBigInteger?: true
   /**
-   * The minimum and maximum number of bytes of an element in JSON, including its comma. Absent for
-   * BYTES, whose elements have any length, and if `toJson` is absent.
+   * The bytes of an element in JSON, with its comma. Absent for BYTES, whose elements have any
+   * length, and if `toJson` is absent.
    */
   readonly jsonBytes?: { readonly least: number; readonly most: number }
   /** The values that `fromJson` accepts, for error messages. */
   readonly takes: string
 }
 
-/** Joins numbers with commas. A bigint keeps every digit. */
+/** A bigint keeps every digit. */
 const join = (data: Exclude<TensorData, readonly string[]>) => data.join(',')
 
 function integer(least: number, most: number) {
@@ -71,8 +69,8 @@ function integer(least: number, most: number) {
 }
 
 /**
- * Describes a 64-bit integer. Beyond 2^53, a JavaScript number may have lost digits, so only the
- * bigints that json.ts creates are accepted there.
+ * A 64-bit integer. Beyond 2^53, accepts only json.ts's bigints: a JavaScript number may have lost
+ * digits.
  */
 function bigInteger(least: bigint, most: bigint) {
   return {
@@ -88,16 +86,10 @@ function bigInteger(least: bigint, most: bigint) {
   }
 }
 
-/**
- * The longest FP64 has a sign, 17 digits, a point and an exponent of five characters; a comma
- * follows.
- */
+/** The longest FP64 has a sign, 17 digits, a point, an exponent of five characters, and a comma. */
 const FLOAT_JSON = { least: 2, most: 25 }
 
-/**
- * NaN and infinities, keyed by name. JSON has no numbers for them (RFC 8259, section 6), so
- * requests and responses contain them as strings.
- */
+/** JSON has no numbers for NaN and infinities (RFC 8259, section 6), so they are strings. */
 const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
   __proto__: null,
   NaN: Number.NaN,
@@ -158,23 +150,20 @@ export type Datatype = keyof typeof ROWS
 
 export const DATATYPES: Readonly<Record<Datatype, DatatypeRow>> = ROWS
 
-/** Whether JSON can represent tensor data of this datatype. */
+/** Whether JSON can represent this datatype. */
 export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== undefined
 
-/** Whether a datatype's elements are read as bigints, because JSON.parse() would round them. */
+/** Whether elements are read as bigints, because JSON.parse() would round them. */
 export const isBigInteger = (datatype: Datatype) => DATATYPES[datatype].isBigInteger === true
 
-/** Whether a datatype's elements are numbers in JSON. */
+/** Whether elements are numbers in JSON. */
 export const isNumeric = (datatype: Datatype) => datatype !== 'BOOL' && datatype !== 'BYTES'
 
 const BY_ONNX_NUMBER = new Map(
   Object.entries(DATATYPES).map(([datatype, { onnx }]) => [onnx, datatype as Datatype]),
 )
 
-/**
- * Returns the datatype for a number in onnx.proto; undefined if the Open Inference Protocol or ONNX
- * Runtime for Node lacks it.
- */
+/** Undefined if the Open Inference Protocol or ONNX Runtime for Node lacks the datatype. */
 export const datatypeOfOnnx = (number: number) => BY_ONNX_NUMBER.get(number)
 
 export const isDatatype = (name: unknown): name is Datatype =>

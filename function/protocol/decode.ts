@@ -24,23 +24,19 @@ import {
   type TensorMetadata,
 } from './tensor.ts'
 
-/** The maximum number of elements in a tensor. No body can contain more elements. */
+/** The maximum elements of a tensor. No body has more. */
 const MAX_ELEMENTS = 2 ** 31
 
 /**
- * The maximum number of elements that the non-zero dimensions of an empty tensor may describe. The
- * request contains no such elements, but a model may still allocate memory for these dimensions,
- * for example to sum [0, 2^30] over its rows.
+ * The maximum elements in the other dimensions of an empty tensor. A model may allocate memory for
+ * them, for example to sum [0, 2^30] over its rows.
  */
 const MAX_BESIDE_ZERO = 2 ** 20
 
-/**
- * The maximum number of dimensions of a tensor, as in NumPy. No model needs more dimensions, and a
- * shape must fit into an error message.
- */
+/** The maximum rank, as in NumPy. A shape must fit into an error message. */
 const MAX_RANK = 64
 
-/** A request with tensor data that may not be read yet. */
+/** A request whose tensor data may be unread. */
 export interface Decoding {
   readonly request: InferenceRequest
   /** Steps that read the data, each in a few milliseconds. @throws {BadRequest} */
@@ -50,12 +46,10 @@ export interface Decoding {
 /**
  * Reads an inference request (Open Inference Protocol, "Inference Request JSON Object"; binary
  * tensor data extension).
- * @param body JSON; or with `jsonLength`, that many bytes of JSON followed by the binary tensor
- * data
- * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined a
- * body of only JSON
- * @param maxTensorBytes the limit on the inputs' size in memory; each text counts as 64 bytes in
- *   addition to its own size
+ * @param body JSON; with `jsonLength`, that many bytes of JSON, then the binary tensor data
+ * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined
+ * only JSON
+ * @param maxTensorBytes limits the inputs in memory; each text counts as its size plus 64 bytes
  * @throws {BadRequest} naming the field, its value and the allowed values
  * @throws {TooLarge} if the inputs exceed that limit
  */
@@ -66,7 +60,7 @@ export const decodeRequest = (
   maxTensorBytes?: number,
 ): InferenceRequest => finish(beginRequest(body, jsonLength, signature, maxTensorBytes))
 
-/** Like {@link decodeRequest}, but leaves data of a large body for later steps. */
+/** Like {@link decodeRequest}, but leaves data in a large body for later steps. */
 export function beginRequest(
   body: Uint8Array,
   jsonLength: number | undefined,
@@ -99,7 +93,7 @@ function parseRequest(json: Uint8Array, where: string, { inputs }: Signature): P
 }
 
 /**
- * Reads an inference request whose JSON was already parsed (by a runtime or as part of an event).
+ * Reads an inference request that a runtime parsed, or that is part of an event.
  * @throws {BadRequest} as {@link decodeRequest}
  */
 export const decodeParsedRequest = (json: ParsedJson, signature: Signature): InferenceRequest =>
@@ -124,13 +118,13 @@ const NO_STEPS: Iterable<void> = []
 
 const NOTHING = new Uint8Array(0)
 
-/** Smaller bodies are read only with JSON.parse, which is faster below about 700 bytes. */
+/** Below about 700 bytes, JSON.parse alone is faster. */
 const MANY_NUMBERS_BYTES = 1024
 
-/** From this size on, the memory that parsed JSON needs matters more than the speed of parsing. */
+/** From this size on, the memory of parsed JSON matters more than speed. */
 const LARGE_JSON_BYTES = 128 * 1024
 
-/** Provides the data of a request's inputs, which are read in the order of the request. */
+/** Provides the data of the inputs, read in the order of the request. */
 export interface InputData {
   /**
    * Reads the data of inputs[i], whose shape fits the model.
@@ -141,7 +135,6 @@ export interface InputData {
   checkAllRead(): void
 }
 
-/** The model that a request is for, and the limits of its inputs. */
 interface RequestLimits {
   readonly signature: Signature
   readonly maxTensorBytes: number
@@ -149,8 +142,7 @@ interface RequestLimits {
 
 /**
  * Reads an inference request in any format. An optional member that is null counts as absent,
- * because serializers of Java, C# and Python write absent members as null. A required member must
- * have a value.
+ * because serializers of Java, C# and Python write absent members as null.
  * @param value the request as in the protocol's JSON, without tensor data
  * @throws {BadRequest|TooLarge} as {@link decodeRequest}
  */
@@ -181,17 +173,15 @@ export function readRequest(
   }
 }
 
-/**
- * Input data that is part of the request's JSON, or follows the JSON in the order of the inputs.
- */
+/** Input data in the request's JSON, or after it in the order of the inputs. */
 class InputsOfJson implements InputData {
   /** See {@link ParsedJson.exact}. */
   private readonly exact: () => unknown
   /** The binary tensor data after the JSON. */
   private readonly binary: Uint8Array
-  /** The number of bytes of binary data that have been read. */
+  /** Bytes of binary data read so far. */
   private binaryAt = 0
-  /** The readers of data in a large body. */
+  /** Readers of data in a large body. */
   private readers: Set<DataReader> | undefined
 
   constructor(exact: () => unknown, binary: Uint8Array) {
@@ -199,7 +189,7 @@ class InputsOfJson implements InputData {
     this.binary = binary
   }
 
-  /** The steps that read the data that read() left unread. */
+  /** The steps for the data that read() left unread. */
   get steps(): Iterable<void> {
     return this.readers === undefined ? NO_STEPS : stepsOf(this.readers)
   }
@@ -252,14 +242,13 @@ function* stepsOf(readers: Iterable<DataReader>): Generator<void, void> {
 
 const notRead = () => undefined
 
-/** Reads a request's inputs in the given order. */
 class InputsReader {
   private readonly data: InputData
   private readonly signature: Signature
   private readonly maxTensorBytes: number
   /** The tensors read so far, in graph order. */
   private readonly tensors: (Tensor | undefined)[]
-  /** The bytes of memory that the tensors need so far. */
+  /** The tensors' bytes in memory so far. */
   private tensorBytes = 0
 
   constructor(data: InputData, signature: Signature, maxTensorBytes: number) {
@@ -328,10 +317,7 @@ function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMe
   )
 }
 
-/**
- * Reads a shape that fits the model.
- * @throws {BadRequest}
- */
+/** @throws {BadRequest} if the shape does not fit the model */
 export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   const { input, fits } = wordsFor(metadata)
   if (!Array.isArray(shape))
@@ -343,7 +329,7 @@ export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
-    // An integer is a bigint only if a number cannot represent it exactly.
+    // An integer is a bigint only if a number cannot represent it.
     if (typeof dimension === 'bigint' && dimension > 0n)
       throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
     if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {
@@ -367,7 +353,7 @@ export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   return shape
 }
 
-/** @returns the bytes that the tensor needs in memory, without the characters of texts */
+/** @returns the tensor's bytes in memory, without the characters of texts */
 function checkTensorBytes(
   shape: readonly number[],
   metadata: TensorMetadata,
@@ -386,15 +372,12 @@ function checkTensorBytes(
 }
 
 /**
- * Whether a dimension's name is only a placeholder, which exporters write for every dimension of
- * unknown size. Dimensions with equal placeholders may differ in size.
+ * Exporters write placeholders for dimensions of unknown size. Equal placeholders may differ in
+ * size.
  */
 const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() === ''
 
-/**
- * Whether inputs share dimension names. Computed once per model, so that requests spend no time on
- * it.
- */
+/** Whether inputs share dimension names. Computed once per model, to keep requests fast. */
 function hasSharedNames(inputs: readonly TensorMetadata[]): boolean {
   let isShared = SHARED_NAMES.get(inputs)
   if (isShared === undefined) {
@@ -441,8 +424,8 @@ export function readInputParameters(input: JsonObject, name: string): JsonObject
 }
 
 /**
- * Reads the input's binary_data_size. Returns undefined if the input's data is JSON. Exactly one of
- * `data` and binary_data_size must be given.
+ * Reads an input's binary_data_size; undefined if its data is JSON. Exactly one of `data` and
+ * binary_data_size must be given.
  */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
   const size = readInputParameters(input, name)?.binary_data_size
@@ -466,7 +449,7 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
   return size
 }
 
-/** The form of outputs whose own parameters specify no form. */
+/** The form of outputs whose own parameters give none. */
 interface OutputForm {
   readonly binary: boolean
   readonly classes: number | undefined
@@ -517,8 +500,8 @@ function readOutput(
 }
 
 /**
- * Returns all outputs, all in the same form. The list is built once per model, because most
- * requests name no outputs.
+ * Returns all outputs in one form. The list is built once per model, because most requests name no
+ * outputs.
  */
 function allOutputs(signature: Signature, form: OutputForm): readonly RequestedOutput[] {
   const { binary, classes } = form
@@ -566,8 +549,8 @@ function readParameters(parameters: unknown, where: string): JsonObject | undefi
 }
 
 /**
- * Rejects parameters of other servers that change the meaning of a request, because ignoring them
- * would give a wrong response.
+ * Rejects other servers' parameters that change the meaning of a request: ignoring them would give
+ * a wrong response.
  */
 function checkNotIgnored(where: string, key: string, value: unknown): void {
   const instead = 'binary tensor data (parameters.binary_data_size, binary_data)'
@@ -612,8 +595,8 @@ function readTimeout(parameters: JsonObject | undefined): number | undefined {
 }
 
 /**
- * Reads a raw binary request: the body is the data of the model's only input, and the shape is
- * derived from its length (binary tensor data extension, "Raw Binary Request").
+ * Reads a raw binary request: the body is the data of the model's only input, and its length gives
+ * the shape (binary tensor data extension, "Raw Binary Request").
  */
 function decodeRaw(
   body: Uint8Array,
@@ -642,8 +625,8 @@ function decodeRaw(
 }
 
 /**
- * Derives the shape: one row if the model is batched, and at most one further variable dimension,
- * whose size follows from the number of bytes.
+ * One row if the model is batched, and at most one other variable dimension, whose size follows
+ * from the number of bytes.
  */
 function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean): number[] {
   const shape = batched ? [1, ...metadata.shape.slice(1)] : [...metadata.shape]
@@ -662,8 +645,8 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
 }
 
 /**
- * Returns the words for an input and its shape in error messages. Computed once per model, so that
- * requests spend no time on them.
+ * Describes an input and its shape in error messages. Computed once per model, to keep requests
+ * fast.
  */
 function wordsFor(metadata: TensorMetadata): { readonly input: string; readonly fits: string } {
   let words = WORDS.get(metadata)

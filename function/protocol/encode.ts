@@ -14,24 +14,24 @@ export interface ResponseHead {
 }
 
 /**
- * An inference response (Open Inference Protocol, "Inference Response JSON Object"), with its
+ * An inference response (Open Inference Protocol, "Inference Response JSON Object"), with the
  * outputs in the requested order.
  */
 export interface InferenceResponse extends ResponseHead {
   readonly outputs: readonly Tensor[]
 }
 
-/** A response as bytes: only JSON, or JSON of `jsonLength` bytes followed by binary tensor data. */
+/** JSON, or JSON of `jsonLength` bytes and then binary tensor data. */
 export interface EncodedResponse {
   /** One text, or several pieces if the JSON is large. */
   readonly json: string | readonly Uint8Array[]
   /**
-   * Absent if no output is binary; the response is then plain JSON (binary tensor data extension).
+   * Absent if no output is binary: the response is then plain JSON (binary tensor data extension).
    */
   readonly binary?: { readonly jsonLength: number; readonly parts: readonly Uint8Array[] }
 }
 
-/** A response as a protobuf message: its bytes in parts, to be sent in order. */
+/** A protobuf message in parts, to be sent in order. */
 export type EncodedMessage = readonly Uint8Array[]
 
 /** Returns the response's bytes in parts, to be sent in order. */
@@ -41,7 +41,7 @@ export function partsOf(response: EncodedResponse | EncodedMessage): (string | U
   return [...(typeof json === 'string' ? [json] : json), ...(binary?.parts ?? [])]
 }
 
-/** Returns the response with each part of its bytes replaced by the result of `change`. */
+/** Returns the response with each part of its bytes changed. */
 export function mapBytes(
   response: EncodedResponse,
   change: (part: Uint8Array) => Uint8Array,
@@ -59,7 +59,7 @@ export interface EncodedAtOnce extends EncodedResponse {
   readonly json: string
 }
 
-/** @param requested one entry per output, in the same order; states which outputs are binary */
+/** @param requested one entry per output, in the same order, with the outputs that are binary */
 export function encodeResponse(
   response: InferenceResponse,
   requested: readonly RequestedOutput[],
@@ -97,44 +97,40 @@ const beginOutput = (
 ) =>
   `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${textOf(shape)}]`
 
-/**
- * Writes a shape. Avoids Array.prototype.join for one or two dimensions, the most frequent cases.
- */
+/** Avoids Array.prototype.join for one or two dimensions, the most frequent cases. */
 function textOf(shape: readonly number[]): string {
   if (shape.length === 1) return String(shape[0])
   return shape.length === 2 ? `${shape[0]},${shape[1]}` : shape.join()
 }
 
-/** The number of elements that are converted to text at a time. */
+/** Elements converted to text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/** Limits on a response, in bytes. */
+/** In bytes. */
 export interface ResponseLimits {
   readonly maxBytes: number
-  /** The limit on the JSON in the response. */
+  /** The limit of the response's JSON. */
   readonly maxJsonBytes: number
 }
 
-/** Creates the error for a response whose JSON exceeds MAX_JSON_BYTES. */
 export const jsonTooLarge = (maxJsonBytes: number): TooLarge =>
   new TooLarge(
     `the response as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); request binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
   )
 
-/** Creates the error for a response that exceeds MAX_BODY_BYTES. */
 export const answerTooLarge = (maxBytes: number): TooLarge =>
   new TooLarge(
     `the response is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or request fewer outputs or binary tensor data`,
   )
 
-/** Returns the minimum number of bytes that these elements need in JSON, without the brackets. */
+/** Returns the minimum bytes of these elements in JSON, without the brackets. */
 export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
   Math.max(0, elements * (DATATYPES[datatype].jsonBytes?.least ?? LEAST_TEXT) - 1)
 
 /** The bytes of an empty text in JSON, with its comma. */
 const LEAST_TEXT = 3
 
-/** An output of a response, and its rows that have been written so far. */
+/** An output and its rows written so far. */
 interface WrittenOutput {
   readonly binary: boolean
   first: Omit<Tensor, 'data'> | undefined
@@ -143,8 +139,8 @@ interface WrittenOutput {
 }
 
 /**
- * Writes a response whose outputs arrive a few rows at a time. Keeps only the encoded bytes, in
- * memory of its own.
+ * Writes a response whose outputs arrive a few rows at a time. Keeps only the encoded bytes, in its
+ * own memory.
  */
 export class ResponseWriter {
   private readonly outputs: readonly WrittenOutput[]
@@ -159,7 +155,7 @@ export class ResponseWriter {
   }
 
   /**
-   * Writes the outputs of a run, in steps of a few milliseconds.
+   * Writes a run's outputs, in steps of a few milliseconds.
    * @throws {TooLarge} if the response exceeds a limit
    * @throws {ModelError} if these rows differ in shape from earlier ones
    */
@@ -199,7 +195,7 @@ export class ResponseWriter {
       : { json }
   }
 
-  /** Throws before writing if even the shortest possible JSON of these outputs is too long. */
+  /** Throws if even the shortest JSON of these outputs is too long. */
   private checkLeast(outputs: readonly Tensor[]): void {
     let least = this.jsonSize
     for (const [i, { datatype, data }] of outputs.entries())
@@ -228,13 +224,10 @@ export class ResponseWriter {
   }
 }
 
-/** Leaves out the data, so that its memory can be freed. */
+/** Without the data, so that its memory can be freed. */
 const shapeOf = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
 
-/**
- * Checks that two runs of a request returned rows of the same shape. @throws {ModelError} if the
- * shapes differ
- */
+/** @throws {ModelError} if two runs of a request returned rows of different shapes */
 export function checkSameRows(first: Pick<Tensor, 'shape'>, { name, shape }: Tensor): void {
   const [before, now] = [first.shape.slice(1), shape.slice(1)]
   if (before.join() === now.join()) return
@@ -246,7 +239,7 @@ const UTF8 = new TextEncoder()
 const sizeOf = (parts: readonly Uint8Array[]) =>
   parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
 
-/** Returns a name as JSON. The result is cached, because a model has few names. */
+/** Returns a name as JSON, from a cache: a model has few names. */
 function quoted(name: string): string {
   let json = QUOTED.get(name)
   if (json === undefined) {
@@ -258,7 +251,7 @@ function quoted(name: string): string {
 
 const QUOTED = new Map<string, string>()
 
-/** Encodes a tensor's data as the protocol's JSON array: flat and row-major. */
+/** Encodes data as the protocol's JSON array: flat and row-major. */
 export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string =>
   `[${encodeElements(tensor)}]`
 

@@ -1,7 +1,7 @@
 /**
- * The errors that an inference request can cause. The message states which value is wrong, where it
- * is, and which values are allowed. The code is for programs: it selects statuses and metrics, and
- * it survives the transfer between threads, which the class does not.
+ * The errors of inference requests. The message says which value is wrong, where it is, and which
+ * values are allowed. The code selects statuses and metrics, and survives the transfer between
+ * threads, unlike the class.
  */
 
 /** The request violates the protocol or does not fit the model: the caller must change it. */
@@ -14,15 +14,14 @@ export class TooLarge extends Error {
   readonly code = 'TOO_LARGE'
 }
 
-/** The model itself failed on a request that fits it. */
+/** The model failed on a request that fits it. */
 export class ModelError extends Error {
   readonly code = 'MODEL_FAILED'
 }
 
 /**
- * The base class of errors for requests that arrive at a bad time, perhaps many at once under
- * overload. These errors have no stack trace: creating it would take longer than the remaining work
- * of a refusal, and it would not be read.
+ * The base class of errors that many requests get at once under overload. They have no stack trace:
+ * nobody would read it, and creating it takes longer than the rest of a refusal.
  */
 class TurnedAway extends Error {
   constructor(message: string) {
@@ -39,7 +38,7 @@ export class Overloaded extends TurnedAway {
 }
 
 /**
- * The model is loading or has failed to load, or the process is shutting down. The same request may
+ * The model is loading or failed to load, or the process is shutting down. The same request may
  * succeed later or elsewhere.
  */
 export class NotReady extends Error {
@@ -51,7 +50,7 @@ export class DeadlinePassed extends TurnedAway {
   readonly code = 'DEADLINE_PASSED'
 }
 
-/** The run exceeded its time limit; the same request would most likely exceed the limit again. */
+/** The run exceeded its time limit; the same request would probably do so again. */
 export class RunTimedOut extends Error {
   readonly code = 'RUN_TIMED_OUT'
 }
@@ -78,12 +77,12 @@ const CLASSES: { readonly [Code in InferenceErrorCode]: new (message: string) =>
     RUN_TIMED_OUT: RunTimedOut,
   }
 
-/** Returns the code of an error that this file defines; undefined for any other error. */
+/** Undefined for errors of other files. */
 export function inferenceCodeOf(error: unknown): InferenceErrorCode | undefined {
   const code = (error as Partial<InferenceError> | undefined)?.code
   return code !== undefined && Object.hasOwn(CLASSES, code) ? code : undefined
 }
 
-/** Recreates the error that another thread reported. */
+/** Recreates another thread's error. */
 export const inferenceError = (code: InferenceErrorCode, message: string): InferenceError =>
   new CLASSES[code](message)

@@ -2,31 +2,25 @@ import { shortest } from './shortest.ts'
 
 /*
  * Writes FP32 values as JSON with the fewest digits that identify each value: 5.1, not
- * 5.099999904632568. The result is half as long as the 17 digits of a double, and takes less than
- * half the time to write. Math.fround of the number that JSON.parse reads is the same FP32.
+ * 5.099999904632568. That takes half the length and less than half the time of a double's 17
+ * digits. JSON.parse and Math.fround give the same FP32.
  *
- * The candidates are integers of 7, 8 and 9 digits, each divided by a power of ten. Up to 10^22,
- * the integer and the power are exact doubles, so the quotient is the double that JSON.parse would
- * read. Math.fround of the quotient shows whether the digits identify the value. Nine digits always
- * identify it.
+ * The candidates are integers of 7, 8 and 9 digits, divided by a power of ten. Up to 10^22, both
+ * are exact doubles, so the quotient is the double that JSON.parse would read. Math.fround of the
+ * quotient shows whether the digits identify the value; nine always do.
  */
 
 const EXACT_POWERS = 22
-/** Powers of ten. Powers beyond 10^22 are rounded to the nearest double. */
+/** Powers beyond 10^22 are rounded to the nearest double. */
 const POWERS = Array.from({ length: 48 }, (_, i) => Number(`1e${i}`))
-/**
- * An upper bound of the relative error of dividing by a rounded power: two roundings of 2^-53 each.
- */
+/** Bounds the relative error of dividing by a rounded power: two roundings of 2^-53 each. */
 const ERROR = 2 ** -51
 
 /** Smaller numbers are subnormal: they have fewer bits and may need fewer than six digits. */
 const LEAST = 2 ** -126
-/** JavaScript writes numbers below this with an exponent. */
+/** JavaScript writes smaller numbers with an exponent. */
 const LEAST_FIXED = Math.fround(1e-6)
-/**
- * Integers below this limit fit into 32 bits. From MOST_FRACTION on, FP32 numbers have no
- * fractions.
- */
+/** Integers below MOST_INTEGER fit into 32 bits. From MOST_FRACTION on, FP32 has no fractions. */
 const MOST_INTEGER = 2 ** 31
 const MOST_FRACTION = 2 ** 23
 /**
@@ -35,10 +29,7 @@ const MOST_FRACTION = 2 ** 23
  */
 const ROUNDED_UP = 2 ** -96
 
-/**
- * The length of the longest element: a comma, a sign and 21 digits. Larger numbers have an
- * exponent.
- */
+/** The longest element: a comma, a sign and 21 digits. Larger numbers have an exponent. */
 const MOST_CHARACTERS = 23
 const TEXT = Buffer.alloc(1_024 * MOST_CHARACTERS)
 
@@ -50,9 +41,7 @@ const [COMMA, MINUS, POINT, ZERO, E] = [...Buffer.from(',-.0e')] as [
   number,
 ]
 
-/**
- * Writes the elements, separated by commas. NaN and infinities are strings (RFC 8259, section 6).
- */
+/** Separates elements with commas. NaN and infinities are strings (RFC 8259, section 6). */
 export function float32sToJson(data: Float32Array): string {
   let json = ''
   let at = 0
@@ -67,7 +56,7 @@ export function float32sToJson(data: Float32Array): string {
   return json + TEXT.toString('latin1', 0, at)
 }
 
-/** Writes an element at this position. @returns the position after it */
+/** @returns the position after the element */
 function write(value: number, at: number): number {
   const size = Math.abs(value)
   const isInteger = size < MOST_INTEGER && (size | 0) === size
@@ -80,14 +69,14 @@ function write(value: number, at: number): number {
   return size < LEAST_FIXED ? writeExponent(from) : writeFixed(from)
 }
 
-/** Writes numbers of kinds that are rare in responses. */
+/** Writes kinds of numbers that are rare in responses. */
 function textOf(value: number): string {
   if (!Number.isFinite(value)) return `"${value}"`
   if (Object.is(value, -0)) return '-0'
   return String(Number.isInteger(value) && Math.abs(value) < 1e21 ? value : shortest(value))
 }
 
-/** The last decimal number found, which is `digits` / 10^`decimals`. */
+/** The last decimal number found: `digits` / 10^`decimals`. */
 const found = { digits: 0, decimals: 0 }
 
 /** @returns d such that 10^6 <= value * 10^d < 10^7, apart from rounding */
@@ -114,7 +103,7 @@ function find(value: number, decimals: number): void {
   else identifies(value, decimals)
 }
 
-/** Rounds a value to a number of decimals. @returns whether the result identifies the value */
+/** Rounds a value to some decimals. @returns whether the result identifies the value */
 function identifies(value: number, decimals: number): boolean {
   const power = POWERS[decimals] as number
   const digits = (value * power + 0.5) | 0
@@ -171,7 +160,7 @@ function writeDigits(value: number, from: number, end: number): number {
   for (; at > from; at -= 2) {
     const shorter = (rest / 100) | 0
     const two = rest - shorter * 100
-    // Division by 10, exact below 100.
+    // Divide by 10; exact below 100.
     const ten = (two * 205) >> 11
     TEXT[at - 1] = ZERO + ten
     TEXT[at] = ZERO + two - ten * 10
@@ -181,7 +170,7 @@ function writeDigits(value: number, from: number, end: number): number {
   return end
 }
 
-/** Writes a number with an exponent, as JavaScript does: 8.261233e-7. */
+/** Writes an exponent as JavaScript does: 8.261233e-7. */
 function writeExponent(at: number): number {
   // Write the digits one place further right, then move the first digit before the point.
   const end = writeInteger(found.digits, at + 1)

@@ -1,9 +1,9 @@
 import { parseProto } from './protobuf-schema.ts'
 
 /**
- * The gRPC service as in the Open Inference Protocol and in Triton, with the same names and
- * numbers, but without the parts for several models. `npm run docs:write` generates
- * docs/inference.proto from it.
+ * The gRPC service of the Open Inference Protocol and Triton, with their names and numbers, but
+ * without the parts for several models. `npm run docs:write` generates docs/inference.proto from
+ * it.
  */
 export const INFERENCE_PROTO = `// The gRPC service of onnx-function: the Open Inference Protocol, with those of Triton's
 // additions that apply to one model. Numbers and names are those of the published
@@ -309,8 +309,8 @@ message ModelConfig {
 }
 `
 
-/** The file name is Triton's, because clients of reflection request it. */
+/** Triton's file name, because clients of reflection request it. */
 export const INFERENCE = parseProto('grpc_service.proto', INFERENCE_PROTO)
 
-/** Tensor data stays bytes until its shape is known to fit the model. */
+/** Tensor data stays bytes until its shape fits the model. */
 INFERENCE.message('InferTensorContents').lazy = true

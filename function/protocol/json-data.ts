@@ -16,11 +16,10 @@ import {
 import { elementCount, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /**
- * Reads tensor data in JSON, which is row-major, and either flat or nested exactly as the shape
- * requires.
+ * Reads tensor data in JSON: row-major, and flat or nested exactly like the shape.
  * @param data the parsed data, with bigints beyond 2^53 for a 64-bit datatype; or numbers read from
- * the bytes; or the location of the data in the body
- * @param pieceBytes size of the pieces in which data in the body is parsed
+ * the bytes; or the data's location in the body
+ * @param pieceBytes the size of the pieces in which data in the body is parsed
  * @throws {BadRequest} naming the element and the allowed values
  */
 export function readJsonData(
@@ -68,7 +67,6 @@ function suits({ values, lengths }: JsonNumbers, shape: readonly number[], datat
   )
 }
 
-/** Reads tensor data into allocated memory. */
 export interface DataReader {
   /** Each step takes a few milliseconds. @throws {BadRequest} */
   steps(): Iterable<void>
@@ -76,14 +74,14 @@ export interface DataReader {
 
 /** Tensor data that is not a single array in the body. */
 export abstract class ScatteredData {
-  /** The reader of this data, which also reads the data of other inputs. */
+  /** Also reads the data of other inputs. */
   abstract readonly reader: DataReader
   /** Allocates memory for the elements. @throws {BadRequest} */
   abstract allocate(shape: readonly number[], metadata: TensorMetadata): TensorData
 }
 
 /**
- * Like {@link readJsonData}, but creates a reader for data in the body, which reads the data later.
+ * Like {@link readJsonData}, but leaves data in the body to a reader.
  * @param readers receives the reader
  */
 export function readJsonDataLater(
@@ -106,21 +104,20 @@ export function readJsonDataLater(
 
 /**
  * The size of the pieces that are parsed. JSON.parse needs up to twenty times the memory of its
- * text: parsing 64 MiB at once took 7 s and 2.7 GB; parsing it in pieces took 1 s and 150 MB.
+ * text: 64 MiB at once took 7 s and 2.7 GB; in pieces, 1 s and 150 MB.
  */
 export const PIECE_BYTES = 64 * 1024
 
-/** An array that is being read. */
 interface OpenArray {
   /** The position of the opening bracket. */
   readonly begin: number
   readonly depth: number
   readonly expected: number
-  /** The number of parts that have been read. */
+  /** Parts read so far. */
   length: number
 }
 
-/** The destination of a reader's elements. By default, the reader allocates an array. */
+/** The memory for a reader's elements; by default, a new array. */
 interface PieceOptions {
   readonly into?: TensorElements
   /** The position of the first element in `into`. */
@@ -128,7 +125,7 @@ interface PieceOptions {
   readonly pieceBytes?: number
 }
 
-/** Parses an array piece by piece, and keeps only the elements of the tensor. */
+/** Parses an array piece by piece, and keeps only the elements. */
 export class PieceReader implements DataReader {
   readonly elements: TensorElements
   private readonly json: JsonData
@@ -136,7 +133,7 @@ export class PieceReader implements DataReader {
   private readonly metadata: TensorMetadata
   private readonly pieceBytes: number
   private readonly isNested: boolean
-  /** The number of elements that the array must have. */
+  /** The elements that the array must have. */
   private readonly expected: number
   private readonly filler: Filler
 
@@ -153,8 +150,8 @@ export class PieceReader implements DataReader {
     this.pieceBytes = pieceBytes
     this.isNested = shape.length > 1 && bytes[skipSpace(bytes, start + 1)] === OPEN_ARRAY
     this.expected = elementCount(shape)
-    // An element needs at least a byte and a comma. Do not allocate memory for more elements than
-    // the bytes can contain.
+    // An element needs at least a byte and a comma. Allocate no memory for more elements than the
+    // bytes can contain.
     if (this.expected > (end - start) / 2) throw this.wrongLength(start, 0)
     this.elements = into ?? DATATYPES[metadata.datatype].allocate(this.expected)
     this.filler = new Filler(this.elements, from, { shape, metadata })
@@ -193,9 +190,7 @@ export class PieceReader implements DataReader {
     }
   }
 
-  /**
-   * Parses consecutive parts of an array, from the start of the first part to the end of the last.
-   */
+  /** Parses consecutive parts of an array. */
   private take(array: OpenArray, from: number, to: number): void {
     const parts = this.parse(from, to)
     // Only an empty array has no value between its brackets.
@@ -207,7 +202,7 @@ export class PieceReader implements DataReader {
     else this.filler.flat(parts)
   }
 
-  /** Reads a part that is too large to parse at once: it must be an array of the next dimension. */
+  /** Reads a part that is too large to parse at once: an array of the next dimension. */
   private *readLargePart(array: OpenArray, at: number): Generator<void, void> {
     const { bytes } = this.json
     const deepest = this.isNested ? this.shape.length - 1 : 0
@@ -221,10 +216,7 @@ export class PieceReader implements DataReader {
     array.length++
   }
 
-  /**
-   * Checks the end and the length of an array. @param at the expected position of the closing
-   * bracket
-   */
+  /** @param at the expected position of the closing bracket */
   private checkEnd({ begin, depth, expected, length }: OpenArray, at: number): void {
     const { bytes, end } = this.json
     if (bytes[at] !== CLOSE_ARRAY) throw this.notJson(`expected a comma or ] at byte ${at}`)
@@ -258,8 +250,8 @@ export class PieceReader implements DataReader {
 
 /**
  * Writes parsed rows to a tensor.
- * @param from position of the rows' first element
- * @param rows parsed rows, each nested as the dimensions after the first require
+ * @param from position of the first element
+ * @param rows each nested like the dimensions after the first
  */
 export function fillRows(
   elements: TensorElements,
@@ -270,7 +262,6 @@ export function fillRows(
   new Filler(elements, from, { shape, metadata }).nested(rows, 0)
 }
 
-/** A description of a tensor's elements. */
 interface Filled {
   readonly shape: readonly number[]
   readonly metadata: TensorMetadata
@@ -291,9 +282,7 @@ class Filler {
     this.metadata = metadata
   }
 
-  /**
-   * @param parts parts of the dimension `depth`, each nested as the following dimensions require
-   */
+  /** @param parts parts of the dimension `depth`, each nested like the following dimensions */
   nested(parts: readonly unknown[], depth: number): void {
     const inner = depth + 1
     if (inner === this.shape.length) {
@@ -324,8 +313,8 @@ class Filler {
 }
 
 /**
- * Writes numbers up to the first value that is not a number or that the array cannot represent: an
- * integer must be stored unchanged, and a float must stay finite.
+ * Writes numbers up to the first value that the array cannot represent: integers must stay
+ * unchanged, and floats finite.
  * @returns the count of numbers written
  */
 function fillNumbers(

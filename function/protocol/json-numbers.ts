@@ -12,9 +12,9 @@ import {
 
 /**
  * Parses an inference request like {@link parseJson}, but reads each input's `data` from the bytes,
- * as {@link JsonNumbers}. JSON.parse reads the remaining text.
+ * as {@link JsonNumbers}. JSON.parse reads the other text.
  * @param body of at most 128 KiB
- * @returns undefined if {@link NumberReader} cannot read the data, or if the JSON is invalid;
+ * @returns undefined if {@link NumberReader} cannot read the data, or the JSON is invalid;
  * parseJson then reports the error
  */
 export function parseAroundNumbers(
@@ -39,7 +39,7 @@ export function parseAroundNumbers(
   try {
     value = parseJson(rest, where).value
   } catch {
-    // The positions in this error would not match the body.
+    // This error's positions would not match the body.
     return undefined
   }
   // The JSON is valid, so each input's data is at the location found.
@@ -48,13 +48,13 @@ export function parseAroundNumbers(
   return { value, exact: () => value }
 }
 
-/** The numbers of a JSON array. All nested arrays at the same depth have the same length. */
+/** The numbers of a JSON array. Nested arrays at the same depth have the same length. */
 export class JsonNumbers implements Place {
   readonly start: number
   readonly end: number
   /** The same values as JSON.parse returns. The next request overwrites them. */
   readonly values: Float64Array
-  /** The lengths of the array and of its nested arrays, the outermost first. */
+  /** The lengths of the array and its nested arrays, the outermost first. */
   readonly lengths: readonly number[]
   private readonly bytes: Uint8Array
 
@@ -88,37 +88,33 @@ const isDigit = (byte: number) => byte >= ZERO && byte <= NINE
 
 const NO_NUMBER = -1
 
-/** Any integer with this many digits is below 2^53, so a double represents it exactly. */
+/** Integers with this many digits are below 2^53, so doubles represent them exactly. */
 const EXACT_DIGITS = 15
 
-/** Powers of ten. A double represents powers up to 10^22 exactly. */
+/** Doubles represent powers of ten up to 10^22 exactly. */
 const POWERS = Float64Array.from({ length: EXACT_DIGITS }, (_, i) => Number(`1e${i}`))
 
-/** Arrays that are nested more deeply are left to JSON.parse. */
+/** Deeper arrays are left to JSON.parse. */
 const MAX_DEPTH = 16
 
 /**
- * Limits the count of long numbers, which have more digits or an exponent. If many numbers are
- * long, JSON.parse is faster.
+ * Limits the long numbers, which have more digits or an exponent. With many of them, JSON.parse is
+ * faster.
  */
 const LONG = { atFirst: 16, oneIn: 8 }
 
-/**
- * The maximum count of numbers in a body of at most 128 KiB, in which a number and its comma need
- * at least two bytes.
- */
+/** In a body of at most 128 KiB, a number and its comma need at least two bytes. */
 const MAX_NUMBERS = 64 * 1024
 
 /**
- * The memory for numbers. All requests share it, because allocating it for each request would take
- * longer than reading the numbers.
+ * All requests share this memory: allocating it for each would take longer than reading the
+ * numbers.
  */
 let shared: Float64Array | undefined
 
 /**
- * Reads numbers in half the time of JSON.parse. A number's digits and its power of ten are exact,
- * so only their quotient is rounded, to the same value as in JSON.parse. Number() reads longer
- * numbers.
+ * Reads numbers in half the time of JSON.parse. The digits and the power of ten are exact, so only
+ * their quotient is rounded, to the same value as in JSON.parse. Number() reads longer numbers.
  */
 class NumberReader {
   private readonly bytes: Uint8Array
@@ -127,10 +123,10 @@ class NumberReader {
   private text: string | undefined
   /** The position of the next byte. */
   private at = 0
-  /** The count of all numbers read, and the count of long numbers, which Number() read. */
+  /** All numbers read, and the long ones, which Number() read. */
   private count = 0
   private longCount = 0
-  /** The length of the arrays at each depth, and the depth of the arrays that contain numbers. */
+  /** The lengths of the arrays at each depth, and the depth of the arrays of numbers. */
   private lengths: number[] = []
   private rowDepth = -1
 
@@ -192,7 +188,7 @@ class NumberReader {
     return this.lengths[depth] === length
   }
 
-  /** Reads a number. @returns the position after the number */
+  /** @returns the position after the number */
   private readNumber(start: number): number {
     const { bytes } = this
     let at = start
@@ -217,7 +213,7 @@ class NumberReader {
     return at
   }
 
-  /** Reads a long number with Number(). @param end the position after its digits */
+  /** @param end the position after the number's digits */
   private readLong(start: number, end: number): number {
     const { bytes } = this
     this.longCount++

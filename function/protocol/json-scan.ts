@@ -3,21 +3,19 @@ import { BadRequest, TooLarge } from './errors.ts'
 import { type ParsedJson, parseJson, show, withoutMark } from './json.ts'
 
 /**
- * Limits on the JSON outside tensor data, which consists of names, shapes, an id and parameters.
- * Parsed values need up to twenty times the memory of their text, and parsing 100,000 keys takes 90
- * ms.
+ * Limits the JSON outside tensor data: names, shapes, an id and parameters. Parsed values need up
+ * to twenty times the memory of their text, and parsing 100,000 keys takes 90 ms.
  */
 const MOST_BESIDE_DATA = { bytes: 4 * 2 ** 20, values: 32 * 1024 }
 
 /**
- * The location of a JSON array of tensor data that has not been read yet: from its opening bracket
- * to just after its closing bracket.
+ * An unread JSON array of tensor data, from its opening bracket to just after its closing bracket.
  */
 export class JsonData {
   readonly bytes: Uint8Array
   readonly start: number
   readonly end: number
-  /** The name of the body in error messages. */
+  /** The body's name in error messages. */
   readonly where: string
 
   constructor(bytes: Uint8Array, start: number, end: number, where: string) {
@@ -41,9 +39,9 @@ const CLOSE_OBJECT = 0x7d
  * Parses an inference request like {@link parseJson}, but leaves each input's `data` in the body,
  * as {@link JsonData}.
  * @param mostInputs the number of the model's inputs
- * @throws {BadRequest} as parseJson, if more inputs have data than the model has inputs, and if
- * there are more than 32,768 values outside the data
- * @throws {TooLarge} if there are more than 4 MiB outside the data
+ * @throws {BadRequest} as parseJson, if more inputs have data than the model has inputs, and for
+ * more than 32,768 values outside the data
+ * @throws {TooLarge} for more than 4 MiB outside the data
  */
 export function parseAroundData(body: Uint8Array, where: string, mostInputs: number): ParsedJson {
   if (!isUtf8(body)) throw new BadRequest(`${where} is not valid UTF-8`)
@@ -80,14 +78,13 @@ function checkObject(bytes: Uint8Array, where: string): void {
   )
 }
 
-/** The location of a value. */
 export interface Place {
   readonly start: number
   readonly end: number
 }
 
 /**
- * Returns the bytes with an empty array in each of these places.
+ * Replaces the values in these places with empty arrays.
  * @throws {BadRequest} if more than 32,768 values are left
  * @throws {TooLarge} if more than 4 MiB are left
  */
@@ -116,7 +113,6 @@ export function aroundPlaces(bytes: Uint8Array, places: readonly Place[]): Uint8
   return around
 }
 
-/** Whether the JSON contains more than `most` values. */
 function holdsMoreValues(bytes: Uint8Array, most: number): boolean {
   let count = 1
   for (let at = 0; at < bytes.length && count <= most; at++) {
@@ -134,20 +130,20 @@ function checkBesideData(size: number, where: string): void {
   )
 }
 
-/** Returns the position at which trailing white space begins. */
+/** Returns the position of the trailing white space. */
 function endOfText(bytes: Uint8Array): number {
   let end = bytes.length
   while (isSpace(bytes[end - 1])) end--
   return end
 }
 
-/** Replaces data. An empty array does not turn invalid JSON into valid JSON. */
+/** Replaces data. It does not turn invalid JSON into valid JSON. */
 const EMPTY_ARRAY = Buffer.from('[]')
 
 /**
  * Locates each input's `data` if it is an array. JSON.parse later detects invalid JSON and reads
- * keys with escapes. The limits apply during the search, because views of millions of arrays would
- * fill the memory.
+ * keys with escapes. Applies the limits during the search, because views of millions of arrays
+ * would fill the memory.
  * @param visit receives the input's index and the start of its data; returns the end of the data
  */
 export function eachData(
@@ -173,7 +169,7 @@ export function eachData(
   })
 }
 
-/** Locates the values of these members in the object in `bytes`, in the order of the bytes. */
+/** Locates the values of these members, in the order of the bytes. */
 export function findMembers(
   bytes: Uint8Array,
   names: readonly string[],
@@ -187,20 +183,19 @@ export function findMembers(
   return found
 }
 
-/** Whether the JSON text begins as an array. */
+/** Whether the text begins as an array. */
 export const isArray = (bytes: Uint8Array): boolean => bytes[skipSpace(bytes, 0)] === OPEN_ARRAY
 
-/** Whether the JSON text begins as an object. */
+/** Whether the text begins as an object. */
 export const isObjectText = (bytes: Uint8Array): boolean =>
   bytes[skipSpace(bytes, 0)] === OPEN_OBJECT
 
-/** Creates the error for a malformed JSON array. */
 const notArray = (where: string, why: string) =>
   new BadRequest(`${where} is not valid JSON: ${why}`)
 
 /**
- * Locates the elements of the array in `bytes`. The caller later parses each element, which checks
- * that it is valid JSON.
+ * Locates the elements of an array. The caller parses each element later, which detects invalid
+ * JSON.
  * @throws {BadRequest} if `bytes` is not an array
  */
 export function* findElements(bytes: Uint8Array, where: string): Generator<Place, void> {
@@ -244,7 +239,7 @@ function eachMember(
   return bytes[at] === CLOSE_OBJECT ? at + 1 : bytes.length
 }
 
-/** Like {@link eachMember}, but visits the elements of an array. */
+/** Like {@link eachMember}, for the elements of an array. */
 function eachElement(
   bytes: Uint8Array,
   begin: number,
@@ -279,7 +274,7 @@ function skipString(bytes: Uint8Array, open: number): number {
   return bytes.length
 }
 
-/** Returns the end of a value. Only counts brackets, and does not check that the JSON is valid. */
+/** Returns the end of a value. Only counts brackets; does not detect invalid JSON. */
 export function skipValue(bytes: Uint8Array, from: number): number {
   if (isBracket(bytes[from])) return skipBrackets(bytes, from)
   if (bytes[from] === QUOTE) return skipString(bytes, from)
@@ -292,15 +287,15 @@ const isEnd = (byte: number | undefined) =>
   byte === COMMA || byte === CLOSE_ARRAY || byte === CLOSE_OBJECT || isSpace(byte)
 
 /**
- * Returns the end of an array or object. The inner loop takes 1.5 ns per byte; the alternatives
- * that were tested took two or three times as long.
+ * Returns the end of an array or object. The inner loop takes 1.5 ns per byte; alternatives took
+ * two or three times as long.
  */
 function skipBrackets(bytes: Uint8Array, from: number): number {
   const { length } = bytes
   let depth = 0
   for (let at = from; at < length; at++) {
     let byte = bytes[at] as number
-    // Skip bytes that are neither quotes nor brackets, which are most bytes of tensor data.
+    // Skip most bytes of tensor data: neither quotes nor brackets.
     while (byte < OPEN_ARRAY && byte !== QUOTE) {
       at++
       if (at === length) return length
@@ -316,7 +311,7 @@ function skipBrackets(bytes: Uint8Array, from: number): number {
   return length
 }
 
-/** Counts the elements of an array that is valid JSON. */
+/** Counts the elements of a valid JSON array. */
 export function countElements(bytes: Uint8Array, begin: number): number {
   let count = 0
   eachElement(bytes, begin, at => {

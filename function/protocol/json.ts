@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { BadRequest } from './errors.ts'
 
-/** The same as Triton's limit (docs/protocol: JSON nesting depth 100). */
+/** Triton's limit (docs/protocol: JSON nesting depth 100). */
 const MAX_DEPTH = 100
 
 const QUOTE = 0x22
@@ -15,15 +15,15 @@ const CLOSE_OBJECT = 0x7d
 export interface ParsedJson {
   readonly value: unknown
   /**
-   * The same value with integers beyond 2^53 as bigints, which keep all digits. The first call
+   * The same value, with integers beyond 2^53 as bigints, which keep all digits. The first call
    * parses again, so only readers of INT64 and UINT64 tensors call it.
    */
   readonly exact: () => unknown
 }
 
 /**
- * Parses a request's JSON strictly (RFC 8259): only UTF-8, no duplicate keys in an object, at most
- * 100 levels of nesting. A byte order mark is ignored, as section 8.1 allows.
+ * Parses a request's JSON strictly (RFC 8259): only UTF-8, no duplicate keys, at most 100 levels of
+ * nesting. Ignores a byte order mark, as section 8.1 allows.
  * @throws {BadRequest} naming `where` and the problem
  */
 export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
@@ -56,8 +56,8 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
 }
 
 /**
- * Returns the message of JSON.parse()'s error for a text. If JSON.parse() stopped at a bare NaN or
- * Infinity, which Python's json module writes, the message also explains how to send these values.
+ * Returns the message of JSON.parse()'s error. For a bare NaN or Infinity, which Python's json
+ * module writes, adds how to send these values.
  */
 export function whyNotJson(error: unknown, text: string): string {
   const { message } = error as Error
@@ -69,13 +69,13 @@ export function whyNotJson(error: unknown, text: string): string {
 const BARE_STOP = /^Unexpected token '[NI]'|^No number after minus sign/
 const BARE_NUMBER = /[[,:\s](?:NaN|-?Infinity)\s*[\],}]/
 
-/** Integers beyond 2^53 have at least 16 digits. Digits after a decimal point do not count. */
+/** Integers beyond 2^53 have at least 16 digits, not counting digits after a point. */
 const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
 
 /**
- * Matches integers of 16 to 20 digits that are values, but not keys or parts of longer numbers. A
- * 64-bit integer has at most 20 digits. A longer integer fits no tensor, and creating a bigint of
- * ten million digits takes seconds.
+ * Integers of 16 to 20 digits that are values, not keys or parts of longer numbers. A 64-bit
+ * integer has at most 20 digits. A longer integer fits no tensor, and a bigint of ten million
+ * digits takes seconds.
  */
 const BIG_INTEGERS = /(?<![\d.eE+-])-?[1-9]\d{15,19}(?![\d.eE]|\s*:)/g
 
@@ -85,9 +85,8 @@ export const parseExactly = (text: string): unknown =>
 
 /**
  * Parses JSON with integers beyond 2^53 as bigints. A reviver would be called for every value: with
- * one such integer, 127 KiB took 60 ms. Instead, these integers are replaced by strings with a
- * random prefix, which no caller can guess, JSON.parse reads the text at full speed, and the
- * strings are then converted to bigints.
+ * one such integer, 127 KiB took 60 ms. So replace these integers with strings, which have a random
+ * prefix that no caller can guess; parse at full speed; and convert the strings to bigints.
  */
 function parseBigIntegers(text: string): unknown {
   const mark = `${Math.random()}:`
@@ -150,7 +149,6 @@ function showOther(value: unknown): string {
 export const withoutMark = (bytes: Uint8Array): Uint8Array =>
   bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 
-/** Facts about a valid JSON text. */
 interface Written {
   readonly keys: number
   readonly objects: number
@@ -158,9 +156,8 @@ interface Written {
 }
 
 /**
- * Counts the keys in the text: strings followed by a colon. JSON.parse silently keeps the last of
- * two equal keys, so comparing this count with the number of keys in the parsed value reveals
- * duplicates.
+ * Counts the keys in the text: strings followed by a colon. JSON.parse keeps the last of two equal
+ * keys, so a different number of keys in the parsed value reveals duplicates.
  */
 function countWritten(bytes: Uint8Array): Written {
   const { length } = bytes
@@ -186,7 +183,7 @@ function countWritten(bytes: Uint8Array): Written {
   return { keys, objects, depth: deepest }
 }
 
-/** Most strings are shorter than this. The end of a longer string is found faster with indexOf. */
+/** Most strings are shorter. indexOf finds the end of a longer string faster. */
 const SHORT_STRING = 32
 
 function behindString(bytes: Uint8Array, open: number): number {
@@ -218,8 +215,8 @@ function isEscaped(text: string, at: number): boolean {
 }
 
 /**
- * Counts the keys of objects until `objects` objects are found. Arrays are searched last, so that
- * in a request all objects are found before the elements of tensors are visited.
+ * Counts the keys of `objects` objects. Searches arrays last, so that a request's objects are found
+ * before the elements of its tensors.
  */
 function keysHeld(root: unknown, objects: number): number {
   let keys = 0

@@ -1,15 +1,13 @@
-/** Whether a media type is application/json, application/*+json, or absent. */
+/** True for application/json, application/*+json, and no type. */
 export const isJson = (type: string) => type === '' || /^[^/]+\/(?:[^/]+\+)?json$/.test(type)
 
 export interface MediaType {
-  /** In lower case, without parameters; empty if no type is given. */
+  /** In lower case, without parameters; empty if there is no type. */
   readonly type: string
   readonly charset: string
 }
 
-/**
- * The content type that was read last. It is cached, because most callers always send the same one.
- */
+/** Caches the last content type, because most callers always send the same one. */
 let last = { contentType: '', mediaType: { type: '', charset: 'utf-8' } }
 
 export function mediaTypeOf(contentType = ''): MediaType {

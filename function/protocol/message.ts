@@ -18,29 +18,26 @@ import type { InferenceRequest } from './request.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from './tensor.ts'
 
 /*
- * Reads an inference request and writes its response as protobuf messages. The code for JSON
- * requests (decode.ts) also checks these requests, so the same rules apply.
+ * Reads inference requests and writes responses as protobuf messages. decode.ts checks these
+ * requests like JSON, so the same rules apply.
  */
 
 const REQUEST = INFERENCE.message('ModelInferRequest')
 const RESPONSE = INFERENCE.message('ModelInferResponse')
 
-/** The fields that must be known before the complete request is read. */
+/** The fields that are needed before the rest of the request is read. */
 export interface RequestHead {
   readonly modelName: string
   readonly modelVersion: string
   readonly id: string
-  /** Whether the response must state whether it is the final response (Triton). */
+  /** Whether the response must say whether it is the final one (Triton). */
   readonly wantsFinal: boolean
 }
 
-/** The fields of ModelInferRequest with numbers up to this one contain names and parameters. */
+/** Fields of ModelInferRequest up to this number contain names and parameters. */
 const HEAD_FIELDS = 4
 
-/**
- * Reads the head of a request. @throws {BadRequest|TooLarge} if the message is not valid protobuf
- * or has too many fields
- */
+/** @throws {BadRequest|TooLarge} if the message is not valid protobuf or has too many fields */
 export function readHead(message: Uint8Array): RequestHead {
   const cursor = new Cursor(message)
   const fields: Uint8Array[] = []
@@ -61,11 +58,10 @@ export function readHead(message: Uint8Array): RequestHead {
   }
 }
 
-/** The codec of a request that is a protobuf message. */
 export class MessageCodec implements Codec<EncodedMessage> {
   readonly bytes: MessageBytes
   readonly #limits: ResponseLimits
-  /** Whether the request's data is in raw contents. */
+  /** Whether the data is in raw contents. */
   #isRaw = false
 
   /** @param limits the limits of a large request */
@@ -91,12 +87,12 @@ const UNLIMITED: ResponseLimits = {
   maxJsonBytes: Number.POSITIVE_INFINITY,
 }
 
-/** Returns the request in the form of the protocol's JSON, without tensor data. */
+/** Returns the request as the protocol's JSON, without tensor data. */
 function asJson({ id, parameters, inputs, outputs }: Message): JsonObject {
   return {
     ...(id !== '' && { id }),
-    // The form of the request's data determines the form of the outputs. Parameters that only HTTP
-    // defines have no effect here.
+    // The outputs take the form of the request's data. Parameters that only HTTP defines have no
+    // effect.
     parameters: { ...parametersOf(parameters), binary_data_output: true },
     inputs: inputs.map(({ name, datatype, shape, parameters }: Message) => ({
       name,
@@ -117,12 +113,12 @@ const parametersOf = (parameters: ReadonlyMap<string, Message>): JsonObject =>
     [...parameters].map(([name, parameter]) => [name, parameter?.parameter_choice]),
   )
 
-/** Input data in the contents of each input, or in the raw contents of the request. */
+/** Input data in each input's contents, or in the request's raw contents. */
 class InputsOfMessage implements InputData {
   readonly #inputs: readonly Message[]
   readonly #raw: readonly Uint8Array[]
 
-  /** @throws {BadRequest} if the number of raw contents differs from that of the inputs */
+  /** @throws {BadRequest} if there are raw contents, but not one per input */
   constructor({ inputs, raw_input_contents: raw }: Message) {
     this.#inputs = inputs
     this.#raw = raw
@@ -160,19 +156,16 @@ interface MessageWriterOptions {
   readonly isFinal?: boolean
 }
 
-/** An output, and its rows that have been written so far. */
+/** An output and its rows written so far. */
 interface WrittenOutput {
   readonly first: Tensor
   rows: number
-  /**
-   * Raw contents, or InferTensorContents messages; several consecutive messages are equivalent to
-   * one message.
-   */
+  /** Raw contents, or InferTensorContents messages; several in a row equal one message. */
   readonly parts: Uint8Array[]
 }
 
 /**
- * Writes raw contents if the request has raw contents or an output is FP16; otherwise, writes typed
+ * Writes raw contents if the request has raw contents or an output is FP16; otherwise typed
  * contents.
  */
 class MessageWriter implements Encoder<EncodedMessage> {
@@ -230,5 +223,5 @@ class MessageWriter implements Encoder<EncodedMessage> {
   }
 }
 
-/** Marks a response as final (Triton): each request has only one response. */
+/** Marks a response as final (Triton): each request has only one. */
 const FINAL = new Map([['triton_final_response', { bool_param: true }]])

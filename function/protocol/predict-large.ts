@@ -38,16 +38,13 @@ import type { InferenceRequest } from './request.ts'
 import { elementCount, type Signature, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /*
- * Reads a large V1 request from its bytes piece by piece. The result is the same as for a small
- * request, which is parsed at once (predict.ts).
+ * Reads a large V1 request piece by piece, with the same result as predict.ts, which parses small
+ * requests at once.
  */
 
 const BODY = 'the body'
 
-/**
- * The maximum number of dimensions of a value, as in NumPy. The limit is needed for models that
- * accept any shape.
- */
+/** The maximum rank, as in NumPy, for models that accept any shape. */
 const MOST_DIMENSIONS = 64
 
 export class LargePredictCodec implements Codec<EncodedResponse> {
@@ -57,7 +54,7 @@ export class LargePredictCodec implements Codec<EncodedResponse> {
   private instances: number | undefined
   private unread: Iterable<void> = []
 
-  /** @param pieceBytes size of the pieces that are parsed */
+  /** @param pieceBytes the size of the pieces that are parsed */
   constructor(bytes: PredictBytes, limits: ResponseLimits, pieceBytes = PIECE_BYTES) {
     this.request = bytes
     this.limits = limits
@@ -78,7 +75,7 @@ export class LargePredictCodec implements Codec<EncodedResponse> {
 
   *readData(): Generator<void, void> {
     yield* this.unread
-    // Free the text before the run allocates memory, too.
+    // Free the text before the run allocates memory.
     free(this.request.body)
   }
 
@@ -98,14 +95,14 @@ const LETTER_N = 'n'.charCodeAt(0)
 function readPredict(body: Uint8Array, signature: Signature, pieceBytes: number): Read {
   if (!isUtf8(body)) throw new BadRequest(`${BODY} is not valid UTF-8`)
   const bytes = withoutMark(body)
-  // A member that is null is parsed with the remaining JSON, and counts as absent.
+  // A member that is null counts as absent, and is parsed with the other JSON.
   const members = findMembers(bytes, ['instances', 'inputs']).filter(
     ({ start }) => bytes[start] !== LETTER_N,
   )
   const { value } = parseJson(without(bytes, members, BODY), BODY)
   const isByRows = instancesOf(value) !== undefined
   const place = members.find(({ name }) => name === (isByRows ? 'instances' : 'inputs'))
-  // The key contains escapes, so its value was parsed with the remaining JSON.
+  // The key contains escapes, so its value was parsed with the other JSON.
   if (place === undefined)
     throw new BadRequest(
       `${BODY} has escapes in the key "instances" or "inputs"; write the key without escapes`,
@@ -134,7 +131,7 @@ function readColumns(bytes: Uint8Array, signature: Signature): Read {
   return { value: requestOf(columns, signature, tensorAt), instances: undefined }
 }
 
-/** Returns the location of an array, which stays in the bytes, or any other value parsed. */
+/** Returns the location of an array, which stays in the bytes, or another value parsed. */
 function dataAt(bytes: Uint8Array, { start, end }: Place): unknown {
   const value = bytes.subarray(start, end)
   return isArray(value)
@@ -148,7 +145,7 @@ function tensorAt(value: unknown, fits: readonly number[]): JsonObject {
   return { shape: completed(shape, fits), data }
 }
 
-/** Reads the shape of an array from its first elements. */
+/** Reads an array's shape from its first elements. */
 function shapeAt(bytes: Uint8Array): number[] {
   const shape: number[] = []
   for (let at = 0; isArrayAt(bytes, at) && shape.length <= MOST_DIMENSIONS; ) {
@@ -182,7 +179,7 @@ function readRows(bytes: Uint8Array, signature: Signature, pieceBytes: number): 
   return { value, instances: rows.count }
 }
 
-/** The values of one input, one value per row. */
+/** The values of one input, one per row. */
 class Column extends ScatteredData {
   readonly reader: RowsReader
   /** The shape of one row. */
@@ -224,7 +221,7 @@ class RowsReader implements DataReader {
   private readonly pieceBytes: number
   private readonly byName = new Map<string, Column>()
 
-  /** @param bytes the bytes of an array */
+  /** @param bytes an array */
   constructor(bytes: Uint8Array, signature: Signature, pieceBytes: number) {
     this.bytes = bytes
     this.signature = signature
@@ -238,7 +235,7 @@ class RowsReader implements DataReader {
     return this.bytes.byteLength
   }
 
-  /** @param first the first row; every row must have the same shapes */
+  /** @param first the first row; every row must have its shapes */
   columns(first: Uint8Array): JsonObject {
     const { valuesOf, places } = this.parse(first, 0)
     for (const { name, shape } of this.signature.inputs) {
@@ -270,14 +267,14 @@ class RowsReader implements DataReader {
     take()
   }
 
-  /** Reads consecutive rows, which are separated by commas. */
+  /** Reads consecutive rows, separated by commas. */
   private readPiece(bytes: Uint8Array, row: number): void {
     const json = parseJson(Buffer.concat([OPEN, bytes, CLOSE]), BODY)
     const valuesOf = this.valuesIn(json, row, rows => rows as unknown[])
     for (const [name, column] of this.byName) fill(column, row, valuesOf(name))
   }
 
-  /** Reads a row that is too large to parse at once: its values are read one by one. */
+  /** Reads a row that is too large to parse at once: one value after the other. */
   private *readLarge(bytes: Uint8Array, row: number): Generator<void, void> {
     const { valuesOf, places } = this.parse(bytes, row)
     for (const [name, column] of this.byName) {
@@ -299,8 +296,8 @@ class RowsReader implements DataReader {
   }
 
   /**
-   * Returns the values of each input in some rows. As in a small request, only inputs of 64-bit
-   * integers are read with all digits, because other datatypes do not accept bigints.
+   * Returns each input's values in some rows. Only inputs of 64-bit integers keep all digits, as in
+   * a small request, because other datatypes do not accept bigints.
    */
   private valuesIn(
     { value, exact }: ParsedJson,
@@ -314,7 +311,7 @@ class RowsReader implements DataReader {
   }
 }
 
-/** Like columnsOf, but requires each row to be an object, because the first row is an object. */
+/** Like columnsOf, but every row must be an object, as the first row is. */
 function objectColumns(rows: readonly unknown[], signature: Signature, row: number) {
   const wrong = rows.findIndex(value => !isObject(value))
   return wrong === -1

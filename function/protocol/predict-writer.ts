@@ -4,38 +4,33 @@ import { BadRequest, ModelError, TooLarge } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData } from './tensor.ts'
 
-/** The number of elements that are converted to text at a time. */
+/** Elements converted to text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/** The length of text that is converted to bytes at a time. */
+/** Characters converted to bytes at a time. */
 const TEXT_AT_A_TIME = 64 * 1024
 
 const UTF8 = new TextEncoder()
 
-/**
- * Writes the response of a V1 request whose outputs arrive a few rows at a time. Keeps only the
- * encoded bytes.
- */
+/** Writes a V1 response whose outputs arrive a few rows at a time. Keeps only the encoded bytes. */
 export class PredictWriter implements Encoder<EncodedResponse> {
   private readonly instances: number | undefined
   private readonly limits: ResponseLimits
-  /** One text for all outputs if the response is in row format; otherwise, one text per output. */
+  /** One text for all outputs in row format; one per output in column format. */
   private texts: Text[] = []
   /** The outputs of the first run. */
   private outputs: readonly Pick<Tensor, 'name' | 'shape'>[] | undefined
   private rows = 0
   private bytes = 0
 
-  /**
-   * @param instances the number of rows in the request; undefined for a response in column format
-   */
+  /** @param instances the rows of the request; undefined for a response in column format */
   constructor(instances: number | undefined, limits: ResponseLimits) {
     this.instances = instances
     this.limits = limits
   }
 
   /**
-   * Writes the outputs of a run.
+   * Writes a run's outputs.
    * @throws {BadRequest} if an output does not have one row per instance
    * @throws {TooLarge} if the response exceeds a limit
    * @throws {ModelError} if these rows differ in shape from earlier ones
@@ -133,7 +128,7 @@ class Text {
   private readonly count: (bytes: number) => void
   private text = ''
 
-  /** @param count receives the number of bytes of each part */
+  /** @param count receives the bytes of each part */
   constructor(count: (bytes: number) => void) {
     this.count = count
   }
@@ -153,22 +148,22 @@ class Text {
     this.parts.push(part)
   }
 
-  /** Returns all parts. Text that was not converted to bytes stays text. */
+  /** Returns all parts. The last part stays text. */
   all(): readonly (string | Uint8Array)[] {
     this.count(Buffer.byteLength(this.text))
     return [...this.parts, this.text]
   }
 }
 
-/** Joins the parts: to a single text if all parts are text; otherwise, to pieces of bytes. */
+/** Joins the parts to one text, or to pieces of bytes if some are bytes. */
 function joined(parts: readonly (string | Uint8Array)[]): EncodedResponse {
   if (parts.every(part => typeof part === 'string')) return { json: parts.join('') }
   return { json: parts.map(part => (typeof part === 'string' ? UTF8.encode(part) : part)) }
 }
 
 /**
- * Writes a part of a tensor, nested as its remaining dimensions require. `index` selects the part
- * from the first `depth` dimensions, flattened.
+ * Writes a part of a tensor, nested like its remaining dimensions. `index` selects the part from
+ * the first `depth` dimensions, flattened.
  */
 function* write(text: Text, tensor: Tensor, depth: number, index: number): Generator<void, void> {
   const { shape } = tensor

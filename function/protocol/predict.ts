@@ -12,16 +12,16 @@ import type { Signature } from './tensor.ts'
  * KServe's V1 protocol, which is TensorFlow Serving's predict API:
  * https://www.tensorflow.org/tfx/serving/api_rest#predict_api
  *
- * The response to a request in row format, {"instances": [row, …]}, is {"predictions": [row, …]};
- * the response to a request in column format, {"inputs": …}, is {"outputs": …}. The value of a
- * single tensor is sent directly; the values of several tensors are in an object, keyed by name. A
- * value is nested according to its shape. V1 requests contain neither datatypes nor shapes, so the
- * values are read like a V2 request with the model's datatypes, and all rules of V2 apply.
+ * In row format, the request is {"instances": [row, …]} and the response {"predictions": [row, …]};
+ * in column format, {"inputs": …} and {"outputs": …}. A single tensor is sent directly; several are
+ * in an object, keyed by name. Values are nested like their shape. V1 has neither datatypes nor
+ * shapes, so values are read like a V2 request with the model's datatypes, and all rules of V2
+ * apply.
  */
 
 /** A V1 request that fits the model. */
 export interface PredictRequest extends InferenceRequest {
-  /** The number of instances in a request in row format; undefined in column format. */
+  /** The instances in row format; undefined in column format. */
   readonly instances: number | undefined
 }
 
@@ -30,13 +30,12 @@ const UNLIMITED: ResponseLimits = {
   maxJsonBytes: Number.POSITIVE_INFINITY,
 }
 
-/** Reads V1 requests and writes V1 responses. */
 export class PredictCodec implements Codec<EncodedResponse> {
   readonly bytes?: PredictBytes
   private readonly read: () => ParsedJson
   private instances: number | undefined
 
-  /** @param request bytes, or JSON that was parsed as part of an event */
+  /** @param request bytes, or JSON that is part of an event */
   constructor(request: Uint8Array | ParsedJson) {
     if (request instanceof Uint8Array) {
       this.bytes = { kind: 'predict', body: request }
@@ -57,8 +56,8 @@ export class PredictCodec implements Codec<EncodedResponse> {
 }
 
 /**
- * Reads a V1 request. @throws {BadRequest} naming the mistake in the request, or the reason why V1
- * does not suit the model
+ * @throws {BadRequest} naming the mistake in the request, or the reason why V1 does not suit the
+ * model
  */
 export function decodePredict(json: ParsedJson, signature: Signature): PredictRequest {
   checkSayable(signature)
@@ -71,10 +70,7 @@ export function decodePredict(json: ParsedJson, signature: Signature): PredictRe
   return { ...request, instances: instancesOf(json.value)?.length }
 }
 
-/**
- * Checks that JSON can represent the model's tensors. @throws {BadRequest} if JSON cannot represent
- * a tensor
- */
+/** @throws {BadRequest} if JSON cannot represent the model's tensors */
 export function checkSayable({ inputs, outputs }: Signature): void {
   const unsayable = [...inputs, ...outputs].find(({ datatype }) => !hasJson(datatype))
   if (unsayable === undefined) return
@@ -94,7 +90,7 @@ function toV2(body: unknown, signature: Signature): JsonObject {
 }
 
 /**
- * Returns the columns of a request in column format, keyed by input name.
+ * Returns the columns of a request in column format, keyed by input.
  * @throws {BadRequest} if the columns have no names and the model has several inputs
  */
 export function namedColumns(columns: unknown, signature: Signature): JsonObject {
@@ -125,8 +121,8 @@ export function requestOf(
 }
 
 /**
- * Returns the rows of a request in row format; undefined for a request in column format. A member
- * that is null counts as absent, as in V2.
+ * Returns the rows in row format; undefined in column format. A member that is null counts as
+ * absent, as in V2.
  * @throws {BadRequest} if the request has neither format
  */
 export function instancesOf(body: unknown): readonly unknown[] | undefined {
@@ -154,9 +150,8 @@ export function instancesOf(body: unknown): readonly unknown[] | undefined {
 const SIGNATURE = 'serving_default'
 
 /**
- * Returns the rows' values, keyed by input name. Rows that are not objects are values of the only
- * input.
- * @param first position of the first of these rows in the request
+ * Returns the rows' values, keyed by input. Rows that are not objects are values of the only input.
+ * @param first the position of the first of these rows in the request
  */
 export function columnsOf(
   instances: readonly unknown[],
@@ -198,9 +193,8 @@ function checkNames(
 const namesOf = ({ inputs }: Signature) => inputs.map(({ name }) => show(name)).join(', ')
 
 /**
- * Returns a nested value and its shape, which is read from the first elements. The V2 decoder
- * checks that the other
- * elements have the same shape.
+ * Returns a nested value, and its shape according to its first elements. The V2 decoder checks the
+ * other elements.
  */
 function tensorOf(
   value: unknown,
@@ -210,7 +204,7 @@ function tensorOf(
   return { shape: completed(shapeOf(value), fits), data: value }
 }
 
-/** Reads the shape of a parsed value from its first elements. */
+/** Reads a parsed value's shape from its first elements. */
 export function shapeOf(value: unknown): number[] {
   const shape: number[] = []
   let level = value

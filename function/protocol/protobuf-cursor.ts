@@ -1,6 +1,6 @@
 import { BadRequest } from './errors.ts'
 
-/** The wire types of fields (protobuf encoding, "Message Structure"). */
+/** Wire types (protobuf encoding, "Message Structure"). */
 export const VARINT = 0
 export const FIXED64 = 1
 export const LENGTH = 2
@@ -8,23 +8,20 @@ export const GROUP = 3
 const END_GROUP = 4
 export const FIXED32 = 5
 
-/** The maximum number of bytes in a varint. */
+/** In bytes. */
 const LONGEST_VARINT = 10
 
 const MOST_NESTED_GROUPS = 100
 
-/**
- * The maximum number of fields in a group. The limit is needed because a group is skipped without a
- * pause.
- */
+/** Groups are skipped without a pause, so the fields of a group are limited. */
 const MOST_FIELDS_OF_GROUP = 64 * 1024
 
 export const malformed = (why: string) =>
   new BadRequest(`the message is not valid protobuf: ${why}`)
 
 /**
- * Reads a message field by field. The cursor's own properties describe the current field, so that
- * no memory is allocated per field.
+ * Reads a message field by field. The cursor itself describes the current field, so that no memory
+ * is allocated per field.
  */
 export class Cursor {
   readonly bytes: Uint8Array
@@ -32,10 +29,7 @@ export class Cursor {
   #at: number
   number = 0
   wire = 0
-  /**
-   * The start and the end of the field's value. The value of a LENGTH field does not include the
-   * length.
-   */
+  /** The start and the end of the field's value, without the length of a LENGTH field. */
   start = 0
   end = 0
 
@@ -91,7 +85,7 @@ export class Cursor {
       )
   }
 
-  /** Skips a group. Groups belong to proto2, and no message here defines one. */
+  /** Groups belong to proto2; no message here defines one. */
   #skipGroup(): void {
     const { number } = this
     const open = [number]
@@ -124,19 +118,17 @@ export class Cursor {
   }
 }
 
-/**
- * Finds the end of a varint. @returns the position after it @throws {BadRequest} if it has no end
- */
+/** @returns the position after a varint @throws {BadRequest} if the varint has no end */
 export function varintEnd(bytes: Uint8Array, from: number, end: number): number {
   const last = Math.min(end, from + LONGEST_VARINT)
   for (let at = from; at < last; at++) if ((bytes[at] as number) < 0x80) return at + 1
   throw malformed(`the number at byte ${from} has no end`)
 }
 
-/** The high 32 bits of the varint read last; readVarint returns the low 32 bits. */
+/** The high 32 bits of the last varint; readVarint returns the low 32 bits. */
 export let highBits = 0
 
-/** Reads a varint. @returns the low 32 bits, unsigned; {@link highBits} is the high 32 bits */
+/** @returns the low 32 bits, unsigned; {@link highBits} is the high 32 bits */
 export function readVarint(bytes: Uint8Array, from: number, end: number): number {
   const behind = varintEnd(bytes, from, end)
   let low = 0

@@ -17,12 +17,12 @@ import { EnumType, type Field, MessageType } from './protobuf-schema.ts'
 export type Message = Record<string, any>
 
 /**
- * The maximum number of fields in a message. Two bytes in a message can become an object of a
- * hundred bytes. Tensor data does not count, because it stays bytes until its shape is known.
+ * The maximum fields of a message: two bytes can become an object of a hundred bytes. Tensor data
+ * does not count, because it stays bytes until its shape is known.
  */
 const MOST_FIELDS = 64 * 1024
 
-/** Checks a count of fields. @throws {TooLarge} if a message has too many fields */
+/** @throws {TooLarge} if a message has too many fields */
 export function checkFieldCount(count: number): void {
   if (count > MOST_FIELDS)
     throw new TooLarge(`the message has more than ${MOST_FIELDS} fields outside tensor data`)
@@ -56,7 +56,7 @@ class Decoder {
     while (cursor.next()) {
       this.#count()
       const field = type.byNumber[cursor.number]
-      // A field with a different wire type counts as unknown.
+      // A field with another wire type counts as unknown.
       if (field === undefined) continue
       const wire = wireOf(field)
       if (cursor.wire === wire) this.#add(message, field, cursor)
@@ -123,7 +123,7 @@ class Decoder {
 
   #string(name: string, start: number, end: number): string {
     const text = this.#text.toString('utf8', start, end)
-    // The decoder replaces bytes that are not UTF-8 with U+FFFD.
+    // toString() replaces bytes that are not UTF-8 with U+FFFD.
     if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(start, end)))
       throw malformed(`${name} is not UTF-8`)
     return text
@@ -132,7 +132,7 @@ class Decoder {
 
 const SIGNED = (end: number) => ({ end, signed: true })
 
-/** The number of bytes of an element, keyed by wire type; undefined for a varint. */
+/** Bytes per element, keyed by wire type; undefined for a varint. */
 const SIZES: Readonly<Record<number, number | undefined>> = { [FIXED32]: 4, [FIXED64]: 8 }
 
 function wireOf({ type }: Field): number {

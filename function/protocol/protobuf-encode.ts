@@ -2,7 +2,7 @@ import { FIXED32, FIXED64, LENGTH, VARINT } from './protobuf-cursor.ts'
 import type { Message } from './protobuf-decode.ts'
 import { EnumType, type Field, MessageType } from './protobuf-schema.ts'
 
-/** Bytes in pieces, for a `bytes` field or for a message that is already encoded. */
+/** Bytes in pieces, for a `bytes` field or an encoded message. */
 export class Parts {
   readonly parts: readonly Uint8Array[]
   readonly byteLength: number
@@ -13,7 +13,7 @@ export class Parts {
   }
 }
 
-/** Byte arrays longer than this are not copied. */
+/** Longer byte arrays are not copied. */
 const MOST_COPIED = 1024
 
 /**
@@ -28,14 +28,14 @@ export function encodeMessage(type: MessageType, message: Message): Parts {
 }
 
 /**
- * Writes from the end to the start: the length of a nested message precedes the message, and is
- * known only after the message has been written.
+ * Writes from the end to the start: a nested message is preceded by its length, which is known only
+ * once the message is written.
  */
 class Writer {
   readonly #parts: Uint8Array[] = []
   #buffer = Buffer.allocUnsafe(256)
   #at = this.#buffer.length
-  /** The number of bytes in the parts. */
+  /** The bytes in the parts. */
   #flushed = 0
 
   finish(): Uint8Array[] {
@@ -87,7 +87,7 @@ class Writer {
     this.#tag(field, LENGTH)
   }
 
-  /** Writes a scalar. @returns its wire type */
+  /** @returns the scalar's wire type */
   #scalar({ type }: Field, value: unknown): number {
     if (type === 'float' || type === 'double') {
       const size = type === 'float' ? 4 : 8

@@ -1,6 +1,6 @@
 /*
- * Parses .proto files, in the subset of proto3 that this server's services need. One text thus
- * defines the messages for the code that reads and writes them, for reflection, and for people.
+ * Parses .proto files, in the subset of proto3 that this server needs. One text defines the
+ * messages for the code, for reflection, and for people.
  */
 
 export type Scalar =
@@ -18,15 +18,15 @@ export interface Field {
   readonly name: string
   readonly number: number
   readonly repeated: boolean
-  /** The name of the oneof that contains the field. */
+  /** The oneof that contains the field. */
   readonly oneof: string | undefined
-  /** A scalar, or the name of the message or enum in the text. */
+  /** A scalar, or the message's or enum's name in the text. */
   readonly typeName: string
   readonly type: Scalar | MessageType | EnumType
 }
 
 export class MessageType {
-  /** Includes the package, such as `inference.ModelInferRequest`. */
+  /** With the package, such as `inference.ModelInferRequest`. */
   readonly fullName: string
   readonly name: string
   readonly fields: Field[] = []
@@ -34,9 +34,7 @@ export class MessageType {
   readonly nested: (MessageType | EnumType)[] = []
   /** Whether the message is an entry of a map. */
   readonly isMapEntry: boolean
-  /**
-   * Whether the message's bytes are passed on undecoded, to code that reads them more efficiently.
-   */
+  /** Whether the message stays bytes, for code that reads it more efficiently. */
   lazy = false
   /** The values of fields that a message omits. */
   readonly defaults: Record<string, unknown> = {}
@@ -72,14 +70,13 @@ export interface Service {
   readonly methods: readonly Method[]
 }
 
-/** One .proto file. */
 export interface ProtoFile {
   readonly name: string
   readonly package: string
-  /** Messages and enums that are not nested in other messages. */
+  /** Messages and enums outside other messages. */
   readonly types: readonly (MessageType | EnumType)[]
   readonly services: readonly Service[]
-  /** Returns the message with this name. @throws {Error} if the file does not define it */
+  /** @throws {Error} if the file does not define this message */
   message(name: string): MessageType
 }
 
@@ -99,7 +96,7 @@ const isScalar = (name: string): name is Scalar => Object.hasOwn(SCALARS, name)
 
 const lastOf = (fullName: string) => fullName.slice(fullName.lastIndexOf('.') + 1)
 
-/** Parses a .proto file. @throws {Error} if the text is not in the supported subset of proto3 */
+/** @throws {Error} if the text is not in the supported subset of proto3 */
 export const parseProto = (name: string, text: string): ProtoFile => new ProtoParser(name, text)
 
 const NOTHING: readonly never[] = Object.freeze([])
@@ -112,10 +109,7 @@ class ProtoParser implements ProtoFile {
   readonly #tokens: readonly string[]
   #at = 0
   readonly #byName = new Map<string, MessageType | EnumType>()
-  /**
-   * Functions that find the types of fields. They run last, because a field may name a message that
-   * is defined later.
-   */
+  /** Find the types of fields. Called last, because a field may name a later message. */
   readonly #unresolved: (() => void)[] = []
 
   constructor(name: string, text: string) {
@@ -241,7 +235,7 @@ class ProtoParser implements ProtoFile {
     })
   }
 
-  /** Finds the type with this name, from the innermost scope outwards. */
+  /** Finds a type by name, from the innermost scope outwards. */
   #resolve(name: string, scope: string): MessageType | EnumType {
     const type = this.#byName.get(`${scope}.${name}`)
     if (type !== undefined) return type

@@ -2,7 +2,7 @@ import { DATATYPES } from './datatypes.ts'
 import { ModelError } from './errors.ts'
 import { elementCount, type Tensor } from './tensor.ts'
 
-/** Concatenates tensors for one input along the first dimension. */
+/** Concatenates tensors of one input along the first dimension. */
 export function join(tensors: readonly Tensor[]): Tensor {
   const [first] = tensors as [Tensor]
   const shape = [
@@ -23,9 +23,9 @@ export function join(tensors: readonly Tensor[]): Tensor {
 }
 
 /**
- * Splits the outputs of a joined run into the outputs for each request, without copying.
+ * Splits the outputs of a joined run into those of each request, without copying.
  * @param outputs tensors of shape [sum(rows), …]
- * @param rows the number of rows in each request, in the order in which they were joined
+ * @param rows the rows of each request, in the order in which they were joined
  * @throws {ModelError} if an output's first dimension is not sum(rows)
  */
 export function split(outputs: readonly Tensor[], rows: readonly number[]): Tensor[][] {
@@ -49,7 +49,7 @@ export function split(outputs: readonly Tensor[], rows: readonly number[]): Tens
 export const takeRows = (tensor: Tensor, from: number, count: number): Tensor =>
   part(tensor, from, count, elementCount(tensor.shape.slice(1)))
 
-/** @param width the width of a row, in elements */
+/** @param width the elements of a row */
 function part(
   { name, datatype, shape, data }: Tensor,
   from: number,

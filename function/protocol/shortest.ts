@@ -16,7 +16,7 @@ export function shortest(value: number): number {
   if (up !== undefined) return Math.sign(value) * up
   for (let digits = 1; ; digits++) {
     const short = Number(value.toPrecision(digits))
-    // Nine digits identify every FP32. NaN never equals itself, so it ends the loop only here.
+    // Nine digits identify every FP32. For NaN, only this condition ends the loop.
     if (Math.fround(short) === value || digits === 9) return short
   }
 }

@@ -3,14 +3,12 @@ import type { Datatype, TensorData } from './datatypes.ts'
 export type { TensorData } from './datatypes.ts'
 
 /**
- * The bytes that a text needs in addition to its characters: a JavaScript string, its array slot,
- * and ONNX Runtime's copy.
+ * A text's bytes besides its characters: a JavaScript string, its array slot, and ONNX Runtime's
+ * copy.
  */
 export const TEXT_BYTES = 64
 
-/**
- * One tensor in the protocol's terms. `data` is row-major and has exactly the elements of `shape`.
- */
+/** `data` is row-major and has exactly the elements of `shape`. */
 export interface Tensor {
   readonly name: string
   readonly datatype: Datatype
@@ -24,24 +22,21 @@ export interface TensorMetadata {
   readonly datatype: Datatype
   /** −1 is a variable dimension. */
   readonly shape: readonly number[]
-  /**
-   * The graph's name of each variable dimension ('' if it has no name). Dimensions with equal names
-   * must have equal sizes.
-   */
+  /** The graph's names of variable dimensions ('' without a name). Equal names mean equal sizes. */
   readonly dimensionNames: readonly string[]
-  /** Whether the graph gives no shape, so that any rank fits; `shape` is then [-1]. */
+  /** True if the graph gives no shape, so that any rank fits; `shape` is then [-1]. */
   readonly anyRank: boolean
-  /** The class names that the graph defines for an output, in the order of its last dimension. */
+  /** The graph's class names for an output, in the order of its last dimension. */
   readonly labels?: readonly string[]
 }
 
-/** The input and output tensors of a model, in graph order. */
+/** The model's inputs and outputs, in graph order. */
 export interface Signature {
   readonly inputs: readonly TensorMetadata[]
   readonly outputs: readonly TensorMetadata[]
 }
 
-/** Returns the number of elements in `shape`, which is 1 for a scalar's []. */
+/** 1 for a scalar's shape, []. */
 export function elementCount(shape: readonly number[]): number {
   let count = 1
   for (const dimension of shape) count *= dimension
@@ -53,6 +48,6 @@ export function isBatched({ inputs }: Signature): boolean {
   return inputs.length > 0 && inputs.every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
 }
 
-/** Describes the tensors' names and shapes for people. */
+/** For people. */
 export const shapesOf = (tensors: readonly Tensor[]): string =>
   tensors.map(({ name, shape }) => `${name} [${shape}]`).join(', ')
