@@ -1,7 +1,6 @@
 /**
  * Runs a timer's callback that may close a connection, after the event loop has read the sockets. A
- * late timer runs before the sockets are read: closing the connection at once would reset a request
- * that arrived in time but has not been read yet.
+ * late timer runs before that, and would reset a request that arrived in time.
  */
 export const afterReading = (close: () => void): void => {
   setImmediate(close)

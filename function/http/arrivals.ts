@@ -1,46 +1,39 @@
 import { afterReading } from './after-reading.ts'
 
-/** A request is refused if fewer than LEAST_BYTES of its body arrive within LEAST_BYTES_MS. */
+/** Refuse a request if fewer than LEAST_BYTES of its body arrive in LEAST_BYTES_MS. */
 export const LEAST_BYTES = 1024
 export const LEAST_BYTES_MS = 5_000
 
-/**
- * Interval between samples. Progress is measured over two samples, because a client may send its
- * data only once per second.
- */
+/** Progress is measured over two samples, because a client may send only once per second. */
 const SAMPLED_EVERY_MS = 500
 
-/** An arrival that progresses by more than this number of bytes in two samples is not too slow. */
+/** An arrival with more bytes in two samples is not too slow. */
 const FAST_BYTES = 64 * 1024
 
 /** A body or response that needs memory. */
 export interface Needing {
-  /** Bytes that arrived in the last 0.5 to 1 s; infinite if all bytes have arrived. */
+  /** Bytes of the last 0.5 to 1 s; infinite if all bytes have arrived. */
   readonly lately: number
-  /** The client's address. */
   readonly address: string | undefined
 }
 
-/** A body that is arriving or a response being read. It uses memory until it is complete. */
+/** A body that is arriving, or a response being read. It uses memory until it is complete. */
 export interface Arriving extends Pick<Needing, 'address'> {
-  /** Memory in use, in bytes. */
+  /** Memory in use. */
   readonly bytes: number
   /**
-   * Called when the client is too slow. Absent if a slow client is tolerated until other requests
-   * need the memory.
+   * Called when the client is too slow. If absent, a slow client stays until other requests need
+   * the memory.
    */
   onStalled?(): void
-  /**
-   * Called when a request that makes more progress needs the memory. Must release the memory at
-   * once.
-   */
+  /** Called when a faster request needs the memory, which must be released at once. */
   onEvicted(): void
 }
 
-/** The progress of a body that arrives in pieces, or of a large response that is being read. */
+/** The progress of a body that arrives in pieces, or of a large response being read. */
 export class Arrival implements Needing {
   readonly source: Arriving
-  /** Bytes that have arrived or have been read so far. */
+  /** Bytes so far. */
   received = 0
   isWhole = false
   #atSample = 0
@@ -66,13 +59,13 @@ export class Arrival implements Needing {
     return this.#samples > 1
   }
 
-  /** Counts bytes that arrived. @param expected the total size in bytes, if known */
+  /** @param expected the total size in bytes, if known */
   add(bytes: number, expected = Number.NaN): void {
     this.received += bytes
     this.isWhole = this.received === expected
   }
 
-  /** Takes a sample of the progress. @returns whether the arrival has stalled */
+  /** @returns whether the arrival has stalled */
   sample(now: number): boolean {
     this.#inSample = this.received - this.#atSample
     this.#atSample = this.received
@@ -85,10 +78,7 @@ export class Arrival implements Needing {
   }
 }
 
-/**
- * Tracks all arriving bodies and all large responses that are being read. Selects which bodies and
- * responses to evict.
- */
+/** Tracks arriving bodies and large responses being read, and selects the ones to evict. */
 export class Arrivals {
   readonly #open = new Set<Arrival>()
   #timer: NodeJS.Timeout | undefined
@@ -100,7 +90,7 @@ export class Arrivals {
     return arrival
   }
 
-  /** Removes an arrival that is complete or was abandoned. */
+  /** Removes a complete or abandoned arrival. */
   end(arrival: Arrival): void {
     this.#open.delete(arrival)
   }
@@ -117,10 +107,9 @@ export class Arrivals {
   }
 
   /**
-   * Evicts an arrival that makes less progress than `needing`. If there is no such arrival, evicts
-   * an arrival from the address that uses the most memory, unless the address of `needing` already
-   * uses its share.
-   * @param frees whether freeing the memory of a source would help
+   * Evicts an arrival with less progress than `needing`. If there is none, evicts one from the
+   * address that uses the most memory, unless `needing`'s address already uses its share.
+   * @param frees whether a source's memory would help
    * @returns whether an arrival was evicted
    */
   evictFor(needing: Needing, frees: (source: Arriving) => boolean): boolean {
@@ -144,8 +133,8 @@ function slowerThan(needing: Needing, candidates: readonly Arrival[]): Arrival |
 }
 
 /**
- * Finds the slowest arrival from the address that uses the most memory. Returns undefined if the
- * address of `needing` already uses its share.
+ * Finds the slowest arrival from the address that uses the most memory; undefined if `needing`'s
+ * address already uses its share.
  */
 function ofGreedyAddress(needing: Needing, candidates: readonly Arrival[]): Arrival | undefined {
   if (needing.address === undefined) return undefined

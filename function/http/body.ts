@@ -18,47 +18,45 @@ import { HungUp, type RequestBody } from './respond.ts'
 const INFLATED_CHUNK_BYTES = 64 * 1024
 
 /**
- * Buffers larger than this are freed at once. The limit exceeds the size of the buffer into which
- * Node reads, because several bodies share that buffer.
+ * Larger buffers are freed at once. Smaller ones may be the buffer into which Node reads, which
+ * several bodies share.
  */
 const FREED_BYTES = 2 ** 20
 
 export const declaredLength = ({ headers }: Pick<RequestHead, 'headers'>): number =>
   Number(headers['content-length'] ?? 0)
 
-/** A body's stream: HTTP/1.1 streams have a socket, HTTP/2 streams have a session. */
+/** HTTP/1.1 streams have a socket, HTTP/2 streams a session. */
 export type BodyStream = Readable & {
   readonly socket?: Socket | undefined
   readonly session?: Http2Session | undefined
 }
 
-/** Returns the address of a body's client; undefined after the connection was closed. */
+/** Undefined after the connection was closed. */
 export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
   session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
 
-/** The source of a body. */
 export interface BodySource {
   readonly head: RequestHead
   readonly stream: BodyStream
   readonly response: {
-    /** Sends 100 Continue to a client that waits for it before sending the body. */
+    /** Sends 100 Continue to a client that waits for it. */
     writeContinue(): void
   }
 }
 
-/** The body of one HTTP request. Reading it enforces the limits and counts its memory. */
+/** The body of one request. Reading it enforces the limits and counts its memory. */
 export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needing {
   /**
-   * The memory reserved for the body, and later for the response. Undefined before the body is read
-   * and after release.
+   * Memory for the body, and later for the response. Undefined before reading and after release.
    */
   reservation: Reservation | undefined
   /** Set while the body arrives in more than one piece. */
   #arrival: Arrival | undefined
   #refuse: (error: Error) => void = () => {}
   /**
-   * True once the complete body has been read, even if Node's parser reports the end only later in
-   * this turn of the event loop.
+   * True once the body has been read, even if Node's parser reports the end later in this turn of
+   * the event loop.
    */
   wasRead = false
   readonly #source: BodySource
@@ -77,16 +75,16 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
    * @throws {Refused} 413 if the body is too large, 415 if its encoding is not supported
    * @throws {BadRequest} if the body is not valid in its Content-Encoding
    * @throws {Overloaded} if the bodies of other requests fill the memory
-   * @throws {HungUp} if the client closes the connection before the complete body has arrived
+   * @throws {HungUp} if the client closes the connection before the body is complete
    */
   async read(): Promise<Uint8Array> {
     const { head, stream, response } = this.#source
-    // The client may have disconnected during authentication; reading would then wait forever.
+    // If the client disconnected during authentication, reading would wait forever.
     if (stream.destroyed || stream.closed) throw new HungUp()
     const decoder = decoderOf(head.headers['content-encoding'])
     const length = declaredLength(head)
     if (length > this.#maxBytes) throw tooLarge('body', this.#maxBytes)
-    // Request the body only now, because a refused request does not need it.
+    // Request the body only now: a refused request does not need it.
     if (head.headers.expect !== undefined && head.httpVersion !== '1.0') response.writeContinue()
     this.reservation = new Reservation(this.#memory)
     await undefined
@@ -101,7 +99,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 
   /**
-   * Reassigns the body's memory to the response.
+   * Gives the body's memory to the response.
    * @throws {Overloaded} if the response is larger and other requests fill the memory
    */
   becomeAnswer({ body }: Answer): void {
@@ -123,7 +121,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
     return addressOf(this.#source.stream)
   }
 
-  /** Infinite, because this body is complete; an Arrival measures an arriving body. */
+  /** This body is complete; an Arrival measures an arriving body. */
   get lately(): number {
     return Number.POSITIVE_INFINITY
   }
@@ -138,10 +136,10 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 
   #receive(length: number): Buffer | Promise<Buffer> {
-    // Most bodies arrive in one packet with their head and are complete by now. Reading such a body
-    // as a stream would add 2 µs to the 25 µs of an inference.
+    // Most bodies arrive in one packet with their head. Reading them as a stream would add 2 µs to
+    // the 25 µs of an inference.
     const { stream } = this.#source
-    // An HTTP/2 stream without a body may have ended by now.
+    // An HTTP/2 stream without a body may have ended.
     if (stream.readableEnded) return Buffer.alloc(0)
     if (length > 0 && stream.readableLength === length) {
       this.reservation?.add(length, this)
@@ -179,7 +177,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 }
 
-/** Limits on the growth of a body or message while it is read. */
+/** Limits the growth of a body or message while it is read. */
 export interface Growth {
   readonly what: 'body' | 'message'
   readonly maxBytes: number
@@ -190,7 +188,7 @@ export interface Growth {
 }
 
 /**
- * Decompresses a body piece by piece, so that the limits apply while the result grows.
+ * Decompresses a body piece by piece, within the limits.
  * @throws {Refused} if the result is too large
  * @throws {BadRequest} if the data is not valid in its encoding
  */
@@ -212,9 +210,9 @@ export async function inflate(
 }
 
 /**
- * Collects chunks in one buffer, because a body may arrive in chunks of one byte, and each separate
- * chunk would need another 500 bytes (measured). The complete buffer is counted. The buffer grows
- * with the bytes received, so announcing a length uses no memory.
+ * Collects chunks in one buffer: a body may arrive in chunks of one byte, and each chunk would take
+ * another 500 bytes (measured). The buffer grows with the bytes received, so announcing a length
+ * uses no memory.
  */
 class Collector {
   readonly #expected: number
@@ -222,7 +220,7 @@ class Collector {
   #buffer: Buffer = Buffer.alloc(0)
   #size = 0
 
-  /** @param expected the expected size in bytes; 0 if unknown */
+  /** @param expected the size in bytes; 0 if unknown */
   constructor(expected: number, growth: Growth) {
     this.#expected = expected
     this.#growth = growth
@@ -266,7 +264,7 @@ class Collector {
 }
 
 interface Collecting {
-  /** Creates the error to throw if the stream fails. */
+  /** Returns the error to throw if the stream fails. */
   readonly broken: (error: Error) => Error
   /** Receives a function that stops the collection early. */
   readonly onBegun?: (refuse: (error: unknown) => void) => void
@@ -312,23 +310,22 @@ export const stalled = (what: Growth['what']) =>
     `less than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
   )
 
-/** Limits on the memory that is allocated for a small body before the body arrives. */
+/** The memory allocated ahead for a small body. */
 const LEAST_AHEAD_BYTES = 4 * 1024
 const MOST_AHEAD_BYTES = 16 * 1024
 
 /**
- * Returns how many bytes to allocate for a body of which `bytes` have arrived: at most `most`, and
- * in proportion to the bytes received. The announced size is not allocated at once, because the
- * body may never arrive and V8 collects garbage for the allocation: 128 announcements of 64 MiB
- * blocked all requests for seconds. Small bodies get little extra memory, because many of them
- * share a limit; large bodies get more, so that they are copied less often.
+ * Returns how many bytes to allocate for a body of which `bytes` have arrived: in proportion to
+ * them, and at most `most`. The announced size is not allocated, because V8 collects garbage for
+ * it: 128 announcements of 64 MiB blocked all requests for seconds. Small bodies get little extra,
+ * because many share a limit; large bodies get more, to be copied less often.
  */
 export function roomFor(bytes: number, most: number): number {
   const ahead = bytes <= SMALL_BYTES ? Math.min(bytes, MOST_AHEAD_BYTES) : bytes
   return Math.min(most, bytes + Math.max(ahead, LEAST_AHEAD_BYTES))
 }
 
-/** Frees a large buffer at once, without waiting for the garbage collector. */
+/** Frees a large buffer without waiting for the garbage collector. */
 export function freeBody({ buffer }: Uint8Array): void {
   if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
 }

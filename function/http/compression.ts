@@ -5,13 +5,11 @@ import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
 /**
- * The minimum and the maximum size, in bytes, of a response that is compressed. A smaller response
- * fits in one network packet without compression. Compressing a larger response would take seconds,
- * and as much memory as the response itself.
+ * Compress responses of these sizes, in bytes. A smaller response fits in one packet anyway. A
+ * larger one would take seconds, and as much memory as the response itself.
  */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
-/** Whether a response of this size is compressed for clients that accept compression. */
 export const isWorthCompressing = (bytes: number): boolean =>
   bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
 
@@ -48,7 +46,6 @@ export function decoderOf(contentEncoding: string | undefined): Decoder | undefi
   )
 }
 
-/** The compressed body of a response. */
 export interface Compressed {
   readonly encoding: Encoding
   readonly body: Uint8Array
@@ -56,40 +53,30 @@ export interface Compressed {
 
 type Encoding = 'gzip' | 'deflate'
 
-/**
- * The number of concurrent compressions: libuv has this many threads. Each compression uses 270 KiB
- * in addition to its input and output.
- */
+/** libuv's threads. A compression takes 270 KiB besides its input and output. */
 const AT_A_TIME = 4
 
-/**
- * The maximum number of responses that wait for compression; further responses are sent
- * uncompressed.
- */
+/** Responses that wait for compression; others are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
 /**
- * Limits on the compressed documents that are kept. Documents that contain the host name of the
- * request would otherwise be unlimited in number.
+ * Limits the compressed documents that are kept: some contain the request's host name, so there is
+ * no end of them.
  */
 const KEPT = { documents: 16, bytes: 256 * 1024 }
 
-/** Compresses responses, a few at a time, and compresses each document only once. */
+/** Compresses responses, a few at a time, and each document only once. */
 export class Compressor {
-  /**
-   * Compressed documents, keyed by encoding and entity tag; the most recently used document is
-   * last.
-   */
+  /** Keyed by encoding and entity tag; the last used is last. */
   readonly #documents = new Map<string, Promise<Uint8Array | undefined>>()
   readonly #waiting: (() => void)[] = []
   #waitingBytes = 0
   #running = 0
 
   /**
-   * Compresses a response's body with the encoding that the client prefers. Returns undefined if the
-   * client does not accept compression, the body would not become smaller, or too many responses
-   * are waiting.
-   * @param bytes the size of the body
+   * Compresses a body with the encoding that the client prefers. Undefined if the client does not
+   * accept compression, the body would not become smaller, or too many responses wait.
+   * @param bytes the body's size
    */
   async compress(
     { body, headers }: Pick<Answer, 'body' | 'headers'>,
@@ -129,7 +116,7 @@ export class Compressor {
     else {
       if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
       this.#waitingBytes += bytes
-      // A compression that ends passes its slot to the next compression.
+      // A compression passes its slot to the next one when it ends.
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       this.#waitingBytes -= bytes
     }
@@ -147,8 +134,8 @@ const gzipped = (body: Uint8Array) => promisify(gzip)(body)
 const deflated = (body: Uint8Array) => promisify(deflate)(body)
 
 /**
- * Returns gzip or deflate, whichever has the higher quality (gzip if they are equal). Returns
- * undefined if the client prefers identity (RFC 9110 section 12.5.3).
+ * Returns gzip or deflate, whichever has the higher quality (gzip if equal); undefined if the
+ * client prefers identity (RFC 9110 section 12.5.3).
  */
 function preferredEncoding(acceptEncoding: string): Encoding | undefined {
   const quality = new Map<string, number>()

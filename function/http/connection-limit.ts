@@ -3,24 +3,16 @@ import type { Log } from '../telemetry/log.ts'
 import type { DropReason, Metrics } from '../telemetry/metrics.ts'
 import type { Connection } from './connection.ts'
 
-/**
- * The minimum time that a connection waits for its client before a new connection may replace it.
- */
+/** How long a connection must wait for its client before a new connection may replace it. */
 export const SETTLED_MS = 1_000
 
-/**
- * The maximum number of connections that are examined for each new connection: refusing a
- * connection must be cheap.
- */
+/** Refusing a connection must be cheap, so each new connection looks at only this many. */
 export const MOST_LOOKS = 64
 
-/**
- * If more than this share of the connections have sent no request, those connections are dropped
- * first.
- */
+/** If more than this share of the connections sent no request, these are dropped first. */
 const SHARE_OF_UNUSED = 1 / 4
 
-/** Minimum interval between log lines about dropped connections. */
+/** The minimum interval between log lines about drops. */
 const LOGGED_EVERY_MS = 60_000
 
 /** Counts and logs connections dropped because of MAX_CONNECTIONS. */
@@ -55,8 +47,8 @@ export class Drops {
 }
 
 /**
- * Cycles through a changing collection, a few steps at a time. The caller must take a step for
- * every item added: an idle iterator keeps alive all items removed since its last step.
+ * Cycles through a changing collection, a few steps at a time. Take a step for every item added: an
+ * idle iterator keeps removed items alive.
  */
 export class Round<Item> {
   readonly #items: Iterable<Item>
@@ -67,7 +59,6 @@ export class Round<Item> {
     this.#left = items[Symbol.iterator]()
   }
 
-  /** Advances by one step. */
   step(): void {
     if (this.#left.next().done === true) this.#left = this.#items[Symbol.iterator]()
   }
@@ -87,14 +78,14 @@ export class Round<Item> {
 }
 
 /**
- * Limits the number of open connections. Over the limit, a connection that is waiting for its client is dropped, so that health probes and honest clients can connect. If all connections are busy, the
- * new connection is refused.
+ * Limits open connections. Over the limit, drops a connection that waits for its client, so that
+ * health probes and honest clients can connect. If all connections are busy, refuses the new one.
  */
 export class ConnectionLimit {
   readonly #most: number
   readonly #open: ReadonlyMap<Socket, Connection>
   readonly #drops: Drops
-  /** Connections that have not sent a request head, oldest first. */
+  /** Connections without a request head, oldest first. */
   readonly #unused = new Set<Socket>()
   readonly #round: Round<[Socket, Connection]>
 
@@ -106,8 +97,8 @@ export class ConnectionLimit {
   }
 
   /**
-   * Records that a connection was opened.
-   * @returns the connection to drop in its place, possibly the new connection itself
+   * Records a new connection.
+   * @returns the connection to drop, which may be the new one
    */
   opened(socket: Socket): Socket | undefined {
     this.#unused.add(socket)
@@ -118,9 +109,7 @@ export class ConnectionLimit {
     return victim
   }
 
-  /**
-   * Records that a complete head has arrived on the connection, or that the connection was closed.
-   */
+  /** Records that a head has arrived, or that the connection was closed. */
   used(socket: Socket): void {
     this.#unused.delete(socket)
   }
@@ -141,8 +130,7 @@ export class ConnectionLimit {
     }
     if (stuck !== undefined) return stuck
     const unused = oldest === newcomer ? undefined : oldest
-    // In a flood of connections that send no request, drop those connections, not the connections
-    // in use.
+    // In a flood of connections without a request, drop those, not the connections in use.
     const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
     return isFlood ? (unused ?? idle) : (idle ?? unused)
   }
@@ -150,7 +138,7 @@ export class ConnectionLimit {
 
 const idleSinceOf = ({ session, idleSince }: Connection) => session?.idleSince ?? idleSince
 
-/** Returns whether a connection is idle, waits for its client within a request, or is busy. */
+/** Whether a connection is idle, waits for its client within a request, or is busy. */
 function stateOf(
   { bytesRead }: Socket,
   { latest, session, idleBytes }: Connection,

@@ -5,16 +5,12 @@ import type { Connection, Exchange, Session } from './connection.ts'
 import { ConnectionLimit, type Drops } from './connection-limit.ts'
 import { sendRaw } from './malformed.ts'
 
-/**
- * The time that a recently answered client has to send its next request before shutdown closes the
- * connection.
- */
+/** How long a shutdown waits for the next request of a client that has just been answered. */
 export const NEXT_REQUEST_MS = 250
 
 /**
- * The maximum number of requests that a client may pipeline on one connection. Node reads hundreds
- * at once: reading that many from each of 150 connections took 2.5 s, mostly for requests that were
- * then not answered.
+ * The requests that a client may pipeline on one connection. Node reads hundreds at once: from 150
+ * connections, that took 2.5 s, mostly for requests that were then not answered.
  */
 const MAX_PIPELINED = 128
 
@@ -27,16 +23,13 @@ export interface Bounds {
 
 const NONE: Exchange[] = []
 
-/**
- * Manages all open connections: which request is next on each connection, and when each connection
- * may be closed.
- */
+/** All open connections: which request is next on each, and when each may close. */
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
   readonly #limit: ConnectionLimit
   readonly #maxPipelined: number
   readonly #begin: (exchange: Exchange) => void
-  /** The number of pipelined requests over all connections. */
+  /** Pipelined requests over all connections. */
   #pipelined = 0
   #ending = false
   #patienceMs = NEXT_REQUEST_MS
@@ -71,14 +64,14 @@ export class Connections {
 
   #drop(socket: Socket): void {
     const session = this.#open.get(socket)?.session
-    // Forget the connection now, not on 'close': otherwise, the next new connection would also
+    // Forget the connection now, not on 'close': until then, the next new connection would also
     // exceed the limit.
     this.#forget(socket)
     if (session === undefined) socket.destroy()
     else session.drop()
   }
 
-  /** Records that the connection uses HTTP/2 from now on. */
+  /** Records that the connection now uses HTTP/2. */
   handOver(socket: Socket, session: Session): void {
     const connection = this.#open.get(socket)
     if (connection !== undefined) connection.session = session
@@ -98,20 +91,19 @@ export class Connections {
     for (const [socket, { session }] of this.#open) if (session !== undefined) socket.destroy()
   }
 
-  /** @returns the state of the connection; undefined if it is closed */
+  /** Undefined if the connection is closed. */
   of(socket: Socket): Connection | undefined {
     return this.#open.get(socket)
   }
 
-  /** Returns an open connection; undefined if no connection is open. */
   first(): Socket | undefined {
     return this.#open.keys().next().value
   }
 
   /**
    * Begins a request, or queues it: requests on one connection are answered in order. A client that
-   * pipelines many requests therefore gets no more of the server than other clients do, and at most
-   * one response is produced for a client that does not read.
+   * pipelines therefore gets no more of the server than others, and a client that does not read
+   * gets at most one response.
    */
   take(exchange: Exchange, connection: Connection): void {
     const before = connection.latest
@@ -130,15 +122,15 @@ export class Connections {
     this.#pipelined++
   }
 
-  /** Records that the response to a request was sent, or that the client hung up. */
+  /** Records that the response was sent, or that the client hung up. */
   answered({ request }: Exchange, connection: Connection): void {
     const { socket } = request
-    // The client may read a refusal before its complete body has arrived.
+    // The client may read a refusal before its body has arrived.
     if (request.complete || request.closed) this.#becomeIdle(socket, connection)
     else {
       request.once('close', () => this.#becomeIdle(socket, connection))
-      // A request may be answered before the parser reports the end of its body. The parser must
-      // read on to reach that end.
+      // The request may be answered before the parser reports the end of its body; the parser must
+      // read on to that end.
       request.resume()
     }
     if (connection.pipelined.length > 0) this.#takeNext(socket, connection)
@@ -148,16 +140,15 @@ export class Connections {
     // Requests after a response that closes the connection are not answered.
     const taken = pipelined.splice(0, socket.writable ? 1 : pipelined.length)
     this.#pipelined -= taken.length
-    // Begin in the next turn of the event loop: otherwise, one connection could occupy an entire
-    // turn.
+    // Wait for the next turn of the event loop: one connection must not occupy a whole turn.
     if (socket.writable && taken[0] !== undefined) setImmediate(this.#begin, taken[0])
   }
 
   #becomeIdle(socket: Socket, connection: Connection): void {
     connection.idleBytes = socket.bytesRead
     connection.idleSince = performance.now()
-    // The response promised to keep the connection open, but it was sent completely only after
-    // shutdown began.
+    // The response promised to keep the connection open, but was sent only after the shutdown
+    // began.
     if (this.#ending) closeWhenIdle(socket, connection, this.#patienceMs)
   }
 
@@ -168,7 +159,7 @@ export class Connections {
   }
 
   /**
-   * Closes every connection as soon as it is idle, including connections that are opened later.
+   * Closes every connection, including later ones, as soon as it is idle.
    * @param patienceMs how long a client may take after a response to send one more request
    */
   async end(patienceMs = NEXT_REQUEST_MS): Promise<void> {
@@ -176,14 +167,14 @@ export class Connections {
     this.#patienceMs = patienceMs
     this.endSessions()
     for (const [socket, connection] of this.#open) {
-      // First read everything that clients have sent so far.
+      // First read everything that clients have sent.
       await nextTurn()
       closeWhenIdle(socket, connection, patienceMs)
     }
   }
 
   /**
-   * Sends an error for malformed bytes once the request before them is answered, then closes the
+   * Sends an error for malformed bytes once the request before them is answered, and closes the
    * connection.
    * @param headers additional header lines
    */
@@ -194,7 +185,7 @@ export class Connections {
       socket.destroy()
       return
     }
-    // The parser also reports each piece of input after the first malformed piece.
+    // The parser also reports each piece after the first malformed one.
     if (connection.malformed) return
     connection.malformed = true
     const before = connection.latest
@@ -207,9 +198,9 @@ export class Connections {
 }
 
 /**
- * Closes an idle connection, at once if it has been idle for longer than `patienceMs`. A recently
- * answered client may have sent its next request before it can know about the shutdown: the server
- * waits briefly for that request and answers it.
+ * Closes an idle connection, at once if it has been idle for `patienceMs`. A client that has just
+ * been answered may have sent its next request before it knows about the shutdown: the server
+ * answers it.
  */
 function closeWhenIdle(socket: Socket, connection: Connection, patienceMs: number): void {
   if (connection.session !== undefined || !isIdle(socket, connection)) return

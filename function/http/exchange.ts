@@ -3,9 +3,9 @@ import type { Service } from '../service.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { RequestHead } from './head.ts'
 
-/* The first and last steps of every request, for all versions of HTTP. */
+/* The first and last steps of every request, in all versions of HTTP. */
 
-/** Creates the caller for a request that begins now. */
+/** Creates the caller of a request that begins now. */
 export function callerOf(
   { method, headers }: RequestHead,
   { traces }: Service,
@@ -22,7 +22,6 @@ export function callerOf(
   }
 }
 
-/** A finished request. */
 export interface Finished {
   readonly head: RequestHead
   readonly caller: Caller

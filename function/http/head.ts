@@ -8,21 +8,20 @@ export interface RequestHead {
   /** The request target: a path with or without a query. */
   readonly url?: string | undefined
   readonly httpVersion: string
-  /** The headers, keyed by name in lower case. */
+  /** Keyed by name in lower case. */
   readonly headers: IncomingHttpHeaders
   /** Alternating names and values, as received. */
   readonly rawHeaders: readonly string[]
 }
 
-/** Returns a request target without its query. */
 export function pathOf(target: string): string {
   const query = target.indexOf('?')
   return query === -1 ? target : target.slice(0, query)
 }
 
 /**
- * Converts an absolute-form request target (RFC 9112 section 3.2.2) to a path. The function runs
- * before authentication, so it does not use URL, which takes milliseconds for a long host.
+ * Converts an absolute-form request target (RFC 9112 section 3.2.2) to a path. Runs before
+ * authentication, so it avoids URL, which takes milliseconds for a long host.
  */
 export function originForm(target: string): string {
   if (target.startsWith('/')) return target
@@ -31,7 +30,7 @@ export function originForm(target: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-/** Matches the scheme and the authority, and captures everything after them up to a fragment. */
+/** The scheme and the authority; captures the rest, up to a fragment. */
 const ABSOLUTE_FORM = /^[a-z][a-z\d+.-]*:\/\/[^/?#]+([^#]*)/i
 
 export const CLOSE = { connection: 'close' }

@@ -19,31 +19,28 @@ import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
 import { StreamLimit, waitsForClient } from './stream-limit.ts'
 
-/** The maximum number of open streams per connection, equal to the limit on pipelined requests. */
+/** Open streams per connection, like pipelined requests. */
 const MAX_STREAMS = 128
 
-/** The number of bytes that a client may send on one stream before the server reads them. */
+/** Bytes that a client may send on one stream before the server reads them. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 
 /**
- * The window of a stream with authentication, which is HTTP/2's default: this many bytes of each
- * stream are not counted while authentication waits for the issuer's keys.
+ * The same with authentication: these bytes are not counted while authentication waits for the
+ * issuer's keys. HTTP/2's default.
  */
 const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
 /**
- * The number of bytes that a client may send over all streams of a connection before the server
- * reads them. Node always reads these bytes.
+ * Bytes that a client may send on all streams of a connection before the server reads them. Node
+ * always reads these bytes.
  */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 
-/** The maximum size of the headers, equal to the limit for HTTP/1.1. */
+/** As for HTTP/1.1. */
 const MAX_HEADER_BYTES = 16 * 1024
 
-/**
- * The maximum age of a connection. If connections never closed, gRPC clients would never connect to
- * a new replica.
- */
+/** If connections never closed, gRPC clients would never connect to a new replica. */
 const MAX_AGE_MS = 3_600_000
 
 /**
@@ -52,7 +49,6 @@ const MAX_AGE_MS = 3_600_000
  */
 const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255, 0, 0, 0, 0)
 
-/** Dependencies of the HTTP/2 server. */
 export interface Http2Context extends StreamContext {
   readonly connections: Connections
   readonly drops: Drops
@@ -62,10 +58,7 @@ export interface Http2Context extends StreamContext {
   isClosing(): boolean
 }
 
-/**
- * Serves HTTP/2 connections. This server does not listen: the HTTP/1.1 server hands connections
- * over to it.
- */
+/** Serves HTTP/2 connections, which the HTTP/1.1 server hands over. Does not listen. */
 export class Http2 {
   readonly #server: Http2Server
   readonly #context: Http2Context
@@ -112,15 +105,14 @@ export class Http2 {
       leavingMs: 2 * config.requestTimeoutMs,
     })
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
-      // If there were no listener for errors, a stream that its client cancels would terminate the
-      // process.
+      // Without a listener for errors, a stream that its client cancels would end the process.
       stream.on('error', () => {})
       if (!this.#limit.admit(stream)) return
       open.began(stream)
       this.#answer(stream, headOf(headers, rawHeaders), open)
     })
     connections.handOver(socket, open)
-    // Wait until the server's own settings are sent, which must be the session's first frame.
+    // Wait for the server's settings, which must be the session's first frame.
     if (isClosing()) setImmediate(() => open.end())
   }
 
@@ -142,7 +134,7 @@ export class Http2 {
   }
 }
 
-/** Matches gRPC, but not gRPC-Web or any other media type with this prefix. */
+/** gRPC, but not gRPC-Web or another media type with this prefix. */
 const IS_GRPC = /^application\/grpc(?![-\w])/i
 
 function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): RequestHead {
@@ -157,24 +149,24 @@ function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Re
 }
 
 /**
- * Whether the kernel has accepted all bytes of the session. If it has not, the client is not
- * reading, and the server must not write to the socket directly: the session would mistake the end
- * of that write for the end of its own, and Node would abort the process.
+ * Whether the kernel has accepted all bytes of the session. If not, the client is not reading, and
+ * the server must not write to the socket directly: the session would take the end of that write
+ * for the end of its own, and Node would abort the process.
  */
 const hasSentAll = (socket: Socket): boolean =>
   (socket as Socket & { _handle?: { writeQueueSize: number } | null })._handle?.writeQueueSize === 0
 
 interface Times {
-  /** Time limit for the client's first frame. */
+  /** For the client's first frame. */
   readonly firstMs: number
-  /** Time limit for a connection that has no stream. */
+  /** For a connection without streams. */
   readonly idleMs: number
   readonly ageMs: number
-  /** Time limit for the streams that are open when the client sends GOAWAY. */
+  /** For the streams that are open when the client sends GOAWAY. */
   readonly leavingMs: number
 }
 
-/** One HTTP/2 connection. It is closed when it is idle or old, or when the process shuts down. */
+/** An HTTP/2 connection. It closes when it is idle or old, or when the process shuts down. */
 export class OpenSession implements Session {
   readonly #session: ServerHttp2Session
   readonly #socket: Socket
@@ -190,13 +182,12 @@ export class OpenSession implements Session {
     this.#socket = socket
     this.#times = times
     this.#idle = setTimeout(afterReading, times.firstMs, () => this.#onIdle()).unref()
-    // The maximum age varies by up to 10 %, so that clients that connected at the same time do not
-    // reconnect at the same time.
+    // Vary the age by 10 %, so that clients that connected together do not reconnect together.
     const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
     session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
     session.once('remoteSettings', () => this.#restartIdle())
-    // Node closes the session after its last stream has closed. After an invalid frame, the streams
-    // never close: nghttp2 stops reading and writing, and Node keeps the streams.
+    // Node closes the session after its last stream. After an invalid frame, the streams never
+    // close: nghttp2 stops reading and writing, and Node keeps the streams.
     let leaving: NodeJS.Timeout | undefined
     session.once('goaway', () => {
       leaving = setTimeout(() => this.#destroy(), times.leavingMs).unref()
@@ -237,7 +228,7 @@ export class OpenSession implements Session {
 
   /**
    * Closes the socket of a closed session. Node would wait until the client has read everything and
-   * has closed its half of the connection.
+   * closed its half of the connection.
    */
   #closeSocket(): void {
     if (this.#socket.destroyed || this.#isClosing) return

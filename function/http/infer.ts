@@ -6,16 +6,15 @@ import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 
 /*
- * The parts of an inference request that are specific to HTTP: media types, and the header with the
- * length of the JSON. This module needs no listener, so another runtime can use it with the same
- * results.
+ * The HTTP parts of an inference request: media types, and the header with the JSON's length. Needs
+ * no listener, so another runtime can use it.
  */
 
-/** Answers one V2 inference request over HTTP; errors become error responses. */
+/** Answers one V2 inference request; errors become error responses. */
 export const infer = (request: Request, caller: Caller, dataPlane: DataPlane): Promise<Answer> =>
   answerTo(() => codecOf(request), caller, dataPlane)
 
-/** Does the same as `infer` for a request whose JSON a runtime has already parsed. */
+/** Like `infer`, for JSON that a runtime has parsed. */
 export const inferParsed = (
   json: ParsedJson,
   caller: Caller,
@@ -40,7 +39,6 @@ function codecOf(request: Request): BytesCodec {
   return new BytesCodec({ body: request.body, jsonLength, responseData: 'binary' })
 }
 
-/** Creates a response from JSON and any binary tensor data that follows it. */
 export function toAnswer(response: EncodedResponse): Answer {
   const { json, binary } = response
   if (binary === undefined)
@@ -56,8 +54,8 @@ export function toAnswer(response: EncodedResponse): Answer {
 }
 
 /**
- * Checks the media type of a request. If the Inference-Header-Content-Length header is absent, the
- * body is JSON, whatever its media type is (binary tensor data extension).
+ * Checks a request's media type. Without Inference-Header-Content-Length, the body is JSON under
+ * any media type (binary tensor data extension).
  * @throws {Refused} 415 if the media type is not supported
  */
 export function checkMediaType({ headers }: Request, jsonLength?: number): void {

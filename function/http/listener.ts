@@ -20,17 +20,15 @@ import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
 import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 
-/**
- * If a turn of the event loop takes less time than this, hardly any connections can have arrived.
- */
+/** In a shorter turn of the event loop, hardly any connections can have arrived. */
 const QUIET_TURN_MS = 0.02
 
-/** Answers the request with the handler of its route. */
+/** Answers the request with its route's handler. */
 export type Respond = () => Promise<void>
 
 /**
- * A handler that runs before the routes, such as an Express application. It passes a request to the
- * routes by calling `respond`.
+ * A handler that runs before the routes, such as an Express application. It calls `respond` to pass
+ * a request on.
  */
 export type Middleware = (
   request: IncomingMessage,
@@ -38,7 +36,7 @@ export type Middleware = (
   respond: Respond,
 ) => void
 
-/** Options that replace or extend the configured routes. */
+/** Replace or extend the configured routes. */
 export interface ListenOptions {
   readonly middleware?: Middleware | undefined
   readonly rows?: readonly TableRoute[]
@@ -48,7 +46,7 @@ export interface ListenOptions {
 
 /**
  * Listens on the configured port.
- * @throws {Error} with a one-line message, if it cannot listen on the port
+ * @throws {Error} with a one-line message if it cannot listen on the port
  */
 export async function listen(
   service: Service,
@@ -93,7 +91,6 @@ interface Serving {
   readonly maxBodyBytes: number
 }
 
-/** Answers one request. */
 async function serve(
   { request, response, caller }: Exchange,
   { responder, memory, sender, maxBodyBytes }: Serving,
@@ -150,14 +147,14 @@ function handleRequests(
     connections.add(socket)
     if (agreedOnHttp2(socket)) handOver(socket, NOTHING)
   })
-  // Node would close a connection that was idle for too long even if a request has arrived on it.
+  // Node would close an idle connection even if a request has arrived on it.
   server.on('timeout', (socket: Socket) => afterReading(() => connections.closeIdle(socket)))
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
   server.on('checkExpectation', onRequest)
   server.on('connect', (_request, socket: Socket) => {
-    // Node no longer handles this socket's errors: if there were no listener, an error would
-    // terminate the process.
+    // Node no longer handles this socket's errors: without a listener, an error would end the
+    // process.
     socket.on('error', () => {})
     socket.resume()
     const allow = 'Allow: GET, HEAD, POST, OPTIONS\r\n'
@@ -178,7 +175,6 @@ interface Parts {
   readonly sender: Sender
 }
 
-/** A server that listens on one port. */
 export class Listener {
   readonly port: number
   readonly responder: Responder
@@ -190,7 +186,7 @@ export class Listener {
     this.#parts = parts
   }
 
-  /** From now on, closes every connection after its next response. */
+  /** Closes every connection after its next response. */
   stopKeepAlive(): void {
     this.#parts.sender.closing = true
     this.#parts.connections.endSessions()
@@ -198,17 +194,16 @@ export class Listener {
 
   /**
    * Stops listening once no client is connected and no request has been answered for `ms`
-   * milliseconds, counted from this call at the earliest. Resolves at that time.
+   * milliseconds from this call. Resolves then.
    * @param prepare awaited before listening stops; clients that connect meanwhile are served
    */
   async closeWhenUnused(ms: number, prepare = async () => {}): Promise<void> {
     const { http, connections, responder } = this.#parts
-    // Count from now, not from the start of listening: loading the model may have taken longer than
-    // `ms`.
+    // Count from now: loading the model may have taken longer than `ms`.
     responder.lastUsed = performance.now()
     let preparedFor: number | undefined
     for (;;) {
-      // First accept connections that have already arrived.
+      // First accept connections that have arrived.
       await nextTurn()
       const socket = connections.first()
       const handshake = http.handshakeEnds()
@@ -222,13 +217,13 @@ export class Listener {
         await prepare()
       }
     }
-    // Stop in the same turn as the last check, so that no connection can be accepted in between.
-    // Later connections stay in the backlog of systemd's socket.
+    // Stop in the same turn as the last check, so that no connection is accepted in between. Later
+    // connections stay in the backlog of systemd's socket.
     stopListening(http.server)
   }
 
   /**
-   * Stops listening and waits at most `timeoutMs` for requests in flight; then closes the remaining
+   * Stops listening, waits at most `timeoutMs` for requests in flight, and closes the remaining
    * connections.
    * @param patienceMs how long an idle connection is kept for its next request
    * @returns whether all requests were answered
@@ -239,8 +234,7 @@ export class Listener {
     const done = new Promise<boolean>(resolve => server.once('close', () => resolve(true)))
     await acceptAll(server)
     stopListening(server)
-    // Close connections only now: a client whose connection closes opens another connection at
-    // once.
+    // Only now: a client whose connection closes opens another at once.
     sender.closing = true
     void connections.end(patienceMs)
     setTimeout(afterReading, NEXT_REQUEST_MS, http.dropHandshakes).unref()
@@ -257,16 +251,15 @@ export class Listener {
 }
 
 /**
- * Stops listening. The close() of Node's HTTP server would also destroy connections whose last
- * response is still being read (Node 24).
+ * The close() of Node's HTTP server would also destroy connections whose last response is still
+ * being read (Node 24).
  */
 const stopListening = (server: Server) => NetServer.prototype.close.call(server)
 
 /**
- * Accepts the connections that are still in the accept queue: closing the listener would reset
- * them, and the event loop accepts one connection per turn (libuv 1.45 and later). Resolves after a
- * short turn without a new connection, and at the latest after one turn for every place in the
- * queue.
+ * Accepts the connections in the accept queue: closing the listener would reset them, and the event
+ * loop accepts one per turn (libuv 1.45 and later). Resolves after a short turn without a new
+ * connection, or after one turn per place in the queue.
  */
 async function acceptAll(server: Server): Promise<void> {
   let accepted = 0

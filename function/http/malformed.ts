@@ -21,9 +21,7 @@ export const reasonOf = ({
 }: NodeJS.ErrnoException): [status: number, message: string] =>
   REASONS[code] ?? [400, `the request is not valid HTTP: ${message.replace(/^Parse Error: /, '')}`]
 
-/**
- * Writes a response to a connection with malformed HTTP, for which Node creates no response object.
- */
+/** Writes a response to malformed HTTP, for which Node creates no response object. */
 export function sendRaw(socket: Socket, status: number, message: string, headers: string): void {
   if (!socket.writable) {
     socket.destroy()

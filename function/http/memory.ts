@@ -4,27 +4,27 @@ import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
 
 /**
  * The memory for concurrent bodies and large responses, in units of the largest allowed body.
- * Waiting tensors may use one more unit, and the tensors and the response of the running request
- * may use one unit each: five units in total.
+ * Waiting tensors may use one more unit, and the running request's tensors and response one each:
+ * five in total.
  */
 const LARGE_BODIES = 2
 
-/** The largest share that bodies and responses may use of the memory that the model leaves free. */
+/** The share of the memory that the model leaves free, for bodies and responses. */
 const SHARE_OF_FREE = 1 / 3
 
 /** Bodies up to this size have their own room, so that large bodies cannot crowd them out. */
 export const SMALL_BYTES = 128 * 1024
 const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
 
-/** Share of the room that arriving bodies must leave to complete bodies. */
+/** The share of the room that arriving bodies must leave to complete ones. */
 const KEPT_FOR_WHOLE = 1 / 8
 
-/** Share of the room for large bodies that small bodies may borrow while it is unused. */
+/** The share of the room for large bodies that small ones may borrow while it is unused. */
 const LENT_TO_SMALL = 1 / 2
 
 /**
- * Room for small responses, which bodies cannot use. If bodies could fill all the room, their
- * requests could not be answered, and the bodies would never be released.
+ * Room for small responses only. If bodies filled all the room, their requests could not be
+ * answered, and the bodies would never be released.
  */
 const ROOM_BESIDE_BODIES_BYTES = 2 ** 20
 
@@ -57,9 +57,7 @@ export class BodyMemory {
   /** Small responses that wait for their clients to read them, oldest first. */
   readonly #unread = new Set<Reservation>()
 
-  /**
-   * @param free returns the bytes of memory that the model leaves free, once the model is loaded
-   */
+  /** @param free returns the bytes that the model leaves free, once it is loaded */
   constructor(maxBodyBytes: number, free: () => number = () => Number.POSITIVE_INFINITY) {
     const large = LARGE_BODIES * maxBodyBytes
     this.#free = free
@@ -97,8 +95,8 @@ export class BodyMemory {
   }
 
   /**
-   * Counts a response before it is produced, once there is room. A single response is always
-   * admitted. Only reservations call this method.
+   * Counts a response before it is produced, once there is room. Always admits a single response.
+   * For reservations only.
    */
   expect(reservation: Reservation, bytes: number, caller: Caller): Promise<void> | undefined {
     const total = reservation.bytes + bytes
@@ -136,7 +134,7 @@ export class BodyMemory {
     return others === 0 || others + total <= this.#available(this.#roomForAnswers, room)
   }
 
-  /** Admits waiting responses in order, as long as there is room. */
+  /** Admits waiting responses in order, while there is room. */
   #admit(waiting: Waiting[]): void {
     for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
       const { reservation, bytes, caller, timer, resolve, reject } = next
@@ -151,10 +149,7 @@ export class BodyMemory {
     }
   }
 
-  /**
-   * Returns the number of bytes that small or large bodies or responses may use. Each kind has its
-   * own room. Small bodies may also borrow room from large bodies.
-   */
+  /** Returns the bytes that small or large bodies or responses may use. */
   #available(room: Room, kind: keyof Room): number {
     const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
     if (kind === 'large') return large - Math.max(0, this.#used.small - this.#roomForAnswers.small)
@@ -192,8 +187,8 @@ export class BodyMemory {
   }
 
   /**
-   * Makes room. For a small request, drops unread small responses first, then small bodies that
-   * make less progress. Large responses are not dropped for a small request.
+   * Makes room. For a small request, drops unread small responses first, then slower small bodies,
+   * and no large responses.
    * @returns whether there is room
    */
   #makeRoom(isFull: () => boolean, room: keyof Room, needing: Needing): boolean {
@@ -204,7 +199,7 @@ export class BodyMemory {
         if (!isFull()) return true
       }
     }
-    // Small bodies are evicted for a large body only if they have borrowed room from large bodies.
+    // A large body evicts small bodies only if they have borrowed room from large ones.
     const frees = ({ bytes }: Arriving) =>
       roomOf(bytes) === room || (room === 'large' && this.#used.small > ROOM_FOR_SMALL_BYTES)
     while (this.arrivals.evictFor(needing, frees)) if (!isFull()) return true
@@ -212,12 +207,12 @@ export class BodyMemory {
   }
 }
 
-/** Represents a request that has arrived completely. */
+/** A request that has arrived completely. */
 const WHOLE: Needing = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
 export const FULL = 'other requests\u2019 bodies use all the memory allowed; try again later'
 
-/** The memory of one request, for its body and then for its response. */
+/** The memory of one request: for its body, then for its response. */
 export class Reservation {
   bytes = 0
   closeConnection: (() => void) | undefined
@@ -230,7 +225,7 @@ export class Reservation {
 
   /**
    * Counts bytes of the body that have arrived.
-   * @throws {Overloaded} if other requests fill the memory and make as much progress
+   * @throws {Overloaded} if other requests fill the memory and are not slower
    */
   add(bytes: number, needing: Needing): void {
     this.#memory.resize(this, this.bytes + bytes)
@@ -239,10 +234,9 @@ export class Reservation {
 
   /**
    * Counts a response that is about to be produced. The first response waits for room. Later
-   * responses to a batch of events do not wait, because the batch already uses memory for which
-   * other requests may wait.
-   * @throws {Overloaded}
-   * @throws {DeadlinePassed}
+   * responses to a batch of events do not: the batch already uses memory for which other requests
+   * may wait.
+   * @throws {Overloaded|DeadlinePassed}
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
     if (!this.#expectsAnswer) {
@@ -266,9 +260,9 @@ export class Reservation {
   }
 
   /**
-   * Records that the client has not read its complete response yet.
+   * Records that the client has not read its response yet.
    * @param closeConnection called if other small requests need the room; must release this
-   *   reservation
+   * reservation
    */
   waitForReader(closeConnection: () => void): void {
     this.closeConnection = closeConnection

@@ -5,16 +5,13 @@ import { ROUTES, type TableRoute } from './routes.ts'
 
 const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind === 'metrics')
 
-/**
- * The limit on connections to METRICS_PORT. It is separate from the limit on PORT, so that
- * monitoring still works while the server is under attack.
- */
+/** Separate from the limit on PORT, so that monitoring works while the server is under attack. */
 const MOST_CONNECTIONS = 64
 
 /**
- * Listens on METRICS_PORT, for metrics and health only. This port has no authentication: restrict
- * access at the network.
- * @throws {Error} with a one-line message, if it cannot listen on the port
+ * Listens on METRICS_PORT, for metrics and health only. There is no authentication: restrict access
+ * at the network.
+ * @throws {Error} with a one-line message if it cannot listen on the port
  */
 export const listenForMetrics = (
   service: Service,

@@ -6,7 +6,7 @@ import type { TLSSocket } from 'node:tls'
  * preface as an error, so HTTP/1.1 connections need no extra check.
  */
 
-/** The first bytes of an HTTP/2 connection (RFC 9113 section 3.4). */
+/** RFC 9113 section 3.4. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 
 /** Node's error for bytes that its parser rejects. */
@@ -16,9 +16,9 @@ export interface ParserError extends NodeJS.ErrnoException {
 }
 
 /**
- * Returns the first bytes of an HTTP/2 connection; undefined for any other connection. A connection
- * that has carried HTTP/1.1 must not change to HTTP/2: a proxy may share it between clients. Over
- * TLS, ALPN selects the version.
+ * Returns the first bytes of an HTTP/2 connection; undefined for others. A connection that has
+ * carried HTTP/1.1 must not change to HTTP/2: a proxy may share it between clients. Over TLS, ALPN
+ * selects the version.
  */
 export function prefacedBytes(
   { code, rawPacket, bytesParsed }: ParserError,
@@ -32,13 +32,13 @@ export function prefacedBytes(
   return Buffer.concat([PREFACE, rest])
 }
 
-/** Whether the client and this server agreed on HTTP/2 through ALPN. */
+/** Whether ALPN selected HTTP/2. */
 export const agreedOnHttp2 = (socket: Socket): boolean =>
   (socket as TLSSocket).alpnProtocol === 'h2'
 
 /**
- * The events whose listeners belong to Node's HTTP/1.1 server. Its 'close' listener stays, because
- * it frees the parser.
+ * Events whose listeners belong to Node's HTTP/1.1 server. Its 'close' listener stays, because it
+ * frees the parser.
  */
 const LISTENERS = ['data', 'end', 'error', 'drain', 'timeout', 'pause', 'resume']
 
@@ -47,16 +47,15 @@ export function detach(socket: Socket): void {
   // Makes the server release the handle that its parser reads from.
   socket.on('readable', ignore)
   socket.off('readable', ignore)
-  // Remove the listeners one by one: removeAllListeners() would leave Node's mark that the socket
-  // has a reader.
+  // removeAllListeners() would leave Node's mark that the socket has a reader.
   for (const event of LISTENERS)
     for (const listener of socket.listeners(event))
       socket.off(event, listener as (...values: unknown[]) => void)
   socket.on('error', ignore)
-  // Removes the parser from the list that enforces the time limit for request heads.
+  // Removes the parser from the list with the time limit for request heads.
   ;(socket as Socket & { parser?: { remove(): void } }).parser?.remove()
   // As in an HTTP/2 server: when the client closes its half of the connection, Node closes the
-  // other half.
+  // other.
   socket.allowHalfOpen = false
   socket.pause()
 }

@@ -19,7 +19,7 @@ import {
   type TableRoute,
 } from './routes.ts'
 
-/** The body of a request. Only the route's handler reads it. */
+/** Only the route's handler reads the body. */
 export interface RequestBody {
   /**
    * @throws {Refused|BadRequest|Overloaded} if the body is refused
@@ -27,7 +27,7 @@ export interface RequestBody {
    */
   read(): Promise<Uint8Array>
   /**
-   * Reassigns the body's memory to the response.
+   * Gives the body's memory to the response.
    * @throws {Overloaded} if there is no room for the response
    */
   becomeAnswer(answer: Answer): void
@@ -39,7 +39,6 @@ export class HungUp extends Error {
   readonly code = 'HUNG_UP'
 }
 
-/** Dependencies of a responder. */
 export interface ResponderOptions {
   readonly routeOf: RouteLookup
   readonly authenticate: Authenticate | undefined
@@ -49,13 +48,13 @@ export interface ResponderOptions {
   readonly metrics: Metrics
   readonly log: Log
   /**
-   * Whether to close the connection of a probe after the response: repeated probes on one
-   * connection would keep alive a process that should exit when it is unused.
+   * Whether to close a probe's connection after the response: repeated probes on one connection
+   * would keep an unused process alive.
    */
   readonly closeProbes: boolean
 }
 
-/** State of one request between the steps. */
+/** The state of a request between the steps. */
 interface StepContext {
   readonly head: RequestHead
   readonly path: string
@@ -83,10 +82,7 @@ const STEPS: readonly Step[] = [
   callHandler,
 ]
 
-/**
- * Answers requests. It does not depend on sockets, and only the request head depends on the HTTP
- * version.
- */
+/** Answers requests without a socket. Only the head depends on the HTTP version. */
 export class Responder {
   /**
    * When a request was last answered, on performance.now()'s clock. Probes and scrapes do not
@@ -103,7 +99,7 @@ export class Responder {
     return this.#options.authenticate
   }
 
-  /** @returns undefined if the client has hung up */
+  /** Undefined if the client has hung up. */
   async respond(head: RequestHead, caller: Caller, body: RequestBody): Promise<Answer | undefined> {
     const { routeOf } = this.#options
     const path = pathOf(head.url ?? '')
@@ -131,7 +127,7 @@ export class Responder {
     }
   }
 
-  /** Creates the response to an error. Counts the error, and logs it if it was unexpected. */
+  /** Creates the response to an error. Counts the error, and logs an unexpected one. */
   refuse(error: unknown, { headers }: RequestHead, caller: Caller): Answer {
     const { metrics, log } = this.#options
     const meaning = meaningOf(error)
@@ -141,7 +137,7 @@ export class Responder {
     return errorAnswer(error)
   }
 
-  /** Adds the headers for CORS, and closes the connection of a probe. */
+  /** Adds the headers for CORS, and closes a probe's connection. */
   #finish({ head, route }: StepContext, answer: Answer): Answer {
     const { cors, closeProbes } = this.#options
     const isProbe = closeProbes && route?.kind !== undefined
@@ -189,7 +185,7 @@ function answerHandshake(
     : undefined
 }
 
-/** This function is not async, so that requests without authentication do not wait for it. */
+/** Not async, so that requests without authentication do not wait. */
 function checkCaller(
   { head, findRoute }: StepContext,
   { authenticate }: ResponderOptions,
@@ -257,9 +253,9 @@ const allow = (route: Route | undefined) =>
 const shorten = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
 
 /**
- * Creates the responder of a service. Authentication, CORS and pages are loaded only if they are
- * used, so that they do not slow down startup and other requests.
- * @throws {Error} with a one-line message, if the configured authentication cannot be used
+ * Creates a service's responder. Loads authentication, CORS and pages only if they are used, to
+ * keep startup and other requests fast.
+ * @throws {Error} with a one-line message if the configured authentication cannot be used
  */
 export async function createResponder(
   service: Service,

@@ -12,32 +12,31 @@ import { infer } from './infer.ts'
 import type { Operations } from './pages/operation.ts'
 import { asksOnlyReady } from './repository.ts'
 
-/** Answers a request for one route, independently of the HTTP version. */
+/** Answers a request for one route, in any HTTP version. */
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
-/** The handlers of one path, keyed by method. HEAD and OPTIONS are derived from GET and POST. */
+/** A path's handlers by method. GET and POST also give HEAD and OPTIONS. */
 export interface Route<Answers = Handler> {
   readonly GET?: Answers
   readonly POST?: Answers
   /** Answers GET requests from clients that accept HTML. */
   readonly page?: Answers
   /**
-   * Marks the routes of probes and scrapers, which do not keep an unused process alive. Health
-   * needs no authentication; a model's readiness does. Metrics may have a separate port.
+   * Routes of probes and scrapers, which do not keep an unused process alive. Health needs no
+   * authentication; a model's readiness does. Metrics may have a separate port.
    */
   readonly kind?: 'health' | 'readiness' | 'metrics'
-  /** Whether a POST is an event. If this function is absent, no POST is an event. */
+  /** Whether a POST is an event. If absent, none is. */
   readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 
-/** Handlers of documents and pages. They are loaded at the first request for a document or page. */
+/** Documents and pages, loaded at their first request. */
 export interface Pages {
   docs(request: Request): Answer
   openApi(request: Request, caller: Caller): Promise<Answer>
   playground(request: Request, caller: Caller): Promise<Answer>
 }
 
-/** Dependencies of the handlers. */
 export interface RouteContext {
   readonly service: Service
   readonly pages: () => Promise<Pages>
@@ -49,14 +48,13 @@ export type TableHandler = (
   caller: Caller,
 ) => Answer | Promise<Answer>
 
-/** A row of the route table. */
 export interface TableRoute extends Route<TableHandler> {
   /**
-   * The path of the route. `{model}` and `{version}` represent the served model and version,
-   * percent-encoded. The part in brackets is optional.
+   * `{model}` and `{version}` are the served model and version, percent-encoded. The part in
+   * brackets is optional.
    */
   readonly path: string
-  /** The OpenAPI description, for rows that pages/operations.ts does not describe. */
+  /** The OpenAPI description of rows that pages/operations.ts does not describe. */
   readonly operations?: () => Promise<Operations>
 }
 
@@ -87,7 +85,7 @@ const receive: TableHandler = ({ service }, request, caller) => {
     : receiveEvents(request, mode, caller, service)
 }
 
-/** Answers `POST /`. The author's transform, if there is one, runs before and after the model. */
+/** Answers `POST /`, with the transform if there is one. */
 const receiveData: TableHandler = (context, request, caller) =>
   context.service.dataPlane.transforms
     ? receiveByTransform(context, request, caller)
@@ -110,7 +108,7 @@ async function receiveByTransform(
   return transform(request, caller, service.dataPlane)
 }
 
-/** All routes. pages/operations.ts describes them; it compiles only if it describes every route. */
+/** All routes. pages/operations.ts compiles only if it describes each of them. */
 export const ROUTES = [
   {
     path: '/',
@@ -185,7 +183,6 @@ export const ROUTES = [
   { path: '/docs', GET: async ({ pages }, request) => (await pages()).docs(request) },
 ] as const satisfies readonly TableRoute[]
 
-/** Returns the routes that a configuration serves. */
 export const rowsFor = ({
   metricsPort,
   playground,
@@ -196,16 +193,16 @@ export const rowsFor = ({
 
 /**
  * Finds the route of a path.
- * @throws {Refused} 404 with a message that names the model or version that is not served here
+ * @throws {Refused} 404 naming the model or version that is not served
  */
 export type RouteLookup = (path: string) => Route | undefined
 
-/** Binds the table's rows to one service. */
+/** Binds the rows to one service. */
 export function createRoutes(rows: readonly TableRoute[], context: RouteContext): RouteLookup {
   const { model } = context.service
   const routes = rows.map(row => ({ path: row.path, route: bind(row, context) }))
-  // Paths as clients usually write them. The patterns below match paths with a trailing slash or
-  // with different escapes.
+  // Paths as clients usually write them. The patterns below match trailing slashes and other
+  // escapes.
   const byPath = new Map(
     routes.flatMap(({ path, route }) => pathsOf(path, model).map(path => [path, route] as const)),
   )
@@ -239,7 +236,6 @@ function bind(
   }
 }
 
-/** The name and version of a model, which its paths contain. */
 type Named = Pick<Model, 'name' | 'version'>
 
 /** Returns a row's paths for one model, the path without the optional part first. */
@@ -256,10 +252,7 @@ export function pathsOf(path: string, { name, version }: Named): string[] {
 
 const OPTIONAL_PART = /\[(.*)\]/
 
-/**
- * Creates a pattern that matches a row's paths for any model, in any escaping, with or without a
- * trailing slash.
- */
+/** Matches a row's paths for any model, in any escaping, with or without a trailing slash. */
 function patternOf(path: string): RegExp {
   const source = path
     .replaceAll('.', '\\.')
@@ -288,8 +281,8 @@ function decodeSegment(segment: string): string {
 }
 
 /**
- * Returns the route, or undefined if the path has no route. Hides the error for an unknown model
- * from callers that are not authenticated.
+ * Returns the route, or undefined. Hides the error for an unknown model from unauthenticated
+ * callers.
  */
 export function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
   try {

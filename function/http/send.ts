@@ -11,39 +11,37 @@ import type { BodyMemory, Reservation } from './memory.ts'
 import { SLICE_BYTES, writeInSlices } from './slices.ts'
 
 /**
- * How long a refused client may continue to send, so that it can read the reason: closing the
- * connection at once would reset it.
+ * How long a refused client may go on sending, so that it can read the reason: closing at once
+ * would reset the connection.
  */
 export const LINGER_MS = 1_000
 
 /**
- * Statuses that refuse a body because of its size, speed or sender. The server does not read the
- * remaining bytes of such a body.
+ * Statuses that refuse a body for its size, speed or sender. The server does not read the rest of
+ * the body.
  */
 const CUT_OFF = new Set([401, 403, 408, 413, 503])
 
 const WITHOUT_LENGTH = new Set([204, 304])
 
-/** A request, and the destination of its response. */
 export interface Destination {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly body: IncomingBody
 }
 
-/** Dependencies for waiting until a client has read its response. */
+/** For waiting until a client has read its response. */
 export interface Waiting {
   readonly memory: BodyMemory
   readonly requestTimeoutMs: number
-  /** The client's address. */
   readonly address: string | undefined
-  /** Ends the response before it is complete. */
+  /** Ends an incomplete response. */
   cutOff(): void
 }
 
 /** Sends responses over HTTP/1.1. */
 export class Sender {
-  /** If true, each connection is closed after its response. */
+  /** If true, each connection closes after its response. */
   closing = false
   readonly #memory: BodyMemory
   readonly #config: Config
@@ -53,10 +51,7 @@ export class Sender {
     this.#config = config
   }
 
-  /**
-   * Sends a response. Returns a promise only for a compressed response: most responses are not
-   * compressed.
-   */
+  /** Returns a promise only for a compressed response: most are not. */
   send(destination: Destination, answer: Answer): void | Promise<void> {
     const acceptEncoding = destination.request.headers['accept-encoding']
     const length = sizeOf(answer.body)
@@ -102,8 +97,8 @@ export class Sender {
   }
 
   /**
-   * Whether to stop reading the body of a request. By default, Node reads and drops the remaining
-   * bytes of a body. A body that is refused for its size or sender is cut off instead.
+   * Whether to stop reading a body. By default, Node reads and drops the rest. A body refused for
+   * its size or sender is cut off instead.
    */
   #cutsOff({ request, body }: Destination, status: number): boolean {
     if (body.wasRead || request.complete) return false
@@ -111,7 +106,7 @@ export class Sender {
   }
 }
 
-/** The compressor of the process, because all listeners share libuv's threads. */
+/** One per process, because all listeners share libuv's threads. */
 const COMPRESSOR = new Compressor()
 
 /** Compresses a response in the encoding that its client prefers. */
@@ -127,8 +122,8 @@ export async function compressAnswer(answer: Answer, acceptEncoding: string): Pr
 }
 
 /**
- * Returns the headers of a response, for every version of HTTP.
- * @param length the size of the body in bytes
+ * Returns a response's headers, for every version of HTTP.
+ * @param length the body's size in bytes
  */
 export function headersOf(
   { status, headers: own }: Answer,
@@ -137,8 +132,8 @@ export function headersOf(
 ): Record<string, string | number> {
   // Responses may contain the caller's own text, so browsers must use only the declared media type.
   const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-  // Uncompressed responses have this header too: a cache must not send uncompressed responses to
-  // clients that accept compression, or compressed responses to other clients.
+  // Uncompressed responses have this header too: a cache must not send them to clients that accept
+  // compression, or compressed responses to others.
   if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
   if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
   const requestId = request.headers['x-request-id']?.toString()
@@ -186,7 +181,7 @@ export function waitForReader(
   return reading
 }
 
-/** Whether the kernel has received the complete response. */
+/** Whether the kernel has the complete response. */
 export const isHandedOver = (to: Writable): boolean => to.writableEnded && to.writableLength === 0
 
 function addTo(vary: string | undefined, name: string): string {
@@ -195,16 +190,15 @@ function addTo(vary: string | undefined, name: string): string {
 }
 
 /**
- * Whether the connection is closed after the response. After a refused protocol upgrade, Node's
- * parser does not report a malformed request: that request would stay unanswered until it times
- * out.
+ * Whether the connection closes after the response. After a refused protocol upgrade, Node's parser
+ * does not report a malformed request, which would stay unanswered until it times out.
  */
 const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
 /**
- * Writes ASCII text as Latin-1, which produces the same bytes as UTF-8 and is faster. Node reads
- * and writes the headers in the same encoding.
- * @param bytes the length of the text in UTF-8
+ * Writes ASCII as Latin-1, which gives the same bytes as UTF-8 faster, and in the headers'
+ * encoding.
+ * @param bytes the text's length in UTF-8
  */
 function endWithText(response: ServerResponse, text: string, bytes: number): void {
   if (bytes === text.length) response.end(text, 'latin1')
@@ -220,8 +214,8 @@ function endWithParts(response: ServerResponse, parts: readonly (string | Uint8A
 }
 
 /**
- * Sends the complete response, then waits briefly for the client to stop sending before the
- * connection is closed.
+ * Sends the response, then waits briefly for the client to stop sending before the connection
+ * closes.
  */
 function lingerThenEnd(
   request: IncomingMessage,

@@ -3,16 +3,15 @@ import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Drops } from './connection-limit.ts'
 
-// Knative's queue-proxy keeps idle connections for 90 s. If this server closed a connection first,
-// the queue-proxy's next request would fail with 502.
+// Knative's queue-proxy keeps idle connections for 90 s. If this server closed one first, the
+// queue-proxy's next request would fail with 502.
 const KEEP_ALIVE_MS = 95_000
 
-/** The number of connections that may wait to be accepted. */
+/** Connections that may wait to be accepted. */
 export const BACKLOG = 1024
 
 /**
- * The number of TLS handshakes that may be in progress in addition to MAX_CONNECTIONS connections,
- * as a share of MAX_CONNECTIONS.
+ * TLS handshakes that may be in progress besides MAX_CONNECTIONS connections, as a share of them.
  */
 const SHARE_OF_HANDSHAKES = 1 / 4
 
@@ -23,15 +22,15 @@ export interface HttpServer {
   readonly connectionEvent: 'connection' | 'secureConnection'
   /** Closes connections whose TLS handshake is incomplete. */
   dropHandshakes(): void
-  /** Resolves when the oldest open handshake ends; returns undefined if no handshake is open. */
+  /** Resolves when the oldest open handshake ends; undefined if none is open. */
   handshakeEnds(): Promise<void> | undefined
 }
 
-/** Returns how long an idle connection is kept. */
+/** How long an idle connection is kept. */
 export const keepAliveMs = ({ idleExitMs }: Config): number =>
   idleExitMs > 0 ? Math.min(idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS
 
-/** @throws {Error} with a one-line message, if the certificate or its key cannot be used */
+/** @throws {Error} with a one-line message if the certificate or its key cannot be used */
 export async function createHttpServer(
   config: Config,
   log: Log,
@@ -42,8 +41,8 @@ export async function createHttpServer(
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
-    // Node would refuse a request without a Host header and send no body; this server's own
-    // response gives the reason.
+    // Node would refuse a request without a Host header and send no body. This server's response
+    // gives the reason.
     requireHostHeader: false,
   }
   if (config.tls === undefined)
@@ -62,7 +61,7 @@ export async function createHttpServer(
 /**
  * Listens on the configured port or socket.
  * @returns the port
- * @throws {Error} with a one-line message, if it cannot listen on the port
+ * @throws {Error} with a one-line message if it cannot listen on the port
  */
 export async function bind(server: Server, config: Config): Promise<number> {
   const { port, listenHost, listenFd } = config
@@ -82,7 +81,7 @@ export async function bind(server: Server, config: Config): Promise<number> {
   return address.port
 }
 
-/** Returns the URL of a listener, without a trailing slash. */
+/** Without a trailing slash. */
 export function urlOf({ listenHost = 'localhost', tls }: Config, port: number): string {
   const host = listenHost.includes(':') ? `[${listenHost}]` : listenHost
   return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`

@@ -1,15 +1,11 @@
 import type { Writable } from 'node:stream'
 import { type Answer, bytesOf } from '../answer.ts'
 
-/**
- * The size of a slice. A larger response is written in slices, to measure how fast its client
- * reads.
- */
+/** Larger responses are written in slices of this size, to measure how fast the client reads. */
 export const SLICE_BYTES = 256 * 1024
 
 /**
- * Writes a body slice by slice. Each slice is written after the kernel has accepted the previous
- * slice.
+ * Writes a body slice by slice, each after the kernel has accepted the one before.
  * @param onWritten called after each slice
  */
 export function writeInSlices(

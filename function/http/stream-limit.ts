@@ -5,10 +5,7 @@ import { type Drops, MOST_LOOKS, Round, SETTLED_MS } from './connection-limit.ts
 export const waitsForClient = (stream: ServerHttp2Stream): boolean =>
   stream.headersSent || !(stream.endAfterHeaders || stream.readableEnded)
 
-/**
- * Limits the number of open streams over all connections. One connection may have many streams, and
- * each stream uses as much memory as a connection.
- */
+/** Limits open streams over all connections: each uses as much memory as a connection. */
 export class StreamLimit {
   readonly #most: number
   readonly #drops: Drops
@@ -21,10 +18,7 @@ export class StreamLimit {
     this.#drops = drops
   }
 
-  /**
-   * @returns whether the stream may be answered; if not, the stream is refused, so that clients
-   *   retry
-   */
+  /** @returns whether the stream may be answered; otherwise it is refused, so that clients retry */
   admit(stream: ServerHttp2Stream): boolean {
     if (this.#open.size >= this.#most) {
       const stuck = this.#longestWaiting()

@@ -15,7 +15,6 @@ import type { Responder } from './respond.ts'
 import { compressAnswer, headersOf, isHandedOver, LINGER_MS, waitForReader } from './send.ts'
 import { SLICE_BYTES, writeInSlices } from './slices.ts'
 
-/** Dependencies for answering streams. */
 export interface StreamContext {
   readonly service: Service
   readonly config: Config
@@ -23,7 +22,7 @@ export interface StreamContext {
   readonly memory: BodyMemory
 }
 
-/** One request and its response on an HTTP/2 stream. */
+/** A request and its response on an HTTP/2 stream. */
 interface Exchange {
   readonly stream: ServerHttp2Stream
   readonly head: RequestHead
@@ -87,7 +86,7 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   const length = sizeOf(answer.body)
   const { connection, ...headers } = headersOf(answer, head, length)
   const isEmpty = length === 0 || head.method === 'HEAD'
-  // The remaining bytes of the request are not needed (RFC 9113 section 8.1).
+  // The rest of the request is not needed (RFC 9113 section 8.1).
   if (!stream.endAfterHeaders && !stream.readableEnded)
     stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
   stream.respond({ ':status': answer.status, ...headers }, { endStream: isEmpty })
@@ -111,8 +110,8 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
 }
 
 /**
- * Closes a stream whose client does not read the response. If the client reads nothing from the
- * connection, RST_STREAM is not sent, and Node would keep the response: then closes the connection.
+ * Closes a stream whose client does not read. If the client reads nothing from the connection,
+ * RST_STREAM is not sent, and Node would keep the response: then closes the connection.
  */
 export function cutOff(stream: ServerHttp2Stream): void {
   const { session } = stream

@@ -5,19 +5,16 @@ import { readJsonLength } from '../protocol/binary.ts'
 import type { Call, CallData, Reply } from '../transform/call.ts'
 import { toAnswer as toTensors } from './infer.ts'
 
-/* Runs the author's transform over HTTP. Like infer.ts, this module needs no listener. */
+/* Calls the transform over HTTP. Like infer.ts, needs no listener. */
 
-/**
- * Passes one request that is not an event to the author's transform, and returns the response;
- * errors become error responses.
- */
+/** Passes a request that is not an event to the transform; errors become error responses. */
 export const transform = (
   { headers, body }: Request,
   caller: Caller,
   dataPlane: DataPlane,
 ): Promise<Answer> => answerTo({ bytes: body }, headers, caller, dataPlane)
 
-/** Does the same as `transform` for a request whose JSON a runtime has already parsed. */
+/** Like `transform`, for JSON that a runtime has parsed. */
 export const transformParsed = (
   value: unknown,
   headers: IncomingHttpHeaders,

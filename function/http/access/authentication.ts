@@ -9,7 +9,7 @@ import { watchFiles } from './watched-files.ts'
 
 /**
  * Authenticates a request. Health routes need no authentication.
- * @param findRoute finds the request's route, or throws; only authenticated callers see that error
+ * @param findRoute finds the route, or throws; only authenticated callers see that error
  * @returns undefined if the caller is authenticated and allowed
  */
 export type Authenticate = (
@@ -17,7 +17,7 @@ export type Authenticate = (
   findRoute: () => Route | undefined,
 ) => Promise<Refusal | undefined>
 
-/** @throws {Error} with a one-line message, if a secret or a file cannot be used */
+/** @throws {Error} with a one-line message if a secret or a file cannot be used */
 export async function createAuthentication(config: AuthConfig, log: Log): Promise<Authenticate> {
   const secrets = new Secrets(config, log)
   const verify = config.jwt && (await createVerify(config.jwt, log))
@@ -42,8 +42,8 @@ const createVerify = async (jwt: JwtConfig, log: Log): Promise<Verify> =>
   (await import('./jwt.ts')).createVerify(jwt, log)
 
 /**
- * Returns the bearer token of a request. Returns a refusal if the token is missing or if the
- * request has more than one Authorization header: a proxy may have checked a different header.
+ * Returns the bearer token. Refuses several Authorization headers: a proxy may have checked a
+ * different one.
  */
 function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
   const credentials = rawHeaders.filter(
@@ -67,7 +67,6 @@ const SECRETS_UNAVAILABLE: Refusal = {
   headers: { 'retry-after': '5' },
 }
 
-/** The secrets that authenticate a caller. */
 class Secrets {
   /** True if the secrets file is empty or missing: the valid secrets are then unknown. */
   lost = false
@@ -98,7 +97,7 @@ class Secrets {
   }
 }
 
-/** Hashes to a fixed length, which timingSafeEqual requires. */
+/** timingSafeEqual requires a fixed length. */
 const digest = (text: string) => createHash('sha256').update(text).digest()
 
 function readSecrets(text: string): string[] {
@@ -109,7 +108,7 @@ function readSecrets(text: string): string[] {
 
 /**
  * Checks that a secret can be sent as a bearer token (RFC 6750 section 2.1) and is hard to guess.
- * The error does not show the secret, because errors are logged.
+ * Errors are logged, so this error hides the secret.
  */
 function checkSecret(secret: string, what: string): void {
   if (/^[A-Za-z0-9\-._~+/]{16,}=*$/.test(secret)) return

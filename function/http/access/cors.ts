@@ -3,13 +3,13 @@ import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
 /**
- * Allows web pages from other origins to read responses. Browsers enforce this rule (Fetch, "CORS
+ * Lets web pages from other origins read responses. Browsers enforce this rule (Fetch, "CORS
  * protocol").
  */
 export interface Cors {
   /**
-   * Answers a browser's preflight request. Returns undefined for any other request, or if the
-   * page's origin is not allowed.
+   * Answers a browser's preflight request. Undefined for other requests, and for origins that are
+   * not allowed.
    */
   preflight(request: RequestHead): Answer | undefined
   /** Returns the headers to add to a response. @param vary the response's own Vary header */
@@ -20,8 +20,8 @@ const PREFLIGHT: Answer = {
   status: 204,
   headers: {
     'access-control-allow-methods': 'GET, HEAD, POST',
-    // `*` allows every header except Authorization. Browsers would read `*` literally for requests
-    // with credentials, but cookies are never allowed.
+    // `*` allows every header except Authorization. With credentials, browsers would read `*`
+    // literally, but cookies are never allowed.
     'access-control-allow-headers': '*, authorization',
     'access-control-max-age': '7200',
   },
@@ -29,8 +29,7 @@ const PREFLIGHT: Answer = {
 }
 
 /**
- * @param origins the origins of the allowed pages. Cookies are not allowed, because no response
- *   depends on cookies.
+ * @param origins the allowed pages. Cookies are not allowed, because no response depends on them.
  */
 export function createCors(origins: readonly string[] | '*'): Cors {
   const allowed = (origin: string | undefined) =>

@@ -12,17 +12,16 @@ import { type Refusal, refuseToken } from './refusal.ts'
 import { watchFiles } from './watched-files.ts'
 
 /**
- * Verifies that a token comes from the issuer and is for this service and this kind of request.
- * @returns undefined if the token is accepted; otherwise, a refusal: 401 if the token is not
- *   genuine, 403 if the token does not allow the request, 503 if the issuer's keys are not
- *   available
+ * Verifies that a token comes from the issuer and is for this service and kind of request.
+ * @returns undefined if the token is accepted; otherwise a refusal: 401 if the token is not
+ * genuine, 403 if it does not allow the request, 503 if the issuer's keys are not available
  */
 export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 
-/** Minimum time between two fetches of the issuer's keys, whether or not they succeed. */
+/** The minimum time between two fetches of the issuer's keys, even if they fail. */
 const COOLDOWN_MS = 30_000
 
-/** @throws {Error} with a one-line message, if the file is not a JSON Web Key Set */
+/** @throws {Error} with a one-line message if the file is not a JSON Web Key Set */
 export function createVerify(
   { jwks, issuer, audience, eventsAudience, algorithms, subjects, clockSkewSeconds }: JwtConfig,
   log: Log,
@@ -44,8 +43,8 @@ export function createVerify(
   function refusalOf(error: unknown): Refusal {
     const mistake = mistakeOf(error, algorithms)
     if (mistake !== undefined) return refuseToken('UNAUTHENTICATED', mistake)
-    // Log an outage once, not for each request. A token that is verified with cached keys does not
-    // end the outage.
+    // Log an outage once, not for each request. A token verified with cached keys does not end the
+    // outage.
     if (!failing)
       log.error(
         { err: error },
@@ -79,7 +78,7 @@ export function createVerify(
   }
 }
 
-/** Messages for faults of the token, keyed by jose's error code. */
+/** The token's faults, keyed by jose's error code. */
 const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWT_EXPIRED: 'the token has expired',
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED: "the token's signature does not match its issuer's key",
@@ -87,12 +86,11 @@ const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'the token names no key (kid), and its issuer has several',
   ERR_JWT_INVALID: 'the token is not a JWT',
   ERR_JWS_INVALID: 'the token is not a JWT',
-  // jose reports this error for an unknown critical header, and for a key that does not match the
-  // algorithm.
+  // For an unknown critical header, and a key that does not match the algorithm.
   ERR_JOSE_NOT_SUPPORTED: 'the token uses a feature that is not supported here',
 }
 
-/** Describes what is wrong with the token. Returns undefined if the error has another cause. */
+/** Describes the token's fault; undefined if the error has another cause. */
 function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
   const { code, claim } = error as { readonly code?: string; readonly claim?: string }
   if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED')
@@ -110,15 +108,15 @@ const CLAIMS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Finds keys in a key set from a URL. The key set is fetched when a token names an unknown key, and
- * when it is ten minutes old. jose has a cooldown too, but only after a successful fetch.
+ * Finds keys in the key set at a URL. Fetches it when a token names an unknown key, and after ten
+ * minutes. jose's cooldown begins only after a successful fetch.
  * @param onRead called after each successful fetch
  */
 function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {
   const keys = createRemoteJWKSet(url, { cooldownDuration: Number.POSITIVE_INFINITY })
   let fetched = Promise.resolve()
   let next = 0
-  /** Fetches the keys. During the cooldown, returns the result of the previous fetch instead. */
+  /** Fetches the keys. During the cooldown, returns the previous result. */
   const refresh = () => {
     if (Date.now() >= next) {
       next = Date.now() + COOLDOWN_MS
@@ -138,7 +136,7 @@ function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {
   }
 }
 
-/** @param onRead called each time the file has been read */
+/** @param onRead called after each read of the file */
 function keysOfFile(path: string, onRead: () => void, log: Log): JWTVerifyGetKey {
   let keyOf: JWTVerifyGetKey | undefined
   const use = ({ AUTH_JWKS: text }: { AUTH_JWKS: string }) => {

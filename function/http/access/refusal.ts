@@ -1,8 +1,8 @@
 import type { RefusalCode } from '../../errors.ts'
 
 /**
- * The reason for refusing a request. It is a plain object, not an error class: if it shared a class
- * with the startup code, startup would load more files.
+ * Why a request is refused. A plain object: with a class shared with the startup code, startup
+ * would load more files.
  */
 export interface Refusal {
   readonly code: Extract<
@@ -17,10 +17,9 @@ export const CHALLENGE = 'Bearer realm="onnx-function"'
 
 /**
  * Refuses a token (RFC 6750 section 3.1).
- * @param code UNAUTHENTICATED if the token is not valid; FORBIDDEN if the token is genuine but does
- *   not allow the request
- * @param message ASCII text without double quotes: RFC 6750 allows no other characters in the
- *   header
+ * @param code UNAUTHENTICATED if the token is not valid; FORBIDDEN if it is genuine but does not
+ * allow the request
+ * @param message ASCII without double quotes, as RFC 6750 requires in the header
  */
 export function refuseToken(code: 'UNAUTHENTICATED' | 'FORBIDDEN', message: string): Refusal {
   const error = code === 'UNAUTHENTICATED' ? 'invalid_token' : 'insufficient_scope'

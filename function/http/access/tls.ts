@@ -6,26 +6,23 @@ import type { Log } from '../../telemetry/log.ts'
 import type { Drops } from '../connection-limit.ts'
 import { watchFiles } from './watched-files.ts'
 
-/** Time limit for the client's TLS handshake. */
+/** The time limit of a TLS handshake. */
 const HANDSHAKE_MS = 10_000
 
 export interface SecureServer {
   readonly server: ReturnType<typeof createServer>
   /** Closes connections whose handshake is incomplete. */
   dropHandshakes(): void
-  /** Resolves when the oldest open handshake ends; returns undefined if no handshake is open. */
+  /** Resolves when the oldest open handshake ends; undefined if none is open. */
   handshakeEnds(): Promise<void> | undefined
 }
 
-/** The dependencies of a server, in addition to its options. */
 interface Around {
   readonly log: Log
   readonly limit: HandshakeLimit
 }
 
-/**
- * The limit on concurrent handshakes. If a new handshake exceeds the limit, the oldest is dropped.
- */
+/** Limits concurrent handshakes: beyond the limit, the oldest is dropped. */
 interface HandshakeLimit {
   readonly most: number
   readonly drops: Drops
@@ -38,9 +35,9 @@ interface Handshake {
 }
 
 /**
- * Creates an HTTPS server. The server replaces its certificate when the files change; open
- * connections keep the previous certificate.
- * @throws {Error} with a one-line message, if the files are not a certificate and its key
+ * Creates an HTTPS server, which replaces its certificate when the files change; open connections
+ * keep the previous one.
+ * @throws {Error} with a one-line message if the files are not a certificate and its key
  */
 export function createSecureServer(
   options: ServerOptions,
@@ -59,7 +56,7 @@ export function createSecureServer(
     TLS_CERT_FILE: string
     TLS_KEY_FILE: string
   }) => {
-    // Check that the two files match before use: they may be written one after the other.
+    // The two files may be written one after the other: check that they match.
     createSecureContext({ cert, key })
     server.setSecureContext({ cert, key })
   }
@@ -76,8 +73,8 @@ export function createSecureServer(
 }
 
 /**
- * Open handshakes, oldest first. A handshake is identified by its peer's address and port, because
- * Node does not expose the underlying socket of an encrypted connection.
+ * Open handshakes, oldest first, keyed by the peer's address and port: Node does not expose an
+ * encrypted connection's underlying socket.
  */
 class Handshakes {
   readonly #limit: HandshakeLimit
@@ -104,7 +101,7 @@ class Handshakes {
     this.#end(peerOf(socket))
   }
 
-  /** Resolves when the oldest handshake ends; returns undefined if no handshake is open. */
+  /** Resolves when the oldest handshake ends; undefined if none is open. */
   firstEnds(): Promise<void> | undefined {
     return this.#open.values().next().value?.over
   }

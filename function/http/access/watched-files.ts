@@ -1,24 +1,23 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { Log } from '../../telemetry/log.ts'
 
-/** Interval between checks; each check is one stat() per file. */
+/** Each check is one stat() per file. */
 const INTERVAL_MS = 1_000
 
-/** Delay before another attempt to read a file that was empty, missing or unreadable. */
+/** The delay before another attempt to read a file that was empty, missing or unreadable. */
 const AGAIN_MS = 2_000
 
 /**
- * Reads files now, and again each time one of them changes, until the process exits. It polls with
- * stat(), which follows links: Kubernetes updates a mounted Secret by pointing a link at another
- * folder, and a watch on the file itself would not notice that change. Node's watchFile() would miss
- * a change between the first read and its own first stat().
- * @param named the paths of the files, keyed by the variable that contains the path
+ * Reads files now, and again after each change, until the process exits. Polls with stat(), which
+ * follows links: Kubernetes updates a mounted Secret by pointing a link at another folder, which a
+ * watch on the file would not notice. Node's watchFile() would miss a change between the first read
+ * and its own first stat().
+ * @param named paths, keyed by the variable with the path
  * @param use receives the contents. If it throws because they are not valid, the previous contents
- *   stay in use, and the reason is logged
- * @param lose called if a file is empty or missing in two consecutive attempts, which means that
- *   the file was removed. A single attempt may coincide with a rewrite in place. If `lose` is
- *   absent, the previous contents stay in use
- * @throws {Error} with a one-line message, if the first contents are not valid
+ * stay in use, and the reason is logged
+ * @param lose called if a file is empty or missing in two attempts in a row, so it was removed; one
+ * attempt may coincide with a rewrite in place. If absent, the previous contents stay in use
+ * @throws {Error} with a one-line message if the first contents are not valid
  */
 export function watchFiles<Name extends string>(
   named: Readonly<Record<Name, string>>,
@@ -58,7 +57,7 @@ export function watchFiles<Name extends string>(
         log.error(`${names}: the previous contents are no longer used: ${message}`)
       }
       if (!(error instanceof Unreadable)) stop()
-      // A file can become readable again without any change that stat() shows.
+      // A file can become readable again without a change that stat() shows.
       else if (before !== undefined || again === undefined)
         again = setTimeout(look, AGAIN_MS, error).unref()
     }
@@ -81,7 +80,7 @@ function stampOf(path: string): string {
   }
 }
 
-/** The error for a file that is empty or cannot be read. */
+/** The file is empty or cannot be read. */
 class Unreadable extends Error {
   readonly code: string | undefined
 
@@ -92,8 +91,8 @@ class Unreadable extends Error {
 }
 
 /**
- * An error without a code means that the file is empty. Codes that are not listed here, such as
- * EMFILE, do not mean that the file is missing.
+ * Without a code, the file is empty. Other codes, such as EMFILE, do not mean that the file is
+ * missing.
  */
 const isMissing = (error: unknown) =>
   error instanceof Unreadable && [undefined, 'ENOENT', 'ENOTDIR'].includes(error.code)

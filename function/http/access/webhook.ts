@@ -2,18 +2,16 @@ import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
 /**
- * Answers a sender's request for permission to deliver events here. Azure Event Grid sends such a
- * request (HTTP 1.1 Web Hooks for Event Delivery 1.0, section 4). Returns undefined for any other
- * request, or if the sender is not allowed.
+ * Answers a sender's request for permission to deliver events (HTTP 1.1 Web Hooks for Event
+ * Delivery 1.0, section 4), as Azure Event Grid sends it. Undefined for other requests, and for
+ * senders that are not allowed.
  */
 export type Handshake = (request: RequestHead) => Answer | undefined
 
 /**
- * Creates a handshake that allows any rate: under overload, the server refuses events and the
- * sender delivers them again. WebHook-Request-Callback is ignored, because an attacker could use it
- * to make this server call any address.
- *
- * @param origins DNS names of the allowed senders, as in the WebHook-Request-Origin header
+ * Allows any rate: under overload, the server refuses events and the sender delivers them again.
+ * Ignores WebHook-Request-Callback, with which an attacker could make this server call any address.
+ * @param origins DNS names of allowed senders, as in the WebHook-Request-Origin header
  */
 export function createHandshake(origins: readonly string[] | '*'): Handshake {
   return ({ method, headers }) => {
