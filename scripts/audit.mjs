@@ -1,10 +1,10 @@
-// Queries the registry for known vulnerabilities in the shipped packages. Exits with status 1 if
-// one of them is above low severity.
+// Queries the registry for known vulnerabilities of the shipped packages. Exits with 1 if one is
+// above low severity.
 //
 //   node scripts/audit.mjs
 //
-// If the registry is unreachable, or is a mirror without advisories, the script prints that it
-// audited nothing and exits with status 0, so that the other checks can run without a network.
+// If the registry is unreachable, or a mirror without advisories, prints that nothing was audited,
+// and exits with 0, so that the other checks can run without a network.
 import { spawnSync } from 'node:child_process'
 import { shippedPackages } from './shipped.mjs'
 

@@ -1,7 +1,7 @@
 // Bundles function/ and kserve/ into build/: one file per program, one per part that is loaded
-// later or in another thread, and the chunks that these share. This file is plain JavaScript,
-// because `npm run prepare` may run on a Node without TypeScript support. If esbuild is not
-// installed, as in a production install, the script changes nothing.
+// later or in another thread, and the chunks that these share. Plain JavaScript, because `npm run
+// prepare` may run on a Node without TypeScript support. Without esbuild, as in a production
+// install, changes nothing.
 import { existsSync } from 'node:fs'
 import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
@@ -22,7 +22,7 @@ const PACKAGE = 'function/package.ts'
 const KNATIVE = 'function/index.ts'
 
 const minified = { minifySyntax: true, minifyWhitespace: true }
-// Bundled CommonJS packages call require() for Node's own modules, which ES modules do not have.
+// Bundled CommonJS packages call require(), which ES modules do not have, for Node's own modules.
 const requireInModules =
   "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);"
 const options = {
@@ -45,9 +45,8 @@ const options = {
 }
 
 /**
- * Returns the code at the beginning of each file of the build. process.ts checks Node's version at
- * startup. This code reports only a Node that is too old to reach that check, because it lacks
- * getBuiltinModule. The complete check in each file added 3 ms to the startup time.
+ * The first code of each file. It reports only a Node without getBuiltinModule, which is too old to
+ * reach process.ts's check. That complete check in each file added 3 ms to the startup time.
  */
 async function banner() {
   const line =
@@ -58,11 +57,10 @@ async function banner() {
 
 /**
  * Changes `import { gunzip } from 'node:zlib'` so that it loads node:zlib when gunzip is first
- * used. A real ES import loads the module at once and reads all of its exports, and some exports
- * load complete subsystems: node:http loads undici, and the imports of OpenTelemetry's exporters
- * cost 30 ms and 9 MiB. Each importer gets its own module, because a shared module would be one
- * more file to read at startup. Functions must be imported by name: a default import cannot be
- * called.
+ * used. A real import loads the module at once and reads all of its exports, some of which load
+ * complete subsystems: node:http loads undici, and the imports of OpenTelemetry's exporters cost 30
+ * ms and 9 MiB. Each importer gets its own module, because a shared one would be one more file to
+ * read at startup. Functions must be imported by name: a default import cannot be called.
  */
 function loadBuiltinsAtFirstUse(build) {
   const filter = new RegExp(`^(?:node:)?(?:${builtinModules.join('|')})$`)
@@ -82,8 +80,8 @@ function loadBuiltinsAtFirstUse(build) {
 }
 
 /**
- * The banner contains the source of this function.
- * @returns an object that loads each export of one of Node's modules when the export is first used
+ * The banner contains this function's source.
+ * @returns an object that loads each export of one of Node's modules when it is first used
  */
 function builtin(name) {
   const get = (_, key, importer) => {
@@ -94,7 +92,7 @@ function builtin(name) {
   return Object.create(new Proxy({}, { get }))
 }
 
-/** Bundles the pages at build time, because production has no bundler. */
+/** Production has no bundler. */
 function inlinePages(build) {
   build.onLoad({ filter: /function[/\\]http[/\\]pages[/\\]html\.ts$/ }, async () => {
     const { bundlePage } = await import('../function/http/pages/bundle.mjs')
@@ -105,7 +103,7 @@ function inlinePages(build) {
   })
 }
 
-/** Includes the files of a new project, for `onnx-function init`. */
+/** The files of a new project, for `onnx-function init`. */
 function inlineTemplate(build) {
   build.onLoad({ filter: /function[/\\]cli[/\\]template-files\.ts$/ }, async () => {
     const { readTemplate } = await import('../function/cli/template.mjs')
@@ -126,14 +124,14 @@ const together = await esbuild.build({
   splitting: true,
   chunkNames: '[name]-[hash]',
 })
-// The consumer is built separately, because it shares little code with the function.
+// The consumer shares little code with the function, so it is built separately.
 const consumer = await esbuild.build({
   ...options,
   entryPoints: { consumer: 'knative/consumer.ts' },
 })
-// The module that an author's transform imports as `onnx-function` (function/transform/load.ts). It
-// is built separately, too: the server recognizes errors by their codes, so the module does not
-// need the server's classes.
+// Authors' transforms import this module as `onnx-function` (function/transform/load.ts). It is
+// separate, too: the server recognizes errors by their codes, so it does not share classes with the
+// server.
 await esbuild.build({ ...options, entryPoints: { transform: 'function/transform/exports.ts' } })
 
 const { BUNDLED, packagesOf } = await import('./shipped.mjs')
@@ -148,15 +146,15 @@ for (const { path, contents } of files) {
     process.stdout.write(`${relative('.', path)} ${(contents.length / 1024).toFixed(0)} kB\n`)
 }
 
-// The build of the image has no TypeScript compiler, and the image needs no declarations.
+// The image's build has no TypeScript compiler, and the image needs no declarations.
 if (existsSync('node_modules/typescript')) {
   const { writeDeclarations } = await import('./declarations.mjs')
   await writeDeclarations([PACKAGE, KNATIVE], 'build/types')
 }
 
-// ONNX Runtime's text operators load the locale en_US.UTF-8, but use only its character classes.
-// C.UTF-8 has the same character classes, and every image contains it. On a system without glibc's
-// files, the build omits the locale.
+// ONNX Runtime's text operators load the locale en_US.UTF-8 but use only its character classes.
+// Every image contains C.UTF-8, which has the same ones. On a system without glibc's files, the
+// build omits the locale.
 const letters = '/usr/lib/locale/C.utf8'
 await cp(letters, 'build/locale/en_US.utf8', { recursive: true, dereference: true }).catch(
   error => {

@@ -1,6 +1,6 @@
-// Copies the function in the current folder (a Git repository) to FOLDER, and runs the steps that
-// func's builders run in a container. Prints the sizes, and starts the copy as a pod would: with
-// package.json's start command, as an unprivileged user, on a free port.
+// Copies the function in the current folder (a Git repository) to FOLDER, and runs the steps of func's
+// builders. Prints the sizes, and starts the copy as a pod would: with package.json's start command,
+// as an unprivileged user, on a free port.
 //
 //   node scripts/buildpack.mjs FOLDER [pack | s2i]
 //
@@ -13,7 +13,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from '
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 
-/** The user id in source-to-image's images. */
+/** The user in source-to-image's images. */
 const UNPRIVILEGED = 1001
 
 const [folder, builder = 'pack'] = process.argv.slice(2)
@@ -35,7 +35,7 @@ const run = (command, args, env = {}) =>
     stdio: ['ignore', 'inherit', 'inherit'],
   })
 
-// The files that `func` uploads: every file, tracked or not, except those in .funcignore.
+// `func` uploads every file, tracked or not, except those in .funcignore.
 rmSync(target, { recursive: true, force: true })
 const listed = (...args) =>
   execFileSync('git', ['ls-files', '-z', ...args], { encoding: 'utf8', maxBuffer: 2 ** 28 })
@@ -50,7 +50,7 @@ for (const path of files) {
   cpSync(path, join(target, path))
 }
 
-/** Returns the value of a variable in func.yaml's buildEnvs. */
+/** A variable in func.yaml's buildEnvs. */
 const buildEnv = name =>
   new RegExp(`name: ${name}\\n\\s+value: (\\S+)`).exec(readFileSync('func.yaml', 'utf8'))?.[1]
 const scripts = buildEnv('BP_NODE_RUN_SCRIPTS')?.split(',') ?? []
@@ -76,7 +76,7 @@ process.stdout.write(`${await started()}\n`)
 /**
  * Starts the copy, sends an inference request and stops the process.
  * @returns a line with the command, the user, the response and the exit code
- * @throws {Error} when a step fails
+ * @throws {Error} if a step fails
  */
 async function started() {
   const [command, ...args] = JSON.parse(
@@ -119,7 +119,7 @@ async function started() {
   return `started by "${[command, ...args].join(' ')}" as user ${user.uid ?? process.getuid()} on ${url}: predicted ${data}; exited with 0 after SIGTERM`
 }
 
-/** Removes the variables that npm sets for its scripts, which would affect npm in the copy. */
+/** npm sets variables for its scripts, which would affect npm in the copy. */
 function clean(env) {
   return Object.fromEntries(
     Object.entries(env).filter(

@@ -21,9 +21,7 @@ const OPTIONS = [
 
 /**
  * Writes the declarations of the entry modules and of all modules that they import. The compiler
- * writes declarations of every module that it reads; this function copies only those that a project
- * needs.
- *
+ * writes those of every module that it reads; this copies only those that a project needs.
  * @param entries TypeScript files
  * @param target the folder to write to; the files keep their relative paths
  */

@@ -1,8 +1,8 @@
 /*
- * Writes the generated files: the tables in docs/metrics.md and docs/configuration.md,
- * docs/inference.proto, and the rule objects for the Prometheus operator.
+ * Writes the tables in docs/metrics.md and docs/configuration.md, docs/inference.proto, and the
+ * rule objects for the Prometheus operator.
  *
- *   npm run docs:write
+ * npm run docs:write
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -26,7 +26,7 @@ const METRICS_PAGE = 'docs/metrics.md'
 const CONFIGURATION_PAGE = 'docs/configuration.md'
 const RULES = 'monitoring/prometheus/rules'
 
-/** Returns the path and the expected text of every generated file. */
+/** The path and the expected text of every generated file. */
 export function generated(): ReadonlyMap<string, string> {
   return new Map([
     filled(METRICS_PAGE, {
@@ -47,7 +47,7 @@ export function generated(): ReadonlyMap<string, string> {
 
 type Generated = [path: string, text: string]
 
-/** Returns a page with each table between its markers, <!-- name --> and <!-- /name -->. */
+/** Each table stands between its markers, <!-- name --> and <!-- /name -->. */
 const filled = (path: string, tables: Readonly<Record<string, string>>): Generated => [
   path,
   Object.entries(tables).reduce((text, [name, rows]) => {

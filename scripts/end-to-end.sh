@@ -40,11 +40,10 @@ eventually() {
   echo "$what"
 }
 
-# forward NAMESPACE SERVICE PORT: forwards a free port of this machine to the port of the Service,
-# and sets $port to it.
+# forward NAMESPACE SERVICE PORT: forwards a free port to the Service's port, and sets $port to it.
 forward() {
   local log=$scratch/forward-$2
-  # exec in a subshell: killing a subshell around kubectl would leave kubectl running.
+  # exec: killing a subshell around kubectl would leave kubectl running.
   (exec kubectl --context "$context" port-forward --namespace "$1" "service/$2" ":$3") >"$log" 2>&1 &
   background+=($!)
   eventually 30 "port-forward to $2" grep -q '^Forwarding' "$log"
@@ -54,10 +53,10 @@ forward() {
 url_host() { kube get "$1" iris-classifier --namespace "$2" --output 'jsonpath={.status.url}' | sed 's|^[a-z]*://||'; }
 iris() { printf '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[%s]}]}' "$1"; }
 readonly SETOSA=5.1,3.5,1.4,0.2
-# For this flower, version v1.0.0 predicts versicolor, and v2.0.0 predicts virginica.
+# For this flower, v1.0.0 predicts versicolor, and v2.0.0 predicts virginica.
 readonly DISPUTED=6.3,2.5,4.0,1.7
 
-# ask HOST FLOWER [CURL'S OPTIONS]: sends an inference request for the flower to the host's route.
+# ask HOST FLOWER [CURL'S OPTIONS]: sends an inference request to the host's route.
 ask() {
   curl --silent --max-time 90 "http://127.0.0.1:$ingress/v2/models/iris-classifier/infer" --header "Host: $1" \
     --header 'Content-Type: application/json' --data "$(iris "$2")" "${@:3}"
@@ -134,7 +133,7 @@ stop_sending() {
 }
 
 # roll_out FLOWER: rolls out the new version while both versions receive requests with that flower.
-# Sets $code to the exit code of the canary command.
+# Sets $code to the canary command's exit code.
 roll_out() {
   send "$1"
   apply canary

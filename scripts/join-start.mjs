@@ -4,13 +4,12 @@ import { basename } from 'node:path'
 const START = './start.js'
 
 /**
- * Joins the modules that main.js imports before it runs into one file, start.js. esbuild writes one
- * file for each set of modules that several parts share, and each file that Node reads at startup
- * costs one millisecond.
+ * Joins the modules that main.js imports into one file, start.js: esbuild writes a file for each
+ * set of modules that several parts share, and each file that Node reads at startup costs one
+ * millisecond.
  *
- * @param esbuild the bundler
  * @param options the options of the build that wrote the files, without its plugins and its banner,
- *   which are already applied
+ * which are already applied
  * @param outputs of that build's metafile
  * @returns the remaining files, with their bytes
  */
@@ -49,7 +48,7 @@ export async function joinStart(esbuild, options, outputs) {
   return files
 }
 
-/** Returns the files that a file imports statically, directly or indirectly. */
+/** The files that a file imports statically, directly or indirectly. */
 function staticImports(outputs, path, found = new Set()) {
   for (const { path: imported, kind, external } of outputs[path].imports) {
     if (external || kind !== 'import-statement' || found.has(imported)) continue
@@ -69,19 +68,18 @@ const startOf = exportsOf =>
     )
     .join('\n')
 
-/** For start.js: marks modules outside it as external, because they are loaded later. */
+/** For start.js: modules outside it are external, because they are loaded later. */
 function onlyJoined(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) =>
     kind === 'entry-point' || exportsOf.has(path) ? undefined : { path, external: true },
   )
 }
 
-/** For the other files: replaces imports of joined files with imports of start.js. */
+/** For the other files: imports of joined files become imports of start.js. */
 function fromStart(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) => {
     if (kind === 'entry-point') return undefined
-    // If a file is marked as free of side effects, esbuild drops an import whose names are not
-    // used.
+    // esbuild drops an unused import of a file that is free of side effects.
     return exportsOf.has(path)
       ? { path, namespace: 'joined', sideEffects: false }
       : { path, external: true, sideEffects: path !== START }

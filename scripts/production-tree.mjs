@@ -1,8 +1,7 @@
-// Writes the files that production needs into a folder: the build, the shipped models, and ONNX
-// Runtime's files for one platform (45 MB of 288 MB on Linux x64). The image contains a copy of
-// this folder, in which `node build/main.js` starts the function and `node build/predictor.js`
-// starts KServe's predictor. Only ONNX Runtime's files depend on the architecture, so the folder
-// can be written on a machine with another architecture.
+// Writes the files for production into a folder: the build, the shipped models, and ONNX Runtime's
+// files for one platform (45 MB of 288 MB on Linux x64). In the image's copy of this folder,
+// `node build/main.js` starts the function and `node build/predictor.js` KServe's predictor. Only ONNX
+// Runtime's files depend on the architecture, so any machine can write the folder for another one.
 //
 //   npm run build && node scripts/production-tree.mjs FOLDER [x64 | amd64 | arm64]
 import { existsSync } from 'node:fs'
@@ -21,7 +20,7 @@ if (target === undefined) {
 
 const runtime = 'node_modules/onnxruntime-node'
 const platforms = join('bin/napi-v6', process.platform)
-// Container images use the name amd64 for the architecture that Node calls x64.
+// Container images call Node's x64 amd64.
 const files = join(platforms, architecture === 'amd64' ? 'x64' : architecture)
 if (!existsSync(join(runtime, files))) {
   const known = (await readdir(join(runtime, platforms))).join(' or ')

@@ -2,9 +2,9 @@
 //
 //   node scripts/sbom.mjs FILE
 //
-// The document lists Node, and the packages of package-lock.json that production contains,
-// installed or bundled, with their digests. It omits the Debian packages of the base image, which
-// an image scanner finds (docs/security.md).
+// It lists Node, and the packages of package-lock.json in production, installed or bundled, with
+// their digests. It omits the base image's Debian packages, which an image scanner finds
+// (docs/security.md).
 import { spawnSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { shippedPackages } from './shipped.mjs'

@@ -107,8 +107,7 @@ install() {
   [ "$before" = "$version" ] || record "$component" "\"$version\""
 }
 
-# forward NAMESPACE SERVICE PORT: forwards a free port of this machine to the port of the Service,
-# and sets $port to it.
+# forward NAMESPACE SERVICE PORT: forwards a free port to the Service's port, and sets $port to it.
 forward() {
   local said=
   port=PORT
@@ -149,7 +148,7 @@ ask_route() {
   [ "$dry_run" = no ] || host=HOST
   forward "$ingress_namespace" "$ingress" 80
   local answer=$scratch/answer
-  # The long time limit is for the first request, which may have to start a pod.
+  # The first request may have to start a pod.
   run curl --silent --show-error --max-time 90 --output "$answer" "http://127.0.0.1:$port/v2/models/iris-classifier/infer" \
     --header "Host: $host" --header 'Content-Type: application/json' --data "$IRIS" || true
   [ "$dry_run" = no ] || return 0
@@ -233,6 +232,6 @@ main() {
   tell
 }
 
-# This is one line, because bash reads a script while running it. With several lines, bash would
-# also run later changes to this file.
+# On one line, because bash reads a script while running it: on several lines, it would also run
+# later changes to this file.
 main; exit

@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises'
 
-/** The file in which build.mjs lists the packages that it has bundled. */
+/** build.mjs lists here the packages that it has bundled. */
 export const BUNDLED = 'build/bundled.json'
 
 /**
- * Returns the packages whose code production runs: the installed ones, and the bundled ones.
- * Bundled packages need no installation, so package.json lists them as devDependencies.
- *
+ * The packages whose code production runs, installed or bundled. Bundled packages need no
+ * installation, so package.json lists them as devDependencies.
  * @returns names and versions, by their keys in package-lock.json
  */
 export async function shippedPackages() {
@@ -27,7 +26,7 @@ async function readBundled() {
   }
 }
 
-/** Returns the packages that a bundle contains. @param inputs the inputs of esbuild's metafile */
+/** @param inputs the inputs of esbuild's metafile */
 export const packagesOf = inputs =>
   [
     ...new Set(

@@ -16,7 +16,6 @@ import type { TransformFolder, TriedTransform } from './try-transform.ts'
 /**
  * Examines a model as the server would: its contents, its interface for callers, its speed on this
  * machine, and its problems.
- * @param config the configuration of a server that serves the model
  */
 export async function checkModel(config: Config): Promise<Report> {
   let folder: ModelFolder
@@ -72,7 +71,7 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
         },
       ]
 
-/** Adds advice to the reason why a file is not an ONNX model, unless the reason contains advice. */
+/** Adds advice, unless the reason contains some. */
 function noModel(reason: string): string {
   if (/truncated|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`
@@ -81,13 +80,13 @@ function noModel(reason: string): string {
     : reason
 }
 
-/** The program of the child process. In the build, it is a JavaScript file beside this file. */
+/** In the build, a JavaScript file beside this one. */
 const MEASURE = new URL(
   import.meta.url.endsWith('.ts') ? './measure.ts' : './measure.js',
   import.meta.url,
 )
 
-/** @returns the findings, or one line that describes how the process ended */
+/** @returns the findings, or one line about how the process ended */
 async function examine(
   folder: ModelFolder,
   { operators }: OnnxFile,
@@ -110,14 +109,14 @@ function startMeasuring(question: Question | TransformFolder) {
   const child = fork(MEASURE, {
     execArgv: ['--expose-gc'],
     serialization: 'advanced',
-    // Hides the output of ONNX Runtime and the C library after a crash; the report explains it.
+    // After a crash, the report replaces the output of ONNX Runtime and the C library.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
   child.send(question)
   return { child, exited: once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]> }
 }
 
-/** The maximum time for the transform call, even if RUN_TIMEOUT_MS is longer or 0. */
+/** The longest transform call, even if RUN_TIMEOUT_MS is longer or 0. */
 const MOST_MS = 30_000
 
 /** Calls the author's code once, in its own process: it may exit or hang. */

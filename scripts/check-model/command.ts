@@ -18,15 +18,14 @@ problems of the model with their fixes. The exit code is 0 if there are no error
 1 if there is an error, and 2 if the command line is invalid.
 `
 
-/** How the command was invoked. */
 interface Called {
-  /** The command as its user types it. */
+  /** As its user types it. */
   readonly command: string
   /** The base of relative paths. */
   readonly from: string
 }
 
-/** Prints the report on a model and sets the exit code. @throws {Usage} */
+/** Prints the report and sets the exit code. @throws {Usage} */
 export async function check(args: readonly string[], { command, from }: Called): Promise<void> {
   const { values, positionals } = readArguments(args, {
     options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },

@@ -12,8 +12,8 @@ import {
 import { elementName } from '../../function/inference/onnx-types.ts'
 
 /*
- * Reads the graph from an ONNX file, in order to report all problems: ONNX Runtime reports only the
- * first problem that it finds.
+ * Reads the graph from an ONNX file to report all problems: ONNX Runtime reports only the first
+ * one.
  */
 
 /** An operator of the graph, of nested graphs (If, Loop, Scan) or of the file's own functions. */
@@ -21,15 +21,12 @@ export interface Operator {
   /** `ai.onnx` for ONNX's own operators. */
   readonly domain: string
   readonly name: string
-  /** Version of the domain's operator set; undefined when the file does not import it. */
+  /** The version of the domain's operator set; undefined if the file does not import it. */
   readonly opset: number | undefined
   readonly count: number
 }
 
-/**
- * A graph input or output, with ONNX's name of its type: tensor(float),
- * sequence(map(int64,tensor(float))).
- */
+/** `type` is ONNX's name: tensor(float), sequence(map(int64,tensor(float))). */
 export interface GraphValue {
   readonly name: string
   readonly type: string
@@ -38,21 +35,17 @@ export interface GraphValue {
 export interface OnnxFile {
   readonly irVersion: number | undefined
   readonly producer: string
-  /** The versions of the operator sets, by domain. */
+  /** Versions by domain. */
   readonly opsets: Readonly<Record<string, number>>
   readonly operators: readonly Operator[]
   readonly outputs: readonly GraphValue[]
   readonly inputs: readonly GraphValue[]
-  /** Inputs that have a value in the file. Callers cannot replace this value. */
+  /** Inputs with a value in the file, which callers cannot replace. */
   readonly overridable: readonly string[]
   readonly externalFiles: readonly ExternalFile[]
 }
 
-/**
- * Reads an ONNX file.
- * @param path the path of a .onnx file
- * @throws {Error} with a one-line message when the file is not an ONNX model
- */
+/** @throws {Error} with a one-line message if the file is not an ONNX model */
 export async function readOnnxFile(path: string): Promise<OnnxFile> {
   if (statSync(path).size === 0) throw new Error('the file is empty')
   const kind = kindOf(path)
@@ -107,8 +100,8 @@ function countNodes(
 }
 
 /**
- * Returns the inputs that have a value in the file. Before IR version 4, every weight also had to
- * be an input. For such a file, the result is empty.
+ * Inputs that have a value in the file. Before IR version 4, every weight also had to be an input,
+ * so such a file has none.
  */
 function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   const weights = new Set(graph.initializers.map(({ name }) => name))
@@ -116,10 +109,7 @@ function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   return irVersion < 4 ? [] : names
 }
 
-/**
- * Returns the inputs that have no value in the file. The other inputs are weights, which old files
- * list as inputs.
- */
+/** Inputs that have no value in the file. Old files also list weights as inputs. */
 function withoutWeights({ initializers, inputs }: Graph): ValueInfo[] {
   const weights = new Set(initializers.map(({ name }) => name))
   return inputs.filter(({ name }) => !weights.has(name))

@@ -17,15 +17,14 @@ import { type ReadyRequest, tryRequest } from './request.ts'
 import type { TransformFolder, TriedTransform } from './try-transform.ts'
 import { variedInputs } from './varied.ts'
 
-/** The request to the process that loads the model. */
 export interface Question {
   readonly folder: ModelFolder
   readonly operators: readonly Operator[]
-  /** ONNX Runtime's threads when the model runs in worker threads. */
+  /** For a model that runs in workers. */
   readonly ortThreads: number
 }
 
-/** Messages from the process: each step as it begins, in case of a crash, and then the result. */
+/** Each step as it begins, in case of a crash, and then the result. */
 export type Said =
   | { readonly doing: string }
   | { readonly found: Found }
@@ -40,7 +39,7 @@ export interface Found {
   readonly served?: Served
 }
 
-/** Times are in milliseconds, and medians if there are several; memory is in bytes. */
+/** Times are in milliseconds, medians if there are several; memory is in bytes. */
 export interface Served {
   readonly signature: Signature
   /** model.json's names for the elements of an input's last dimension, by input name. */
@@ -49,23 +48,23 @@ export interface Served {
   readonly leftOut: Session['leftOut']
   /** Why the model fails on the example; the report then has no request and no run times. */
   readonly exampleFails: string | undefined
-  /** Outputs whose strings are not UTF-8 for inputs that differ from the example. */
+  /** Outputs whose strings are not UTF-8 for inputs other than the example. */
   readonly notText: readonly string[]
-  /** Outputs that cannot be returned for the example, if other outputs can. */
+  /** Outputs that cannot be returned for the example, although others can. */
   readonly lost: readonly { readonly name: string; readonly reason: string }[]
   readonly request: ReadyRequest | undefined
-  /** Why the server refuses the request; undefined if it accepts the request. */
+  /** Why the server refuses the request; undefined if it accepts it. */
   readonly refused: string | undefined
-  /** The server's decision whether requests share runs. */
+  /** Whether requests share runs. */
   readonly batching: Batching
-  /** The node whose run time or output size depends on values of the request. */
+  /** The node whose run time or output size depends on input values. */
   readonly byValues: string | undefined
   readonly sizesByValues: string | undefined
   readonly place: 'main thread' | 'worker threads'
   readonly threads: number
   readonly loadMs: number
   readonly warmUpMs: number | undefined
-  /** The time of a run with one row, or with one request if the model has no batch dimension. */
+  /** A run with one row, or with one request if the model has no batch dimension. */
   readonly oneRowMs: number | undefined
   /** Undefined if the model has no batch dimension, or fails on 32 rows: see `rowsFail`. */
   readonly rows32Ms: number | undefined
@@ -77,8 +76,8 @@ export interface Served {
 const ROWS = 32
 
 /*
- * This file runs in a separate process, so that the process's memory is the memory of the model,
- * and so that a crash of the model does not stop the report.
+ * Runs in its own process, so that the process's memory is the model's, and a crash of the model
+ * does not stop the report.
  */
 
 const tell = (said: Said) => new Promise<void>(resolve => process.send?.(said, () => resolve()))
@@ -110,7 +109,7 @@ async function examine({ folder, operators, ortThreads }: Question): Promise<Fou
 
 /**
  * Loads and runs the model as the server would, and measures it.
- * @throws {Error} with a one-line message when the server would not start
+ * @throws {Error} with a one-line message if the server would not start
  */
 async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const before = await memory()
@@ -173,9 +172,9 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
 }
 
 /**
- * Measures the memory of another copy of the model after a run. The memory of the first copy would
- * include that of ONNX Runtime itself, which is larger than a small model. Models that run in
- * worker threads are large or slow, so they are not loaded twice for this measurement.
+ * The memory of another copy of the model after a run. The first copy's includes ONNX Runtime's
+ * own, which is larger than a small model. Models that run in workers are large or slow, so they
+ * are not loaded twice.
  */
 async function copyBytes(
   file: string,
@@ -200,8 +199,8 @@ function readExample({ signature }: Session, { sample }: ModelFolder): readonly 
 }
 
 /**
- * Executes the first run, with all outputs. If the run fails, requests each output separately to
- * find out which outputs fail.
+ * The first run, with all outputs. If it fails, requests each output separately to find those that
+ * fail.
  */
 async function tryOutputs(
   session: Session,
@@ -227,8 +226,8 @@ async function tryOutputs(
 }
 
 /**
- * Finds outputs whose strings are not always UTF-8. The example's strings may be valid by chance,
- * so the model runs with other values; other errors are ignored.
+ * Finds outputs whose strings are not always UTF-8. The example's may be valid by chance, so the
+ * model runs with other values; other errors are ignored.
  */
 async function notText(
   session: Session,
@@ -245,7 +244,7 @@ async function notText(
   return found
 }
 
-/** Matches an error of session.ts. */
+/** An error of session.ts. */
 const NOT_TEXT = /bytes that are not UTF-8/
 
 async function ask(
@@ -263,8 +262,8 @@ async function ask(
 }
 
 /**
- * Returns the example's first row, once and 32 times; undefined if the inputs have different
- * numbers of rows.
+ * The example's first row, once and 32 times; undefined if the inputs have different numbers of
+ * rows.
  */
 function rowsOf(example: readonly Tensor[]): [one: Tensor[], many: Tensor[]] | undefined {
   const rows = example[0]?.shape[0] ?? 0
@@ -293,8 +292,8 @@ const MOST_RUNS = 1_000
 const LONG_ENOUGH_MS = 300
 
 /**
- * Measures the median time of a run, excluding the first fifth of the runs, in which ONNX Runtime
- * allocates memory and V8 compiles code.
+ * The median time of a run. Excludes the first fifth, in which ONNX Runtime allocates memory and V8
+ * compiles code.
  */
 async function medianMs(
   session: Session,
@@ -319,7 +318,7 @@ async function runMs(
   return performance.now() - began
 }
 
-/** Returns the process's memory in bytes, after garbage collection. */
+/** In bytes, after garbage collection. */
 async function memory(): Promise<number> {
   global.gc?.()
   await wait(0)

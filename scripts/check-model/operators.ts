@@ -3,9 +3,9 @@ import { field, message, numberField } from '../../function/inference/protobuf.t
 import type { Operator } from './graph.ts'
 
 /**
- * Finds operators that this version of ONNX Runtime does not define. Tests each operator in a model
- * with one node, because ONNX Runtime reports only the first missing operator of a model, and a
- * list in this file would become outdated.
+ * Finds operators that this version of ONNX Runtime does not define. Tests each in a model with one
+ * node, because ONNX Runtime reports only a model's first missing operator, and a list in this file
+ * would become outdated.
  * @returns the missing operators, each with a reason
  */
 export const missingOperators = (
@@ -16,9 +16,7 @@ export const missingOperators = (
     return reason === undefined ? [] : [{ operator, reason }]
   })
 
-/**
- * Returns the newest file versions that ONNX Runtime supports, from its error for newer versions.
- */
+/** The newest file versions that ONNX Runtime supports, from its error for newer ones. */
 export function newestVersions(): Newest {
   const said = (model: Buffer) => whyRefused(model) ?? ''
   const ir = /max supported IR version: (\d+)/.exec(said(oneNodeModel('', 'Identity', 1, FUTURE)))
@@ -28,13 +26,13 @@ export function newestVersions(): Newest {
 
 export interface Newest {
   readonly irVersion: number
-  /** The opset version of ONNX's own domain. */
+  /** Of ONNX's own domain. */
   readonly opset: number
 }
 
 const FUTURE = 1_000
 
-/** The model's node has no inputs: ONNX Runtime looks up the operator before it checks inputs. */
+/** The node has no inputs: ONNX Runtime looks up the operator before it checks inputs. */
 function whyMissing({ domain, name, opset }: Operator): string | undefined {
   if (opset === undefined) return `the file imports no operator set of the domain "${domain}"`
   const said = whyRefused(oneNodeModel(domain === 'ai.onnx' ? '' : domain, name, opset)) ?? ''
@@ -45,7 +43,7 @@ function whyMissing({ domain, name, opset }: Operator): string | undefined {
     : undefined
 }
 
-/** @returns ONNX Runtime's message, or undefined when it accepts the model */
+/** @returns ONNX Runtime's message, or undefined if it accepts the model */
 function whyRefused(model: Buffer): string | undefined {
   try {
     const session = createNativeSession()
@@ -58,8 +56,8 @@ function whyRefused(model: Buffer): string | undefined {
 }
 
 /**
- * Encodes a model with one node, with the field numbers from onnx.proto. IR version 8 dates from
- * 2021, so ONNX Runtime can refuse only the operator.
+ * A model with one node, with the field numbers from onnx.proto. IR version 8 dates from 2021, so
+ * ONNX Runtime can refuse only the operator.
  */
 function oneNodeModel(domain: string, name: string, opset: number, irVersion = 8): Buffer {
   const imported = message(8, [field(1, domain), numberField(2, opset)])

@@ -11,7 +11,7 @@ import type { Problem } from './problem.ts'
 import type { Checked } from './report.ts'
 import { mebibytes } from './show.ts'
 
-/** Returns the problems of a model that was run: errors first, then warnings and hints. */
+/** Errors first, then warnings and hints. */
 export function problemsOf(checked: Checked, config: Config): Problem[] {
   const { missing, unservable, served } = checked.found
   const lacking = missing.map(({ operator: { domain, name, count }, reason }) =>
@@ -43,7 +43,6 @@ const lackingFix = (domain: string) =>
       ? 'Export with another opset version, or with an operator of this opset'
       : 'ONNX Runtime for Node cannot load libraries of custom operators: replace it with standard ONNX operators'
 
-/** Adds a fix to the reason why the server would not start. */
 function withFix(reason: string): string {
   const [, fix] = FIXES.find(([says]) => says.test(reason)) ?? []
   return fix === undefined ? reason : `${reason.replace(/\.$/, '')}. ${fix}`
@@ -64,8 +63,8 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * Finds files that are too new. By default, the package onnx writes its newest versions, which may
- * be newer than the versions that a released ONNX Runtime supports.
+ * By default, the package onnx writes its newest versions, which a released ONNX Runtime may not
+ * support yet.
  */
 function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
   const { irVersion = 0, opsets } = onnx
@@ -82,7 +81,7 @@ function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
   ]
 }
 
-/** Finds inputs and outputs with types that the protocol lacks, such as BF16, float8 or int4. */
+/** The protocol lacks some types, such as BF16, float8 and int4. */
 const typeProblems = ({ onnx }: Checked): Problem[] =>
   Object.entries({ input: onnx.inputs, output: onnx.outputs }).flatMap(([kind, values]) =>
     values
@@ -98,7 +97,7 @@ const SERVED_TYPES = new Set(
   Object.values(DATATYPES).map(({ onnx }) => `tensor(${elementName(onnx)})`),
 )
 
-/** Finds inputs that callers cannot set, and files that the image cannot read. */
+/** Inputs that callers cannot set, and files that the image cannot read. */
 function fileProblems({ folder, onnx }: Checked): Problem[] {
   const found: Problem[] = []
   const [first, ...others] = onnx.overridable

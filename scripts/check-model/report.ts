@@ -8,7 +8,7 @@ export interface Report {
   /** Absent if there is no readable model. */
   readonly folder?: ModelFolder
   readonly fileBytes?: number
-  /** The size of the file and of all other files in its folder. */
+  /** Includes all other files in the model's folder. */
   readonly folderBytes?: number
   /** Undefined if the file is not an ONNX model. */
   readonly onnx?: OnnxFile

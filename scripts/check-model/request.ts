@@ -10,26 +10,21 @@ import type { Tensor } from '../../function/protocol/tensor.ts'
 /** The address of `npm start`. */
 const URL_OF_START = 'http://localhost:8080'
 
-/** The length above which the report shortens or omits a text. */
+/** The report shortens or omits a longer text. */
 const LONGEST = 2_000
 
 export interface ReadyRequest {
-  /**
-   * A command that calls the server of `npm start`; undefined if the command would be too long.
-   */
+  /** Calls the server of `npm start`; undefined if the command would be too long. */
   readonly curl: string | undefined
-  /**
-   * The server's response: JSON, shortened if it is long, and the size of the binary tensor data
-   * after it.
-   */
+  /** JSON, shortened if it is long, and the size of the binary tensor data after it. */
   readonly answer: { readonly json: string; readonly cut: boolean; readonly binaryBytes: number }
 }
 
 /**
- * Returns a request as a caller would send it, and its response. The server's code decodes the
- * request, runs the model and encodes the response.
+ * A request as a caller would send it, and its response. The server's code decodes, runs and
+ * encodes.
  * @param wanted names of the outputs that can be returned
- * @throws {Error} when the server would refuse the request, or the model fails
+ * @throws {Error} if the server would refuse the request, or the model fails
  */
 export async function tryRequest(
   session: Session,
@@ -74,10 +69,7 @@ const isInJson = (outputs: Session['signature']['outputs']) => (name: string) =>
 
 const BINARY = "-H 'Content-Type: application/octet-stream' --data-binary @-"
 
-/**
- * Returns a shell command that sends binary tensor data, encoded in base64 or as a number of zero
- * bytes.
- */
+/** Sends binary tensor data, as base64 or as a number of zero bytes. */
 function binaryCurl(url: string, body: Buffer, jsonLength: number): string | undefined {
   const headers = `-H 'Inference-Header-Content-Length: ${jsonLength}' ${BINARY} --output answer.bin`
   const base64 = body.toString('base64')
@@ -86,8 +78,7 @@ function binaryCurl(url: string, body: Buffer, jsonLength: number): string | und
 }
 
 /**
- * Returns a command for zeros that are too long for a command line: it sends binary inputs and
- * requests a JSON response.
+ * For zeros that are too long for a command line: sends binary inputs and requests a JSON response.
  */
 function zerosCurl(
   url: string,

@@ -7,7 +7,6 @@ import type { Served } from './measure.ts'
 import type { Report } from './report.ts'
 import type { TriedTransform } from './try-transform.ts'
 
-/** Returns the report as plain text for people. */
 export function showText({
   folder,
   fileBytes = 0,
@@ -145,7 +144,7 @@ function placeText(place: Served['place'], hasTransform: boolean): string {
     : 'in worker threads, because a run or loading the model may take a long time'
 }
 
-/** Describes whether requests share runs. If they do not, adds the reason, the cost and a fix. */
+/** Whether requests share runs; if not, why, at which cost, and how to fix it. */
 function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
   const [first = '', ...rest] = describeBatching(batching)
   const lines = [`${first.toUpperCase()}${rest.join('')}.`]
@@ -210,10 +209,7 @@ export const mebibytes = (bytes: number) =>
 const size = (bytes: number) =>
   bytes < 2 ** 20 ? `${bytes.toLocaleString('en')} bytes` : mebibytes(bytes)
 
-/**
- * Returns the report as JSON for programs, without undefined fields. Times are in milliseconds,
- * sizes in bytes.
- */
+/** Without undefined fields. Times are in milliseconds, sizes in bytes. */
 export function showJson({
   folder,
   fileBytes,

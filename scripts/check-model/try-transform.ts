@@ -24,11 +24,11 @@ export interface TriedTransform {
   readonly file: string
   /** The names of the parts that the code exports. */
   readonly parts: readonly string[]
-  /** The input as JSON; undefined if no input could be generated. */
+  /** The input as JSON; undefined if none could be generated. */
   readonly example?: string
-  /** A command that sends the request; undefined if it is too long to show. */
+  /** Undefined if the command is too long to show. */
   readonly curl?: string | undefined
-  /** The response: JSON, or a description of the body. */
+  /** JSON, or a description of the body. */
   readonly answer?: string
   readonly problems: readonly Problem[]
 }
@@ -46,8 +46,7 @@ const warning = (text: string): Problem => ({ level: 'warning', text: `transform
 const hint = (text: string): Problem => ({ level: 'hint', text: `transform: ${text}` })
 
 /**
- * Calls the author's code once, as a server would, with the example of its schema, or else with the
- * model's example.
+ * Calls the author's code once, as a server would, with the schema's example, or else the model's.
  */
 export async function tryTransform(folder: TransformFolder): Promise<TriedTransform> {
   const { transform: file } = folder
@@ -85,7 +84,7 @@ async function schemaMistakes({ described }: ThreadTransform): Promise<Problem[]
   return texts.filter(text => text !== undefined).map(error)
 }
 
-/** @returns the data of a request, or the reason why no request can be generated */
+/** @returns the data of a request, or why none can be generated */
 function dataFor(
   { described }: ThreadTransform,
   { signature }: Session,
@@ -114,7 +113,7 @@ interface Asking {
   readonly folder: TransformFolder
 }
 
-/** Executes one call with the server's codec. */
+/** Uses the server's codec. */
 async function ask(
   { opened, session, folder }: Asking,
   value: unknown,
@@ -170,7 +169,7 @@ function textOf(content: Content | undefined): string {
   return (typeof json === 'string' ? json : Buffer.concat(json).toString()).slice(0, LONGEST)
 }
 
-/** Checks a response against the schema "output", because the server does not check responses. */
+/** The server itself does not check responses against the schema "output". */
 async function answerProblems(
   { described: { output, postprocess } }: ThreadTransform,
   content: Content | undefined,

@@ -3,7 +3,7 @@
 
 [ "${BASH_VERSINFO[0]}" -ge 4 ] || { echo "bash $BASH_VERSION is too old: install bash 4 or later (macOS: brew install bash)" >&2; exit 3; }
 
-# The exit codes. Each error message ends with the name of its code.
+# Each error message ends with the name of its code.
 declare -rA CODES=([USAGE]=2 [TOOL_MISSING]=3 [CLUSTER_UNFIT]=4 [STEP_FAILED]=5 [TIMED_OUT]=6 [WRONG_ANSWER]=7)
 # shellcheck disable=SC2034
 readonly CODES_HELP="  2 USAGE          an option is invalid, or a confirmation is needed and standard input is closed
@@ -21,8 +21,8 @@ title=
 say() { printf '%s\n' "$*"; }
 step() { printf '\n%s\n' "== $* =="; }
 
-# fail CODE WHAT [LINE]...: prints the error and exits. The lines state what was expected and where
-# to look.
+# fail CODE WHAT [LINE]...: prints the error and exits. The lines say what was expected and where to
+# look.
 fail() {
   local code=$1 what=$2
   shift 2
@@ -56,7 +56,7 @@ run() {
   fi
 }
 
-# Prints the output of a read-only command. A dry run prints the command instead.
+# As run, for a read-only command whose output is used.
 ask() {
   if [ "$dry_run" = yes ]; then
     run "$@" >&3
@@ -66,7 +66,7 @@ ask() {
   answer=$("$@") || fail STEP_FAILED "$title: a query of the cluster failed: $(quoted "$@")" 'Run the script again: it does not repeat completed steps.'
   printf '%s' "$answer"
 }
-# ask runs in a subshell whose output is captured, so a dry run prints queries to a copy of stdout.
+# A caller captures ask's output, so a dry run prints queries to a copy of stdout.
 exec 3>&1
 
 kube() { run kubectl --context "$context" "$@"; }
@@ -79,8 +79,8 @@ exists() {
   [ -n "$found" ]
 }
 
-# Runs a command up to five times, because a webhook starts to respond a few seconds after its pod
-# is ready.
+# Tries a command up to five times: a webhook starts to respond a few seconds after its pod is
+# ready.
 again() {
   local tries=5 i
   for ((i = 1; i <= tries; i++)); do
@@ -95,19 +95,19 @@ again() {
 
 apply() { again kubectl --context "$context" apply "$@"; }
 
-# available NAMESPACE: waits until every Deployment in the namespace is available.
+# available NAMESPACE: waits until every Deployment is available.
 available() {
   kube wait deployment --all --namespace "$1" --for=condition=Available --timeout=300s || not_ready "$1"
 }
 
-# established CRD...: waits until the API server serves the kinds of these CRDs.
+# established CRD...: waits until the API server serves these kinds.
 established() {
   kube wait --for=condition=Established --timeout=60s "${@/#/crd/}" ||
     fail TIMED_OUT "$title: the API server does not serve its custom resources after 60 s" 'expected: each CRD has the condition Established' \
       "to investigate: $(quoted kubectl --context "$context" describe crd "$1")"
 }
 
-# not_ready NAMESPACE: prints the state of the namespace and exits.
+# not_ready NAMESPACE: prints the namespace's state and exits.
 not_ready() {
   local namespace=$1
   {
@@ -128,7 +128,7 @@ not_ready() {
 # Succeeds if the first version is at least the second.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-# tool NAME LEAST WHERE VERSION-COMMAND...: checks that a tool is installed and is new enough.
+# tool NAME LEAST WHERE VERSION-COMMAND...: checks that a tool is installed and new enough.
 tool() {
   local name=$1 least=$2 where=$3 found
   shift 3
@@ -143,7 +143,7 @@ tool() {
   say "$name $found"
 }
 
-# Checks that the cluster responds, is new enough, and grants the user every permission.
+# The cluster must respond, be new enough, and grant the user every permission.
 fit_cluster() {
   local version allowed
   if [ "$dry_run" = yes ]; then
@@ -164,9 +164,9 @@ fit_cluster() {
   say "Kubernetes $version, context $context"
 }
 
-# A ConfigMap in the cluster records the components that setup-cluster.sh installed: one key per
-# component, with its version as the value, or "VERSION begun" while the installation is incomplete.
-# The scripts do not touch a component that is installed but not recorded.
+# This ConfigMap records the components that setup-cluster.sh installed: one key per component, with
+# its version, or "VERSION begun" while the installation is incomplete. The scripts do not touch a
+# component that is installed but not recorded.
 readonly RECORD=onnx-function-setup
 recorded() { ask_kube get configmap "$RECORD" --namespace "$RECORD" --ignore-not-found --output "jsonpath={.data.$1}"; }
 record() { again kubectl --context "$context" patch configmap "$RECORD" --namespace "$RECORD" --type merge --patch "{\"data\":{\"$1\":$2}}"; }

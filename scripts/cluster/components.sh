@@ -9,7 +9,7 @@
 #   remove_NAME V  removes the objects that install_NAME created for version V
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154,SC2317
 
-# KEDA and metrics-server are late in this list, so that they are removed early: they serve
+# KEDA and metrics-server are removed early, because they are late in this list: they serve
 # aggregated APIs, and no namespace can be deleted while such an API does not respond.
 readonly COMPONENTS=(cert_manager serving eventing kserve monitoring keda metrics_server classifier)
 
@@ -44,12 +44,12 @@ install_serving() {
   available knative-serving
   again kubectl --context "$context" patch configmap config-network --namespace knative-serving --type merge \
     --patch '{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'
-  # Host names in this domain resolve to this machine, which forwards a port. If no domain is set,
+  # Host names in this domain resolve to this machine, which forwards a port. Without a domain,
   # routes are reachable only inside the cluster.
   again kubectl --context "$context" patch configmap config-domain --namespace knative-serving --type merge \
     --patch '{"data":{"127.0.0.1.sslip.io":""}}'
   # Our manifests need no feature flags (npm run check --prefix scripts/manifests checks this), and
-  # the default of registries-skipping-tag-resolving already contains dev.local.
+  # registries-skipping-tag-resolving contains dev.local by default.
 }
 ready_serving() {
   available knative-serving
@@ -135,7 +135,7 @@ observe() {
   available "$1"
 }
 install_monitoring() {
-  # A client-side apply stores the object in an annotation, and the dashboards are too large for it.
+  # A client-side apply stores the object in an annotation, for which the dashboards are too large.
   apply --server-side --kustomize monitoring
   if ! exists secret grafana-admin --namespace monitoring; then
     head -c 18 /dev/urandom | base64 | tr -d '\n' >"$scratch/password"
@@ -158,7 +158,7 @@ version_keda=$KEDA
 users_keda='scaledobjects.keda.sh scaledjobs.keda.sh'
 keda_manifest() { echo "https://github.com/kedacore/keda/releases/download/v$1/keda-$1.yaml"; }
 there_keda() { exists crd scaledobjects.keda.sh; }
-# A client-side apply stores the object in an annotation, and KEDA's CRDs are too large for it.
+# A client-side apply stores the object in an annotation, for which KEDA's CRDs are too large.
 install_keda() { apply --server-side --filename "$(keda_manifest "$KEDA")"; }
 ready_keda() { available keda; }
 remove_keda() { delete --filename "$(keda_manifest "$1")"; }
@@ -195,7 +195,7 @@ title_classifier='the iris classifier'
 version_classifier=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 users_classifier=
 readonly CLASSIFIER=knative/overlays/local
-# The overlay names an image that is in no registry: the nodes must already have it.
+# This image is in no registry: the nodes must already have it.
 readonly LOCAL_IMAGE=dev.local/onnx-function:$version_classifier
 there_classifier() { exists services.serving.knative.dev iris-classifier --namespace default; }
 install_classifier() {
@@ -203,7 +203,7 @@ install_classifier() {
     apply --kustomize "$CLASSIFIER"
     return
   fi
-  # Replaces the image in the output of kustomize, without changing the files.
+  # Replaces the image in kustomize's output, without changing the files.
   local manifest=$scratch/classifier.yaml
   if [ "$dry_run" = yes ]; then
     say "$(quoted kubectl kustomize "$CLASSIFIER") | sed 's|$LOCAL_IMAGE|$image|; s|imagePullPolicy: Never|imagePullPolicy: IfNotPresent|' >$manifest"

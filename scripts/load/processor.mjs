@@ -1,5 +1,5 @@
-// Functions for the scenarios in artillery.yml. Artillery passes its context to each function, and
-// receives counters and histograms through `events`.
+// For the scenarios in artillery.yml. Artillery passes its context to each function, and receives
+// counters and histograms through `events`.
 import * as http from 'node:http'
 import * as https from 'node:https'
 import { text } from 'node:stream/consumers'
@@ -7,17 +7,14 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 const { TARGET, HOST_HEADER, MODEL, WAKE_UPS = '20', SLEEP_SECONDS } = process.env
 
-/**
- * The number of seconds until no pod runs, for each environment. On a cluster, this is the stable
- * window plus the last pod's grace period.
- */
+/** Seconds until no pod runs. On a cluster: the stable window plus the last pod's grace period. */
 const SLEEPS = { local: 3, knative: 150, kserve: 150 }
 
 export async function chooseModel(context) {
   context.vars.model = MODEL ?? 'iris-classifier'
 }
 
-/** Applies TARGET and HOST_HEADER, which take precedence over artillery.yml. */
+/** TARGET and HOST_HEADER override artillery.yml. */
 export async function address(request) {
   if (TARGET !== undefined) {
     // Artillery has not filled in the URL's variables yet, and the class URL would escape them.
@@ -27,7 +24,6 @@ export async function address(request) {
   if (HOST_HEADER !== undefined) request.headers = { ...request.headers, host: HOST_HEADER }
 }
 
-/** Sends the row as binary tensor data. */
 export async function binary(request, context) {
   const { sepalLength, sepalWidth, petalLength, petalWidth } = context.vars
   const tensor = Buffer.from(
@@ -51,7 +47,7 @@ export async function binary(request, context) {
   }
 }
 
-/** Turns the request into a CloudEvent in binary content mode. */
+/** A CloudEvent in binary content mode. */
 export async function event(request) {
   request.headers = {
     ...request.headers,
@@ -78,8 +74,8 @@ export async function untilAsleep(context) {
 }
 
 /**
- * If a new process sent the response, records a wake-up and the share of the response time that the
- * startup took.
+ * If a new process sent the response, records a wake-up and the startup's share of the response
+ * time.
  */
 export async function recordWakeUp(request, { timings }, context, events) {
   const { vars } = context
@@ -106,7 +102,7 @@ export async function recordWakeUp(request, { timings }, context, events) {
   events.emit('histogram', 'cold.platform_ms', Math.max(0, total - ours))
 }
 
-/** Uses node:http, because fetch cannot send a Host header that differs from the address. */
+/** fetch cannot send a Host header that differs from the address; node:http can. */
 function readMetrics(url) {
   const { get } = url.protocol === 'https:' ? https : http
   const headers = HOST_HEADER === undefined ? {} : { host: HOST_HEADER }

@@ -1,9 +1,8 @@
 /*
- * Extends Artillery's output: charts of a run over time, and each version's share of the responses
- * during a canary.
+ * Charts of an Artillery run over time, and each version's share of the responses during a canary.
  */
 
-/** A period, or the complete run, in the file that Artillery writes (`--output`). */
+/** A period, or the complete run, in Artillery's file (`--output`). */
 export interface Period {
   readonly firstMetricAt: number
   readonly lastMetricAt: number
@@ -20,7 +19,7 @@ const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP] = [920, 240, 56, 28, 26, 12]
 const COLORS = ['#0969da', '#8250df', '#bc4c00']
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 
-/** Returns an HTML page with two charts and without external resources. */
+/** An HTML page with two charts, without external resources. */
 export function page(title: string, periods: readonly Period[]): string {
   const ordered = periods.toSorted((a, b) => a.firstMetricAt - b.firstMetricAt)
   const began = ordered[0]?.firstMetricAt ?? 0
@@ -49,7 +48,7 @@ ${chart(middles, rates)}
 `
 }
 
-/** Computes a rate from the length of the period: the first and the last period are shorter. */
+/** Divides by the period's length, because the first and the last period are shorter. */
 const perSecond =
   (names: RegExp) =>
   ({ counters, firstMetricAt, lastMetricAt }: Period) =>
@@ -76,7 +75,7 @@ function chart(seconds: readonly number[], lines: readonly Line[]): string {
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}">${axes.join('')}${drawn.join('')}</svg>`
 }
 
-/** Returns one line per version: its share of the responses, and the share of each prediction. */
+/** One line per version: its share of the responses, and the share of each prediction. */
 export function shares(counters: Period['counters']): string[] {
   const versions = Object.entries(counters).filter(([name]) => name.startsWith('canary.version.'))
   const all = sumOf(counters, /^canary\.version\./)

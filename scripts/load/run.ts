@@ -11,9 +11,9 @@ import manifest from './package.json' with { type: 'json' }
 import { type Period, page, shares } from './report.ts'
 
 /*
- * `node scripts/load/run.ts SCENARIO [--env ENVIRONMENT]`: installs Artillery if it is missing,
- * starts this server unless another target is given, runs the scenario of artillery.yml, and draws
- * charts of the run over time.
+ * `node scripts/load/run.ts SCENARIO [--env ENVIRONMENT]` installs Artillery if it is missing,
+ * starts this server unless there is another target, runs the scenario of artillery.yml, and draws
+ * charts of the run.
  */
 
 const HELP = `node scripts/load/run.ts SCENARIO [--env local|knative|kserve] [--report FILE]
@@ -44,8 +44,8 @@ const project = here('../..')
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
 /**
- * Installs Artillery, unless the required version is installed. Reads the version from the folder,
- * because npm would take as long to check the installation as to repeat it.
+ * Reads the installed version from the folder: npm would take as long to check the installation as
+ * to repeat it.
  */
 function install(): void {
   const installed = here('node_modules/artillery/package.json')
@@ -73,7 +73,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** Starts the built server, or for `cold` its socket. @returns its address, when it is ready */
+/** Starts the built server, or for `cold` its socket. @returns its address, once it is ready */
 async function serve(scenario: string): Promise<{ process: ChildProcess; target: string }> {
   const port = await freePort()
   const node = [process.execPath, 'build/main.js']

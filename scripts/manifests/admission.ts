@@ -3,14 +3,14 @@ import { fileURLToPath } from 'node:url'
 import type { Manifest } from './sources.ts'
 
 /**
- * The folders of the Go programs. They are separate modules, because KServe pins an older version
- * of Kubernetes than Knative Serving needs.
+ * Separate Go modules, because KServe pins an older version of Kubernetes than Knative Serving
+ * needs.
  */
 const PROGRAMS = ['knative', 'kserve'].map(name =>
   fileURLToPath(new URL(`admission/${name}`, import.meta.url)),
 )
 
-/** Matches the kinds that a webhook in admission/ validates. */
+/** The kinds that a webhook in admission/ validates. */
 const ASKED =
   /^(serving\.knative\.dev\/v1 Service|gateway\.networking\.k8s\.io\/v1 HTTPRoute|serving\.kserve\.io\/\S+ (InferenceService|(Cluster)?ServingRuntime))$/
 
@@ -20,7 +20,7 @@ export const hasGo = spawnSync('go', ['version']).error === undefined
 
 /**
  * Runs the validation code of Knative Serving, of KServe and of the Gateway API's CRDs. The first
- * call takes a few minutes, because it compiles their modules.
+ * call compiles their modules, which takes minutes.
  * @returns the errors of each object, in order
  * @throws {Error} if a program does not build; Go prints the reason to stderr
  */
@@ -30,7 +30,7 @@ export function askWebhooks(objects: readonly Manifest[]): string[][] {
   return objects.map((_, i) => said.flatMap(of => of[i] ?? []))
 }
 
-/** @returns the errors of each object from one program; null for a kind that it does not validate */
+/** @returns the errors of each object; null for a kind that the program does not validate */
 function answers(folder: string, objects: readonly Manifest[]): (string[] | null)[] {
   const { status, stdout } = spawnSync('go', ['run', '.'], {
     cwd: folder,

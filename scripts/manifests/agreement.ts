@@ -14,13 +14,13 @@ import { checkTypesOfExample, EXAMPLE_FUNCTIONS } from './examples.ts'
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podsOf, typesOf } from './objects.ts'
 import { type Bundle, exampleOf, exists, type Manifest, parse, read } from './sources.ts'
 
-/** A problem, with the file or object in which it was found. */
+/** `where` is a file or an object. */
 export type Problem = readonly [where: string, what: string]
 
 /** All files that are compared. A test introduces one mistake at a time. */
 export interface Project {
   readonly bundles: readonly Bundle[]
-  /** Returns the text of a file that is not a manifest; undefined if the file is missing. */
+  /** The text of a file that is not a manifest; undefined if the file is missing. */
   readonly text: (path: string) => string | undefined
 }
 
@@ -29,7 +29,7 @@ export const theProject = (bundles: readonly Bundle[]): Project => ({
   text: path => (exists(path) ? read(path) : undefined),
 })
 
-/** Variables of a predictor that KServe reads and the function does not read. */
+/** KServe reads these variables of a predictor; the function does not. */
 const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI']
 /** The image of kserve/canary, which does not contain the function; and its variables. */
 const CANARY_IMAGE = 'onnx-function-canary'
@@ -38,7 +38,7 @@ const CONSUMER = 'build/consumer.js'
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** Checks that values that appear in several files agree. */
+/** Values that appear in several files must agree. */
 export const checkAgreement = (project: Project): Problem[] => [
   ...project.bundles.flatMap(bundle =>
     bundle.objects.flatMap(object =>
@@ -67,14 +67,13 @@ const knativeService = ({ bundles }: Project): Manifest =>
     .find(({ name }) => name === 'knative/base')
     ?.objects.find(object => kindOf(object) === KNATIVE_SERVICE)
 
-/** Returns the name of an image without its registry, tag and digest. */
+/** Without the registry, tag and digest. */
 const nameOf = (image: string) => /([^/:@]+)(:[^/]*)?(@.*)?$/.exec(image)?.[1]
 
-/** Returns the image of the Knative Service, which all other objects must use. */
+/** The image of the Knative Service, which all other objects must use. */
 const ourImage = (project: Project) =>
   nameOf(knativeService(project)?.spec.template.spec.containers[0].image)
 
-/** Checks the image, version, program, port, probes and environment of every container. */
 const checkContainers = (object: Manifest, project: Project): string[] =>
   containersOf(object).flatMap(({ value: container, at }) => {
     const image = String(container.image)
@@ -93,7 +92,6 @@ const checkContainers = (object: Manifest, project: Project): string[] =>
     ]
   })
 
-/** Checks the arguments and environment of the canary's command. */
 function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
   const refused = refusesArguments(args)
   return [
@@ -107,7 +105,7 @@ function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
 const programOf = ({ args = [] }: Manifest): string =>
   args.find((argument: string) => argument.startsWith('build/')) ?? 'build/main.js'
 
-/** Checks that the build writes a container's program, and that the program has the port and probes. */
+/** The build must write a container's program, which must have the port and probes. */
 function checkProgram(container: Manifest, at: string): string[] {
   const program = programOf(container)
   if (!isBuilt(program)) return [`${at}.args: npm run build does not write ${program}`]
@@ -133,13 +131,13 @@ function checkProgram(container: Manifest, at: string): string[] {
   ]
 }
 
-/** The environment of a container or of func.yaml. */
+/** Of a container or of func.yaml. */
 type Variables = readonly { readonly name: string; readonly value?: string }[]
 
 const environmentOf = (variables: Variables) =>
   Object.fromEntries(variables.map(({ name, value }) => [name, value]))
 
-/** Checks that the function reads every variable, and would start with these values. */
+/** The function must read every variable, and start with these values. */
 function checkEnvironment(variables: Variables, at: string): string[] {
   const own = variables.filter(({ name }) => !PLATFORM_ENVIRONMENT.includes(name))
   const folder = environmentOf(own).MODEL_DIR
@@ -159,7 +157,7 @@ function checkEnvironment(variables: Variables, at: string): string[] {
   ]
 }
 
-/** Checks that the grace period is long enough for a pod to complete all accepted requests. */
+/** Within the grace period, a pod must complete all accepted requests. */
 function checkTimes(object: Manifest): string[] {
   const [main] = containersOf(object)
   const pod = podsOf(object)[0]?.value
@@ -168,7 +166,7 @@ function checkTimes(object: Manifest): string[] {
   if (refusesEnvironment(environment) !== undefined) return []
   const { requestTimeoutMs, drainTimeoutMs, drainDelayMs } = configOf(environment)
   if (kindOf(object) === KNATIVE_SERVICE) {
-    // The grace period is timeoutSeconds. Knative waits 30 s of it before it sends SIGTERM
+    // The grace period is timeoutSeconds, of which Knative waits 30 s before it sends SIGTERM
     // (knative/serving: pkg/queue/drain).
     const least = 30 + (requestTimeoutMs + drainTimeoutMs) / 1000
     const { timeoutSeconds = 300 } = pod
@@ -206,10 +204,7 @@ const CHECKS: Readonly<
 
 const PING = 'dev.knative.sources.ping'
 
-/**
- * Checks that every event type in a filter is sent, and that the function does not receive its own
- * replies.
- */
+/** Every event type in a filter must be sent, and the function must not receive its own replies. */
 function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string[] {
   const example = exampleOf(bundle.name)
   if (example !== undefined) return checkTypesOfExample(object, bundle, { example, text })
@@ -233,7 +228,7 @@ function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string
   ])
 }
 
-/** Returns the name of the Service that runs the function. */
+/** The Service that runs the function. */
 const functionName = ({ objects }: Bundle) =>
   objects.find(
     object => kindOf(object) === KNATIVE_SERVICE && !object.spec.template.spec.containers[0].args,
@@ -247,7 +242,7 @@ function checkCorrelation({ spec }: Manifest): string[] {
   )
 }
 
-/** Checks that the event of a PingSource is the sample of the shipped model. */
+/** A PingSource must send the sample of the shipped model. */
 function checkSample({ spec }: Manifest): string[] {
   const { sample } = JSON.parse(read('models/iris/v1.0.0/model.json'))
   let request: Manifest
@@ -264,7 +259,7 @@ function checkSample({ spec }: Manifest): string[] {
   )
 }
 
-/** Checks that a monitor selects pods of existing Services. */
+/** A monitor must select pods of existing Services. */
 function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project): string[] {
   const made = bundles.flatMap(({ objects }) =>
     objects.flatMap(object => {
@@ -280,18 +275,18 @@ function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project)
     .map((name: string) => `spec.selector: no object creates a Knative Service "${name}"`)
 }
 
-/** Returns all queries in a value, at any depth. */
+/** At any depth. */
 function queriesOf(value: unknown, key = ''): string[] {
   if (typeof value === 'string') return ['query', 'expr'].includes(key) ? [value] : []
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => queriesOf(inner, name))
 }
 
-// Matches the function's metrics. A name with a colon is the series of a recording rule.
+// The function's metrics. A name with a colon is the series of a recording rule.
 const OUR_SERIES =
   /(?<![\w:])(?:inference_|cold_start_|model_|function_|dead_letters_)\w+(?![\w:])/g
 
-/** Checks that a scaler or a rule queries an existing metric. */
+/** A scaler or a rule must query an existing metric. */
 function checkMetrics(object: Manifest): string[] {
   const queries = queriesOf(object.spec)
   const names = [
@@ -309,10 +304,7 @@ function checkMetrics(object: Manifest): string[] {
   ]
 }
 
-/**
- * Checks that all templates of a named revision are the same, because Knative refuses a second
- * template for the same name.
- */
+/** Knative refuses a second template for the same revision name. */
 function checkRevisions({ bundles }: Project): Problem[] {
   const templates = new Map<string, { where: string; spec: string }>()
   return bundles.flatMap(({ name: where, objects }) =>
@@ -364,7 +356,7 @@ const SAME: readonly (readonly [func: string, service: string])[] = [
   ['deploy/healthEndpoints/readiness', 'CONTAINER/readinessProbe/httpGet/path'],
 ]
 
-/** Checks that func.yaml agrees with the Knative Service. */
+/** func.yaml must agree with the Knative Service. */
 function checkFunc(project: Project): string[] {
   const [func] = parse(project.text('func.yaml') ?? '', 'func.yaml')
   const service = knativeService(project)
@@ -397,7 +389,7 @@ function checkFunc(project: Project): string[] {
   ]
 }
 
-/** Checks that an example is built and configured like the function. */
+/** An example must be built and configured like the function. */
 function checkFuncOfExample(file: string, project: Project): string[] {
   const [func] = parse(project.text(file) ?? '', file)
   const example = JSON.parse(project.text(file.replace('func.yaml', 'package.json')) ?? '{}')
@@ -407,7 +399,7 @@ function checkFuncOfExample(file: string, project: Project): string[] {
   ]
 }
 
-/** Checks that builders use package.json's scripts and the tested Node version. */
+/** Builders must use package.json's scripts and the tested Node version. */
 function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project): string[] {
   const environment = environmentOf(func.build?.buildEnvs ?? [])
   const { BP_NODE_RUN_SCRIPTS: script, BP_NODE_VERSION: node, NODE_CMD: start } = environment
@@ -463,7 +455,7 @@ function checkSubscriptions(subscriptions: readonly Manifest[], { bundles }: Pro
   ])
 }
 
-/** Checks that func uploads every source of the build, but not node_modules and .git. */
+/** func must upload every source of the build, but not node_modules and .git. */
 function checkFuncIgnore({ text }: Project): string[] {
   const ignored = (text('.funcignore') ?? '').split('\n')
   const needed = [...BUILT_FROM, 'models', 'scripts', 'package.json', 'package-lock.json', '.npmrc']
@@ -478,8 +470,8 @@ function checkFuncIgnore({ text }: Project): string[] {
 }
 
 /**
- * Checks the port of the image, and that its build gets all folders that it needs.
- * test/repository/dockerfile.test.ts checks the other parts of the Dockerfile.
+ * Checks the image's port, and that its build gets all folders that it needs.
+ * test/repository/dockerfile.test.ts checks the rest of the Dockerfile.
  */
 function checkImage({ text }: Project): string[] {
   const ignore = (text('.dockerignore') ?? '').split('\n').map(line => line.replace(/\/$/, ''))
@@ -494,7 +486,7 @@ function checkImage({ text }: Project): string[] {
   ]
 }
 
-/** Checks that compose.yaml runs the deployed image, and contains no password. */
+/** compose.yaml must run the deployed image, and contain no password. */
 function checkCompose(project: Project): string[] {
   const [{ services }] = parse(project.text('compose.yaml') ?? '', 'compose.yaml')
   const all = Object.entries<Manifest>(services)
@@ -532,7 +524,7 @@ function checkCompose(project: Project): string[] {
   ]
 }
 
-/** Returns the environment of a service, which is a list of NAME=value or a map. */
+/** A service's environment is a list of NAME=value or a map. */
 const variablesOf = (environment: Manifest = {}): { name: string; value: string }[] =>
   Array.isArray(environment)
     ? environment.map((entry: string) => {

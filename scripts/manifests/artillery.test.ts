@@ -14,7 +14,7 @@ const processor: Record<string, unknown> = await import(
 )
 const names = scenarios.map(({ name }: { name: string }) => name)
 
-/** Returns the values of all fields with this name, at any depth. */
+/** The values of all fields with this name, at any depth. */
 function found(value: unknown, field: string): unknown[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => [

@@ -7,10 +7,10 @@ import { kindOf } from './objects.ts'
 import { readSchemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse, read } from './sources.ts'
 
-/* Tests that the checks find each mistake of mistakes.yaml in one manifest of its kind. */
+/* The checks must find each mistake of mistakes.yaml in one manifest of its kind. */
 
 /**
- * The mistake, the field, its value (null removes the field), and the check's message; optionally
+ * The mistake, the field, its value (null removes the field), the check's message, and optionally
  * the bundle in which the mistake is made.
  */
 type Mistake = readonly [what: string, at: string, value: unknown, says: string, only?: string]
@@ -22,15 +22,14 @@ const [{ any, canary, texts, ...MISTAKES }] = parse(
 ) as [Record<string, readonly Mistake[]> & { texts: readonly TextMistake[] }]
 
 /**
- * SCHEMAS lists folders as for --schemas, separated by colons. If SCHEMAS is not set, some tests
- * are skipped.
+ * SCHEMAS lists folders as for --schemas, separated by colons. Without it, some tests are skipped.
  */
 const schemas = readSchemas((process.env.SCHEMAS ?? '').split(':').filter(folder => folder !== ''))
 const project = theProject(findBundles())
 const NO_SCHEMA = 'no schema for this kind; set SCHEMAS to folders with schemas'
 const base = project.bundles.find(({ name }) => name === 'knative/base') as Bundle
 
-/** Returns a copy of the manifest with the mistake. */
+/** A copy of the manifest with the mistake. */
 function withMistake(manifest: Manifest, [, at, value]: Mistake): Manifest {
   const copy = structuredClone(manifest)
   const keys = at.replace('CONTAINER', 'spec/template/spec/containers/0').split('/')
@@ -101,7 +100,7 @@ const canaryCases = canary?.map(mistake =>
   caseOf(canaries, canaries.objects[0], mistake),
 ) as readonly Case[]
 
-/** The manifests that the webhooks validate; one call returns the errors of all of them. */
+/** The manifests that the webhooks validate; one call returns the errors of all. */
 const asked = [
   ...originals,
   { object: canaries.objects[0] },
@@ -125,7 +124,7 @@ function missed({ mistake, object, project }: Case): string | undefined {
 
 test('the manifests of the project have no problems', () => {
   assert.deepEqual(problemsOf(project), [])
-  // Ignore func.yaml, which must be compared with all bundles.
+  // func.yaml must be compared with all bundles, so ignore it here.
   const added = problemsOf({ ...project, bundles: [base, canaries] })
   assert.deepEqual(
     added.filter(problem => !problem.startsWith('func.yaml')),
@@ -135,7 +134,7 @@ test('the manifests of the project have no problems', () => {
   assert.deepEqual(admitted.get(canaries.objects[0]) ?? [], [])
 })
 
-/** Creates one test per mistake. */
+/** One test per mistake. */
 function testEach(made: readonly Case[]): void {
   for (const one of made) {
     test(one.mistake[0], t => {

@@ -1,12 +1,12 @@
 /*
  * Checks every manifest of the project without a cluster:
  *
- *   npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
+ * npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
  *
- * Builds each folder with kustomize, and then checks the objects against strict schemas, if
- * available; the admission code of Knative Serving, KServe and the Gateway API, if Go is available;
- * the rules in policy.yaml; references between objects; and agreement between files. If there are
- * problems, prints a line for each and exits with status 1.
+ * Builds each folder with kustomize, and checks the objects against strict schemas, if available;
+ * the admission code of Knative Serving, KServe and the Gateway API, if Go is available;
+ * policy.yaml; references between objects; and agreement between files. Prints a line for each
+ * problem, and then exits with status 1.
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -18,7 +18,7 @@ import { checkReferences } from './references.ts'
 import { readSchemas, type Schemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse } from './sources.ts'
 
-/** Runs one check on every object, and adds the bundle and the object to its messages. */
+/** Runs a check on every object, and adds the bundle and the object to its messages. */
 const checkEach = (
   bundles: readonly Bundle[],
   check: (object: Manifest, bundle: Bundle) => readonly string[],
@@ -31,20 +31,18 @@ const checkEach = (
     ),
   )
 
-/** Checks each object with the admission code of Serving, KServe and the Gateway API. */
 function checkAdmission(bundles: readonly Bundle[]): Problem[] {
   const asked = bundles.flatMap(({ objects }) => objects).filter(isAsked)
   const said = new Map(askWebhooks(asked).map((problems, i) => [asked[i], problems]))
   return checkEach(bundles, object => said.get(object) ?? [])
 }
 
-/** Checks each func.yaml against func's schema. */
 export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schemas): Problem[] =>
   ['func.yaml', ...EXAMPLE_FUNCTIONS].flatMap(file =>
     (func?.(parse(text(file) ?? '', file)[0]) ?? []).map((what): Problem => [file, what]),
   )
 
-/** Runs all checks except the webhooks. Kinds without a schema are not reported. */
+/** All checks except the webhooks. Kinds without a schema are not reported. */
 export const checkAll = (project: Project, schemas: Schemas): Problem[] => [
   ...checkEach(
     project.bundles,
@@ -63,7 +61,7 @@ function main(): void {
     options: { schemas: { type: 'string', multiple: true, default: [] } },
   })
   const bundles = findBundles()
-  // npm runs this in the package's folder, and passes the caller's folder in INIT_CWD.
+  // npm runs this in the package's folder; INIT_CWD is the caller's.
   const from = process.env.INIT_CWD ?? ''
   const schemas = readSchemas(values.schemas.map(folder => resolve(from, folder)))
   const problems = checkAll(theProject(bundles), schemas)

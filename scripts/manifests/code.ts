@@ -7,7 +7,7 @@ import { readOptions } from '../../kserve/canary/options.ts'
 import { currentInterface } from '../release/interface.ts'
 import { PROJECT } from './sources.ts'
 
-/* Data of the code, with which the checks compare the manifests. */
+/* The code's data, with which the checks compare the manifests. */
 
 const { routes, metrics } = currentInterface()
 
@@ -15,7 +15,7 @@ export const PORT = Number(VARIABLES.PORT.default)
 
 export const isVariable = (name: string) => name in VARIABLES
 
-/** Returns whether the function has a route GET for the path. */
+/** Whether the function has a route GET for the path. */
 export const answers = (path: string) => routes.includes(`GET ${path}`)
 
 /** The names of the function's series, including those of histograms. */
@@ -23,14 +23,14 @@ export const SERIES: ReadonlySet<string> = new Set(
   metrics.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]),
 )
 
-/** Reads the configuration from an environment. @throws {Error} when the function would not start */
+/** @throws {Error} if the function would not start with this environment */
 export const configOf = (environment: Readonly<Record<string, string | undefined>>) =>
   readConfig(environment)
 
-/** Returns why the canary command refuses the arguments; undefined if it accepts them. */
+/** Why the canary command refuses the arguments; undefined if it accepts them. */
 export const refusesArguments = (args: readonly string[]) => messageOf(() => readOptions([...args]))
 
-/** Returns why the function would not start with the environment; undefined if it would start. */
+/** Why the function would not start with the environment; undefined if it would. */
 export const refusesEnvironment = (environment: Readonly<Record<string, string | undefined>>) =>
   messageOf(() => configOf(environment))
 
@@ -43,7 +43,7 @@ function messageOf(call: () => unknown): string | undefined {
   }
 }
 
-/** Returns the attributes of the function's reply to an event. */
+/** The attributes of the function's reply to an event. */
 export const replyTo = (event: Readonly<Record<string, string>>) =>
   replyAttributes(
     { specversion: '1.0', id: '1', source: '/', type: 'a', ...event },
@@ -52,10 +52,9 @@ export const replyTo = (event: Readonly<Record<string, string>>) =>
     { contentType: 'application/json' },
   ) as Readonly<Record<string, string>>
 
-/** Returns whether the build contains the program. */
 export const isBuilt = (program: string) => existsSync(join(PROJECT, program))
 
-/** The folders whose files the build contains, read from its source maps. */
+/** The folders whose files the build contains, according to its source maps. */
 export const BUILT_FROM: ReadonlySet<string> = new Set(
   globSync('build/*.js.map', { cwd: PROJECT })
     .flatMap(

@@ -14,13 +14,13 @@ const PAGES = [
   ...FOLDERS.flatMap(filesBelow).filter(path => path.endsWith('.md') && !path.includes('/.')),
 ]
 const { scripts } = JSON.parse(read('package.json'))
-/** Matches a path that begins with a folder of the project. */
+/** A path that begins with a folder of the project. */
 const PATH = new RegExp(`(?<![\\w./@-])(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g')
 
-/** Returns the working folder of a page's commands: the example's folder, or the project. */
+/** The working folder of a page's commands: the example's folder, or the project. */
 const folderOf = (page: string) => exampleOf(page) ?? '.'
 
-/** Returns the blocks of shell commands in a page. */
+/** The shell commands in a page. */
 const blocks = (page: string) =>
   [...read(page).matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = '', text = '']) =>
     text.replaceAll(`\n${indent}`, '\n'),
@@ -39,7 +39,7 @@ for (const page of PAGES) {
         ...[...block.matchAll(/npm run (?:--silent )?([\w:-]+)(?!.*--prefix)/g)]
           .filter(([, script]) => !(String(script) in scripts))
           .map(([command]) => command),
-        // A name that starts with a dot is created by a command.
+        // A command creates a name that starts with a dot.
         ...[...block.matchAll(PATH)]
           .map(([path]) => path)
           .filter(path => !path.includes('/.') && !exists(path)),

@@ -2,7 +2,6 @@ import { globSync } from 'node:fs'
 import { KNATIVE_SERVICE, kindOf, typesOf } from './objects.ts'
 import { type Bundle, type Manifest, PROJECT } from './sources.ts'
 
-/** The func.yaml files of the examples. */
 export const EXAMPLE_FUNCTIONS = globSync('examples/*/func.yaml', { cwd: PROJECT })
 
 /** Returns the text of a file of the project; undefined if the file is missing. */
@@ -11,8 +10,8 @@ type Text = (path: string) => string | undefined
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
 /**
- * Checks that an example's function receives the event type that its README sends, and that other
- * services receive the type of the replies of its transform, which the author chooses.
+ * An example's function must receive the event type that its README sends, and other services the
+ * type of its transform's replies, which the author chooses.
  */
 export function checkTypesOfExample(
   trigger: Manifest,

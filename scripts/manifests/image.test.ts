@@ -11,7 +11,7 @@ test('all manifests run the image named in kubernetes/image, except the local ov
   for (const folder of ['knative', 'kserve', 'kubernetes', 'monitoring'])
     cpSync(join(PROJECT, folder), join(copy, folder), { recursive: true })
   const file = join(copy, 'kubernetes/image/kustomization.yaml')
-  // Make the same change as `kustomize edit set image`.
+  // The same change as `kustomize edit set image`.
   const yours = 'registry.example.com/iris'
   writeFileSync(
     file,

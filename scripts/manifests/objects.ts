@@ -2,7 +2,7 @@ import type { Manifest } from './sources.ts'
 
 export const KNATIVE_SERVICE = 'serving.knative.dev/Service'
 
-/** Returns the kind of an object; with the group, for a Service that is not Kubernetes' own. */
+/** The kind, with the group for a Service that is not Kubernetes' own. */
 export const kindOf = ({ apiVersion, kind }: Manifest): string => {
   const [group] = apiVersion.split('/')
   return kind === 'Service' && group !== 'v1' ? `${group}/Service` : kind
@@ -25,10 +25,7 @@ export interface Found {
   readonly value: Manifest
 }
 
-/**
- * Returns every field that the path matches; `*` matches every item. The value of a missing field
- * is undefined.
- */
+/** Every field that the path matches; `*` matches every item. A missing field is undefined. */
 export function find(value: Manifest, path: string, at = ''): Found[] {
   if (path === '') return [{ at, value }]
   const [key = '', ...rest] = path.split('/')
@@ -42,11 +39,10 @@ export function find(value: Manifest, path: string, at = ''): Found[] {
   return rest.includes('*') ? [] : [{ at: join(path.replaceAll('/', '.')), value: undefined }]
 }
 
-/** Returns the pods that an object creates. */
 export const podsOf = (object: Manifest): readonly Found[] =>
   (PODS[kindOf(object)] ?? []).flatMap(path => find(object, path))
 
-/** Returns the containers that an object creates; for a `model`, its runtime creates them. */
+/** For a `model`, the runtime creates the containers. */
 export const containersOf = (object: Manifest): readonly Found[] =>
   podsOf(object).flatMap(({ value, at }) =>
     (value?.containers ?? []).map((container: Manifest) => ({
@@ -59,10 +55,10 @@ export const containersOf = (object: Manifest): readonly Found[] =>
     })),
   )
 
-/** Returns the labels of the pods that a Deployment creates. */
+/** The labels of a Deployment's pods. */
 export const podLabelsOf = (object: Manifest): Readonly<Record<string, string>> =>
   object.spec.template.metadata?.labels ?? {}
 
-/** Returns the event types for which a Trigger filters. */
+/** The event types for which a Trigger filters. */
 export const typesOf = (trigger: Manifest): string[] =>
   find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])

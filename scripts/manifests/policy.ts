@@ -16,7 +16,7 @@ const POLICY = readPolicy()
 function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
   const ajv = new Ajv({ strict: false, allErrors: true, verbose: true })
   const [policy] = parse(readFileSync(new URL(FILE, import.meta.url), 'utf8'), FILE)
-  // Several kinds can share one schema object, so compile each object only once.
+  // Several kinds can share one schema object.
   const compiled = new Map<object, ValidateFunction>()
   const compile = (schema: Manifest) => {
     const known = compiled.get(schema) ?? ajv.compile(schema)
@@ -42,7 +42,7 @@ function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
 /** The kinds that have rules in policy.yaml. */
 export const KINDS: readonly string[] = [...POLICY.keys()]
 
-/** Returns the rules of policy.yaml that an object or its containers violate, as messages. */
+/** The rules of policy.yaml that an object or its containers violate, as messages. */
 export const checkPolicy = (object: Manifest): string[] => [
   ...demand(kindOf(object), object, ''),
   ...containersOf(object).flatMap(({ value, at }) => demand('Container', value, at)),
@@ -56,7 +56,7 @@ const demand = (kind: string, value: Manifest, within: string): string[] =>
     }),
   )
 
-/** Describes all errors of a field in one line: the last error is the outermost one. */
+/** All errors of a field in one line: the last error is the outermost one. */
 function explain(at: string, errors: readonly ErrorObject[], why: string): string {
   const reasons = errors.map(({ parentSchema }) => parentSchema?.description).filter(Boolean)
   const { instancePath, keyword, params, message, data } = errors.at(-1) as ErrorObject

@@ -1,15 +1,15 @@
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podLabelsOf, podsOf } from './objects.ts'
 import type { Bundle, Manifest } from './sources.ts'
 
-/** The apiVersion and kind of an object that a field names, if the field leaves them out. */
+/** Used if the field omits the apiVersion and kind. */
 type Target = Readonly<Partial<Record<'apiVersion' | 'kind', string>>>
 
 const BROKER: Target = { apiVersion: 'eventing.knative.dev/v1', kind: 'Broker' }
 const DEPLOYMENT: Target = { apiVersion: 'apps/v1', kind: 'Deployment' }
 
 /**
- * Fields that refer to another object by its kind and name, or only by its name. The other object
- * must also be applied.
+ * Fields that refer to an object by its kind and name, or only by its name. That object must also
+ * be applied.
  */
 const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   Broker: { 'spec/delivery/deadLetterSink/ref': {} },
@@ -35,7 +35,7 @@ const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   },
 }
 
-/** Returns the ports of a Service. A Service that KServe creates in Standard mode has port 80. */
+/** A Service that KServe creates in Standard mode has port 80. */
 function servicePorts(name: string, { objects }: Bundle): readonly number[] | undefined {
   const service = objects.find(
     object => kindOf(object) === 'Service' && object.metadata.name === name,
@@ -59,7 +59,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** Checks the references from an object to other objects that are applied with it. */
+/** An object may refer only to objects that are applied with it. */
 export const checkReferences = (object: Manifest, bundle: Bundle): string[] => [
   ...checkNames(object, bundle),
   ...(CHECKS[kindOf(object)]?.(object, bundle) ?? []),
@@ -126,7 +126,7 @@ function checkNames(object: Manifest, { objects, beside, whole }: Bundle): strin
     find(object, path).map(found => ({ ...found, target })),
   )
   return fields.flatMap(({ at, value, target }) => {
-    // Skip missing references: policy.yaml checks required fields, and a URI refers to no object.
+    // policy.yaml checks required fields, and a URI refers to no object.
     if (value === undefined) return []
     const { name, ...named } = typeof value === 'string' ? { name: value } : value
     const { apiVersion, kind } = { ...named, ...target }
@@ -139,7 +139,7 @@ function checkNames(object: Manifest, { objects, beside, whole }: Bundle): strin
   })
 }
 
-/** Checks that only pods with permissions mount a token: other pods do not call Kubernetes. */
+/** Only pods with permissions may mount a token: others do not call Kubernetes. */
 function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
   if (kindOf(object).endsWith('ServingRuntime')) return []
   const isThere = (name: string) =>
@@ -150,7 +150,7 @@ function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
         kind === 'RoleBinding' && subjects.some((subject: Manifest) => subject.name === name),
     )
   return podsOf(object).flatMap(({ at, value: pod }) => {
-    // A model without containers uses the defaults of the namespace.
+    // A model without containers uses the namespace's defaults.
     if (pod === undefined || Object.keys(pod).every(field => field === 'model')) return []
     const account = pod.serviceAccountName
     if (account === undefined)
@@ -173,7 +173,7 @@ function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
 
 function checkNamespace({ metadata }: Manifest, { objects }: Bundle): string[] {
   const level = metadata.labels?.['pod-security.kubernetes.io/enforce']
-  // A namespace with only KServe's pods is exempt, because KServe adds containers to them.
+  // KServe adds containers to its pods, so a namespace with only those is exempt.
   const ours = objects.some(object => [KNATIVE_SERVICE, 'Deployment'].includes(kindOf(object)))
   const elsewhere = objects.filter(
     ({ metadata: { namespace } }) => namespace !== undefined && namespace !== metadata.name,
@@ -215,7 +215,7 @@ function checkProbes(container: Manifest, at: string): string[] {
   })
 }
 
-/** Checks that a label selector matches the pods of a Deployment. */
+/** A label selector must match the pods of a Deployment. */
 function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle): string[] {
   const wanted = Object.entries(labels ?? {})
   const found = objects.some(
@@ -226,7 +226,7 @@ function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle):
   return when(whole && (!found || wanted.length === 0), `${at} selects no Deployment's pods`)
 }
 
-/** Checks that a NetworkPolicy selects pods of applied objects. */
+/** A NetworkPolicy must select pods of applied objects. */
 function checkSelectedPods(selector: Manifest, bundle: Bundle): string[] {
   const { matchLabels = {}, matchExpressions = [] } = selector
   const named = [
@@ -253,7 +253,7 @@ const portsOf = ({ objects }: Bundle): ReadonlySet<unknown> =>
       .flatMap(({ name, containerPort }: Manifest) => [name, containerPort]),
   )
 
-/** Checks that the containers whose metrics an autoscaler uses exist. */
+/** An autoscaler must use the metrics of existing containers. */
 function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle): string[] {
   const names = objects.flatMap(containersOf).map(({ value }) => value.name)
   return metrics
@@ -262,7 +262,7 @@ function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle)
     .map(name => `spec.metrics: there is no container "${name}"`)
 }
 
-/** Finds Deployments with `replicas`, which would override the autoscaler at each apply. */
+/** `replicas` in a Deployment would override the autoscaler at each apply. */
 const ownReplicas = ({ objects }: Bundle) =>
   objects
     .filter(object => kindOf(object) === 'Deployment' && object.spec.replicas !== undefined)
@@ -271,9 +271,7 @@ const ownReplicas = ({ objects }: Bundle) =>
         `the Deployment "${metadata.name}" has spec.replicas, which would override the autoscaler`,
     )
 
-/**
- * Checks that a dashboard has a uid. Otherwise, Grafana would generate a new uid at each startup.
- */
+/** Without a uid in the dashboard, Grafana would generate another at each startup. */
 function checkDashboard([name, text]: [string, string]): string[] {
   if (!isJsonObject(text)) return [`data.${name} is not a JSON object`]
   return when(typeof JSON.parse(text).uid !== 'string', `data.${name} has no uid`)
@@ -287,7 +285,7 @@ function isJsonObject(text: string): boolean {
   }
 }
 
-/** Returns the seconds of a Go duration, such as 1m30s. */
+/** The seconds of a Go duration, such as 1m30s. */
 function goSeconds(text: string): number {
   const unit: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 0.001 }
   return [...text.matchAll(/([\d.]+)(h|ms|m|s)/g)].reduce(

@@ -3,21 +3,21 @@ import { join } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import { type Manifest, parse } from './sources.ts'
 
-/** Returns the errors of a value, one line each. */
+/** Returns one line per error. */
 export type Validate = (value: unknown) => string[]
 
 export interface Schemas {
-  /** Returns the validator of a kind; undefined if the folders contain no schema for it. */
+  /** Undefined if the folders contain no schema for the kind. */
   readonly of: (apiVersion: string, kind: string) => Validate | undefined
-  /** The validator of func.yaml. */
+  /** For func.yaml. */
   readonly func: Validate | undefined
 }
 
 /**
  * Reads every schema in the folders: CustomResourceDefinitions (one or many per file, or the List
  * that `kubectl get crd -o yaml` prints), a cluster's OpenAPI document (`kubectl get --raw
- * /openapi/v2`) for Kubernetes' own kinds, and func's schema of func.yaml. The validators are
- * strict: an unknown field is an error, as for `kubectl apply`.
+ * /openapi/v2`) for Kubernetes' own kinds, and func's schema of func.yaml. As for `kubectl apply`,
+ * an unknown field is an error.
  */
 export function readSchemas(folders: readonly string[]): Schemas {
   const files = folders.flatMap(filesIn).map(path => ({ path, text: readFileSync(path, 'utf8') }))
@@ -26,7 +26,7 @@ export function readSchemas(folders: readonly string[]): Schemas {
     ({ path, text }) =>
       path.endsWith('.json') && text.includes('"x-kubernetes-group-version-kind"'),
   )
-  // Keep only documents of OpenAPI 2; Kubernetes' module also contains OpenAPI 3.
+  // Only OpenAPI 2; Kubernetes' module also contains OpenAPI 3.
   const documents = openApi
     .map(({ text }) => JSON.parse(text))
     .filter(({ definitions }) => definitions !== undefined)
@@ -91,7 +91,7 @@ function filesIn(folder: string): string[] {
 
 const STRING = { type: 'string' }
 const STRINGS = { type: 'object', additionalProperties: STRING }
-/** The fields of metadata, which CustomResourceDefinitions do not describe. */
+/** CustomResourceDefinitions do not describe metadata. */
 const METADATA = {
   type: 'object',
   required: ['name'],
@@ -119,7 +119,6 @@ function say({ instancePath, keyword, params, message, data }: ErrorObject): str
   return `${where} is ${JSON.stringify(data)?.slice(0, 60)}; it ${message}`
 }
 
-/** Converts a Kubernetes schema to a strict JSON Schema. */
 function strict(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(strict)
   if (typeof schema !== 'object' || schema === null) return schema
@@ -137,15 +136,14 @@ function strict(schema: unknown): unknown {
         )
       : strict(value)
   }
-  // Convert Go's syntax for a case-insensitive match.
+  // Go's syntax for a case-insensitive match.
   if (typeof given.pattern === 'string')
     made.pattern = given.pattern.replace(/^\^\(\?i\)(.*)\$$/, '^(?i:$1)$')
   if (given['x-kubernetes-int-or-string'] === true && given.anyOf === undefined)
     made.type = ['integer', 'string']
   if (given.nullable === true && typeof made.type === 'string') made.type = [made.type, 'null']
-  // Some schemas preserve unknown fields, such as those of Knative's Triggers and Brokers, which
-  // have experimental fields. A cluster accepts a misspelt field without an error; this check
-  // reports it.
+  // Some schemas preserve unknown fields: Knative's Triggers and Brokers, for example, have
+  // experimental ones. A cluster accepts a misspelt field without an error; this check reports it.
   if (given.properties?.backoffDelay !== undefined)
     made.properties = { ...EXPERIMENTAL_DELIVERY, ...made.properties }
   if (given.properties !== undefined && given.additionalProperties === undefined)
@@ -158,10 +156,10 @@ const isQuantity = (description: unknown) =>
   description.startsWith('Quantity is a fixed-point representation')
 
 /**
- * Fields of a delivery that its schema leaves out (knative/eventing:
+ * Fields that the schema of a delivery omits (knative/eventing:
  * pkg/apis/duck/v1/delivery_types.go).
  */
 const EXPERIMENTAL_DELIVERY = { timeout: STRING, retryAfterMax: STRING, format: STRING }
 
-/** Keywords whose value maps names to schemas. These names can be the same as keywords. */
+/** The value of these keywords maps names, which may be keywords themselves, to schemas. */
 const NAMED = new Set(['properties', 'patternProperties', 'definitions'])

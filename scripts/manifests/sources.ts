@@ -6,7 +6,6 @@ import { parseAllDocuments } from 'yaml'
 
 export const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** A Kubernetes object. */
 // biome-ignore lint/suspicious/noExplicitAny: its content is unknown until checked
 export type Manifest = any
 
@@ -18,22 +17,21 @@ export interface Bundle {
   readonly whole: boolean
   readonly objects: readonly Manifest[]
   /**
-   * Objects outside the bundle that the bundle may name: for a file, the objects of all built
-   * folders; for an example, the Service that func deploys.
+   * Objects outside the bundle that it may name: for a file, the objects of all built folders; for
+   * an example, the Service that func deploys.
    */
   readonly beside: readonly Manifest[]
 }
 
-/** The folders with manifests. */
 const FOLDERS = ['knative', 'kserve', 'kubernetes', 'monitoring', 'examples']
 
-/** Matches manifests of third-party programs, which monitoring.test.ts checks. */
+/** Manifests of third-party programs, which monitoring.test.ts checks. */
 const OTHERS = /^monitoring\/(kustomization\.yaml$|cluster\/)/
 
 export const read = (path: string) => readFileSync(join(PROJECT, path), 'utf8')
 export const exists = (path: string) => existsSync(join(PROJECT, path))
 
-/** Parses the YAML documents of a file. @throws {Error} with the file's name if it is not YAML */
+/** @throws {Error} with the file's name if it is not YAML */
 export function parse(text: string, name: string): Manifest[] {
   return parseAllDocuments(text, { merge: true })
     .filter(document => document.contents !== null)
@@ -44,7 +42,7 @@ export function parse(text: string, name: string): Manifest[] {
     })
 }
 
-/** @returns paths, relative to the project, of all files below `folder` */
+/** @returns paths relative to the project */
 export function filesBelow(folder: string): string[] {
   if (!exists(folder)) return []
   return readdirSync(join(PROJECT, folder), { withFileTypes: true }).flatMap(entry => {
@@ -54,10 +52,10 @@ export function filesBelow(folder: string): string[] {
   })
 }
 
-/** Returns the folder of the example that contains a path; each example is a separate project. */
+/** Each example is a separate project. */
 export const exampleOf = (path: string) => /^examples\/[^/]+(?=\/)/.exec(path)?.[0]
 
-/** Returns the Service that `func deploy` creates for an example, to which its manifests refer. */
+/** The Service that `func deploy` creates for an example; the example's manifests refer to it. */
 function deployedByFunc(folder: string): Manifest[] {
   const file = `${exampleOf(folder)}/func.yaml`
   if (!exists(file)) return []
@@ -67,7 +65,7 @@ function deployedByFunc(folder: string): Manifest[] {
 
 /**
  * Builds every manifest of the project, as it would be applied.
- * @throws {Error} when a folder does not build, or a kustomization does not list a file beside it
+ * @throws {Error} if a folder does not build, or a kustomization does not list a file beside it
  */
 export function findBundles(): Bundle[] {
   const files = FOLDERS.flatMap(filesBelow).filter(
@@ -99,7 +97,7 @@ export function findBundles(): Bundle[] {
     const kustomization = kustomizations.get(dirname(path))
     if (kustomization === undefined) {
       const objects = parse(read(path), path)
-      // Skip files of other formats, such as the configuration of Prometheus.
+      // Skip files of other formats, such as Prometheus's configuration.
       if (
         objects.every(
           object =>
@@ -124,10 +122,7 @@ const isUsed = ({ resources = [], patches = [], configurations = [] }: Manifest,
     path => path !== undefined && relative('.', path) === file,
   )
 
-/**
- * Builds the manifests of a folder. The path is relative to the project.
- * @throws {Error} with kustomize's message, or if neither kustomize nor kubectl is installed
- */
+/** @throws {Error} with kustomize's message, or if neither kustomize nor kubectl is installed */
 export function kustomize(folder: string): string {
   for (const [command, ...args] of [
     ['kustomize', 'build'],

@@ -1,6 +1,6 @@
 /*
- * Finds sentences in comments, messages and pages that are hard to read. Exits with status 1 if it
- * finds any.
+ * Finds hard-to-read sentences in comments, messages and pages. Exits with status 1 if there are
+ * any.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** A phrase that is hard to read, and the plain form to write instead. */
+/** A phrase that is hard to read, and the plain form. */
 interface Habit {
   readonly name: string
   readonly pattern: RegExp
@@ -6,8 +6,8 @@ interface Habit {
 }
 
 /**
- * Each pattern is tested against one sentence, in which a letter replaces code. The patterns allow
- * questions, and labels such as "What a handler depends on:".
+ * Tested against one sentence, in which a letter replaces code. Questions, and labels such as "What
+ * a handler depends on:", are allowed.
  */
 const HABITS: readonly Habit[] = [
   {
@@ -86,7 +86,7 @@ export interface Finding {
   readonly sentence: string
 }
 
-/** Finds the first habit in each sentence of a text. */
+/** Finds the first habit in each sentence. */
 export function findHabits(text: string): Finding[] {
   const flat = text.replaceAll('\n', ' ')
   const findings: Finding[] = []

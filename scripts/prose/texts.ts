@@ -1,19 +1,19 @@
-/** A comment, string or paragraph, with the line breaks of the file. A letter replaces code. */
+/** A comment, string or paragraph, with the file's line breaks. A letter replaces code. */
 export interface Text {
-  /** The line on which the text begins, counted from 1. */
+  /** Where the text begins, counted from 1. */
   readonly line: number
   readonly text: string
 }
 
-// Matches comments, strings and templates, and also regular expressions, which may contain quotes.
+// Comments, strings, templates, and regular expressions, which may contain quotes.
 const CODE =
   /\/\/.*|\/\*[\s\S]*?\*\/|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\[\s\S]|[^`\\])*`|(?<=[(,=:[!&|?{};\n]\s*)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\//g
 
-// Matches comments, quoted strings and plain YAML values. Inside a word, # and ' have no meaning.
+// Comments, quoted strings and plain YAML values. Inside a word, # and ' have no meaning.
 const SCRIPT =
   /(?<=^|\s)#.*|(?<![\w\\])'[^'\n]*'|(?<![\w\\])"(?:\\.|[^"\\\n])*"|(?<=^\s*(?:- )?[\w.-]+: )(?!['"|>&{[]).+/gm
 
-/** Returns the comments, strings or paragraphs of a file; its name decides how it is read. */
+/** The file's name decides how it is read. */
 export function textsOf(path: string, source: string): Text[] {
   if (path.endsWith('.md')) return paragraphs(source)
   return pieces(source, /\.(?:sh|ya?ml)$/.test(path) ? SCRIPT : CODE)
@@ -21,7 +21,7 @@ export function textsOf(path: string, source: string): Text[] {
 
 type Kind = 'line' | 'block' | 'string' | 'other'
 
-/** Matches the text between two pieces that belong to the same sentence. */
+/** The text between two pieces of the same sentence. */
 const JOINT: Readonly<Record<Kind, RegExp | undefined>> = {
   line: /^[ \t]*\n?[ \t]*$/,
   string: /^\s*\+\s*$/,
@@ -29,9 +29,7 @@ const JOINT: Readonly<Record<Kind, RegExp | undefined>> = {
   other: undefined,
 }
 
-/**
- * Returns the texts of a program. Joins comments on consecutive lines, and strings joined with +.
- */
+/** Joins comments on consecutive lines, and strings joined with +. */
 function pieces(source: string, pattern: RegExp): Text[] {
   const found: { start: number; text: string; kind: Kind }[] = []
   let end = 0
@@ -64,7 +62,7 @@ function inner(token: string): string {
   return /^['"`]/.test(token) ? token.slice(1, -1) : token
 }
 
-/** Returns the paragraphs, list items, headings and table cells of a page. */
+/** The paragraphs, list items, headings and table cells of a page. */
 function paragraphs(source: string): Text[] {
   const page = source
     .replace(/^(`{3,})[\s\S]*?^\1/gm, blank)
@@ -77,7 +75,7 @@ function paragraphs(source: string): Text[] {
   )) {
     const line = lineAt(page, match.index)
     const cells = match[0].startsWith('|') ? withoutCode(match[0]).split('|') : [match[0]]
-    // Skip short cells, such as the names of columns: they are not sentences.
+    // Short cells, such as the names of columns, are not sentences.
     const sentences = cells.filter(text => cells.length === 1 || text.trim().split(' ').length > 3)
     for (const text of sentences)
       if (text.trim() !== '') texts.push({ line, text: withoutCode(text) })
@@ -85,7 +83,7 @@ function paragraphs(source: string): Text[] {
   return texts
 }
 
-/** Replaces code and inserted values with a letter, so that no pattern matches them. */
+/** Keeps patterns from matching code and inserted values. */
 function withoutCode(text: string): string {
   return text
     .replace(/\$\{[^{}]*\}/g, 'x')

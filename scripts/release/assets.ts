@@ -1,4 +1,4 @@
-// Writes the files of a release. The pipeline runs this program for each version tag:
+// Writes the files of a release. The pipeline runs it for each version tag:
 //
 //   node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST
 //
@@ -22,10 +22,7 @@ import { basename, join } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import { section } from './changelog.ts'
 
-/**
- * The folders whose manifests users can apply without a clone, with the name that each asset's file
- * name contains.
- */
+/** Users can apply these manifests without a clone. The keys are part of the assets' file names. */
 const MANIFESTS: Readonly<Record<string, string>> = {
   knative: 'knative/overlays/production',
   kserve: 'kserve/knative/base',
@@ -106,7 +103,7 @@ function kustomize(folder: string): string {
   throw new Error('neither kustomize nor kubectl is on the PATH')
 }
 
-/** Writes a reproducible archive, as npm pack does: sorted, and without owners or dates. */
+/** Reproducible, as npm pack's: sorted, and without owners or dates. */
 function archive(architecture: string, file: string): void {
   const folder = mkdtempSync(join(tmpdir(), 'tree-'))
   const tree = join(folder, basename(file, '.tar.gz'))

@@ -1,7 +1,6 @@
 /**
- * Returns the text of CHANGELOG.md between one second-level heading and the next, without
- * surrounding blank lines.
- * @returns undefined when the heading does not exist
+ * The text between one second-level heading and the next, without surrounding blank lines;
+ * undefined if the heading does not exist.
  */
 export function section(changelog: string, title: string): string | undefined {
   const part = changelog
@@ -10,18 +9,18 @@ export function section(changelog: string, title: string): string | undefined {
   return part?.slice(part.indexOf('\n') + 1).trim()
 }
 
-/** Returns the changelog with its unreleased part moved under the version and date. */
+/** Moves the unreleased part under the version and date. */
 export function released(changelog: string, version: string, date: string): string {
   return changelog.replace(/^## Unreleased$/m, `## Unreleased\n\n## ${version} - ${date}`)
 }
 
 /**
- * The titles of changes that require action by users. They determine the next version
+ * Changes under these titles require action by users. They determine the next version
  * (docs/releasing.md).
  */
 export const BREAKING = ['Removed', 'Breaking']
 
-/** Returns the text under the given third-level titles. */
+/** The text under these third-level titles. */
 export const under = (notes: string, titles: readonly string[]): string =>
   notes
     .split(/^### /m)

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
 
-/** Runs git. @returns its output, trimmed @throws {Error} with git's message */
+/** @returns git's output, trimmed @throws {Error} with git's message */
 export const git = (...args: string[]): string =>
   execFileSync('git', args, { encoding: 'utf8', maxBuffer: 2 ** 26 }).trim()
 
-/** Runs git, without its error output. @returns its output, trimmed, or undefined if git fails */
+/** @returns git's output, trimmed, or undefined if git fails */
 export function gitMaybe(...args: string[]): string | undefined {
   try {
     return execFileSync('git', args, {

@@ -1,5 +1,5 @@
-// Prints the names that users rely on, read from the code. docs/interface.json is the output of
-// this program at the last release.
+// Prints the names that users rely on, read from the code. docs/interface.json is this output at the
+// last release.
 //
 //   node scripts/release/interface.ts
 import { VARIABLES } from '../../function/config/variables.ts'
@@ -7,7 +7,7 @@ import { replyAttributes } from '../../function/events/reply.ts'
 import { openApi } from '../../function/http/pages/openapi.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 
-/** Names by kind, each list sorted. */
+/** By kind, each list sorted. */
 export type Interface = Readonly<
   Record<'environment' | 'events' | 'metrics' | 'routes', readonly string[]>
 >
@@ -19,7 +19,7 @@ export const currentInterface = (): Interface => ({
   routes: routeNames(),
 })
 
-/** Returns the attributes of a reply, including forwarded ones, and the types of two replies. */
+/** The attributes of a reply, including forwarded ones, and the types of two replies. */
 function eventAttributes(): string[] {
   const type = 'a.request'
   const request = {
@@ -40,7 +40,7 @@ function eventAttributes(): string[] {
   return [...attributes, ...types.map(reply => `type: ${type} → ${reply}`)].sort()
 }
 
-/** Returns the name of each metric, and each combination of a metric and one of its labels. */
+/** Each metric, and each combination of a metric and one of its labels. */
 const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
   Object.entries(metrics)
     .flatMap(([name, { labels }]) => [
@@ -49,7 +49,7 @@ const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
     ])
     .sort()
 
-/** Returns the routes in the OpenAPI document, which a test compares with the server's routes. */
+/** The routes in the OpenAPI document, which a test compares with the server's. */
 function routeNames(): string[] {
   const model = { name: 'MODEL', version: 'VERSION', description: undefined }
   const { paths } = openApi(

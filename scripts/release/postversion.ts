@@ -7,15 +7,15 @@ import { git, gitMaybe, refuse } from './git.ts'
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 const tag = `v${version}`
 
-// `npm version --no-git-tag-version` only shows the changes of a release. npm passes the value
-// `false` to hooks as an empty variable.
+// `npm version --no-git-tag-version` only shows the changes. npm passes `false` to hooks as an
+// empty variable.
 if (process.env.npm_config_git_tag_version === '') process.exit()
 if (git('status', '--porcelain') !== '' || git('log', '-1', '--format=%s') !== `Release ${version}`)
   refuse(`HEAD is not a clean commit “Release ${version}”: nothing was tagged or pushed`)
 tagWithNotes()
 push()
 
-/** Creates an annotated tag with the notes; git signs it if tag.gpgSign is set. */
+/** git signs the tag if tag.gpgSign is set. */
 function tagWithNotes(): void {
   const notes = section(readFileSync('CHANGELOG.md', 'utf8'), version) ?? ''
   const message = `${tag}\n\n${notes}`
@@ -30,7 +30,7 @@ function tagWithNotes(): void {
   git('tag', '--force', '--annotate', '--cleanup=whitespace', '--message', message, tag)
 }
 
-/** Pushes the branch and the tag in one transaction. */
+/** In one transaction. */
 function push(): void {
   const command = ['push', '--quiet', '--atomic', 'origin', 'main', tag]
   if (gitMaybe('remote', 'get-url', 'origin') === undefined)

@@ -5,10 +5,7 @@ import { git, gitMaybe, refuse } from './git.ts'
 
 const { npm_old_version: before = '', npm_new_version: version = '' } = process.env
 
-/**
- * Returns the lowest allowed next version. A breaking change needs a new major version; before
- * 1.0.0, it needs a new minor version.
- */
+/** A breaking change needs a new major version; before 1.0.0, a new minor version. */
 export function leastAfter(current: string, { isBreaking = false }): string {
   const [major = 0, minor = 0, patch = 0] = current.split('.').map(Number)
   if (!isBreaking) return `${major}.${minor}.${patch + 1}`

@@ -1,14 +1,11 @@
-// The second hook of `npm version`. npm has already written the new version to package.json and the
-// lock file; this hook updates all other files that contain the version.
+// The second hook of `npm version`: npm has written the new version to package.json and the lock
+// file; this updates all other files that contain it.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { released } from './changelog.ts'
 import { git, gitMaybe } from './git.ts'
 
-/**
- * Matches the image with its tag: `…/onnx-function:VERSION`, or kustomize's newTag on the line
- * below the name.
- */
+/** `…/onnx-function:VERSION`, or kustomize's newTag on the line below the name. */
 export const IMAGE = /(\bonnx-function(?:-canary)?(?::|\s+newTag: ))(\d+\.\d+\.\d+)\b/g
 
 function change(path: string, how: (text: string) => string): void {
@@ -20,12 +17,12 @@ function change(path: string, how: (text: string) => string): void {
 function follow(version: string): void {
   const today = new Date().toISOString().slice(0, 10)
   change('CHANGELOG.md', text => released(text, version, today))
-  // Tests use invented versions, and the changelog contains old versions.
+  // Tests use invented versions, and the changelog contains old ones.
   const where = ['--', ':!CHANGELOG.md', ':!test/']
   const paths = gitMaybe('grep', '--files-with-matches', '-I', 'onnx-function', ...where) ?? ''
   for (const path of paths.split('\n').filter(Boolean))
     change(path, text => text.replaceAll(IMAGE, `$1${version}`))
-  // Record the names that users can rely on from this release on (docs/releasing.md).
+  // Users can rely on these names from this release on (docs/releasing.md).
   const names = execFileSync(process.execPath, ['scripts/release/interface.ts'])
   writeFileSync('docs/interface.json', names)
   git('add', '--update')

@@ -8,7 +8,7 @@
 # Needs systemd-socket-activate, from Debian's package systemd. Exits if the command fails.
 set -euo pipefail
 
-# By default, systemd-socket-activate passes no environment to the command.
+# By default, systemd-socket-activate passes no environment.
 mapfile -t environment < <(compgen -e | grep -v '^LISTEN_' | sed 's/^/--setenv=/')
 
 # When systemd-socket-activate restarts this script, the socket is descriptor 3.

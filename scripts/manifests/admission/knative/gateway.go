@@ -24,9 +24,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// httpRoute validates an HTTPRoute as the API server does with the Gateway API's CRD, which
-// contains all admission rules since version 1.1: unknown fields, defaults, the schema, and the
-// rules in CEL.
+// httpRoute validates as the API server does with the Gateway API's CRD, which contains all
+// admission rules since version 1.1: unknown fields, defaults, the schema, and the rules in CEL.
 func httpRoute(manifest []byte) []error {
 	crd, err := httpRouteCRD()
 	if err != nil {
@@ -62,7 +61,7 @@ type definition struct {
 	validator  validation.SchemaValidator
 }
 
-// httpRouteCRD reads the standard channel's CRD from the module of the Gateway API.
+// httpRouteCRD reads the standard channel's CRD from the Gateway API's module.
 var httpRouteCRD = sync.OnceValues(func() (made definition, err error) {
 	folder, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
 	if err != nil {

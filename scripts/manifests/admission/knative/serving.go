@@ -12,9 +12,9 @@ import (
 	"onnx-function/lines"
 )
 
-// knativeService validates a Service as if it were applied twice. If the name of the revision does
-// not change, Serving sets no defaults the second time, and refuses a template that received
-// defaults the first time.
+// knativeService validates a Service as if it were applied twice. If the revision's name does not
+// change, Serving sets no defaults the second time, and refuses a template that received some the
+// first time.
 func knativeService(manifest []byte) []error {
 	ctx := apis.WithUserInfo(context.Background(), &authenticationv1.UserInfo{Username: "checker"})
 	created := &servingv1.Service{}
@@ -40,7 +40,7 @@ func admitService(ctx context.Context, service *servingv1.Service) []error {
 	return errorsOf(service.Validate(ctx))
 }
 
-// errorsOf returns the errors without the warnings, because Serving accepts objects with warnings.
+// errorsOf omits the warnings, because Serving accepts objects with warnings.
 func errorsOf(all *apis.FieldError) (errs []error) {
 	for _, err := range all.Filter(apis.ErrorLevel).WrappedErrors() {
 		errs = append(errs, err)

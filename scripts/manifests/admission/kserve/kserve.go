@@ -38,7 +38,7 @@ func inferenceService(manifest []byte) []error {
 func admitPredictor(service *servingv1.Service) (errs []error) {
 	ctx := apis.WithinCreate(context.Background())
 	service.SetDefaults(ctx)
-	// Leave out warnings: Serving accepts objects with warnings.
+	// Serving accepts objects with warnings.
 	for _, err := range service.Validate(ctx).Filter(apis.ErrorLevel).WrappedErrors() {
 		errs = append(errs, err)
 	}
@@ -103,7 +103,7 @@ func scheme() *runtime.Scheme {
 }
 
 // oneRuntime is the client of a cluster that contains only this runtime. The webhook compares a
-// runtime's own formats only if the cluster contains a runtime.
+// runtime's formats only if the cluster contains a runtime.
 type oneRuntime struct {
 	client.Client
 	namespaced *v1alpha1.ServingRuntime

@@ -15,8 +15,8 @@ import (
 // A Webhook returns the errors of an object.
 type Webhook func(manifest []byte) []error
 
-// Serve reads objects from standard input. For each object, it writes the errors of the webhook for
-// its apiVersion and kind to standard output, or null if no webhook validates this kind.
+// Serve writes, for each object on standard input, the errors of the webhook for its apiVersion and
+// kind, or null if no webhook validates this kind.
 func Serve(webhooks map[string]Webhook) {
 	if err := answer(webhooks, os.Stdin, os.Stdout); err != nil {
 		log.Fatal(err)
@@ -55,7 +55,7 @@ func admit(webhooks map[string]Webhook, manifest []byte) ([]string, error) {
 	return said, nil
 }
 
-// Decode fails on unknown fields, as `kubectl apply` does.
+// Decode fails on unknown fields, like `kubectl apply`.
 func Decode(manifest []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(manifest))
 	decoder.DisallowUnknownFields()
