@@ -1,19 +1,17 @@
-# docs/deploy.md and test/container/README.md contain the reasons and measurements for this image.
+# docs/deploy.md and test/container/README.md have the reasons and measurements.
 
-# Renovate adds the digest, because a tag can change but a digest cannot.
+# Renovate adds the digest, which, unlike a tag, cannot change.
 ARG BASE=docker.io/library/node:24.21.0-bookworm-slim
 
-# This stage runs on the builder's own platform without emulation, because it only generates
-# JavaScript.
+# Only generates JavaScript, so it runs on the builder's own platform without emulation.
 FROM --platform=$BUILDPLATFORM ${BASE} AS build
 WORKDIR /src
 COPY .npmrc package.json package-lock.json ./
-# No package needs its install script: the base contains Node, and ONNX Runtime's script would
-# download CUDA.
+# No install scripts: the base contains Node, and ONNX Runtime's script would download CUDA.
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts
 COPY . .
 RUN node scripts/build.mjs
-# The builder sets TARGETARCH to amd64 or arm64. ONNX Runtime's package contains the files of both.
+# The builder sets TARGETARCH to amd64 or arm64. ONNX Runtime's package contains both.
 ARG TARGETARCH
 RUN node scripts/production-tree.mjs /app "$TARGETARCH"
 
@@ -23,19 +21,17 @@ RUN node scripts/production-tree.mjs /app "$TARGETARCH"
 FROM --platform=$TARGETPLATFORM ${BASE}
 ENV NODE_ENV=production
 WORKDIR /app
-# Rarely changed files are copied first, so that a release changes only a layer of 4 MB (1 MB
-# compressed).
+# Rarely changed files come first, so that a release changes only a layer of 4 MB (1 MB compressed).
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/models models
 COPY --from=build /app/LICENSE /app/package.json ./
 COPY --from=build /app/build build
-# Kubernetes rejects a user name in pods with runAsNonRoot, so the user is a number. No host assigns
-# this number, and the user owns no files in the image.
+# With runAsNonRoot, Kubernetes requires a numeric user. No host assigns this number, and the user
+# owns no files in the image.
 USER 10001:10001
 EXPOSE 8080
-# Runs Node without a shell, so that Node receives SIGTERM. For KServe's predictor, pass
-# build/predictor.js as the argument. The semi-space size prevents memory from growing with use
-# (docs/performance.md).
+# Without a shell, Node receives SIGTERM. For KServe's predictor, pass build/predictor.js. The
+# semi-space size keeps memory from growing with use (docs/performance.md).
 ENTRYPOINT ["node", "--max-semi-space-size=16"]
 CMD ["build/main.js"]
 

@@ -1,6 +1,7 @@
 /*
- * The first version of Knative that has each series of the rules and dashboards. Source: the code of Serving at the tags
- * knative-v1.19.0 to knative-v1.23.0, and of Eventing at knative-v1.19.0 to knative-v1.22.0 and its module v0.50.0 (1.23).
+ * The first Knative version that has each series of the rules and dashboards. Source: the code of
+ * Serving at the tags knative-v1.19.0 to knative-v1.23.0, and of Eventing at knative-v1.19.0 to
+ * knative-v1.22.0 and its module v0.50.0 (1.23).
  */
 
 export interface Since {
@@ -32,7 +33,7 @@ export const KNATIVE_SERIES: Readonly<Record<string, Since>> = {
 }
 
 /**
- * Returns the versions of Knative's series in an expression.
+ * The versions of Knative's series in an expression.
  * @throws {Error} with the name of a series that is not in the list
  */
 export function knativeSeries(expression: string): Since[] {
@@ -51,7 +52,10 @@ export function knativeSeries(expression: string): Since[] {
   })
 }
 
-/** Names the first version that has all the series: `Knative Serving 1.22 or later`. Undefined without series. */
+/**
+ * The first version that has all the series, as `Knative Serving 1.22 or later`; undefined without
+ * series.
+ */
 export function sinceAll(series: readonly Since[]): string | undefined {
   const [latest] = series.toSorted((a, b) => minor(b) - minor(a))
   return latest && `Knative ${latest.part} ${latest.version} or later`

@@ -8,7 +8,6 @@ import { type Moment, type Recorded, windowOf } from './scenario.ts'
 
 /* Runs all queries of the dashboards, rules and alerts, and compares the results with the model. */
 
-/** The result of one comparison. */
 export interface Result {
   readonly kind: string
   readonly name: string
@@ -28,7 +27,7 @@ interface Subject {
   readonly variables?: Labels
 }
 
-/** Checks all queries and variables. A query without a row fails, and so does a row without a query. */
+/** A query without a row fails, and so does a row without a query. */
 export async function check(prometheus: Prometheus, recorded: Recorded): Promise<Result[]> {
   const panels = panelSubjects()
   const rules = await ruleSubjects(prometheus)
@@ -54,7 +53,7 @@ const panelSubjects = (): Subject[] =>
     )
   })
 
-/** Returns the alerts with their expressions, and the recording rules with the names they record. */
+/** Alerts with their expressions, and recording rules with the names that they record. */
 async function ruleSubjects(prometheus: Prometheus): Promise<Subject[]> {
   const rules = await prometheus.rules()
   return rules.map(({ type, name, query, health, lastError }) => {
@@ -124,7 +123,7 @@ function compare(
   return { right, got: shown(got) }
 }
 
-/** Formats a value as JSON, with numbers rounded to three digits. */
+/** Numbers are rounded to three digits. */
 const shown = (value: object) =>
   JSON.stringify(value, (_, part) => (typeof part === 'number' ? rounded(part) : part))
 const rounded = (value: number) => (Number.isInteger(value) ? value : Number(value.toPrecision(3)))
@@ -145,7 +144,7 @@ async function checkVariables(prometheus: Prometheus, { began }: Recorded): Prom
   return results
 }
 
-/** Replaces the variables of an expression, as Grafana does before it sends a query. */
+/** Grafana replaces the variables in the same way before it sends a query. */
 export function fillIn(
   expression: string,
   recorded: Recorded,

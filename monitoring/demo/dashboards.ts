@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The parts of a dashboard's JSON that the demo needs. */
 export interface Dashboard {
   readonly uid: string
   readonly title: string

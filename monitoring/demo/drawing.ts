@@ -4,7 +4,7 @@ import { DASHBOARDS } from './expected/dashboards.ts'
 import type { Prometheus, RangeSeries } from './prometheus.ts'
 import type { Moment, Recorded } from './scenario.ts'
 
-/* Collects the results of all panels over the complete scenario, for ../grafana/render.ts. */
+/* The results of all panels over the complete scenario, for ../grafana/render.ts. */
 
 export interface Drawing {
   readonly prometheus: string
@@ -12,7 +12,7 @@ export interface Drawing {
   readonly began: number
   readonly dashboards: readonly {
     readonly uid: string
-    /** The time at which the dashboard is opened, in seconds since 1970. */
+    /** When the dashboard is opened, in seconds since 1970. */
     readonly opened: number
     /** The series of each query of each panel. */
     readonly panels: readonly (readonly RangeSeries[])[][]

@@ -4,8 +4,8 @@ import { type Moment, type Recorded, windowOf } from './scenario.ts'
 import type { Observation } from './traffic.ts'
 
 /*
- * The model of the traffic derives the expected result of a query only from recorded observations. The cells
- * of the tables in expected/ are values or functions that this file creates.
+ * Derives the expected result of a query only from recorded observations. The cells of the tables
+ * in expected/ are values or functions that this file creates.
  */
 
 export type Range = readonly [least: number, most: number]
@@ -13,7 +13,7 @@ export type Range = readonly [least: number, most: number]
 export interface Expected {
   /** The labels that distinguish the series. */
   readonly by: readonly string[]
-  /** Ranges by the labels' values, joined with a space. Every other series must be 0 or NaN. */
+  /** By the labels' values, joined with a space. Every other series must be 0 or NaN. */
   readonly is: Readonly<Record<string, Range>>
   /** Series that may exist. */
   readonly may?: Readonly<Record<string, Range>>
@@ -47,13 +47,13 @@ export function resolve(cell: Cell, model: Model, at: Moment): Expected {
 const one = (range: Range | undefined): Expected => ({ by: [], is: range ? { '': range } : {} })
 export const NOTHING = one(undefined)
 
-/** Returns series for these labels. A number means exactly that value. */
+/** A number means exactly that value. */
 export const series = (by: string, values: Readonly<Record<string, number | Range>>): Expected => ({
   by: by.split(' '),
   is: mapValues(values, value => (typeof value === 'number' ? exactly(value) : value)),
 })
 
-/** Returns a range around a value. All values in the demo are at least 0. */
+/** All values in the demo are at least 0. */
 export const near = (value: number, share = 0.1, more = 0): Range => [
   Math.max(0, value * (1 - share) - more),
   value * (1 + share) + more,
@@ -61,7 +61,7 @@ export const near = (value: number, share = 0.1, more = 0): Range => [
 export const exactly = (value: number): Range => near(value, 1e-6, 1e-9)
 
 /**
- * Computes a value from the observations in the `seconds` before `end`; undefined if there are no
+ * Computes a value from the observations in the `seconds` before `end`; undefined without
  * observations.
  */
 export type Measure = (
@@ -70,16 +70,13 @@ export type Measure = (
   seconds: number,
 ) => Range | undefined
 
-/** Derives a single value. @param over the query's window in seconds; default: the dashboards' window */
+/** A single value. @param over the query's window in seconds; default: the dashboards' window */
 export const all =
   (measure: Measure, where: Labels = {}, over?: number): Derive =>
   ({ recorded, observations }, at) =>
     one(measure(select(observations, where), recorded.moments[at], over ?? windowOf(recorded)))
 
-/**
- * Derives a value for each group that these labels form, if the group has observations in the
- * window.
- */
+/** A value for each group that these labels form, if it has observations in the window. */
 export const by =
   (labels: string, measure: Measure, where: Labels = {}, over?: number): Derive =>
   ({ recorded, observations }, at) => {
@@ -97,10 +94,7 @@ export const withOthers =
   (others: Range, derive: Derive): Derive =>
   (model, at) => ({ ...derive(model, at), others })
 
-/**
- * Derives an alert's series. Series fire if their range is above the threshold, and may fire if
- * their range includes the threshold.
- */
+/** Series fire if their range is above the threshold, and may fire if it includes the threshold. */
 export const above =
   (threshold: number, derive: Derive): Derive =>
   (model, at) => {
@@ -110,7 +104,7 @@ export const above =
     return { by, is: beyond(0), may: beyond(1) }
   }
 
-/** Selects observations by label. The default stream is `requests`. */
+/** The default stream is `requests`. */
 export const select = (observations: readonly Observation[], where: Labels) => {
   const labels = Object.entries({ stream: 'requests', ...where })
   return observations.filter(one => labels.every(([name, value]) => one.labels[name] === value))
@@ -126,7 +120,9 @@ export const countOf = (list: readonly Observation[]) =>
 
 const DELAYS = [0, 0.5, 1, 1.5]
 
-/** The range of the value over all windows that Prometheus may use: scrapes are late and discrete. */
+/**
+ * The range of the value over all windows that Prometheus may use: scrapes are late and discrete.
+ */
 function hull(
   [end, seconds]: readonly [number, number],
   value: (end: number, seconds: number) => number,
@@ -140,7 +136,7 @@ function hull(
 const widened = ([least, most]: Range, share: number, more: number): Range =>
   most === 0 ? exactly(0) : [near(least, share, more)[0], near(most, share, more)[1]]
 
-/** Models `rate()`, which extrapolates to the ends of the window. */
+/** `rate()` extrapolates to the ends of the window. */
 export const rate: Measure = (list, end, seconds) => {
   const found = hull([end, seconds], (...window) => countOf(within(list, ...window)) / window[1])
   const seen = within(list, end, seconds + 2 * SCRAPE_SECONDS)
@@ -148,15 +144,15 @@ export const rate: Measure = (list, end, seconds) => {
   return found && widened(found, 0.12, Math.max(3, largest) / seconds)
 }
 
-/** Models `increase()`, which is `rate()` times the window. */
+/** `increase()` is `rate()` times the window. */
 export const increase: Measure = (list, end, seconds) => {
   const [least, most] = rate(list, end, seconds) ?? [0, 0]
   return [least * seconds, most * seconds]
 }
-/** Models a counter's growth without extrapolation, or a number of processes. */
+/** A counter's growth without extrapolation, or a number of processes. */
 export const total: Measure = (...window) => exactly(countOf(within(...window)))
 
-/** Models the share of observations with these labels. @param scale 100 for percent */
+/** The share of observations with these labels. @param scale 100 for percent */
 export const share =
   (part: Labels, scale = 1): Measure =>
   (list, end, seconds) => {
@@ -179,9 +175,9 @@ export function quantileOf(list: readonly Observation[], q: number): number {
 }
 
 /**
- * Models a quantile. The function's time is part of the client's time, so its quantile is in the client's
- * bucket or a lower one. The function counts a response before the client receives it, so this measure
- * includes the client's next response.
+ * The function's time is part of the client's, so its quantile is in the client's bucket or a lower
+ * one. The function counts a response before the client receives it, so this includes the client's
+ * next response.
  */
 export const quantile =
   (q: number, least = 1e-5): Measure =>
@@ -191,7 +187,7 @@ export const quantile =
     return [least, upperBound(quantileOf(found, q + 1 / found.length))]
   }
 
-/** Models the longest time as a range: at least `least`, and at most the time measured from outside the process. */
+/** A range: at least `least`, and at most the time measured from outside the process. */
 export const longest: Measure = (...window) => {
   const found = within(...window)
   return [
@@ -200,7 +196,7 @@ export const longest: Measure = (...window) => {
   ]
 }
 
-/** Models a gauge as the last count. */
+/** A gauge has the last count. */
 export const gauge =
   (tolerance: number, more = 0): Measure =>
   (...window) =>

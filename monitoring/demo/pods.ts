@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Labels, Prometheus } from './prometheus.ts'
 
-/* Starts processes of this project that take the place of pods. Each has its own port. */
+/* Processes of this project, each with its own port, in place of pods. */
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 export const NAMESPACE = 'iris'
@@ -18,13 +18,9 @@ export interface PodSpec {
   readonly model?: string
   readonly program?: string
   readonly env?: Labels
-  /**
-   * True if the target gets no labels from service discovery, as is the case outside Kubernetes.
-   */
+  /** The target gets no labels from service discovery, as outside Kubernetes. */
   readonly unlabelled?: boolean
-  /**
-   * The time for which the process sleeps before it loads its first module, as if it had no CPU.
-   */
+  /** Sleeps this long before it loads its first module, as if it had no CPU. */
   readonly stallSeconds?: number
 }
 
@@ -91,7 +87,7 @@ export async function startPod(prometheus: Prometheus, name: PodName): Promise<P
     })
     exited.then(() => reject(new Error(`${name} exited before it was ready`)))
   })
-  // The kernel records the start of a process in ticks, so the recorded start may be earlier.
+  // The kernel records a process's start in ticks, so the recorded start may be earlier.
   const startedIn = (performance.now() - began) / 1000 + 2 / CLOCK_TICKS_A_SECOND
   const address = `127.0.0.1:${new URL(url).port}`
   const labels = { namespace: NAMESPACE, pod: `${revision}-${name}`, service, revision }
@@ -107,7 +103,7 @@ export async function startPod(prometheus: Prometheus, name: PodName): Promise<P
 const SLEEP = 'data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0,'
 const stall = (seconds = 0) => (seconds === 0 ? [] : [`--import=${SLEEP}${seconds * 1000})`])
 
-/** Returns the CPU time that the kernel has counted. */
+/** According to the kernel. */
 export function cpuSeconds({ process: { pid } }: Pod): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
   // The program's name, in parentheses, may contain spaces.
@@ -121,5 +117,5 @@ export function residentBytes({ process: { pid } }: Pod): number {
 }
 
 const limit = process.constrainedMemory()
-/** The memory limit of the container in bytes; undefined without a limit. */
+/** In bytes; undefined without a limit. */
 export const MEMORY_LIMIT = limit > 0 && Number.isSafeInteger(limit) ? limit : undefined

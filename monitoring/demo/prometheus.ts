@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/* Runs a real Prometheus with the rules of monitoring/prometheus/rules and changing targets. */
+/* A real Prometheus with the rules of monitoring/prometheus/rules and changing targets. */
 
 export const SCRAPE_SECONDS = 1
 
@@ -22,17 +22,17 @@ export interface Rule {
   readonly lastError?: string
 }
 
-/** Returns the time in seconds since 1970. */
+/** In seconds since 1970. */
 export const now = () => Date.now() / 1000
 
-/** The program to run. The environment variable PROMETHEUS can name another build. */
+/** PROMETHEUS can name another build. */
 const PROGRAM = process.env.PROMETHEUS ?? 'prometheus'
 const RULES = join(import.meta.dirname, '../prometheus/rules')
 const LONGEST_SECONDS = 60
-/** The longest chain of rules that use other rules. Each rule adds one evaluation interval. */
+/** The longest chain of rules that use other rules. Each adds one evaluation interval. */
 const RULE_DEPTH = 3
 
-/** Starts Prometheus. @throws {Error} if the program is not installed */
+/** @throws {Error} if the program is not installed */
 export async function startPrometheus(): Promise<Prometheus> {
   const { error, stdout, stderr } = spawnSync(PROGRAM, ['--version'], { encoding: 'utf8' })
   if (error !== undefined)
@@ -76,13 +76,13 @@ export class Prometheus {
     this.#writeTargets()
   }
 
-  /** Removes a target. Its series end at once, like those of a deleted pod. */
+  /** Its series end at once, like those of a deleted pod. */
   forget(address: string): void {
     this.#targets.delete(address)
     this.#writeTargets()
   }
 
-  /** Runs an instant query. @throws {Error} with Prometheus' message if the query fails */
+  /** @throws {Error} with Prometheus' message if the query fails */
   async query(query: string, at: number): Promise<Series[]> {
     const { resultType, result } = await this.#ask<
       | { resultType: 'scalar'; result: Sample }
@@ -100,7 +100,7 @@ export class Prometheus {
     return result.map(({ metric, values }) => ({ labels: metric, values }))
   }
 
-  /** Returns the values of a label since `start`. */
+  /** The values of a label since `start`. */
   labelValues = (label: string, selector: string, start: number): Promise<string[]> =>
     this.#ask(`label/${label}/values`, { 'match[]': selector, start: String(start) })
 
@@ -118,7 +118,9 @@ export class Prometheus {
     }
   }
 
-  /** Waits until all targets have been scraped and all rules evaluated. @returns the current time */
+  /**
+   * Waits until all targets have been scraped and all rules evaluated. @returns the current time
+   */
   async settled(): Promise<number> {
     const count = this.#targets.size
     await this.until(`count(timestamp(up) > ${now()}) == ${count} and count(up) == ${count}`)
@@ -126,7 +128,7 @@ export class Prometheus {
     return now()
   }
 
-  /** Replaces the file in one step, because Prometheus may be reading it. */
+  /** In one step, because Prometheus may be reading the file. */
   #writeTargets(): void {
     const groups = [...this.#targets].map(([address, labels]) => ({ targets: [address], labels }))
     fs.writeFileSync(`${this.#file}.new`, JSON.stringify(groups))
@@ -141,7 +143,7 @@ export class Prometheus {
   }
 }
 
-/** Copies the rules without `for`, so that alerts fire at once. The rules' unit tests cover `for`. */
+/** Without `for`, alerts fire at once. The rules' unit tests cover `for`. */
 function copyRules(folder: string): void {
   fs.cpSync(RULES, folder, { recursive: true })
   for (const file of fs.readdirSync(folder).map(name => join(folder, name))) {
@@ -167,7 +169,7 @@ async function addressOf(child: ChildProcess): Promise<string> {
   for await (const line of lines) {
     log += `${line}\n`
     if (!line.includes('ready to receive web requests')) continue
-    // If nothing read the pipe, it would fill up and block Prometheus.
+    // A pipe that nothing reads would fill up and block Prometheus.
     child.stderr?.resume()
     return `http://${/"Listening on" address=(\S+)/.exec(log)?.[1]}`
   }

@@ -1,11 +1,11 @@
 /*
  * Checks the dashboards, rules and alerts with real data:
  *
- *   npm run demo --prefix monitoring [-- --short] [-- --results FILE]
+ * npm run demo --prefix monitoring [-- --short] [-- --results FILE]
  *
- * A real Prometheus scrapes the function during a scripted scenario. Then the demo runs every query and
- * compares each result with the recorded traffic. stand-in.ts exports series that only a cluster has.
- * The demo exits with 1 if a result is wrong.
+ * A real Prometheus scrapes the function during a scripted scenario. The demo then runs every
+ * query, compares each result with the recorded traffic, and exits with 1 if one is wrong.
+ * stand-in.ts exports series that only a cluster has.
  */
 import { writeFileSync } from 'node:fs'
 import { inspect, parseArgs } from 'node:util'

@@ -5,14 +5,14 @@ import { now, type Prometheus } from './prometheus.ts'
 import { type RevisionState, StandIn } from './stand-in.ts'
 import { field, iris, labelsOf, MISTAKE, type Observation, SLOW, Traffic } from './traffic.ts'
 
-/* The scenario: services go through the situations that the dashboards and alerts show. */
+/* Services go through the situations that the dashboards and alerts show. */
 
 /** The moments at which queries run. */
 export type Moment =
   | ('asleep' | 'waking' | 'awake' | 'load' | 'errors' | 'died')
   | ('canary' | 'blocked' | 'overload' | 'overloaded' | 'draining' | 'stopped' | 'again')
 
-/** Observations from which the model derives expected results. */
+/** The model derives expected results from these observations. */
 export interface Recorded {
   readonly chapterSeconds: number
   readonly began: number
@@ -27,7 +27,7 @@ export const windowOf = ({ chapterSeconds }: Pick<Recorded, 'chapterSeconds'>) =
 /** Stops the slow process for a part of each period. A period is shorter than a scrape interval. */
 const STOPS = { everyMs: 700, forMs: 300 }
 
-/** Runs the scenario. @param log called with a line for each chapter */
+/** @param log called with a line for each chapter */
 export async function runScenario(
   prometheus: Prometheus,
   chapterSeconds: number,
@@ -45,7 +45,7 @@ export async function runScenario(
   return { chapterSeconds, began, moments, observations: traffic.observations }
 }
 
-/** The chapters in order. Each key is the line that the chapter logs. */
+/** In order. Each key is the line that the chapter logs. */
 const CHAPTERS: Readonly<Record<string, (scenario: Scenario) => Promise<void>>> = {
   'zero: iris-classifier has no pod; the dead letter sink is running': s => s.sleep(),
   'wake-up: three requests start a pod of iris-classifier': s => s.wake(),
@@ -176,7 +176,7 @@ class Scenario {
     await this.#stop('again', 'sink')
   }
 
-  /** Sends traffic for a chapter, records the moment, and continues until `then` has finished. */
+  /** Sends a chapter's traffic, records the moment, and continues until `then` has finished. */
   async #during(moment: Moment, sends: [number, Send][], then = async () => {}): Promise<void> {
     const running = sends.map(([everyMs, send]) => this.traffic.every(everyMs, send))
     const window = this.#chapterSeconds / 2
@@ -215,10 +215,7 @@ class Scenario {
     this.#standIn.setPods([...this.#pods.keys()])
   }
 
-  /**
-   * Sets the autoscaler's view of both revisions. By default, the number of desired pods is the
-   * number of existing pods.
-   */
+  /** The autoscaler's view of both revisions. By default, it desires as many pods as exist. */
   #scale(states: Readonly<Partial<Record<'stable' | 'canary', Partial<RevisionState>>>>): void {
     let sum = 0
     for (const name of ['stable', 'canary'] as const) {

@@ -6,19 +6,20 @@ import { NAMESPACE, PODS } from './pods.ts'
 import type { Labels } from './prometheus.ts'
 
 /*
- * A SIMULATION of programs that only a cluster has: Knative's autoscaler, activator, queue-proxy and
- * Broker, and kube-state-metrics. It exports the series names and labels of Knative Serving 1.23,
- * Eventing 1.22 and kube-state-metrics 2, with values that the scenario sets. It contains no Knative code.
+ * A SIMULATION of programs that only a cluster has: Knative's autoscaler, activator, queue-proxy
+ * and Broker, and kube-state-metrics. It exports the series names and labels of Knative Serving
+ * 1.23, Eventing 1.22 and kube-state-metrics 2, with values that the scenario sets. It contains no
+ * Knative code.
  */
 
 /** The concurrency that the simulated autoscaler reports. */
 export const CONCURRENCY = { stable: 12, panic: 20, target: 22.4 } as const
 export const QUEUED = 3
 export const AT_QUEUE_PROXY = 2
-/** The buckets of the queue-proxy's histogram. The Broker's buckets have the same range. */
+/** The queue-proxy's buckets. The Broker's have the same range. */
 export const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
-/** A revision as the autoscaler and the activator see it. */
+/** As the autoscaler and the activator see it. */
 export interface RevisionState {
   readonly pods: number
   readonly desired: number
@@ -84,7 +85,7 @@ export class StandIn {
     response.end(await this.#registry.metrics())
   })
 
-  /** Starts the server. @returns its address */
+  /** @returns the address */
   async start(): Promise<string> {
     this.#server.listen(0, '127.0.0.1')
     await once(this.#server, 'listening')
@@ -108,13 +109,11 @@ export class StandIn {
     for (const pod of pods) this.#pods.set({ ...POD, pod }, 1)
   }
 
-  /** Counts a request through the queue-proxy. */
   invoked(of: { service: string; revision: string }, status: number, seconds: number): void {
     const labels = { ...revisionLabels(of), http_response_status_code: String(status) }
     this.#invocations.observe(labels, seconds)
   }
 
-  /** Counts a delivery by the Broker. */
   dispatched(labels: Labels, seconds: number): void {
     this.#dispatches.observe({ ...BROKER, ...labels }, seconds)
   }

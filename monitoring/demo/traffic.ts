@@ -8,16 +8,16 @@ import type { StandIn } from './stand-in.ts'
 /** One event that a series counts or measures. */
 export interface Observation {
   readonly at: number
-  /** The labels of the series. The label `stream` is the kind of observation. */
+  /** The labels of the series. `stream` is the kind of observation. */
   readonly labels: Labels
-  /** The amount added to a counter, such as a prediction's rows, or the value of a gauge. */
+  /** Added to a counter, such as a prediction's rows; or the value of a gauge. */
   readonly count: number
   readonly seconds: number
   /** The minimum of a time that was measured from outside the process. */
   readonly least?: number
 }
 
-/** Returns the labels of a pod in every series. */
+/** A pod's labels in every series. */
 export const labelsOf = ({ address, spec: { service, revision, version } }: Pod) => ({
   service,
   revision,
@@ -45,12 +45,11 @@ export class Traffic {
     this.observations.push({ at: now(), count: 1, seconds: 0, ...value, labels: labelled })
   }
 
-  /** Sends an inference request over HTTP. */
   async post(pod: Pod, body: string): Promise<void> {
     await this.#send(pod, `/v2/models/${pod.spec.model ?? 'iris-classifier'}/infer`, {}, body)
   }
 
-  /** Delivers an event as a Broker does: with retries, and to the dead letter sink if they fail. */
+  /** As a Broker does: with retries, and to the dead letter sink if they fail. */
   async deliver(
     { id, trigger, data }: Readonly<Record<'id' | 'trigger' | 'data', string>>,
     pod: Pod,
@@ -149,15 +148,15 @@ const FLOWERS = [[5.1, 3.5, 1.4, 0.2], [5.0, 3.4, 1.5, 0.2], VIRGINICA]
 const tensor = (name: string, shape: readonly number[], data: unknown) =>
   JSON.stringify({ inputs: [{ name, shape, datatype: 'FP32', data }] })
 
-/** Returns a request with one flower. Two in three flowers are setosa. */
+/** One flower. Two in three are setosa. */
 export const iris = (i: number): string => tensor('input', [1, 4], FLOWERS[i % FLOWERS.length])
 
-/** Returns a request with many rows, all virginica. */
+/** Many rows, all virginica. */
 export const field = (rows: number): string =>
   tensor('input', [rows, 4], Array(rows).fill(VIRGINICA))
 
-/** A request with the most common mistake: a single row without the outer brackets. */
+/** The most common mistake: a single row without the outer brackets. */
 export const MISTAKE = tensor('input', [4], VIRGINICA)
 
-/** A request for test/models/slow. */
+/** For test/models/slow. */
 export const SLOW = tensor('x', [1, 2], [1, 2])

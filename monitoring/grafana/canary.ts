@@ -2,16 +2,15 @@ import type { Dashboard, Row } from './panels.ts'
 import { chosen, durations, errorShare, quantile, RATE, requests } from './queries.ts'
 import { MODEL, SERVICE } from './variables.ts'
 
-/** Selects both revisions. */
 const REVISIONS = '$revision|$baseline'
 const both = { revision: REVISIONS }
-/** A window long enough to judge a revision that receives a tenth of the traffic. */
+/** Long enough to judge a revision that receives a tenth of the traffic. */
 const WINDOW = '15m'
 
 const share = (revision: string) => errorShare('', { revision, window: WINDOW })
 const p95 = (revision: string) => quantile(0.95, 'le', { revision, window: WINDOW })
 
-/** Returns the share of each label in a revision's predictions. */
+/** The share of each label in a revision's predictions. */
 const labels = (revision: string) => {
   const of = (by: string) =>
     `sum ${by}(${chosen(`rate(inference_predictions_total[${WINDOW}])`, { revision, window: WINDOW })})`

@@ -5,7 +5,7 @@ import { inference } from './inference.ts'
 import { build, type Dashboard } from './panels.ts'
 import { scaleToZero } from './scale-to-zero.ts'
 
-/** The dashboards by the names of their files in dashboards/. */
+/** By the names of their files in dashboards/. */
 export const DASHBOARDS: Readonly<Record<string, Dashboard>> = {
   'inference.json': inference,
   'scale-to-zero.json': scaleToZero,
@@ -14,7 +14,7 @@ export const DASHBOARDS: Readonly<Record<string, Dashboard>> = {
 
 export const folder = join(import.meta.dirname, 'dashboards')
 
-/** Returns the content of a dashboard's file. */
+/** The content of a dashboard's file. */
 export const written = (dashboard: Dashboard) => `${JSON.stringify(build(dashboard), null, 2)}\n`
 
 if (import.meta.main) {

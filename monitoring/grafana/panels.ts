@@ -12,8 +12,8 @@ import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries'
 import { knativeSeries, sinceAll } from '../knative-series.ts'
 
 /*
- * Builds Grafana dashboards from data, with Grafana's own builders. This file decides only how panels look. Their queries are in
- * inference.ts, scale-to-zero.ts and canary.ts.
+ * Builds Grafana dashboards with Grafana's own builders. This file decides only how panels look;
+ * their queries are in inference.ts, scale-to-zero.ts and canary.ts.
  */
 
 export interface Query {
@@ -47,11 +47,11 @@ export interface Panel {
     | 'heatmap'
   readonly unit: string
   readonly queries: readonly Query[]
-  /** The width in columns; a dashboard has 24 columns. */
+  /** In columns, of which a dashboard has 24. */
   readonly width: number
   readonly height?: number
   readonly thresholds?: Thresholds
-  /** The text that is shown if a query has no result. */
+  /** Shown if a query has no result. */
   readonly nothing?: string
   /** For a table: the label on which its queries are joined. */
   readonly rows?: string
@@ -77,8 +77,8 @@ export interface Variable {
   readonly description: string
   readonly query: string
   /**
-   * Allows a single value, initially the first or the last by name. If absent, any number of values
-   * is allowed, initially all.
+   * Allows a single value, initially the first or the last by name. By default, any number of
+   * values is allowed, initially all.
    */
   readonly one?: 'first' | 'last'
 }
@@ -96,7 +96,7 @@ const DATA_SOURCE = { type: 'prometheus', uid: '${datasource}' }
 const TAG = 'onnx-function'
 const COLUMNS = 24
 
-/** Builds the JSON model that Grafana reads from a file (the classic model). */
+/** The JSON model that Grafana reads from a file (the classic model). */
 export function build({ uid, title, description, variables, rows }: Dashboard): object {
   const built = new dashboard.DashboardBuilder(title)
     .uid(uid)
@@ -136,12 +136,15 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
     top = end
   }
   const { links = [], ...rest } = built.build()
-  // If `placement` is absent, Grafana shows the links outside the menu. `id: null`, which the
-  // builders omit, makes Grafana assign an id.
+  // With `placement`, Grafana would hide the links in the menu. `id: null`, which the builders
+  // omit, makes Grafana assign an id.
   return { id: null, ...rest, links: links.map(({ placement, ...link }) => link) }
 }
 
-/** Places each panel as high as possible, then as far left as possible, so small panels fill the space beside a high one. */
+/**
+ * As high as possible, then as far left as possible, so small panels fill the space beside a high
+ * one.
+ */
 function place(panels: readonly (Panel | Note)[], top: number) {
   const ends = new Array<number>(COLUMNS).fill(top)
   const places = panels.map(each => {
@@ -198,7 +201,7 @@ function panel(spec: Panel) {
         properties.push({ id: 'custom.cellOptions', value: { type: 'color-text' } })
     }
     if (properties.length === 0) return
-    // The queries of a table are joined, so a column is identified by its title.
+    // A table's queries are joined, so its title identifies a column.
     if (spec.draw === 'table') built.overrideByName(query.legend, properties)
     else built.overrideByQuery(refId(i), properties)
   })
@@ -212,7 +215,10 @@ const thresholds = (steps: Thresholds) =>
     .mode(dashboard.ThresholdsMode.Absolute)
     .steps(steps.map(([value, color]) => ({ value, color })))
 
-/** A panel with a single value queries the current value: the last value in the time range may be hours old at zero pods. */
+/**
+ * A panel with a single value queries the current one: at zero pods, the last value in the time
+ * range may be hours old.
+ */
 function target({ expr, legend }: Query, id: string, draw: Panel['draw']): Builder<Dataquery> {
   const built = new prometheus.DataqueryBuilder().refId(id).datasource(DATA_SOURCE).expr(expr)
   if (draw === 'table') return built.instant().format(prometheus.PromQueryFormat.Table)
@@ -303,7 +309,10 @@ const fixedColor = (fixedColor: string): dashboard.DynamicConfigValue => ({
   value: { mode: 'fixed', fixedColor },
 })
 
-/** Joins the queries into one table with a column for each query, after the columns of the labels. Grafana calls them `Value #A`. */
+/**
+ * Joins the queries into one table, with a column for each after those of the labels. Grafana calls
+ * them `Value #A`.
+ */
 function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilder) {
   const values = queries.map(
     ({ legend }, i) => [queries.length === 1 ? 'Value' : `Value #${refId(i)}`, legend] as const,
@@ -323,7 +332,7 @@ function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilde
   })
 }
 
-/** Returns the description with the Knative version that the panel requires. */
+/** Adds the Knative version that the panel requires. */
 function descriptionOf({ description, queries }: Panel): string {
   const since = sinceAll(queries.flatMap(({ expr }) => knativeSeries(expr)))
   return since === undefined ? description : `${description} Requires ${since}.`

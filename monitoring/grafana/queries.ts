@@ -1,17 +1,18 @@
 /*
- * Expressions that several dashboards use. Grafana inserts $service, $revision and $model as regular expressions, and
- * $__rate_interval as a duration of at least four scrapes.
+ * Expressions of several dashboards. Grafana inserts $service, $revision and $model as regular
+ * expressions, and $__rate_interval as a duration of at least four scrapes.
  */
 
 export const RATE = '$__rate_interval'
 
-/** Selects the chosen processes, with service and revision as labels of the target or of the process's own function_info. */
+/** Service and revision are labels of the target or of the process's own function_info. */
 const processes = (revision: string, window: string) =>
   `topk by (job, instance) (1, last_over_time(function_info{service=~"$service", revision=~"${revision}"}[${window}]))`
 
 /**
- * Restricts an expression to the chosen services and revisions, and adds these labels. `last_over_time` keeps the last counts of a
- * pod that has stopped. `topk` keeps a single series for an address that changed its revision within the window.
+ * Restricts an expression to the chosen services and revisions, and adds these labels.
+ * `last_over_time` keeps the last counts of a pod that has stopped; `topk` keeps one series for an
+ * address whose revision changed within the window.
  * @param options.window the window of the expression
  */
 export const chosen = (
@@ -20,7 +21,7 @@ export const chosen = (
 ): string =>
   `${expression} * on (job, instance) group_left (service, revision) ${processes(revision, window)}`
 
-/** Returns requests per second. @param labels label matchers, such as `status="error"` */
+/** Per second. @param labels label matchers, such as `status="error"` */
 export const requests = (labels = '', window = RATE): string =>
   `rate(inference_requests_total{${ofModel(labels)}}[${window}])`
 
@@ -31,8 +32,7 @@ const ofModel = (labels: string) =>
   ['model=~"$model"', ...(labels === '' ? [] : [labels])].join(', ')
 
 /**
- * Returns the share of requests with an error: 0 if there are no errors, and no value if there are
- * no requests.
+ * The share of requests with an error: 0 without errors, no value without requests.
  * @param by a grouping, such as `by (revision) `
  */
 export const errorShare = (
@@ -43,7 +43,7 @@ export const errorShare = (
   return `(${sum('status="error"')} or 0 * ${sum('')}) / (${sum('')} > 0)`
 }
 
-/** Returns the share of failed requests, excluding errors that callers caused. */
+/** Excludes errors that callers caused. */
 export const failureShare = (): string => {
   const failures = `sum(${chosen(`rate(inference_failures_total[${RATE}])`)})`
   return `${failures} / (${failures} + sum(${chosen(requests('status="success"'))}) > 0)`
@@ -57,8 +57,8 @@ export const quantile = (
   `histogram_quantile(${share}, sum by (${by}) (${chosen(durations(options.window), options)}))`
 
 /**
- * Returns the growth of a counter within the window. `increase` would ignore a counter's first value, and so miss the only lost event
- * or the request that started its pod.
+ * The growth of a counter within the window. `increase` ignores a counter's first value, and so
+ * misses the only lost event or the request that started its pod.
  */
 export const grown = (counter: string, window = '$__range'): string =>
   `clamp_min(max_over_time(${counter}[${window}]) - (${counter} offset ${window} or 0 * max_over_time(${counter}[${window}])), 0)`

@@ -1,11 +1,10 @@
 /*
  * Draws the results of the dashboards' queries in the demo:
  *
- *   npm run render --prefix monitoring -- RESULTS FOLDER
+ * npm run render --prefix monitoring -- RESULTS FOLDER
  *
- * writes a page for each dashboard, and a picture of each page with Chromium. THE PICTURES ARE NOT
- * FROM GRAFANA: panels have Grafana's positions, titles, units and thresholds, but a chart library
- * draws them.
+ * writes a page for each dashboard, and a picture of each with Chromium. THE PICTURES ARE NOT FROM
+ * GRAFANA: panels have its positions, titles, units and thresholds, but a chart library draws them.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -22,7 +21,7 @@ const drawing: Drawing = JSON.parse(readFileSync(results, 'utf8'))
 
 const [WIDTH, HEAD, ROW, GAP] = [1600, 96, 38, 8]
 const COLUMN = (WIDTH - 32) / 24
-/** Two points that are further apart than this, in ms, are not connected by a line. */
+/** A line does not connect points that are further apart than this. */
 const GAP_MS = 3_000
 const [green, yellow, blue, red] = ['#73bf69', '#fade2a', '#5794f2', '#f2495c'] as const
 const COLORS = { green, yellow, blue, red, text: '#d8d9da' }
@@ -40,7 +39,6 @@ const STYLE = `
   i { display: inline-block; height: 14px; margin-right: 8px; vertical-align: middle } td { white-space: nowrap }
   th, td { padding: 4px 6px; border-bottom: 1px solid #2c3235; text-align: left }`
 
-/** A series of a panel. */
 interface Line {
   readonly query: Query
   readonly name: string
@@ -90,7 +88,7 @@ function stat({ panel, lines }: View): string {
   return values(found.map(line => coloured(line, panel) + nameOf(line)))
 }
 
-/** Draws a table with a row for each set of labels and a column for each query. */
+/** A row for each set of labels, and a column for each query. */
 function table({ panel, lines }: View): string {
   const columns = Object.entries(panel.columns ?? {})
   const keyOf = ({ labels }: Line) => columns.map(([label]) => labels[label] ?? '').join('\0')
@@ -104,7 +102,7 @@ function table({ panel, lines }: View): string {
   return `<table><tr>${head}</tr>${body.map(cells => `<tr>${cells}</tr>`).join('')}</table>`
 }
 
-/** Draws a chart with these options. Its x axis is time unless the options set another axis. */
+/** The x axis is time unless the options set another. */
 const chart = (option: (view: View) => echarts.EChartsOption) => (view: View) => {
   const { opened, width, height } = view
   const svg = echarts.init(null, 'dark', { renderer: 'svg', ssr: true, width, height })
@@ -159,7 +157,7 @@ function bars({ panel, lines }: View): string {
   return `<table>${rows.join('')}</table>`
 }
 
-/** A rectangle in the row `name`, at the time `at`. */
+/** In the row `name`, at the time `at`. */
 type Rectangle = { at: number; name: string; color: string; opacity?: number }
 
 const rectangles = (left: number, data: readonly Rectangle[]): echarts.EChartsOption => ({

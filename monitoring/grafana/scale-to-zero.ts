@@ -3,8 +3,8 @@ import { chosen, grown, quantile, RATE } from './queries.ts'
 import { MODEL, REVISION, SERVICE } from './variables.ts'
 
 /*
- * Most of Knative's own metrics have had these names since Knative 1.19. `config-observability` must
- * enable them (docs/metrics.md).
+ * Most of Knative's metrics have had these names since 1.19. `config-observability` must enable
+ * them (docs/metrics.md).
  */
 
 const KNATIVE = 'kn_service_name=~"$service", kn_revision_name=~"$revision"'
@@ -16,7 +16,7 @@ const PODS = `sum(kn_revision_pods_count{${KNATIVE}})`
 /** All phases of a startup except the first response, which needs a request. */
 const START = 'cold_start_seconds{phase!="first-answer"}'
 
-/** The number of starts of each process in the selected time range, at a new or a known address. */
+/** How often each process started in the selected time range, at a new or a known address. */
 const STARTS =
   '(changes(process_start_time_seconds[$__range]) + (min_over_time(process_start_time_seconds[$__range]) > bool $__from / 1000))'
 

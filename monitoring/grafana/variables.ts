@@ -4,7 +4,7 @@ export const SERVICE: Variable = {
   name: 'service',
   label: 'Service',
   description:
-    'The Service of Knative (K_SERVICE) or KServe. If there is none, as with compose.yaml, select All.',
+    'The Service of Knative (K_SERVICE) or KServe. Select All if the function runs without either, as with compose.yaml.',
   query: 'label_values(function_info, service)',
 }
 

@@ -6,8 +6,8 @@ import { readDashboards } from '../demo/dashboards.ts'
 import { knativeSeries, minor, type Since, sinceAll } from '../knative-series.ts'
 
 /*
- * Tests that rules and panels name the first Knative release that has their series, and that the
- * pinned release is not older.
+ * Rules and panels must name the first Knative release that has their series, and the pinned
+ * release must not be older.
  */
 
 const read = (path: string) => readFileSync(join(import.meta.dirname, '../..', path), 'utf8')
@@ -17,7 +17,7 @@ const pins = Object.fromEntries(
   ),
 )
 
-/** Fails if the pinned Knative release does not have one of the series. */
+/** The pinned Knative release must have each of the series. */
 function assertPinned(series: readonly Since[], what: string): void {
   for (const { part, version } of series) {
     const pin = String(pins[part.toUpperCase()])
@@ -44,7 +44,7 @@ const rules = [
   return { name, says: comment.replaceAll(/\s*# /g, ' ').trim(), text }
 })
 
-/** Returns Knative's series in an expression and in the recording rules that it uses. */
+/** Knative's series in an expression and in the recording rules that it uses. */
 const seriesOf = (text: string): Since[] => [
   ...knativeSeries(text),
   ...rules.filter(({ name }) => text.includes(name)).flatMap(rule => seriesOf(rule.text)),

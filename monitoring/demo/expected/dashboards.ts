@@ -6,7 +6,7 @@ import type { Observation } from '../traffic.ts'
 import { FIRING } from './rules.ts'
 
 /*
- * The expected result of each query of each panel, by moment. A panel has a row for each of its queries, in
+ * The expected result of each query of each panel, by moment. A panel has a row for each query, in
  * the same order. A query that also runs with other variables has several rows.
  */
 
@@ -110,7 +110,7 @@ const INFERENCE: Panels = {
   'Pods in the namespace': [{ load: 3, stopped: 1 }],
 }
 
-/** Models the queue-proxy's histogram, which measures the client's time in its own buckets. */
+/** The queue-proxy's histogram measures the client's time in its own buckets. */
 const throughQueueProxy: model.Measure = (...window) => {
   const found = within(...window)
   const least = BUCKETS.findLast(bound => bound < quantileOf(found, 0.9)) ?? 0
@@ -163,7 +163,7 @@ const REVISIONS = { service: PODS.stable.service }
 const ANSWERED = { ...REVISIONS, ...OK }
 const PREDICTIONS = { stream: 'predictions', ...REVISIONS }
 
-/** Returns the share of a revision's observations that have this label. */
+/** The share of a revision's observations that have this label. */
 const shareOf = (window: Parameters<model.Measure>, revision: string, label: Labels) => {
   const found = within(...window).filter(({ labels }) => labels.revision === revision)
   const [[name, value] = []] = Object.entries(label)
@@ -172,7 +172,7 @@ const shareOf = (window: Parameters<model.Measure>, revision: string, label: Lab
 }
 const moreErrors: model.Measure = (...window) =>
   near(shareOf(window, CANARY, ERROR) - shareOf(window, STABLE, ERROR), 0.05, 0.03)
-/** Models the total variation distance of the predictions of both revisions. */
+/** The total variation distance of the predictions of both revisions. */
 const otherPredictions: model.Measure = (...window) => {
   const labels = [...new Set(window[0].map(one => one.labels.label ?? ''))]
   const difference = (label: string) =>

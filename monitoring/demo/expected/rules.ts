@@ -21,10 +21,7 @@ const STARTS = { stream: 'starts' }
 const [M5, M15, H1] = [300, 900, 3600]
 const P95 = quantile(0.95)
 
-/**
- * Removes the target labels of the service garden, whose target gets no labels from service
- * discovery.
- */
+/** The target of the service garden gets no labels from service discovery. */
 export const targetLabels = (labels: Labels): Labels => {
   const isTarget = labels.service !== PODS.garden.service
   return isTarget ? labels : { ...labels, service: NO_LABEL, revision: NO_LABEL }
@@ -48,8 +45,8 @@ const ofOthers =
   }
 
 /**
- * The minimum count that a rate sees: Knative's series begin with their first count, so a rate
- * misses that count.
+ * The smallest count that a rate sees: Knative's series begin with their first count, which a rate
+ * misses.
  */
 const leastSeen = (list: readonly Observation[]) => {
   const first = Math.min(...list.map(({ at }) => at))
@@ -166,7 +163,7 @@ export const ALERTS: Readonly<Record<string, model.Row>> = {
   EventsDeadLettered: { ...QUIET, died: deadLetters, overloaded: deadLetters },
   CanaryFails: { ...CALM, canary: canaryFails, overloaded: canaryFails },
   CanarySlow: { ...CALM, canary: canarySlow, overloaded: canarySlow },
-  // The value of this alert's series is 0, and the existence of the series makes the alert fire.
+  // The series has the value 0; its existence makes the alert fire.
   ModelNotReady: {
     ...CALM,
     draining: by('instance', () => exactly(0), { ...STARTS, service: NO_LABEL }, M15),
@@ -178,7 +175,7 @@ export const ALERTS: Readonly<Record<string, model.Row>> = {
   EventDeliveryFails: { ...QUIET, died: failingTriggers, overloaded: failingTriggers },
 }
 
-/** Returns the minimum and maximum number of firing series after the overload, by alert. */
+/** By alert, the minimum and maximum number of firing series after the overload. */
 const firing = (all: model.Model) =>
   Object.entries(ALERTS).map(([name, { overloaded = NOTHING }]) => {
     const { is, may = {} } = model.resolve(overloaded, all, 'overloaded')
