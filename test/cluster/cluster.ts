@@ -1,6 +1,6 @@
 /*
- * A simulated cluster, whose objects are files. Substitutes for kubectl, kind, helm, docker and
- * curl read and change the files.
+ * A simulated cluster, whose objects are files that substitutes for kubectl, kind, helm, docker and
+ * curl read and change.
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -20,7 +20,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 
 const TOOLS = ['kubectl', 'helm', 'kind', 'docker', 'curl', 'sleep']
-/** The programs that the scripts use. The PATH contains only these, so that no real tool runs. */
+/** The PATH contains only these, so that no real tool runs. */
 const SYSTEM = [
   'bash',
   'base64',
@@ -52,9 +52,9 @@ export interface Outcome {
 export interface Cluster {
   readonly setUp: (...args: readonly string[]) => Outcome
   readonly remove: (...args: readonly string[]) => Outcome
-  /** Makes the next calls that match the pattern fail, this many times. */
+  /** The next calls that match fail, this many times. */
   readonly refuse: (times: number, pattern: string) => void
-  /** Kills the script at its next call that matches the pattern. */
+  /** Kills the script at its next call that matches. */
   readonly killAt: (pattern: string) => void
   readonly write: (file: string, text: string) => void
   readonly record: () => Readonly<Record<string, string>>

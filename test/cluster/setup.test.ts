@@ -13,10 +13,10 @@ const INSTALLED = {
   metrics_server: versions.METRICS_SERVER,
   classifier: manifest.version,
 }
-/** Matches calls that change nothing. */
+/** Calls that change nothing. */
 const LOOKS =
   /^(kubectl (--context \S+ )?(version|get|auth can-i|wait|rollout status|port-forward|logs|kustomize) |helm (version|.* list )|kind (--version|get )|docker version|curl |sleep )/
-/** Matches calls that update the nodes' images; they change nothing if the image is the same. */
+/** These update the nodes' images, and change nothing if the image is the same. */
 const IMAGE = /^(docker build|kind load docker-image) /
 
 const indexOf = (calls: readonly string[], part: string) => {
@@ -24,7 +24,7 @@ const indexOf = (calls: readonly string[], part: string) => {
   assert.notEqual(index, -1, `no call contains ${part}`)
   return index
 }
-/** Replaces the parts of a line that differ from run to run. */
+/** Replaces the parts of a line that differ between runs. */
 const steady = (line: string) =>
   line
     .replaceAll("'", '')

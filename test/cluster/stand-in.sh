@@ -34,13 +34,12 @@ fi
 there() { [ -e "$STATE/objects/$1" ]; }
 make() { touch "${@/#/$STATE/objects/}"; }
 unmake() { rm -f "${@/#/$STATE/objects/}"; }
-# Prints the value of an option.
 option() {
   local i
   for ((i = 0; i < ${#arguments[@]}; i++)); do [ "${arguments[i]}" != "$1" ] || { echo "${arguments[i + 1]}"; return; }; done
 }
 
-# Prints the objects in a manifest that the scripts query.
+# Of the objects in a manifest, those that the scripts query.
 of_manifest() {
   case $1 in
     */cert-manager.yaml) echo 'crd|certificates.cert-manager.io' ;;

@@ -97,7 +97,7 @@ suite('readConfig', () => {
   })
 
   for (const { name, default: shown, parse, unset } of Object.values(VARIABLES)) {
-    // The default folder is absolute; the documentation shows its path from the project's folder.
+    // The default folder is absolute; the documentation shows it relative to the project.
     if (unset === undefined || name === 'MODEL_DIR') continue
     test(`accepts the documented default of ${name}, which is the actual default`, () => {
       assert.deepEqual(parse(shown), unset)

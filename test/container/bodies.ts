@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { irisBody } from '../http/client.ts'
 
-/** A large request for the shipped model, or for test/models/identity-bytes if it contains texts. */
+/** For the shipped model, or for test/models/identity-bytes if it contains texts. */
 export interface Large {
   readonly path?: string
   readonly headers: Readonly<Record<string, string>>
@@ -17,7 +17,7 @@ const EVENT = {
 }
 const BINARY_PROBABILITIES = [{ name: 'probabilities', parameters: { binary_data: true } }]
 
-/** Returns a JSON body of at most this size in bytes, with as many rows as fit. */
+/** As many rows as fit into this many bytes. */
 function json(bytes: number, outputs?: object): Buffer {
   const row = '5.1,3.5,1.4,0.2'
   const rest = outputs === undefined ? '' : `,"outputs":${JSON.stringify(outputs)}`
@@ -60,17 +60,14 @@ const structured = (data: Buffer): Large => ({
   ]),
 })
 
-/** A request with a single row, which other callers send at the same time. */
+/** Other callers send this at the same time. */
 export const SINGLE_ROW: Large = { headers: JSON_TYPE, body: Buffer.from(irisBody()) }
 export const SINGLE_TEXT = texts(110, 'a')
 
-/**
- * Functions that build a body, by its kind. Each body is built only when it is sent: a small machine
- * does not have enough memory for all of them.
- */
+/** Each body is built only when it is sent: a small machine does not have enough memory for all. */
 export type LargeBodies = Readonly<Record<string, () => Large>>
 
-/** Returns bodies that a server with this MAX_BODY_BYTES accepts, or rejects after reading them. */
+/** Bodies that a server with this MAX_BODY_BYTES accepts, or rejects after reading them. */
 export function largeBodies(largest: number): LargeBodies {
   // The JSON response is more than four times as long as the request, and just within the limit.
   const answered = (14 / 64) * largest

@@ -1,4 +1,4 @@
-// Measures how a container and a CPU quota affect the startup time, and prints the table in README.md.
+// Measures the effect of a container and a CPU quota on the startup time, and prints the table in README.md.
 //
 //   npm run cold-start --prefix test/container [-- --rounds 15]
 import { spawn } from 'node:child_process'
@@ -21,11 +21,11 @@ import {
 } from './engine.ts'
 
 interface Start {
-  /** Time from the start of the process to its first response, measured in the process, in ms. */
+  /** From the start of the process to its first response, measured in the process, in ms. */
   readonly process: number
-  /** Time from the command to the first response, including the container engine, in ms. */
+  /** From the command to the first response, including the container engine, in ms. */
   readonly command: number
-  /** Resident memory after the first response, in MiB. */
+  /** After the first response, in MiB. */
   readonly resident: number
 }
 
@@ -94,7 +94,7 @@ const starts: Record<string, Start[]> = Object.fromEntries(
 )
 for (let round = 0; round < Number(rounds); round++) {
   const order = Object.entries(subjects)
-  // Each round begins with a different subject, because the first startup after a pause is slower.
+  // The first startup after a pause is slower, so each round begins with another subject.
   for (const [name, start] of [
     ...order.slice(round % order.length),
     ...order.slice(0, round % order.length),
@@ -106,7 +106,7 @@ for (let round = 0; round < Number(rounds); round++) {
 rmSync(cache, { recursive: true })
 
 const figures = (of: readonly Start[], what: keyof Start) => of.map(start => start[what])
-// Prints the effect of Node's compile cache for each quota.
+// The effect of Node's compile cache for each quota.
 for (const quota of ['1 CPU', '0.5 CPU']) {
   const [without, cached] = [`container, ${quota}`, `container, ${quota}, compile cache`].map(
     name => figures(starts[name] ?? [], 'process'),

@@ -17,12 +17,13 @@ import { projectFolder } from '../server.ts'
 
 export type Architecture = 'amd64' | 'arm64'
 
-/** The machine's architecture, in the notation of images. */
+/** In the notation of images. */
 export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
 export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
 /**
- * The storage for the test images. It is separate from the user's images, so that a substitute base image cannot be mistaken for the real one. Later runs reuse it.
+ * Apart from the user's images, so that a substitute base image cannot be mistaken for the real
+ * one. Later runs reuse it.
  */
 const STORAGE = join(tmpdir(), 'onnx-function-images')
 const STORAGE_OPTIONS = ['--root', join(STORAGE, 'images'), '--runroot', join(STORAGE, 'run')]
@@ -33,10 +34,10 @@ const OPTIONS: Record<string, readonly string[]> = {
   podman: [...STORAGE_OPTIONS, '--runtime', 'runc', '--cgroup-manager', 'cgroupfs'],
 }
 
-/** The required Debian packages. Each installs a command of the same name. */
+/** Debian packages, each with a command of the same name. */
 const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'curl']
 
-/** Checks the tools. @throws {Error} with the missing tools and how to install them */
+/** @throws {Error} with the missing tools and how to install them */
 export function requireTools(): void {
   if (process.getuid?.() !== 0)
     throw new Error('run this as root, to build a base image and to limit memory and CPU')
@@ -47,7 +48,9 @@ export function requireTools(): void {
     )
 }
 
-/** Runs a tool until it exits. @returns its trimmed output @throws {Error} with its standard error */
+/**
+ * Runs a tool until it exits. @returns its trimmed output @throws {Error} with its standard error
+ */
 export async function run(tool: string, ...args: string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(tool, [...(OPTIONS[tool] ?? []), ...args], {
     cwd: projectFolder,
@@ -56,14 +59,15 @@ export async function run(tool: string, ...args: string[]): Promise<string> {
   return stdout.trim()
 }
 
-/** Runs a command in a running container. */
 export const execIn = ({ name }: Container, ...command: string[]): SpawnSyncReturns<string> =>
   spawnSync('podman', [...(OPTIONS.podman ?? []), 'exec', name, ...command], { encoding: 'utf8' })
 
-/** Returns the name of the substitute for the base image. */
+/** The substitute for the base image. */
 export const standIn = (architecture: Architecture) => `localhost/stand-in:${architecture}`
 
-/** Builds the Dockerfile, as a release does, on a substitute for its base. @returns the image's name */
+/**
+ * Builds the Dockerfile, as a release does, on a substitute for its base. @returns the image's name
+ */
 export async function buildImage(architecture: Architecture): Promise<string> {
   await standInForBase()
   const name = `localhost/onnx-function:${architecture}`
@@ -90,10 +94,9 @@ export async function buildImage(architecture: Architecture): Promise<string> {
 }
 
 /**
- * Creates an image with the base's name for both architectures, without a registry. For this
- * machine's architecture, the image is the same Debian release with the same Node. For the other
- * architecture, the image is empty, because a build for that architecture runs no program of the
- * base.
+ * Creates an image with the base's name for both architectures, without a registry: for this
+ * machine's, the same Debian release with the same Node; for the other, an empty image, because a
+ * build for it runs no program of the base.
  */
 async function standInForBase(): Promise<void> {
   const base = (
@@ -154,7 +157,7 @@ async function standInForBase(): Promise<void> {
 const npmFolder = async () =>
   dirname(dirname(realpathSync(process.env.npm_execpath ?? (await run('which', 'npm')))))
 
-/** Configures npm in the image with this machine's registry and certificate authorities. */
+/** Gives npm in the image this machine's registry and certificate authorities. */
 function trustAsHere(root: string): void {
   const authorities = '/etc/ssl/certs/ca-certificates.crt'
   mkdirSync(join(root, dirname(authorities)), { recursive: true })
@@ -172,20 +175,20 @@ export interface Limits {
 export interface Container {
   readonly name: string
   readonly url: string
-  /** The lines of standard output so far. */
+  /** Of standard output, so far. */
   readonly log: readonly string[]
-  /** Resolves with the container's exit code. */
+  /** Resolves with the exit code. */
   readonly exited: Promise<number | null>
 }
 
 let started = 0
 
 /**
- * Starts a container with the restrictions of a pod: a read-only root without a writable /tmp, no
- * capabilities, no new privileges, seccomp's default profile, and limits. The container uses the
- * machine's own network and a free loopback port. Resolves when the container logs its address.
+ * Starts a container with a pod's restrictions: a read-only root without a writable /tmp, no
+ * capabilities, no new privileges, seccomp's default profile, and limits. It uses the machine's
+ * network and a free loopback port. Resolves when the container logs its address.
  * @param options options of `podman run`
- * @param words arguments that replace the image's own arguments after its entry point
+ * @param words arguments that replace the image's own
  */
 export async function startContainer(
   image: string,
@@ -230,7 +233,7 @@ export async function startContainer(
         '--pids-limit',
         '100',
       ],
-      // Without these options, Podman would raise the limits, which not every root user may do.
+      // By default, Podman raises the limits, which not every root user may do.
       ...['--ulimit', 'nofile=4096:4096', '--ulimit', 'nproc=4096:4096'],
       ...options,
       image,
@@ -242,7 +245,7 @@ export async function startContainer(
   return { name, ...(await untilItTellsItsAddress(child)) }
 }
 
-/** Waits until a server logs its address. @throws {Error} with its output, if it exits before */
+/** @throws {Error} with the server's output, if it exits before it logs its address */
 export async function untilItTellsItsAddress(
   child: ChildProcessByStdio<null, Readable, Readable>,
 ): Promise<Omit<Container, 'name'>> {
@@ -269,10 +272,8 @@ export async function untilItTellsItsAddress(
   return { url, log, exited }
 }
 
-/** Sends a signal to the container's first process. */
 export const signal = ({ name }: Container, signal: NodeJS.Signals) =>
   run('podman', 'kill', '--signal', signal, name)
 
-/** Kills and removes a container. */
 export const remove = ({ name }: Container) =>
   run('podman', 'rm', '--force', '--ignore', '--time', '0', name)

@@ -48,13 +48,13 @@ async function inspect(image: string): Promise<Inspected> {
   return inspected
 }
 
-/** Returns the paths of all files in a folder, relative to it. */
+/** Relative to the folder. */
 const filesBelow = (folder: string) =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
     .map(entry => relative(folder, join(entry.parentPath, entry.name)))
 
-/** Returns the sizes of all files in /app by path. Mounts the image without running it. */
+/** The sizes of all files in /app by path. Mounts the image without running it. */
 async function filesIn(image: string): Promise<Map<string, number>> {
   const root = await run('podman', 'image', 'mount', image)
   const lines = (
@@ -134,10 +134,10 @@ for (const architecture of [NATIVE, FOREIGN]) {
   })
 }
 
-/** Matches files that an image lacks: those for startup without a build, and type declarations. */
+/** Images lack the files for startup without a build, and type declarations. */
 const IS_FOR_CLONES = /\.js\.js$|^types\//
 
-/** Returns a build file's name without its hash: the hash differs without the project template. */
+/** Without its hash, which differs without the project template. */
 const nameOf = (path: string) => path.replace(/-[A-Z0-9]{8}(?=\.js)/, '')
 
 interface Layer {
@@ -145,7 +145,7 @@ interface Layer {
   readonly CreatedBy: string
 }
 
-/** Returns the Dockerfile's instruction, in which Buildah replaces file names with a checksum. */
+/** The Dockerfile's instruction, in which Buildah replaces file names with a checksum. */
 function instruction(createdBy: string): string {
   const [, made] = /^\/bin\/sh -c #\(nop\) (.*)$/s.exec(createdBy) ?? []
   return made?.replace(/(file|dir|multi):\w+/, '…').trim() ?? 'the substitute for the base'
@@ -157,7 +157,7 @@ describe('a container', () => {
     image = await buildImage(NATIVE)
   })
 
-  /** Starts a container with LIMITS, and removes it after the test. */
+  /** Starts a container with LIMITS until the test ends. */
   async function start(t: TestContext, ...options: string[]): Promise<Container> {
     const container = await startContainer(image, LIMITS, { options })
     t.after(() => remove(container))
@@ -220,8 +220,7 @@ describe('a container', () => {
       'MAX_BATCH_ROWS=1',
     ]
     const container = await start(t, ...model)
-    // The requests run one after another, so some still wait when even a slow machine reads
-    // metrics.
+    // They run one after another, so some still wait when even a slow machine reads the metrics.
     const answers = Array.from({ length: 8 }, () =>
       fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) }),
     )

@@ -1,5 +1,5 @@
-// Measures the memory of a container with 512 MiB and one CPU under large bodies, with the default or
-// another MAX_BODY_BYTES, and prints a table for README.md.
+// Measures a container with 512 MiB and one CPU under large bodies, with the default or another
+// MAX_BODY_BYTES, and prints a table for README.md.
 //
 //   npm run large-bodies --prefix test/container [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
 import { readFileSync } from 'node:fs'
@@ -73,7 +73,7 @@ const head = [
 ]
 process.stdout.write(`${table([head, ...rows])}\n`)
 
-/** Runs callers that send these bodies without pause; another caller sends a row every 50 ms. */
+/** Callers send these bodies without pause; another caller sends a row every 50 ms. */
 async function beside(
   name: string,
   large: readonly Large[],
@@ -114,7 +114,7 @@ async function beside(
   return [name, answers.join(', '), ...figures, `${answered} of ${sent}`, slowest.toFixed(0)]
 }
 
-/** Measures the memory of the first process in MiB, without and with mapped files. */
+/** Of the first process, in MiB, without and with mapped files. */
 async function watchMemory({ name }: Container) {
   const pid = await run('podman', 'inspect', '--format', '{{.State.Pid}}', name)
   const peak = { anonymous: 0, resident: 0 }

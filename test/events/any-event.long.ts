@@ -7,9 +7,7 @@ import { EVENT, type EventJson, IRIS, MODES, post, replyIn, SEND, STRUCTURED } f
 
 const RUNS = runs(150)
 
-/**
- * Any text that an attribute may contain: no control characters, noncharacters or lone surrogates.
- */
+/** An attribute may contain no control characters, noncharacters or lone surrogates. */
 const text = fc
   .string({ unit: 'binary', minLength: 1, maxLength: 40 })
   .filter(characters => !/[\p{Cc}\p{Cn}\p{Cs}]/u.test(characters))
@@ -62,7 +60,7 @@ const event: fc.Arbitrary<EventJson> = fc
     data: IRIS,
   }))
 
-/** Returns the value of an extension in a reply. Headers carry every value as text. */
+/** An extension in a reply. Headers carry every value as text. */
 const carried = (event: EventJson, name: string, inHeaders: boolean) =>
   event[name] === undefined ? undefined : inHeaders ? String(event[name]) : event[name]
 

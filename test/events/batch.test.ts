@@ -17,7 +17,7 @@ import {
 const send = ({ url }: Server, events: readonly unknown[]) =>
   post(url, { 'content-type': BATCHED }, JSON.stringify(events))
 
-/** Returns the replies, after the SDK has validated them. */
+/** Validated by the SDK. */
 function replies(answer: Answer): readonly EventJson[] {
   assert.equal(answer.status, 200, answer.text)
   const events = JSON.parse(answer.text)
@@ -25,7 +25,7 @@ function replies(answer: Answer): readonly EventJson[] {
   return events
 }
 
-/** Returns the number of runs and of their rows so far. */
+/** The number of runs and of their rows so far. */
 async function runs({ service }: Server): Promise<{ runs: number; rows: number }> {
   const text = await service.metrics.text()
   const read = (name: string) =>
@@ -40,9 +40,7 @@ describe('a batch of events', () => {
   })
   after(() => server.stop())
 
-  /**
-   * Creates an event. The model returns 10, 20 and 30 for 0, 1 and 2, and fails on any other value.
-   */
+  /** The model returns 10, 20 and 30 for 0, 1 and 2, and fails on any other value. */
   const event = (id: string, ...indices: number[]): EventJson => ({
     ...EVENT,
     id,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type CloudEvent, HTTP } from 'cloudevents'
 
-/** An event in the JSON event format. Tests may leave out fields or use wrong values. */
+/** In the JSON event format. Tests may leave out fields or use wrong values. */
 export type EventJson = Record<string, unknown>
 
 export const IRIS = {
@@ -16,7 +16,6 @@ export const EVENT: EventJson = {
   data: IRIS,
 }
 
-/** Copies an event without one attribute. */
 export function without(name: string, event = EVENT): EventJson {
   const { [name]: _, ...rest } = event
   return rest
@@ -34,7 +33,7 @@ export async function post(
   headers: Record<string, string>,
   body: string | Uint8Array,
 ): Promise<Answer> {
-  // Send bytes, because fetch would send a string as text/plain.
+  // fetch would send a string as text/plain.
   const answer = await fetch(url, { method: 'POST', headers, body: Buffer.from(body) })
   const bytes = Buffer.from(await answer.arrayBuffer())
   return {
@@ -48,7 +47,7 @@ export async function post(
 export const STRUCTURED = 'application/cloudevents+json'
 export const BATCHED = 'application/cloudevents-batch+json'
 
-/** Functions that send one event to a server, in each content mode of the HTTP binding. */
+/** Send one event, in each content mode of the HTTP binding. */
 export const SEND = {
   binary(
     url: string,
@@ -72,7 +71,7 @@ export const SEND = {
 export type Mode = keyof typeof SEND
 export const MODES = Object.keys(SEND) as Mode[]
 
-/** Returns the only reply event, read without the SDK, after the SDK has validated it. */
+/** The only reply, read without the SDK, after the SDK has validated it. */
 export function replyIn(mode: Mode, answer: Answer): EventJson {
   assert.equal(answer.status, 200, answer.text)
   assert.equal(sdkEvents(answer).length, 1)
@@ -86,7 +85,7 @@ export function replyIn(mode: Mode, answer: Answer): EventJson {
   return { ...Object.fromEntries(attributes), datacontenttype: contentType, data }
 }
 
-/** Reads the events of a response with the SDK. @throws {Error} if an event is not valid */
+/** Reads events with the SDK. @throws {Error} if one is not valid */
 export function sdkEvents({ headers, bytes, text }: Answer): readonly CloudEvent<unknown>[] {
   const body = headers['content-type'] === 'application/octet-stream' ? bytes : text
   const events = [HTTP.toEvent<unknown>({ headers, body })].flat() as CloudEvent<unknown>[]
@@ -94,7 +93,7 @@ export function sdkEvents({ headers, bytes, text }: Answer): readonly CloudEvent
   return events
 }
 
-/** Checks that a response has this error status and a JSON error. @returns the text of the error */
+/** The response must have this status and a JSON error. @returns the text of the error */
 export function refusal(status: number, answer: Answer): string {
   assert.deepEqual(
     [answer.status, answer.headers['content-type']],
@@ -109,8 +108,8 @@ export function refusal(status: number, answer: Answer): string {
 }
 
 /**
- * Checks that an event was acknowledged without a reply: the response contains nothing that a
- * Broker could interpret as an event or a failure.
+ * An event is acknowledged without a reply if the response contains nothing that a Broker could
+ * interpret as an event or a failure.
  */
 export function assertAcknowledged(answer: Answer): void {
   assert.deepEqual(

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type Server, startServer } from '../server.ts'
 import { type Answer, EVENT, IRIS, MODES, post, refusal, replyIn, SEND } from './events.ts'
 
-/** Tests of the CloudEvents HTTP binding, section 3.1.3.2. */
+/** The CloudEvents HTTP binding, section 3.1.3.2. */
 describe('header values in binary mode', () => {
   let server: Server
   before(async () => {

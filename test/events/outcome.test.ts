@@ -125,7 +125,7 @@ describe('an event that would cause an endless loop if the server replied', () =
     }
   }
 
-  test('recognises the function’s own replies from the configured source', async () => {
+  test('recognizes the function’s own replies from the configured source', async () => {
     const named = await startServer({ CE_SOURCE: 'urn:iris' })
     try {
       assertAcknowledged(await SEND.binary(named.url, { ...EVENT, source: 'urn:iris' }))

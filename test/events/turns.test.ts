@@ -9,16 +9,14 @@ import { Trace } from '../../function/telemetry/trace.ts'
 import { BATCHED, EVENT } from './events.ts'
 
 /*
- * A batch must not block other requests. The test counts the events that are started in one turn of
- * the event loop.
+ * A batch must not block other requests: the tests count the events that start in one turn of the
+ * event loop.
  */
 
 const caller = (trace?: Trace): Caller => ({ arrived: 0, deadline: 1e9, gone: false, trace })
 const replier = { source: '/replies', modelName: 'm', modelVersion: undefined }
 
-/**
- * Sends a batch to a new data plane. @returns the number of events that were started in each turn
- */
+/** Sends a batch to a new data plane. @returns the number of events that start in each turn */
 async function askedByTurn(events: readonly unknown[], infer: DataPlane['infer'], trace?: Trace) {
   const asked: number[] = []
   let now = 0

@@ -11,8 +11,8 @@ import { modelTypes } from '../../function/transform/model-types.ts'
 import { projectFolder } from '../server.ts'
 
 /*
- * Tests each example as its readers use it. The example is copied to another folder, the package is
- * installed from the tarball of npm pack, and the example's own tests run there.
+ * Each example works as its readers use it: in another folder, with the package from npm pack's
+ * tarball, its own tests pass.
  */
 
 const EXAMPLES = join(projectFolder, 'examples')
@@ -104,7 +104,7 @@ async function startExample(cwd: string): Promise<{ url: string; end: () => Prom
   return { url, end }
 }
 
-/** Runs npm. @throws {Error} with the output of npm and of the tests, if npm fails */
+/** @throws {Error} with the output of npm and of the tests, if npm fails */
 function npm(cwd: string, ...args: string[]): void {
   // With NODE_TEST_CONTEXT, the inner tests would report to this test's runner.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env

@@ -7,12 +7,12 @@ import { type Frame, PREFACE, RawSession, TYPES } from '../http/frames.ts'
 import type { FuzzRequest } from './requests.ts'
 import { show } from './show.ts'
 
-/** One HTTP/1.1 response, parsed without Node's parser, so that its framing is checked, too. */
+/** Parsed without Node's parser, so that the framing is checked, too. */
 export interface HttpAnswer {
   readonly status: number
-  /** The headers, by lower-case name. */
+  /** By lower-case name. */
   readonly headers: ReadonlyMap<string, string>
-  /** The decompressed body. */
+  /** Decompressed. */
   readonly body: Buffer
   /** Set for a gRPC call, whose `status` is the gRPC status. */
   readonly call?: Answered
@@ -22,9 +22,9 @@ export interface HttpAnswer {
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
-/** The time to wait, on a busy machine, if another process must start first. */
+/** On a busy machine, if another process must start first. */
 const PATIENCE_WITH_RESTARTS_MS = 60_000
-/** The maximum time for any response from a server on an overloaded machine. */
+/** The longest wait for any response on an overloaded machine. */
 const MOST_PATIENCE_MS = 120_000
 
 /** Sends requests in sequence, on a connection that stays open until the server closes it. */
@@ -35,7 +35,7 @@ export interface Client {
   readonly sentAgain: number
   /**
    * @returns one response to a complete request, or any number if its framing is broken
-   * @throws {BadAnswer} when the response is not HTTP, or when no response arrives
+   * @throws {BadAnswer} if the response is not HTTP, or none arrives
    */
   send(request: FuzzRequest): Promise<HttpAnswer[]>
   close(): void
@@ -70,7 +70,6 @@ export function createClient(url: string, restarts = false): Client {
       wire.read(1, request.asked?.method === 'HEAD'),
       wire.write(request),
     ]).catch(error => {
-      // Do not reuse this connection.
       close()
       throw error instanceof BadAnswer ? new BadAnswer(`${error.message}${after}`) : error
     })
@@ -128,7 +127,7 @@ async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]
   }
 }
 
-/** Sends a gRPC call. @throws {BadAnswer} when no response arrives */
+/** @throws {BadAnswer} if no response arrives */
 async function sendCall({ bytes, call }: FuzzRequest, grpc: GrpcClient): Promise<HttpAnswer> {
   const { method, metadata } = call as NonNullable<typeof call>
   const answered = await within(MOST_PATIENCE_MS, grpc.send(method, bytes, metadata))
@@ -146,7 +145,7 @@ async function sendCall({ bytes, call }: FuzzRequest, grpc: GrpcClient): Promise
 
 /**
  * Sends frames on a new connection, and then half-closes it.
- * @returns the responses whose status has an index in HPACK; other responses are not read
+ * @returns the responses whose status has an index in HPACK; others are not read
  */
 async function sendFrames(
   { bytes, streams = 0 }: FuzzRequest,
@@ -191,10 +190,9 @@ const STATUSES: Readonly<Record<number, number>> = {
 }
 
 /**
- * Resolves when the server closes the connection. If the client has sent GOAWAY, a GOAWAY
- * with an error from the server is enough, because the server then waits for open streams until
- * their
- * timeout, which is long in these tests.
+ * Resolves when the server closes the connection. After the client's GOAWAY, a GOAWAY with an error
+ * is enough, because the server then waits for open streams until their timeout, which is long in
+ * these tests.
  */
 async function isOver(session: RawSession, sent: Buffer): Promise<void> {
   const over = [session.closed]
@@ -255,7 +253,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
 
   /**
    * Waits for bytes. After the time limit, fails only if the server responds to another request: on
-   * a busy machine, the server may not have run at all.
+   * a busy machine, the server may not have run.
    */
   async function change(): Promise<void> {
     const changed = new Promise<'changed'>(resolve => {
@@ -313,7 +311,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
   }
 }
 
-/** Resolves to the value of `promise`, or to undefined after the time limit. */
+/** Resolves to undefined after the time limit. */
 async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>(resolve => {
@@ -326,7 +324,7 @@ async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value
   }
 }
 
-/** Returns the first response in the bytes and its end; undefined while it is incomplete. */
+/** The first response in the bytes and its end; undefined while it is incomplete. */
 function readAnswer(
   bytes: Buffer,
   head: boolean | 'perhaps',

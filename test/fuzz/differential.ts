@@ -44,15 +44,15 @@ import {
 } from './written.ts'
 
 /**
- * A question, which is sent in every form that a caller can use: as JSON and binary tensor data,
- * over HTTP/1.1 and HTTP/2, as an event in each content mode, and as a gRPC message with typed or
- * raw contents. The servers run the model inline and in worker threads, each with and without
- * joining requests. All responses must be the same.
+ * Sends each question in every form that a caller can use: as JSON and binary tensor data, over
+ * HTTP/1.1 and HTTP/2, as an event in each content mode, and as a gRPC message with typed or raw
+ * contents. The servers run the model inline and in workers, each with and without joining
+ * requests. All responses must be the same.
  */
 export interface Question {
   readonly tensors: readonly WrittenTensor[]
   readonly id: string | undefined
-  /** The requested outputs; if undefined, every output that JSON can express. */
+  /** By default, every output that JSON can express. */
   readonly outputs: readonly string[] | undefined
   /** A mistake outside the data, which every form can contain. */
   readonly mistake?: Mistake | undefined
@@ -63,30 +63,30 @@ export interface Question {
 interface Mistake {
   readonly in: 'request' | number
   readonly key: string
-  /** The wrong value as JSON; if undefined, the member is left out. */
+  /** As JSON; if undefined, the member is left out. */
   readonly value: string | undefined
 }
 
-/** The servers under test. The first one is the reference. */
+/** The first is the reference. */
 const SERVERS: readonly ModeName[] = ['inline-single', 'inline', 'worker-single', 'worker']
 const CONNECTIONS = 16
 
 /** The average number of concurrent questions, which is 1 to 8. */
 const BURST = 4
 
-/** The time limits after which shrinking stops: it could take hours on a busy machine. */
+/** Shrinking stops after these times: it could take hours on a busy machine. */
 const START_MS = 60_000
 const QUESTION_MS = 3_000
 
 export interface Differential {
   readonly questions: number
-  /** The number of requests, in all forms and to all servers. */
+  /** In all forms and to all servers. */
   readonly requests: number
-  /** The number of questions with status 200. */
+  /** Questions with status 200. */
   readonly answered: number
-  /** The number of questions with another status. */
+  /** Questions with another status. */
   readonly refused: number
-  /** The requests and runs of the servers that may join requests. */
+  /** Of the servers that may join requests. */
   readonly joinedRuns: { readonly requests: number; readonly runs: number }
 }
 
@@ -160,7 +160,7 @@ interface Opened {
   readonly server: Server
   readonly target: Target
   readonly clients: readonly Client[]
-  /** The gRPC client, whose session also sends requests over HTTP/2. */
+  /** Its session also sends requests over HTTP/2. */
   readonly grpc: GrpcClient
 }
 
@@ -179,7 +179,7 @@ async function open(model: ModelName, mode: ModeName): Promise<Opened> {
   }
 }
 
-/** Reads from the metrics how many requests succeeded, and in how many runs. */
+/** How many requests succeeded, and in how many runs, according to the metrics. */
 async function runsOf({ server }: Opened): Promise<{ requests: number; runs: number }> {
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
   const total = (pattern: RegExp) =>
@@ -194,8 +194,8 @@ async function runsOf({ server }: Opened): Promise<{ requests: number; runs: num
 
 function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   const plain = fc.record({
-    // For values that differ greatly from those of a real flower, the last bits of a sum decide the class, and
-    // these bits depend on the number of rows in a run.
+    // Far from a real flower's values, the last bits of a sum decide the class, and they depend on the number
+    // of rows in a run.
     tensors: model === 'iris' ? flowers : tensors(target),
     id: ids,
     outputs: fc.oneof(
@@ -219,13 +219,13 @@ function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   )
 }
 
-/** The number of elements in a long question: enough for the server to parse it in a thread. */
+/** Enough elements for the server to parse the question in a thread. */
 const LONG = 30_000
 
 /** A long question runs in parts, whose alignment changes the order of additions (error: 2e-8). */
 const isLong = ({ tensors }: Question) => tensors.some(({ data = [] }) => data.length >= LONG)
 
-/** Repeats the rows of a question until it is long. */
+/** Repeats the rows until the question is long. */
 function lengthened<Plain extends Question>(plain: Plain): Plain {
   const times = Math.ceil(LONG / Math.max(1, ...plain.tensors.map(({ data = [] }) => data.length)))
   return {
@@ -300,13 +300,13 @@ type Form =
   | 'gRPC typed'
   | 'gRPC raw'
 
-/** Numbers whose magnitudes differ from those of the questions. */
+/** Their magnitudes differ from those of the questions. */
 const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
 
 /**
- * Returns another caller's request with the same shapes. It may share runs with the question, and
- * must not change the response to the question; its own response is not compared. Returns
- * undefined if the question is long or contains a mistake.
+ * Another caller's request with the same shapes, which may share runs with the question but must
+ * not change its response; its own response is not compared. Undefined if the question is long or
+ * contains a mistake.
  */
 function hostileTo(question: Question, target: Target): Asked | undefined {
   // A long question does not share runs.
@@ -321,7 +321,7 @@ function hostileTo(question: Question, target: Target): Asked | undefined {
   return post(infer, [JSON_TYPE], Buffer.from(jsonOf({ ...question, tensors }, target)))
 }
 
-/** Returns a question as a request in each form that can express it. */
+/** As a request in each form that can express the question. */
 function formsOf(question: Question, target: Target): [Form, Asked][] {
   const infer = `/v2/models/${encodeURIComponent(target.name)}/infer`
   const json = Buffer.from(jsonOf(question, target))
@@ -349,7 +349,7 @@ function formsOf(question: Question, target: Target): [Form, Asked][] {
   return forms
 }
 
-/** Returns a question as a gRPC message in each form that can express it. */
+/** As a gRPC message in each form that can express the question. */
 function messagesOf(question: Question, target: Target): [Form, Message][] {
   const { id = '', bends, mistake } = question
   if (bends !== undefined || !id.isWellFormed()) return []
@@ -368,8 +368,8 @@ function messagesOf(question: Question, target: Target): [Form, Message][] {
 const isText = (value: unknown) => typeof value === 'string' && value.isWellFormed()
 
 /**
- * Whether a message can express a wrong value, by field. A message cannot express a missing field,
- * because it would have the default value.
+ * Whether a message can express a wrong value, by field. It cannot express a missing field, which
+ * would have the default value.
  */
 const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => boolean>> = {
   id: isText,
@@ -385,7 +385,7 @@ const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => b
     (value.length > 0 || inJson(target).length === target.outputs.length),
 }
 
-/** Adds the mistake to a message. @returns undefined if no message can express this mistake */
+/** @returns undefined if no message can express this mistake */
 function mistakenMessage(
   message: Message,
   mistake: Mistake | undefined,
@@ -438,7 +438,7 @@ function binaryOf(
     out ? '{"binary_data_output":true}' : undefined,
   )
   const json = Buffer.from(write(mistaken(request, question.mistake)))
-  // If the mistake is in the list of inputs, leave out the binary data.
+  // If the mistake is in the list of inputs, there is no binary data.
   const isWithout = question.mistake?.key === 'inputs'
   return {
     headers: [BINARY_TYPE, [LENGTH_HEADER, String(json.byteLength)]],
@@ -478,7 +478,7 @@ interface Given {
   readonly answer: HttpAnswer | Answered
   /** The index of the event in the response to a batch. */
   readonly event?: number
-  /** A problem in this response, found without a comparison. */
+  /** A problem found without a comparison. */
   readonly wrong: string | undefined
 }
 
@@ -583,14 +583,11 @@ const reference = (given: readonly Given[], question: number) =>
 const referenceAsked = (given: readonly Given[], question: number) =>
   referenceOf(given, question).sent
 
-/** Returns whether the error does not depend on the envelope of the request. */
+/** Whether the error does not depend on the request's envelope. */
 const isSound = ({ error = '' }: Answer) =>
   !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
-/**
- * Returns whether the body is null. An event with a null body has no data, so the server reports a
- * different error.
- */
+/** An event with a null body has no data, so the server reports a different error. */
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'
 
 function answerIn({ form, answer, event }: Given): Answer {
@@ -606,7 +603,7 @@ function answerIn({ form, answer, event }: Given): Answer {
   return outputsOf(json, body.subarray(end))
 }
 
-/** Converts a gRPC response; the table of error codes provides the HTTP status. */
+/** The table of error codes provides the HTTP status. */
 function answerOfCall({ status: code, message, messages }: Answered): Answer {
   const [response] = messages
   if (code === 0 && response !== undefined)
@@ -712,9 +709,7 @@ const NEEDS_BINARY_MODE =
 const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
   form === 'base64' || /binary_data/.test(asked?.body.toString() ?? '')
 
-/**
- * Replaces error texts about elements in JSON and about bytes in binary data with the same text.
- */
+/** Error texts about elements in JSON and about bytes in binary data become the same text. */
 const inGeneral = (error = '') =>
   error
     .replace(
@@ -738,7 +733,7 @@ function isAlike(one: Buffer, other: Buffer, datatype: string, isExact: boolean)
   return true
 }
 
-/** Reads a number for a comparison, in which all NaNs are equal. */
+/** All NaNs are equal in a comparison. */
 function floatAt(bytes: Buffer, at: number, size: number): number {
   if (size === 4) return bytes.readFloatLE(at)
   if (size === 8) return bytes.readDoubleLE(at)

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fuzz, grewTooMuch, somePairs } from './fuzz.ts'
 
-// The seed is fixed, so that each run of the tests is the same; `node test/fuzz/run.ts` uses other
-// seeds and more cases.
+// With a fixed seed, each run of the tests is the same; `node test/fuzz/run.ts` uses other seeds
+// and more cases.
 test('1,500 random requests and 500 random events get valid responses, and the servers keep running', {
   timeout: 120_000,
 }, async () => {

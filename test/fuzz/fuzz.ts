@@ -20,9 +20,7 @@ import { LARGEST_BODY, largeRequests } from './large.ts'
 import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
-/**
- * Models that cannot fail on a valid request, so that status 500 is always a fault of the server.
- */
+/** These cannot fail on a valid request, so status 500 is always a fault of the server. */
 export const MODELS = [
   'iris',
   'two-in-two-out',
@@ -38,9 +36,9 @@ export type ModelName = (typeof MODELS)[number]
 export const folderOf = (model: ModelName) =>
   model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model)
 
-/** All ways to run a model: the execution, with or without joining, and the program. */
+/** The execution, with or without joining, and the program. */
 export const MODES = {
-  /** KServe's predictor, which also serves V1. */
+  /** KServe's predictor also serves V1. */
   predictor: { EXECUTION: 'auto' },
   inline: { EXECUTION: 'inline' },
   worker: { EXECUTION: 'worker' },
@@ -58,7 +56,7 @@ export interface Pair {
   readonly mode: ModeName
 }
 
-/** The slow model runs only with `auto`, in worker threads: in other modes, it takes too long. */
+/** The slow model runs only with `auto`, in workers: other modes take too long. */
 const isWorthwhile = ({ model, mode }: Pair) => model !== 'slow' || mode === 'auto'
 
 export const everyPair = (
@@ -67,7 +65,7 @@ export const everyPair = (
 ): readonly Pair[] =>
   modes.flatMap(mode => models.map(model => ({ model, mode }))).filter(isWorthwhile)
 
-/** Returns one pair for each model except the slow one; every mode occurs at least once. */
+/** One pair for each model except the slow one; every mode occurs at least once. */
 export const somePairs = (): readonly Pair[] =>
   MODELS.filter(model => model !== 'slow').map((model, i) => ({
     model,
@@ -79,22 +77,22 @@ const PARTS = { requests, events, http2: http2Requests, large: largeRequests } a
 export type Part = keyof typeof PARTS
 
 export interface FuzzOptions {
-  /** The total number of requests to all servers. */
+  /** To all servers together. */
   readonly requests: number
-  /** The number of additional requests that contain events. */
+  /** Additional requests that contain events. */
   readonly events?: number
-  /** The number of additional gRPC calls and HTTP/2 connections. */
+  /** Additional gRPC calls and HTTP/2 connections. */
   readonly http2?: number
-  /** The number of additional requests with large bodies. */
+  /** Additional requests with large bodies. */
   readonly large?: number
   readonly seed: number
   readonly connections: number
   readonly pairs?: readonly Pair[]
-  /** The URL of a running server; if undefined, each pair gets a new process. */
+  /** A running server; by default, each pair gets a new process. */
   readonly url?: string | undefined
   /** Whether the processes behind the URL exit and start during the run. */
   readonly restarts?: boolean
-  /** The idle time of a server before its memory is measured for the last time. */
+  /** A server's idle time before its memory is measured for the last time. */
   readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
   readonly onFailure?: (failure: Failure) => void
@@ -102,7 +100,6 @@ export interface FuzzOptions {
 
 export interface Failure extends Pair {
   readonly problem: string
-  /** The request that failed. */
   readonly request: string
   /** The smallest request that still fails. */
   readonly smallest: string | undefined
@@ -113,22 +110,22 @@ export interface Failure extends Pair {
 }
 
 /**
- * A status, or `none` for no response, which is correct if the client closed the connection or its
- * bytes are not a request.
+ * `none`, no response, is correct if the client closed the connection or its bytes are not a
+ * request.
  */
 export type Outcome = number | 'none'
 
-/** The resident memory of one server process in MiB. */
+/** One server process's resident memory, in MiB. */
 export interface Memory extends Pair {
   readonly large: boolean
-  /** The memory after the first tenth of the requests. */
+  /** After the first tenth of the requests. */
   readonly warm: number
   readonly end: number
-  /** The memory after an idle period at the end. */
+  /** After an idle period at the end. */
   readonly rested: number
 }
 
-/** The number of responses with each status. */
+/** Responses by status. */
 export type Counts = Map<Outcome, number>
 
 export interface Report {
@@ -136,7 +133,7 @@ export interface Report {
   readonly byMode: Readonly<Record<ModeName, Counts>>
   readonly memory: readonly Memory[]
   readonly failures: readonly Failure[]
-  /** The number of requests whose process exited before the response. */
+  /** Requests whose process exited before the response. */
   readonly sentAgain: number
   readonly seconds: number
 }
@@ -144,36 +141,33 @@ export interface Report {
 const BATCH = 250
 const LARGE_BATCH = 4
 const MOST_FAILURES = 10
-/** The memory limit after large bodies, in MiB; V8 and ONNX Runtime kept at most 234 MiB. */
+/** After large bodies, in MiB; V8 and ONNX Runtime kept at most 234 MiB. */
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
-/**
- * The number of concurrent servers: while one server sends slow responses, the others use the CPUs.
- */
+/** While one server sends slow responses, the others use the CPUs. */
 const SERVERS_AT_ONCE = 3
 
 /** The server limits the memory of concurrent bodies to twice the largest body. */
 const LARGE_AT_ONCE = 2
 
-/** The number of retries of a request that was refused because of other bodies, and their delay. */
+/** Retries of a request that was refused because of other bodies, and their delay. */
 const TIMES_AGAIN = 40
 const AGAIN_AFTER_MS = 50
 
 export const ENVIRONMENT = {
-  // The limit is small, so that requests can exceed it.
+  // Small, so that requests can exceed it.
   MAX_BODY_BYTES: String(2 * 2 ** 20),
-  // The timeout is longer than a busy machine may suspend a process, because a timeout would refuse
-  // valid requests.
+  // Longer than a busy machine may suspend a process, because a timeout would refuse valid
+  // requests.
   REQUEST_TIMEOUT_MS: '600000',
   // Over 100,000 requests, the used heap stayed at 15 MiB, but V8's space for young objects and the
-  // arenas of malloc grew to 330 MiB of resident memory. With these small limits, the memory grew
-  // only from 171 to 186 MiB, so that further growth is a leak.
+  // arenas of malloc grew to 330 MiB of resident memory. With these limits, the memory grew only
+  // from 171 to 186 MiB, so further growth is a leak.
   NODE_OPTIONS: '--max-semi-space-size=2',
   MALLOC_ARENA_MAX: '1',
 }
 
-/** Sends random requests and checks every response. */
 export async function fuzz({
   requests,
   events = 0,
@@ -236,11 +230,11 @@ export async function fuzz({
         count,
       )
       const after = await afterBatch(server)
-      // Report the exit of a server first, because it causes the other failures in the batch.
+      // First, because a server's exit causes the other failures in the batch.
       const ended = server.process !== undefined && isOver(server.process)
       const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
       if (after !== undefined && (found.length === 0 || ended) && !seen.has(alike(after))) {
-        // The output of a server contains that of earlier batches: report each problem once.
+        // A server's output contains that of earlier batches: report each problem once.
         seen.add(alike(after))
         tell({
           ...pair,
@@ -323,14 +317,14 @@ function batchesOf(shares: Partial<Record<Part, number>>): { part: Part; numRuns
   })
 }
 
-/** Returns a key that is equal for problems that differ only in numbers and names. */
+/** Equal for problems that differ only in numbers and names. */
 const alike = (problem: string) => problem.slice(0, 80).replaceAll(/[\d.-]+|"[^"]*"/g, '')
 
-/** Returns a different seed for each batch, also in runs with consecutive seeds. */
+/** Different for each batch, even in runs with consecutive seeds. */
 const seedOf = (seed: number, pair: number, batch: number) =>
   (Math.imul(seed, 1_000_003) + Math.imul(pair, 7_919) + Math.imul(batch, 104_729)) | 0
 
-/** Returns whether the memory of a server grew too much: a leak grows without a limit. */
+/** A leak grows without a limit. */
 export const grewTooMuch = ({ warm, rested, large }: Memory) =>
   rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
 
@@ -343,10 +337,7 @@ interface Subject extends AsyncDisposable {
   readonly log: readonly string[]
   readonly stderr: readonly string[]
   residentMiB(): number | undefined
-  /**
-   * Sends a valid request; rejects unless the response is identical to the first one, byte for
-   * byte.
-   */
+  /** Rejects unless the response is identical to the first one, byte for byte. */
   answerGoodRequest(): Promise<void>
 }
 
@@ -385,7 +376,7 @@ async function serve(
   }
 }
 
-/** Starts a process like startProcess, but without a time limit. */
+/** Like startProcess, but without a time limit. */
 export async function start(
   env: Record<string, string>,
   program: string = PROGRAMS.function,
@@ -416,7 +407,6 @@ export async function start(
   return { url: await url, process: child, log, stderr, exited }
 }
 
-/** Reads the metadata of a server's model. */
 export async function describe(url: string, model: ModelName): Promise<Target> {
   const name = model === 'iris' ? 'iris-classifier' : model
   const response = await fetch(`${url}/v2/models/${name}`)
@@ -518,7 +508,7 @@ interface Found {
   readonly problem: string
 }
 
-/** Sends all requests; each client sends the next request when it is free. */
+/** Each client sends the next request when it is free. */
 async function sendAll(
   all: readonly FuzzRequest[],
   clients: readonly Client[],
@@ -540,7 +530,7 @@ async function sendAll(
 }
 
 /**
- * Sends a request. As a client would, retries while the server refuses it because of other bodies.
+ * As a client would, retries while the server refuses the request because of other bodies.
  * @returns the problem in the response, or undefined
  */
 export async function sendOne(
@@ -567,7 +557,7 @@ export async function sendOne(
 
 const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers.has('retry-after')
 
-/** Whether the server refused the request because other bodies use all of the memory. */
+/** Whether other bodies use all of the memory. */
 const isCrowdedOut = (answer: HttpAnswer) =>
   isRefusal(answer) && answer.body.includes('other requests’ bodies')
 
@@ -629,8 +619,8 @@ async function explain(
 }
 
 /**
- * Sends one request, identified by its seed and path, alone to a new server, and then smaller and
- * smaller requests while they fail.
+ * Sends the request of a seed and path alone to a new server, and then smaller and smaller requests
+ * while they fail.
  */
 export async function again({
   path,
@@ -644,7 +634,7 @@ export async function again({
   const until = performance.now() + SHRINK_MS
   try {
     const property = fc.asyncProperty(PARTS[part](server.target), async request => {
-      // Do not use the time limit of fast-check, which would leave a server running.
+      // fast-check's own time limit would leave a server running.
       if (problem !== '' && performance.now() > until) return
       const client = createClient(server.url)
       const wrong = await sendOne(request, client, server.target)
@@ -653,7 +643,7 @@ export async function again({
       const now = wrong ?? after
       if (now === undefined) return
       if (after !== undefined) {
-        // Start a new server, so that the output or the exit does not count for the next request.
+        // On a new server, the output or the exit does not count for the next request.
         await server[Symbol.asyncDispose]()
         server = await serve(pair, url, part === 'large')
       }
@@ -676,9 +666,7 @@ export async function again({
   }
 }
 
-/**
- * Sends a complete batch again, for a failure that needs several requests. @returns the problems
- */
+/** For a failure that needs a complete batch. @returns the problems */
 export async function againTogether({
   numRuns,
   connections,

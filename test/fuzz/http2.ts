@@ -24,7 +24,7 @@ import {
   tensors,
 } from './requests.ts'
 
-/** Generates gRPC calls and HTTP/2 frames: valid ones, and ones with each known kind of mistake. */
+/** gRPC calls and HTTP/2 frames: valid ones, and ones with each known kind of mistake. */
 export function http2Requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const message = messages(target)
   return fc.oneof(
@@ -48,7 +48,7 @@ const alone = (kind: FuzzRequest['kind'], bytes: Buffer, call: Call): CallReques
   call,
 })
 
-/** Generates ModelInferRequests with typed or raw contents; some have corrupted fields or bytes. */
+/** ModelInferRequests with typed or raw contents; some have corrupted fields or bytes. */
 function messages(target: Target): fc.Arbitrary<CallRequest> {
   const hasTyped = target.inputs.every(({ datatype }) => CONTENTS[datatype] !== undefined)
   return fc
@@ -128,7 +128,7 @@ function oddFraming(message: fc.Arbitrary<CallRequest>): fc.Arbitrary<CallReques
 
 // Frames
 
-/** Returns the frames of three requests on one connection: a gRPC message, JSON, and metadata. */
+/** Three requests on one connection: a gRPC message, JSON, and metadata. */
 function framesOf({ bytes, call }: CallRequest): Buffer[] {
   const path = pathOf(call.method)
   const type = (value: string) => header('content-type', value)
@@ -161,7 +161,7 @@ interface FrameBend {
 const STREAMS = [0, 1, 2, 3, 5, 7, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]
 const LENGTHS = [0, 1, 4, 8, 9, 16_384, 16_385, 2 ** 24 - 1]
 
-/** The maximum number of bytes in all copies of a repeated frame. */
+/** The maximum size of all copies of a repeated frame. */
 const MOST_BYTES = 2 ** 18
 
 type Way = (frames: Buffer[], index: number, by: number) => void
@@ -192,7 +192,6 @@ const WAYS = {
       frame.subarray(9),
     ]),
   ),
-  /** Writes a wrong length. */
   length: changed((frame, by) => {
     frame.writeUIntBE(LENGTHS[by % LENGTHS.length] as number, 0, 3)
     return frame
@@ -201,7 +200,7 @@ const WAYS = {
     resized(frame, Buffer.alloc(LENGTHS[by % (LENGTHS.length - 1)] as number, by)),
   ),
   cut: changed((frame, by) => resized(frame, frame.subarray(9, 9 + (by % 32)))),
-  /** Flips a bit in the payload, which corrupts HPACK, settings or windows. */
+  /** Corrupts HPACK, settings or windows. */
   flip: changed((frame, by) => {
     const place = 9 + (by % Math.max(frame.length - 9, 1))
     if (place < frame.length) frame[place] = (frame[place] as number) ^ (1 << (by % 8))

@@ -129,7 +129,7 @@ describe('a request refused because of other requests’ bodies', () => {
     { error: 'other requests’ bodies use all the memory allowed; try again later' },
     { 'retry-after': '1' },
   )
-  /** Sends a request that gets these responses in turn, and the last one repeatedly. */
+  /** The request gets these responses in turn, and the last one repeatedly. */
   const sent = (...answers: HttpAnswer[]) => {
     const client = {
       restarts: false,

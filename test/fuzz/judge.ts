@@ -9,12 +9,12 @@ import type { Asked, Call, Described, FuzzRequest, Target } from './requests.ts'
 import { show } from './show.ts'
 
 /**
- * The size limit of an error. Knative's dispatcher truncates a dead letter's `knativeerrordata` at
- * this length, so longer JSON would become invalid.
+ * Knative's dispatcher truncates a dead letter's `knativeerrordata` at this length, so longer JSON
+ * would become invalid.
  */
 const MOST_OF_AN_ERROR = 1_024
 
-/** Returns the first problem of the responses to a request; undefined if they are correct. */
+/** The first problem of the responses; undefined if they are correct. */
 export function judge(
   request: FuzzRequest,
   answers: readonly HttpAnswer[],
@@ -33,8 +33,7 @@ export function judge(
 }
 
 /**
- * The gRPC statuses of a failing server: UNKNOWN, INTERNAL and DATA_LOSS. INTERNAL is allowed for
- * broken framing.
+ * A failing server returns UNKNOWN, INTERNAL or DATA_LOSS. INTERNAL is allowed for broken framing.
  */
 const FAILURES = [2, 13, 15]
 
@@ -80,7 +79,7 @@ function judgeRightCall(
     : `the output is ${went.toString('hex', 0, 40)}; expected ${came.toString('hex', 0, 40)}`
 }
 
-/** Checks the rules for every response. */
+/** The rules for every response. */
 function judgeAnswer(
   { asked, bytes, call, streams }: FuzzRequest,
   { status, headers, body }: HttpAnswer,
@@ -88,7 +87,7 @@ function judgeAnswer(
   if (streams !== undefined && streams > 0 && status !== 200) return 'a valid request was refused'
   if (asked?.right && status !== 200 && !(status === 413 && asked.mayBeTooLarge))
     return 'a valid request was refused'
-  // Status 504 is correct for a request with its own deadline.
+  // 504 is correct for a request with its own deadline.
   if (status >= 500 && !(status === 504 && bytes.includes('timeout')))
     return 'the status of a server failure; no request may make the server fail'
   // The client reads only the status of these responses.
@@ -133,7 +132,7 @@ function judgeSuccess(asked: Asked, answer: HttpAnswer, target: Target): string 
 // Inference
 
 interface Sent {
-  /** The request's JSON; undefined for a raw binary request. */
+  /** Undefined for a raw binary request. */
   readonly json: Record<string, unknown> | undefined
   readonly binary: Buffer
 }
@@ -273,7 +272,7 @@ function judgeOutput(
     : `${count} elements in ${size} bytes for the shape [${shape}]`
 }
 
-/** Checks that an identity model returns its input bit for bit; the sign of a NaN may differ. */
+/** An identity model returns its input bit for bit; the sign of a NaN may differ. */
 function judgeIdentity(
   output: Output,
   bytes: Buffer | undefined,
@@ -305,8 +304,8 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 // V1
 
 /**
- * Checks a V1 response: one prediction per instance, or outputs. For an identity model, the
- * predictions or outputs must equal the inputs, except for FP32 values, which JSON does not represent exactly.
+ * A V1 response has one prediction per instance, or outputs. An identity model's must equal the
+ * inputs, except for FP32 values, which JSON does not represent exactly.
  */
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]
@@ -327,7 +326,7 @@ function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): st
     : `the output is ${other?.toString('hex', 0, 40)}; expected ${one?.toString('hex', 0, 40)}`
 }
 
-/** Returns the flat values of a row or column, whether or not the value names the input. */
+/** The flat values of a row or column, whether or not the value names the input. */
 const valuesOf = (value: unknown, name: string | undefined): number[] =>
   [value]
     .flat(64)
@@ -357,10 +356,7 @@ const isOwn = ({ source, type }: SentEvent, { name }: Target) =>
   source === `/onnx-function/${encodeURIComponent(name)}` ||
   type.startsWith('org.kubeflow.serving.inference.')
 
-/**
- * Checks the reply to an event or a batch: no body, one event, or a batch with one event for each
- * event of the request.
- */
+/** The reply is no body, one event, or for a batch a batch with one event for each. */
 function judgeEvent(
   asked: Asked,
   { status, headers, body }: HttpAnswer,
@@ -435,10 +431,10 @@ function judgeEvent(
 
 // Pieces
 
-/** Characters that no attribute may contain (CloudEvents specification, "Type System"). */
+/** No attribute may contain these (CloudEvents specification, "Type System"). */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-/** Decodes a header's percent-encoding (HTTP binding, section 3.1.3.2). */
+/** A header's percent-encoding (HTTP binding, section 3.1.3.2). */
 function decoded(value: string): string {
   try {
     return decodeURIComponent(value)
@@ -462,7 +458,7 @@ function inflate(asked: Asked): Buffer {
 
 const withoutMark = (body: Buffer) => body.toString().replace(/^\ufeff/, '')
 
-/** Parses a JSON object with all digits of its integers; undefined if the body is not one. */
+/** With all digits of integers; undefined if the body is not a JSON object. */
 function parsed(body: Buffer): Record<string, unknown> | undefined {
   try {
     const value = parseExactly(withoutMark(body))

@@ -15,7 +15,7 @@ import {
 } from './requests.ts'
 import { items, members, text, write } from './written.ts'
 
-/** The maximum size, in bytes, of a body that the server under test accepts. */
+/** The largest body that the server under test accepts. */
 export const LARGEST_BODY = 8 * 2 ** 20
 
 const SIZES = [
@@ -38,11 +38,11 @@ interface Form {
   readonly data: number
   /**
    * The number of spaces in the data that lengthen the body by one byte (1 by default). With 0, the
-   * spaces are outside the data, where the server may refuse this many spaces.
+   * spaces are outside the data, where the server may refuse so many.
    */
   readonly share?: number
   readonly headers: Asked['headers']
-  /** Formats the JSON as the body; if absent, the body is JSON and binary tensor data. */
+  /** By default, the body is JSON and binary tensor data. */
   readonly text?: (json: string) => string
   readonly isNested?: boolean
   readonly isEvent?: boolean
@@ -78,8 +78,8 @@ const FORMS: readonly Form[] = [
 ]
 
 /**
- * Generates bodies from hundreds of kilobytes to one byte more than the limit: valid, invalid at
- * the end, or truncated.
+ * From hundreds of kilobytes to one byte more than the limit: valid, invalid at the end, or
+ * truncated.
  */
 export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
   whole(
@@ -101,7 +101,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         const inputs = tensors.map((tensor, i) =>
           inputOf(tensor, form.isNested ?? false, binary[i]?.byteLength),
         )
-        // Do not request FP16 outputs, which JSON cannot express.
+        // JSON cannot express FP16 outputs.
         const outputs = target.outputs.some(({ datatype }) => datatype === 'FP16')
           ? items(members(['name', text('"y"')]))
           : undefined
@@ -124,7 +124,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         }
         const odd = end === 'wrong' ? json.replace(LAST, 'null$2') : json
         const least = Buffer.byteLength(form.text(odd))
-        // Insert the spaces into the data, because JSON beside the data has a smaller limit.
+        // In the data, because JSON beside the data has a smaller limit.
         const spaces = ' '.repeat(Math.max(0, Math.floor((size - least) * (form.share ?? 1)) - 8))
         return ended(
           post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)),
@@ -134,10 +134,10 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
       }),
   )
 
-/** Matches the last element of the last input's data, and the brackets after it. */
+/** The last element of the last input's data, and the brackets after it. */
 const LAST = /([^[\]])(\]+\}\])/
 
-/** Returns all inputs with about this many bytes of data, in which a few elements are repeated. */
+/** All inputs with about this many bytes of data, in which a few elements are repeated. */
 function filled(
   { inputs, anyRank }: Target,
   few: WrittenTensor['data'][],

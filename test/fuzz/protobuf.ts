@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { KNOWN } from './written.ts'
 
-/** A field of an encoded message, which may be invalid: repeated, or with a wrong length. */
+/** A field of an encoded message, which may be repeated or have a wrong length. */
 interface Field {
   number: number
   wire: number
@@ -11,14 +11,14 @@ interface Field {
   lie?: number
 }
 
-/** The fields of a message that are messages, by number, recursively. */
+/** The fields that are messages, by number, recursively. */
 interface Nested {
   readonly [number: number]: Nested
 }
 
 const PARAMETER: Nested = { 2: {} }
 
-/** The message fields of ModelInferRequest: parameters, inputs and outputs. */
+/** ModelInferRequest's parameters, inputs and outputs. */
 export const INFER: Nested = { 4: PARAMETER, 5: { 4: PARAMETER, 5: {} }, 6: { 4: PARAMETER } }
 
 const VARINT = 0
@@ -32,7 +32,7 @@ const varint = (value: bigint): Buffer => {
   }
 }
 
-/** Reads the varint at a position. @returns its end and its value */
+/** @returns the varint's end and its value */
 function readVarint(bytes: Buffer, from: number): { end: number; value: number } {
   let value = 0
   for (let at = from; ; at++) {
@@ -42,7 +42,6 @@ function readVarint(bytes: Buffer, from: number): { end: number; value: number }
   }
 }
 
-/** Parses a valid message. */
 function read(bytes: Buffer, nested: Nested): Field[] {
   const fields: Field[] = []
   for (let at = 0; at < bytes.length; ) {
@@ -71,13 +70,12 @@ function write(fields: readonly Field[]): Buffer {
   )
 }
 
-/** Wrong values to insert. */
 const ODD: readonly Buffer[] = [
   ...[0n, 1n, 127n, 2n ** 31n, 2n ** 32n, 2n ** 53n + 1n, 2n ** 63n, 2n ** 64n - 1n].map(varint),
   // Varints that are longer than necessary, longer than allowed, or unterminated.
   ...['8000', '80808080808080808000', 'ffffffffffffffffffff7f', 'ff', '8080'],
-  // Bytes that are not valid UTF-8, such as a byte that UTF-8 never uses, half a surrogate pair, an
-  // overlong NUL, and a truncated character; and bytes of numbers.
+  // Invalid UTF-8 (a byte that UTF-8 never uses, half a surrogate pair, an overlong NUL, a
+  // truncated character), and bytes of numbers.
   ...['00', 'fe', 'eda080', 'c080', 'f09f8c', '0a', '0a00', '0000807f', '000000000000f07f'],
 ].map(odd => (typeof odd === 'string' ? Buffer.from(odd, 'hex') : odd))
 
@@ -90,7 +88,7 @@ const TEXTS = Object.values(KNOWN)
 const NUMBERS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 2_047, 19_000, 2 ** 29 - 1, 2 ** 29, 2 ** 32]
 const LIES = [-1, 1, -4, 7, 1_000, 2 ** 31, 2 ** 32, 2 ** 53, -1_000]
 
-/** The maximum number of bytes in all copies of a repeated field. */
+/** The maximum size of all copies of a repeated field. */
 const MOST_BYTES = 2 ** 20
 
 const pick = <Value>(from: readonly Value[], at: number) => from[at % from.length] as Value
@@ -104,7 +102,7 @@ interface ProtobufBend {
 type Way = (fields: Field[], index: number, by: number) => void
 const at = (fields: Field[], index: number) => fields[index] as Field
 
-/** Changes the value, number, wire type or length of a field. */
+/** Changes a field's value, number, wire type or length. */
 const changed =
   (change: (field: Field, by: number) => Partial<Field>): Way =>
   (fields, i, by) => {
@@ -126,7 +124,7 @@ const WAYS = {
   wrap: changed(field => ({ value: [field] })),
   often(fields, i, by) {
     const field = at(fields, i)
-    // In a few cases, write more fields than a message may have.
+    // In a few cases, more fields than a message may have.
     const most = Math.floor(MOST_BYTES / write([field]).length)
     const times = Math.min(by > 250 ? 70_000 : by, most)
     fields.splice(i, 0, ...Array.from({ length: times }, () => field))
@@ -145,7 +143,7 @@ const placesOf = (fields: Field[]): { fields: Field[]; index: number }[] =>
     ...(Buffer.isBuffer(value) ? [] : placesOf(value)),
   ])
 
-/** Applies all corruptions to a message, one after the other. */
+/** Applies all corruptions, one after the other. */
 export function bendMessage(message: Buffer, bends: readonly ProtobufBend[]): Buffer {
   if (bends.length === 0) return message
   const fields = copy(read(message, INFER))
@@ -165,7 +163,7 @@ const oneBend: fc.Arbitrary<ProtobufBend> = fc.record({
   by: fc.nat(255),
 })
 
-/** Generates corruptions of a message: in most cases none or one, as for JSON. */
+/** In most cases none or one, as for JSON. */
 export const messageBends: fc.Arbitrary<ProtobufBend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<ProtobufBend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },

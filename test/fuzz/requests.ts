@@ -13,7 +13,7 @@ import {
   write,
 } from './written.ts'
 
-/** The metadata of one tensor of the model under test. */
+/** The metadata of one tensor. */
 export interface Described {
   readonly name: string
   readonly datatype: string
@@ -28,7 +28,7 @@ export interface Target {
   readonly outputs: readonly Described[]
   /** Whether the graph has no shapes, which metadata cannot express. */
   readonly anyRank: boolean
-  /** Whether the output named y equals the input named x. */
+  /** Whether the output y equals the input x. */
   readonly identity: boolean
   /** Whether the server also serves KServe's V1. */
   readonly v1: boolean
@@ -60,14 +60,14 @@ export const KINDS = [
 ] as const
 export type Kind = (typeof KINDS)[number]
 
-/** A complete HTTP request, before encoding. */
+/** Before encoding. */
 export interface Asked {
   readonly method: string
   readonly path: string
-  /** The headers in sending order; names may repeat. */
+  /** In sending order; names may repeat. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly body: Buffer
-  /** The sizes of the body's chunks; if absent, the request has a Content-Length. */
+  /** The sizes of the body's chunks; by default, the request has a Content-Length. */
   readonly chunks?: readonly number[] | undefined
   /** Whether the request is valid, so that only status 200 is correct. */
   readonly right?: boolean
@@ -87,9 +87,9 @@ export interface FuzzRequest {
   readonly ending: 'keep' | 'end' | 'destroy'
   /** The request in the bytes, if they contain exactly one. */
   readonly asked?: Asked
-  /** The gRPC call, if the bytes are its messages. */
+  /** If the bytes are the messages of a gRPC call. */
   readonly call?: Call
-  /** Set if the bytes are HTTP/2 frames: the number of requests that must get a response. */
+  /** If the bytes are HTTP/2 frames: the number of requests that must get a response. */
   readonly streams?: number
 }
 
@@ -101,13 +101,13 @@ export interface Call {
   readonly right?: { readonly id: string; readonly tensors: readonly WrittenTensor[] } | undefined
 }
 
-/** Generates requests with valid framing. */
+/** Requests with valid framing. */
 export const whole = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, cuts: cuts() })
     .map(({ asked, cuts }) => ({ kind, bytes: toHttp(asked), cuts, ending: 'keep', asked }))
 
-/** Generates valid requests for `target`, and requests with every known kind of mistake. */
+/** Valid requests, and requests with every known kind of mistake. */
 export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const json = jsonRequest(target)
   const binary = binaryRequest(target)
@@ -141,7 +141,7 @@ export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-/** Generates requests with events: valid ones, and ones with every known kind of mistake. */
+/** Valid events, and events with every known kind of mistake. */
 export function events(target: Target): fc.Arbitrary<FuzzRequest> {
   const event = eventRequest(target)
   return fc.oneof(
@@ -155,7 +155,7 @@ export function events(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-/** Encodes a request. Adds Content-Length if the request has a body or is a POST. */
+/** Adds Content-Length if the request has a body or is a POST. */
 export function toHttp({ method, path, headers, body, chunks }: Asked): Buffer {
   let head = `${method} ${path} HTTP/1.1\r\n`
   for (const [name, value] of headers) head += `${name}: ${value}\r\n`
@@ -266,7 +266,7 @@ const rows = () =>
     { weight: 1, arbitrary: fc.constantFrom(17, 300) },
   )
 
-/** Generates valid values for all inputs, with the same number of rows for variable dimensions. */
+/** Valid values for all inputs, with the same number of rows for variable dimensions. */
 export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
   return rows().chain(rows =>
     fc.tuple(
@@ -313,10 +313,7 @@ function dataOf({ data = [], shape }: WrittenTensor, nested: boolean): Written {
   return { items: level }
 }
 
-/**
- * Writes an input as JSON.
- * @param binary the number of bytes of binary tensor data, which replaces the data
- */
+/** @param binary the number of bytes of binary tensor data, which replaces the data */
 export function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number): Written {
   return members(
     ['name', text(JSON.stringify(tensor.name))],
@@ -347,7 +344,7 @@ const parameters = () =>
     ),
   )
 
-/** Generates the list of requested outputs. FP16 outputs are binary: JSON cannot express them. */
+/** FP16 outputs are binary, because JSON cannot express them. */
 function outputsOf({ outputs }: Target): fc.Arbitrary<Written | undefined> {
   const asked = fc
     .shuffledSubarray([...outputs], { minLength: 1 })
@@ -391,7 +388,7 @@ export const requestOf = (
     outputs === undefined ? undefined : ['outputs', outputs],
   )
 
-/** Generates V2 requests as JSON text; some are corrupted. */
+/** V2 requests; some are corrupted. */
 const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }> =>
   fc
     .record({
@@ -413,7 +410,7 @@ const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }
 
 const asItIs = (json: string) => json
 
-/** Generates changes to a complete JSON text; most of them change nothing. */
+/** Changes to a complete JSON text; most of them change nothing. */
 const oddDocument = (): fc.Arbitrary<(json: string) => string> =>
   fc.oneof(
     { weight: 30, arbitrary: fc.constant(asItIs) },
@@ -497,10 +494,7 @@ const jsonRequest = (target: Target): fc.Arbitrary<Asked> =>
 
 // KServe's V1
 
-/**
- * Generates V1 requests by rows or by columns, with or without the names of inputs; some are
- * corrupted.
- */
+/** V1 requests by rows or by columns, with or without the names of inputs; some are corrupted. */
 const v1Request = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -542,18 +536,18 @@ const v1Request = (target: Target): fc.Arbitrary<Asked> =>
       }
     })
 
-/** Writes the values of a tensor in arrays nested by its shape. */
+/** The tensor's values in arrays nested by its shape. */
 const nestedValue = (tensor: WrittenTensor): Written =>
   tensor.shape.length > 0 ? dataOf(tensor, true) : text(writeExactly(tensor.data?.[0] ?? 0))
 
-/** Whether V1 requests always work: rows are variable, and JSON can express all datatypes. */
+/** V1 requests always work if rows are variable and JSON can express all datatypes. */
 const countsRows = ({ inputs, outputs, anyRank }: Target) =>
   !anyRank &&
   [...inputs, ...outputs].every(({ shape, datatype }) => shape[0] === -1 && datatype !== 'FP16')
 
 // Binary tensor data
 
-/** Generates requests with binary tensor data, which may contradict the JSON or the header. */
+/** The binary tensor data may contradict the JSON or the header. */
 function binaryRequest(target: Target): fc.Arbitrary<Asked> {
   const lie = fc.oneof(
     { weight: 8, arbitrary: fc.constant(0) },
@@ -700,7 +694,7 @@ const mutatedBody = (asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> =>
     .record({ asked, damages: damages() })
     .map(({ asked, damages }) => ({ ...asked, body: damaged(asked.body, damages), right: false }))
 
-/** Generates bodies that are compressed, or only declared as compressed. */
+/** Bodies that are compressed, or only declared as compressed. */
 function encoded(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const bomb = gzipSync(Buffer.alloc(16 * 2 ** 20, ' '))
   const how: fc.Arbitrary<(body: Buffer) => [encoding: string, body: Buffer]> = fc.oneof(
@@ -1214,7 +1208,7 @@ const binaryEvent = (target: Target): fc.Arbitrary<Asked> =>
         attributes.every((attribute, i) => attribute === REQUIRED[i]),
     }))
 
-/** Generates events in JSON; some are corrupted. */
+/** Some are corrupted. */
 const eventJson = (target: Target): fc.Arbitrary<Written> =>
   fc
     .record({
@@ -1294,7 +1288,7 @@ const batchedEvents = (target: Target): fc.Arbitrary<Asked> =>
       post('/', [['Content-Type', type]], Buffer.from(odd(write(items(...events))))),
     )
 
-/** Generates events on routes that do not accept events, and events in two modes. */
+/** Events on routes that do not accept events, and events in two modes. */
 const strangeEvent = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -1437,7 +1431,7 @@ const BROKEN_BODIES = [
   `${HEAD}Content-Length: 3000000\r\n\r\n${'x'.repeat(100_000)}`,
 ]
 
-/** Generates bytes with broken framing, each for a new connection. */
+/** Each for a new connection. */
 function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> {
   const bytes = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom(...BROKEN).map(head => Buffer.from(head, 'latin1')) },
@@ -1452,7 +1446,7 @@ function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<Fuzz
         .record({ asked: good, damages: damages() })
         .map(({ asked, damages }) => damaged(toHttp(asked), damages)),
     },
-    // Declare a length that is smaller or larger than the body.
+    // The declared length is smaller or larger than the body.
     {
       weight: 3,
       arbitrary: fc
@@ -1478,7 +1472,7 @@ const withLength = ({ method, path, headers, body }: Asked, length: number): Buf
     body,
   ])
 
-/** Generates several requests in one write; the last one may be broken. */
+/** Several requests in one write; the last one may be broken. */
 const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({
@@ -1493,7 +1487,7 @@ const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzReq
       ending: 'end',
     }))
 
-/** Generates all or part of a request, from a client that then closes the connection. */
+/** All or part of a request, from a client that then closes the connection. */
 const hangUp = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, part: fc.integer({ min: 1, max: 100 }), cuts: cuts() })

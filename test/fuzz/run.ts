@@ -228,7 +228,7 @@ async function all(): Promise<boolean> {
   return fuzzed && compared
 }
 
-// Exit normally after SIGTERM, so that the exit handlers stop the servers.
+// After a normal exit, the exit handlers stop the servers.
 process.once('SIGTERM', () => process.exit(143))
 
 if (values.help) say(USAGE)

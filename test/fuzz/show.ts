@@ -1,7 +1,7 @@
 import { pathOf } from '../grpc/client.ts'
 import type { FuzzRequest } from './requests.ts'
 
-/** Formats bytes as one line of ASCII, shortened in the middle. */
+/** As one line of ASCII, shortened in the middle. */
 export function show(bytes: Buffer, most = 500): string {
   const part = (from: number, to: number) =>
     JSON.stringify(bytes.toString('latin1', from, to))
@@ -11,12 +11,12 @@ export function show(bytes: Buffer, most = 500): string {
   return `${part(0, most / 2)} … ${bytes.byteLength - most} bytes … ${part(bytes.byteLength - most / 2, bytes.byteLength)}`
 }
 
-/** The length limit of a command. Linux allows at most 128 KiB per argument. */
+/** Linux allows at most 128 KiB per argument. */
 const LONGEST_COMMAND = 20_000
 
 /**
- * Returns a shell command that sends the request to a server on port 8080: with curl if curl can
- * send these bytes, or else with nc; undefined if the command is too long.
+ * Sends the request to a server on port 8080: with curl if curl can send these bytes, or else with
+ * nc; undefined if the command is too long.
  */
 export function commandOf({ bytes, asked, call }: FuzzRequest): string | undefined {
   const hex = `echo ${bytes.toString('hex')} | xxd -r -p`
@@ -31,7 +31,7 @@ export function commandOf({ bytes, asked, call }: FuzzRequest): string | undefin
         ? `${hex} | nc -q 5 localhost 8080`
         : [
             `curl -isg --http1.1 -X ${asked.method} --request-target ${quoted(asked.path)}`,
-            // Remove the headers that curl would add.
+            // Removes the headers that curl would add.
             ...['Accept', 'User-Agent', 'Content-Type']
               .filter(name => !has(asked, name))
               .map(name => `-H '${name}:'`),
@@ -49,7 +49,7 @@ type Asked = NonNullable<FuzzRequest['asked']>
 const has = ({ headers }: Asked, name: string) =>
   headers.some(([other]) => other.toLowerCase() === name.toLowerCase())
 
-/** Whether a shell and curl send the characters of the request unchanged. */
+/** Whether a shell and curl send the request's characters unchanged. */
 const isPlain = ({ method, path, headers, body, chunks }: Asked) =>
   chunks === undefined &&
   /^[A-Z]+$/.test(method) &&

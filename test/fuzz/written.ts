@@ -24,7 +24,7 @@ export function write(written: Written): string {
   return `{${written.members.map(([key, value]) => `${JSON.stringify(key)}:${write(value)}`)}}`
 }
 
-/** A corruption of a request: `how`, at the position `at`, with `odd` as an inserted value. */
+/** Corrupts a request: `how`, at the position `at`, with `odd` as an inserted value. */
 export interface Bend {
   readonly how: keyof typeof WAYS
   readonly at: number
@@ -33,7 +33,6 @@ export interface Bend {
 
 const DEEP = 20_000
 
-/** Wrong values to insert. */
 const ODD = [
   ...[
     'null',
@@ -269,7 +268,7 @@ const OTHER_KEYS = [
   'é',
 ]
 
-/** The position of a value: the list that contains it, and its index. */
+/** The list that contains the value, and its index. */
 interface Place {
   readonly of: Items | Members
   readonly index: number
@@ -327,7 +326,7 @@ function copy(written: Written): Written {
   return { members: written.members.map(([key, value]) => [key, copy(value)]) }
 }
 
-/** Applies all corruptions to a copy of the JSON, one after the other. */
+/** Applies all corruptions to a copy, one after the other. */
 export function bend(written: Written, bends: readonly Bend[]): Written {
   if (bends.length === 0) return written
   const whole = { items: [copy(written)] }
@@ -339,10 +338,7 @@ export function bend(written: Written, bends: readonly Bend[]): Written {
   return whole.items[0] ?? text('')
 }
 
-/**
- * Generates any character, including lone surrogates. fast-check takes one second to create
- * its own arbitrary.
- */
+/** Includes lone surrogates. fast-check takes one second to create its own arbitrary. */
 export const anyCharacter = fc
   .oneof(
     { weight: 3, arbitrary: fc.integer({ min: 0, max: 0x7f }) },
@@ -366,7 +362,7 @@ const oneBend: fc.Arbitrary<Bend> = fc.record({
   odd: oddText,
 })
 
-/** Generates corruptions: in most cases none or one, so that requests also fail after valid parts. */
+/** In most cases none or one, so that requests also fail after valid parts. */
 export const bends: fc.Arbitrary<Bend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Bend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },

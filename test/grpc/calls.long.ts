@@ -20,13 +20,13 @@ const flowers = (rows: number) =>
   })
 const FRAME = frame(encode('ModelInfer', request()))
 
-/** Settings for a worker thread that executes one run at a time. */
+/** A worker that executes one run at a time. */
 const ONE_SLOW_WORKER = {
   MODEL_DIR: testModel('slow'),
   EXECUTION: 'worker',
   ORT_THREADS: '64',
 }
-/** A request for the model in test/models/slow. */
+/** For the model in test/models/slow. */
 const SLOW = rawRequest('slow', [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }])
 
 const opened: (() => Promise<void>)[] = []
@@ -34,7 +34,7 @@ after(async () => {
   for (const close of opened) await close()
 })
 
-/** Starts a server and connects a client. Both are closed after the tests. */
+/** The server and the client are closed after the tests. */
 async function open(env: Record<string, string> = {}, load = true) {
   const server = await startServer(env, { load })
   const client = connectGrpc(server.port)

@@ -12,7 +12,6 @@ import { parseProto } from '../../function/protocol/protobuf-schema.ts'
  */
 const INFERENCE = parseProto('grpc_service.proto', INFERENCE_PROTO)
 
-/** The complete response to a call. */
 export interface Answered {
   readonly status: number
   readonly message: string
@@ -23,10 +22,9 @@ export interface Answered {
 
 export type Metadata = Readonly<Record<string, string | string[]>>
 
-/** A connection for gRPC calls. */
 export interface Client {
   readonly session: ClientHttp2Session
-  /** Sends one message or several messages, and returns all responses. */
+  /** Sends one or several messages, and returns all responses. */
   call(
     method: string,
     request: Message | readonly Message[],
@@ -38,11 +36,10 @@ export interface Client {
   close(): Promise<void>
 }
 
-/** A call that is still open. */
 export interface OpenCall {
   readonly stream: ClientHttp2Stream
   write(request: Message): void
-  /** Returns the next response message; undefined after the last message. */
+  /** Undefined after the last message. */
   next(): Promise<Message | undefined>
   readonly answered: Promise<Answered>
 }
@@ -133,7 +130,7 @@ function openCall(session: ClientHttp2Session, method: string, metadata: Metadat
   }
 }
 
-/** Adds the prefix of gRPC's wire format to a message. */
+/** Adds gRPC's prefix. */
 export function frame(message: Uint8Array, flag = 0): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = flag
@@ -144,9 +141,7 @@ export function frame(message: Uint8Array, flag = 0): Buffer {
 export const encode = (method: string, request: Message): Buffer =>
   Buffer.concat(encodeMessage(typesOf(method).input, request).parts)
 
-/**
- * Returns the path of a method. A method without a service in its name belongs to Triton's service.
- */
+/** A method without a service in its name belongs to Triton's. */
 export const pathOf = (method: string) =>
   method.includes('/') ? `/${method}` : `/inference.GRPCInferenceService/${method}`
 

@@ -41,7 +41,7 @@ function openReader(encoding?: string) {
   return { stream, reader }
 }
 
-/** Cuts bytes into pieces of `size` bytes. */
+/** Into pieces of `size` bytes. */
 const cut = (bytes: Buffer, size: number) =>
   Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
     bytes.subarray(i * size, (i + 1) * size),

@@ -1,7 +1,7 @@
 import type { Message } from '../../function/protocol/protobuf-decode.ts'
 import { toBytes, type WrittenTensor } from '../tensors.ts'
 
-/** The field of InferTensorContents for each datatype. FP16 has no field. */
+/** The field of InferTensorContents for each datatype; FP16 has none. */
 export const CONTENTS: Readonly<Record<string, string>> = {
   BOOL: 'bool_contents',
   UINT8: 'uint_contents',
@@ -17,14 +17,12 @@ export const CONTENTS: Readonly<Record<string, string>> = {
   BYTES: 'bytes_contents',
 }
 
-/** Creates a ModelInferRequest with raw contents. */
 export const rawRequest = (model: string, inputs: readonly WrittenTensor[]): Message => ({
   model_name: model,
   inputs: inputs.map(({ name, datatype, shape }) => ({ name, datatype, shape })),
   raw_input_contents: inputs.map(toBytes),
 })
 
-/** Creates a ModelInferRequest with typed contents. */
 export const typedRequest = (model: string, inputs: readonly WrittenTensor[]): Message => ({
   model_name: model,
   inputs: inputs.map(tensor => {
@@ -51,7 +49,7 @@ export interface Output {
   readonly bytes: Buffer
 }
 
-/** Returns the outputs of a ModelInferResponse, each with its bytes as in binary tensor data. */
+/** The outputs of a ModelInferResponse, each with its bytes as in binary tensor data. */
 export function outputsOf(response: Message): Output[] {
   const { outputs, raw_output_contents: raw } = response
   return outputs.map(({ name, datatype, shape, contents }: Message, i: number) => ({
