@@ -12,30 +12,27 @@ import {
 import { findElements, findMembers, isArray, type Place, without } from '../protocol/json-scan.ts'
 
 /**
- * A CloudEvent 1.0, which this file reads and writes over HTTP (CloudEvents specification: HTTP
+ * A CloudEvent 1.0. This file reads and writes it over HTTP (CloudEvents specification: HTTP
  * protocol binding, JSON event format, JSON batch format).
  *
- * This file does not use the CloudEvents SDK, because the SDK's HTTP.toEvent takes 18 µs per event,
- * compared with about 35 µs for an entire inference, and adds 39 ms to startup (measured with
- * 10.0.0). The SDK also treats malformed JSON as "no event", turns data_base64 into one Uint32 per
- * byte, drops falsy values, generates missing ids, and does not decode percent-encoded header
- * values. The tests check every reply with the SDK.
+ * The CloudEvents SDK is not used: its HTTP.toEvent takes 18 µs per event, besides about 35 µs for
+ * an inference, and adds 39 ms to startup (10.0.0). It also treats malformed JSON as "no event",
+ * turns data_base64 into one Uint32 per byte, drops falsy values, generates missing ids, and does
+ * not decode percent-encoded header values. The tests check every reply with the SDK.
  */
 export interface CloudEvent {
   readonly attributes: Attributes
   readonly data: EventData | undefined
 }
 
-/**
- * Context attributes, keyed by name; `specversion`, `id`, `source` and `type` are always present.
- */
+/** Context attributes. `specversion`, `id`, `source` and `type` are always present. */
 export type Attributes = { readonly id: string; readonly source: string; readonly type: string } & {
   readonly [name: string]: string | number | boolean
 }
 
 /**
- * The data as received bytes, or as JSON that is part of the event's own JSON. Large JSON is kept
- * as bytes, and `isJson` is true.
+ * The received bytes, or JSON that is part of the event's own. Large JSON stays bytes, with
+ * `isJson`.
  */
 export type EventData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
@@ -43,7 +40,7 @@ export type EventData =
 
 export type Mode = 'binary' | 'structured' | 'batched'
 
-/** Returns how the request carries events; undefined if it carries no event. Reads only headers. */
+/** Returns how the request carries events; undefined if it carries none. Reads only headers. */
 export function modeOf(headers: IncomingHttpHeaders): Mode | undefined {
   const contentType = headers['content-type']?.toLowerCase() ?? ''
   if (contentType.startsWith('application/cloudevents-batch')) return 'batched'
@@ -77,7 +74,6 @@ export function readHeaders(headers: IncomingHttpHeaders): Attributes {
 }
 
 /**
- * Reads an event in structured mode.
  * @param where the event's name in error messages
  * @throws {BadRequest} if the body is not a CloudEvent in JSON
  * @throws {TooLarge} if the event has more than 4 MiB outside its data
@@ -104,23 +100,20 @@ export function readStructuredEvent(body: Uint8Array, where = 'the event'): Clou
   return data === undefined ? event : { ...event, data: { bytes: bytesOf(data), isJson: true } }
 }
 
-/** Above this size, the event's data is parsed separately, like the data of a large request. */
+/** Above this size, the data is parsed separately, as in a large request. */
 const LARGE_BYTES = 128 * 1024
 
-/**
- * In a large event, a data or data_base64 member up to this size is still parsed with the event.
- */
+/** In a large event, a data or data_base64 member up to this size is parsed with the event. */
 const MOST_PARSED_BYTES = 1024
 
-/** An event in a batch, and its size in bytes within the batch. */
+/** An event and its size in the batch. */
 export interface BatchedEvent {
   readonly event: CloudEvent
   readonly bytes: number
 }
 
 /**
- * Reads the events in a batch one by one, on demand: parsing an entire batch at once takes 100 ms
- * per MiB.
+ * Reads a batch's events one by one, on demand: parsing it at once takes 100 ms per MiB.
  * @throws {BadRequest} if the body is not an array, or the next element is not a CloudEvent
  */
 export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
@@ -138,8 +131,8 @@ export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
 }
 
 /**
- * Copies the large data of an event to separate memory. This memory may be transferred to another
- * thread, but the memory of the batch also contains other events.
+ * Copies an event's large data, which may be transferred to another thread. The batch's memory
+ * contains other events, too.
  */
 function withOwnData(event: CloudEvent): CloudEvent {
   const { data } = event
@@ -147,10 +140,7 @@ function withOwnData(event: CloudEvent): CloudEvent {
   return { ...event, data: { ...data, bytes: new Uint8Array(data.bytes) } }
 }
 
-/**
- * Returns the headers for one event in binary mode. Values are percent-encoded as the binding
- * requires (section 3.1.3.2).
- */
+/** Returns the headers for one event in binary mode, percent-encoded (section 3.1.3.2). */
 export function toHeaders(attributes: Attributes): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const name in attributes) {
@@ -161,10 +151,7 @@ export function toHeaders(attributes: Attributes): Record<string, string> {
   return headers
 }
 
-/**
- * Header names, keyed by attribute. The map is built once, because V8 looks up each newly
- * concatenated name in its table of all names.
- */
+/** Built once: V8 looks up each concatenated name in its table of all names. */
 const HEADERS: ReadonlyMap<string, string> = new Map(
   ['specversion', 'id', 'source', 'type', 'subject', 'time', 'causationid', 'traceparent'].map(
     name => [name, `ce-${name}`],
@@ -174,19 +161,18 @@ const NAMES: ReadonlyMap<string, string> = new Map(
   [...HEADERS].map(([name, header]) => [header, name]),
 )
 
-/** Writes one event in the JSON event format. @param data JSON text, which is inserted unchanged */
+/** @param data JSON text, inserted unchanged */
 export const toJson = (attributes: Attributes, data: string): string =>
   `${beginJson(attributes)}${data}}`
 
 /**
- * Writes an event in the JSON event format up to its data. The caller appends the data and a
- * closing brace.
+ * Writes an event in the JSON event format up to its data. The caller appends the data and a brace.
  */
 export const beginJson = (attributes: Attributes, member = 'data'): string =>
   `${JSON.stringify(attributes).slice(0, -1)},"${member}":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
-/** The list is built once, because every request is checked for these headers. */
+/** Built once, because every request is checked for these headers. */
 const REQUIRED_HEADERS = REQUIRED.map(name => `ce-${name}`)
 
 function readJsonEvent(event: unknown, exact: () => unknown, where: string): CloudEvent {
@@ -210,7 +196,7 @@ function readJsonData(
     if (data !== undefined)
       throw new BadRequest(`${where} has both data and data_base64; send only one of them`)
     const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined
-    // Buffer skips characters that are not Base64, so encode the bytes again and compare. A regular
+    // Buffer skips characters that are not Base64, so encode again and compare. A regular
     // expression would overflow the stack at 30 MB.
     if (bytes?.toString('base64') !== base64)
       throw new BadRequest(`${where}: data_base64 is not Base64`)
@@ -259,34 +245,31 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
 
 const isInteger = (value: unknown) => typeof value === 'number' && value === (value | 0)
 
-/** Nearly all values match this pattern, which is cheaper to check than FORBIDDEN. */
+/** Matches nearly all values, and is cheaper than FORBIDDEN. */
 const PLAIN = /^[\x20-\x7e]*$/
 
 /**
- * Characters that a String attribute must not contain (specification, "Type System"). In a reply's
- * header, these characters would allow header injection.
+ * Not allowed in a String attribute (specification, "Type System"). In a reply's header, they would
+ * allow header injection.
  */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
 /**
- * Whether a text is an RFC 3339 time. Leap seconds are valid (section 5.7), but Date does not
- * accept them.
+ * Whether a text is an RFC 3339 time. Date does not accept leap seconds, which are valid (section
+ * 5.7).
  */
 const isTime = (value: string) =>
   RFC_3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')))
 
 /**
- * Matches a scheme followed by any characters (RFC 3986, section 4.3). URL.canParse would take 20
- * ms for a host of 5,200 non-ASCII letters, and its time grows with the square of the length.
+ * A scheme and any characters (RFC 3986, section 4.3). URL.canParse would take 20 ms for a host of
+ * 5,200 non-ASCII letters, and grows with the square of the length.
  */
 const ABSOLUTE_URI = /^[a-z][a-z\d+.-]*:\S+$/i
 
-/**
- * The checks of attributes. Each check returns undefined for a valid value; otherwise, it returns
- * the required kind of value.
- */
+/** Each check returns undefined for a valid value, or else the required kind of value. */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),
@@ -299,9 +282,8 @@ const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>>
 }
 
 /**
- * Decodes a header value. Values may be quoted and are percent-encoded once (HTTP binding, section
- * 3.1.3.2). Some clients send raw UTF-8, which Node decodes as Latin-1; such values are read as
- * UTF-8.
+ * Decodes a header value, which may be quoted and is percent-encoded once (HTTP binding, section
+ * 3.1.3.2). Some clients send raw UTF-8, which Node decodes as Latin-1; it is read as UTF-8.
  */
 function decodeHeader(value: string, header: string): string {
   if (/^[^"%\x80-\xff]*$/.test(value)) return value
@@ -317,10 +299,7 @@ function decodeHeader(value: string, header: string): string {
   return bytes.toString()
 }
 
-/**
- * Percent-encodes a header value: all characters except printable ASCII, and also space, quote and
- * percent sign.
- */
+/** Percent-encodes everything except printable ASCII, and also space, quote and percent sign. */
 const encodeHeader = (value: string) =>
   NEEDS_NO_CODE.test(value)
     ? value

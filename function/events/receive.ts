@@ -35,7 +35,6 @@ import {
 } from './cloudevent.ts'
 import { type Replier, replyAttributes } from './reply.ts'
 
-/** Dependencies of an event handler: the data plane and the identity of replies. */
 export interface EventContext {
   readonly dataPlane: DataPlane
   readonly replier: Replier
@@ -52,13 +51,12 @@ export type AnswerEvent = (
   context: EventContext,
 ) => Promise<Reply>
 
-/** Reads the data of events. @throws {BadRequest} */
+/** Reads an event's data. @throws {BadRequest} */
 export type CodecOf = (data: EventData, binding: Binding) => Codec<EncodedResponse>
 
 /**
- * Answers a request that carries events. A Broker counts an event as delivered only if the 2xx
- * response is empty or a CloudEvent. errors.ts lists the status that a Broker receives for each
- * error.
+ * Answers a request with events. A Broker counts an event as delivered only if the 2xx response is
+ * empty or a CloudEvent. errors.ts lists the statuses of errors.
  */
 export const receiveEvents = (
   request: Request,
@@ -67,7 +65,7 @@ export const receiveEvents = (
   context: EventContext,
 ): Promise<Answer> => orError(RECEIVERS[mode](request, caller, context))
 
-/** Answers an event in binary mode whose data a runtime has already parsed. */
+/** Answers an event in binary mode whose data a runtime has parsed. */
 export const receiveParsed = (
   headers: IncomingHttpHeaders,
   data: ParsedJson,
@@ -84,34 +82,31 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
 }
 
 /**
- * The maximum size, in bytes, of events in JSON. The main thread reads these events, which blocks
- * all other requests (20 ms for 1 MiB, docs/performance.md).
+ * The limit of events in JSON. The main thread reads them, which blocks all other requests (20 ms
+ * for 1 MiB, docs/performance.md).
  */
 const MOST_JSON_BYTES = 2 ** 20
 
-/** The number of bytes in a batch that are parsed in one turn of the event loop. */
+/** Bytes of a batch parsed per turn of the event loop. */
 const BYTES_AT_A_TIME = 64 * 1024
 
 /**
- * The maximum number of events in a batch that run together, and may share a run, before other
- * requests are handled. Larger events form smaller groups, because the size of a group in bytes is
- * also limited.
+ * Events of a batch that run together, and may share a run, before other requests are handled.
+ * Large events form smaller groups.
  */
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 
-/**
- * How an event's data is read and the reply's data is written, which depends on the event's mode.
- */
+/** How an event's mode reads its data and writes the reply's data. */
 export interface Binding {
   readonly responseData: ResponseData
-  /** The length of the JSON in the data. Only binary mode has a header for this length. */
+  /** The length of the JSON in the data. Only binary mode has a header for it. */
   readonly jsonLength: number | undefined
 }
 
-/** The binding for events in JSON, whose replies cannot carry binary tensor data. */
+/** For events in JSON, whose replies cannot carry binary tensor data. */
 const IN_JSON: Binding = { responseData: 'json', jsonLength: undefined }
 
-/** The binding for an event in binary mode whose data is only JSON. */
+/** For an event in binary mode whose data is only JSON. */
 const ALL_JSON: Binding = { responseData: 'binary', jsonLength: undefined }
 
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
@@ -133,7 +128,7 @@ const answerParsed = async (
   context: EventContext,
 ) => answerEvent({ attributes: readHeaders(headers), data: { json } }, ALL_JSON, caller, context)
 
-/** Answers one event. @returns the reply in binary mode */
+/** @returns the reply in binary mode */
 async function answerEvent(
   event: CloudEvent,
   binding: Binding,
@@ -199,8 +194,8 @@ function replyInJson(
 }
 
 /**
- * Writes a reply with a body: text becomes a string, any other body Base64. JSON text is also sent
- * in Base64, because a string would be a different JSON value.
+ * Writes a reply with a body: text as a string, other bodies as Base64. JSON text is Base64, too: a
+ * string would be a different JSON value.
  */
 function bodyInJson(attributes: Attributes, { body, contentType }: BodyAnswer): string {
   if (typeof body === 'string' && !isJson(mediaTypeOf(contentType).type))
@@ -234,8 +229,8 @@ async function receiveBatch(
 }
 
 /**
- * Returns the events in a batch that are to be answered, in groups that run together. The entire
- * batch is read first, because one invalid event fails the entire batch.
+ * Returns the events to answer, in groups that run together. Reads the whole batch first, because
+ * one invalid event fails all of it.
  */
 async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<CloudEvent[][]> {
   const steps = new Steps(BYTES_AT_A_TIME)
@@ -260,9 +255,9 @@ async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<
 }
 
 /**
- * Returns the reply, or an event that describes the error. A retryable error fails the entire
- * batch, which the Broker then delivers again.
- * @returns undefined for an event that the author's code does not reply to
+ * Returns the reply, or an event that describes the error. A retryable error fails the whole batch,
+ * which the Broker then delivers again.
+ * @returns undefined if the transform does not reply to the event
  */
 async function replyInBatch(
   event: CloudEvent,
@@ -276,7 +271,7 @@ async function replyInBatch(
     return typeof json === 'string' ? json : bytesOf(json).toString()
   } catch (error) {
     if (meaningOf(error)?.endsOneEvent !== true) {
-      // Cancel the other events, because their replies will not be sent.
+      // Cancel the other events, whose replies will not be sent.
       hangUp(caller)
       throw error
     }
@@ -308,12 +303,12 @@ const v2Codec: CodecOf = (data, { responseData, jsonLength }) =>
     ? new ParsedCodec(data.json, responseData)
     : new BytesCodec({ body: data.bytes, jsonLength, responseData })
 
-/** Makes a request without a trace continue the trace of its only event. */
+/** A request without a trace continues the trace of its only event. */
 function goOn({ attributes }: CloudEvent, caller: Caller): void {
   caller.traceparent ??= attributes.traceparent?.toString()
 }
 
-/** Returns the caller for one event. If traces are exported, each event has its own timing. */
+/** Returns one event's caller. If traces are exported, each event has its own times. */
 function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
   if (sender.trace === undefined) return sender
   const { arrived, deadline, memory } = sender
@@ -347,8 +342,8 @@ function dataOf({ data, attributes }: CloudEvent): EventData {
 const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batched: receiveBatch }
 
 /**
- * Whether an event must not be answered, because the replies would loop forever. This is the case
- * for this function's own replies, and for events from KServe's log of requests and responses.
+ * Whether an event's reply would loop forever: the event is this function's own reply, or comes
+ * from KServe's log of requests and responses.
  */
 const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')
@@ -369,7 +364,7 @@ function checkFormat(contentType = '', expected: string): void {
   )
 }
 
-/** Whether a content type has no charset, or the charset UTF-8. */
+/** True without a charset, and with UTF-8. */
 function isInUtf8(contentType: string): boolean {
   const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1]
   return charset === undefined || /^utf-?8$/i.test(charset)

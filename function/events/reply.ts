@@ -2,7 +2,6 @@ import { hash } from 'node:crypto'
 import type { Reply } from '../transform/call.ts'
 import type { Attributes } from './cloudevent.ts'
 
-/** The identity of replies. */
 export interface Replier {
   /** The `source` of replies. An event with this source is one of our own replies. */
   readonly source: string
@@ -10,19 +9,18 @@ export interface Replier {
   readonly modelVersion: string | undefined
 }
 
-/** The content of a reply. */
 export interface ReplyContent {
   readonly contentType: string
-  /** Settings from the author's own code. */
+  /** Settings of the transform. */
   readonly event?: Reply['event']
 }
 
 /**
- * The attributes of the event that answers `request`. The attributes depend only on the request and
- * the model, so an event that is delivered twice gets the same reply, and a consumer recognises the
- * duplicate by (source, id). For the same reason, replies have no `time`.
- * @param outcome the last word of the reply's type, which replaces `.request` in the request's type
- *   or is appended to it
+ * The attributes of the event that answers `request`. They depend only on the request and the
+ * model: an event that is delivered twice gets the same reply, and a consumer recognises the
+ * duplicate by (source, id). Replies therefore have no `time`.
+ * @param outcome the last word of the reply's type; replaces `.request` in the request's type, or
+ * is appended
  */
 export function replyAttributes(
   request: Attributes,
@@ -58,7 +56,7 @@ export function replyAttributes(
 const passedOn = ({ correlationid, traceparent, tracestate }: Partial<Attributes>) => ({
   // Knative's RequestReply matches replies by this attribute.
   ...(correlationid !== undefined && { replyid: correlationid }),
-  // The event's original trace is passed on unchanged (distributed tracing extension).
+  // The event's original trace (distributed tracing extension).
   ...(traceparent !== undefined && { traceparent }),
   ...(tracestate !== undefined && { tracestate }),
 })

@@ -6,7 +6,7 @@ import type { EventAttributes } from '../transform/contract.ts'
 import { type CloudEvent, modeOf } from './cloudevent.ts'
 import type { AnswerEvent } from './receive.ts'
 
-/** Answers each event with one call to the author's code. */
+/** Answers each event with one call of the transform. */
 export const answerByTransform =
   (request: Request): AnswerEvent =>
   (event, caller, { dataPlane }) =>
@@ -15,7 +15,7 @@ export const answerByTransform =
 function callOf({ attributes, data }: CloudEvent, { headers }: Request): Call {
   if (data === undefined) throw new BadRequest('the event has no data')
   const { datacontenttype } = attributes
-  // The bytes of an event in JSON count as JSON only if its datacontenttype is a JSON type.
+  // In an event in JSON, bytes count as JSON only if datacontenttype is a JSON type.
   const isBinary = modeOf(headers) === 'binary'
   const isBytes = datacontenttype === undefined && !('json' in data) && !isBinary
   return {
@@ -36,7 +36,7 @@ const isJsonText = (data: Data) => 'isJson' in data && data.isJson === true
 const dataOf = (data: Data): CallData =>
   'json' in data ? { value: data.json.value, jsonBytes: data.jsonBytes } : data
 
-/** Converts attributes to text, as in headers. The author's code receives them in this form. */
+/** Converts attributes to text, as in headers, for the transform. */
 export const attributesAsText = (attributes: CloudEvent['attributes']) =>
   Object.fromEntries(
     Object.entries(attributes).map(([name, value]) => [name, String(value)]),

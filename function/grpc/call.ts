@@ -12,7 +12,6 @@ import { LONGEST_TIMER_MS } from '../timer.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
 import { DEADLINE_EXCEEDED, OK, type Status, trailersOf, UNAVAILABLE } from './status.ts'
 
-/** Dependencies of a call. */
 export interface CallOptions {
   readonly memory: BodyMemory
   readonly config: Pick<Config, 'maxBodyBytes' | 'requestTimeoutMs'>
@@ -21,21 +20,18 @@ export interface CallOptions {
 const CONTENT_TYPE = 'application/grpc'
 const ACCEPTED = 'identity,deflate,gzip'
 
-/**
- * Messages up to this size are sent in one piece, because a second write to a stream takes longer
- * than the copy.
- */
+/** Up to this size, messages are sent in one piece: the copy is faster than a second write. */
 const MOST_JOINED = 16 * 1024
 
-/** A gRPC call, with its messages, responses, status and deadline. */
+/** A gRPC call: messages, responses, status and deadline. */
 export class Call {
   readonly head: RequestHead
   readonly caller: Caller
-  /** The deadline of grpc-timeout, on the clock of performance.now(). */
+  /** From grpc-timeout, on performance.now()'s clock. */
   readonly deadline: number
-  /** The status of the call; undefined until the call is over. */
+  /** Undefined until the call is over. */
   status: Status | undefined
-  /** The number of responses in preparation. */
+  /** Responses in preparation. */
   pending = 0
   readonly #stream: ServerHttp2Stream
   readonly #options: CallOptions
@@ -46,7 +42,7 @@ export class Call {
   /** Whether the connection was ending and no response was due at the last tick. */
   #mayEnd = false
   #timer: NodeJS.Timeout | undefined
-  /** The timers of responses that the client has not read yet. */
+  /** Timers of responses that the client has not read. */
   readonly #unread = new Set<NodeJS.Timeout>()
   #received: Received | undefined
 
@@ -70,7 +66,6 @@ export class Call {
     return this.#options.config.requestTimeoutMs
   }
 
-  /** The method's path. */
   get path(): string {
     return this.head.url ?? ''
   }
@@ -79,7 +74,6 @@ export class Call {
     return this.status !== undefined || this.#stream.destroyed
   }
 
-  /** Resolves when the call is over. */
   get over(): Promise<void> {
     return this.#over.promise
   }
@@ -89,20 +83,19 @@ export class Call {
     return this.pending === 0 && this.#reader?.isIdle !== false
   }
 
-  /** Whether the connection accepts no new calls. Long calls then end when they are idle. */
+  /** Whether the connection accepts no new calls: long calls then end once they are idle. */
   get isConnectionEnding(): boolean {
     return this.#stream.session?.closed !== false
   }
 
-  /** Sets a function that is called several times per second during a long call. */
+  /** Called several times per second during a long call. */
   set onTick(onTick: () => void) {
     this.#onTick = onTick
     LONG_CALLS.add(this)
   }
 
   tick(): void {
-    // Call onTick first: a watch must report that the server is shutting down before the watch
-    // ends.
+    // onTick first: a watch must report the shutdown before it ends.
     this.#onTick?.()
     const mayEnd = this.isConnectionEnding && this.isIdle
     if (mayEnd && this.#mayEnd)
@@ -114,7 +107,7 @@ export class Call {
   }
 
   /**
-   * Starts to read messages. If `expectsMessage` is true, the first message must arrive in time.
+   * Starts reading messages. If `expectsMessage`, the first must arrive in time.
    * @throws {Refused} if the call's metadata cannot be read
    */
   open({ expectsMessage }: { readonly expectsMessage: boolean }): void {
@@ -131,18 +124,14 @@ export class Call {
   }
 
   /**
-   * Reads the next message.
-   * @returns undefined after the last message
+   * @returns the next message; undefined after the last
    * @throws {Refused|BadRequest|Overloaded|DeadlinePassed} @throws {Cancelled}
    */
   async read(): Promise<Received | undefined> {
     return this.#reader?.next()
   }
 
-  /**
-   * Reads the call's only message. @throws {Refused} if the call has no message, or more than one
-   * message
-   */
+  /** @throws {Refused} if the call does not have exactly one message */
   async readOnly(): Promise<Received> {
     const received = await this.read()
     if (received === undefined)
@@ -156,8 +145,8 @@ export class Call {
   }
 
   /**
-   * Sends a message. Resolves when the next message may be sent.
-   * @param reservation the reservation of the message's memory, which is released after sending
+   * Sends a message. Resolves when the next may be sent.
+   * @param reservation the message's memory, released after sending
    */
   async send(parts: readonly Uint8Array[], reservation?: Reservation): Promise<void> {
     const frame = await this.#frame(parts)
@@ -180,7 +169,7 @@ export class Call {
     if (isFull && this.#stream.writableNeedDrain) await this.#untilDrained()
   }
 
-  /** Writes a message. @returns whether the client must read before the server writes more */
+  /** @returns whether the client must read before the server writes more */
   #write(frame: readonly Uint8Array[], reservation: Reservation | undefined): boolean {
     const stream = this.#stream
     let isSent = false
@@ -204,9 +193,7 @@ export class Call {
     return isFull
   }
 
-  /**
-   * Cuts off a client that does not read a response in time, as over HTTP/1.1. @returns the timer
-   */
+  /** Cuts off a client that does not read in time, as over HTTP/1.1. @returns the timer */
   #waitForReader(reservation: Reservation | undefined): NodeJS.Timeout {
     const close = () => {
       cutOff(this.#stream)
@@ -227,7 +214,6 @@ export class Call {
     this.#unread.delete(late)
   }
 
-  /** Ends the call. */
   end(status: Status = OK): void {
     const stream = this.#stream
     if (this.isOver) return
@@ -247,7 +233,7 @@ export class Call {
     this.#reader?.stop()
   }
 
-  /** Stops the call, because its client no longer waits for it. */
+  /** Stops the call, because its client no longer waits. */
   cancel(): void {
     if (this.status !== undefined) return
     this.#reader?.stop()
@@ -255,8 +241,8 @@ export class Call {
   }
 
   /**
-   * Discards the remaining request (RFC 9113 section 8.1). Clients stop sending when they read the
-   * status. If the stream were closed at once, the status could be lost.
+   * Discards the rest of the request (RFC 9113 section 8.1). Clients stop sending when they read
+   * the status, which closing the stream at once could lose.
    */
   #dropRest(): void {
     const stream = this.#stream
@@ -266,10 +252,7 @@ export class Call {
     stream.once('close', () => clearTimeout(late))
   }
 
-  /**
-   * Finds the decoder for grpc-encoding. @throws {Refused} UNIMPLEMENTED, naming the supported
-   * encodings
-   */
+  /** @throws {Refused} UNIMPLEMENTED, naming the supported encodings */
   #decoder(): Decoder | undefined {
     if (this.#encoding === 'identity' || this.#encoding === 'gzip' || this.#encoding === 'deflate')
       return decoderOf(this.#encoding)
@@ -300,13 +283,13 @@ export class Call {
     clearTimeout(this.#timer)
     for (const late of this.#unread) clearTimeout(late)
     this.#received?.reservation.release()
-    // Release the messages that nothing will read any more.
+    // Release messages that will not be read.
     this.#reader?.stop()
     LONG_CALLS.delete(this)
     if (this.status === undefined) hangUp(this.caller)
   }
 
-  /** Encodes a message for sending. @returns the message's parts, with its prefix */
+  /** @returns the message in parts, with its prefix */
   async #frame(parts: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
     const size = sizeOf(parts)
     if (this.#encoding === 'identity' || !isWorthCompressing(size)) return frameOf(parts, false)
@@ -338,7 +321,7 @@ function timeoutOf({ headers }: RequestHead): number {
   return Number(digits) * (UNIT_MS[unit] ?? Number.NaN)
 }
 
-/** The milliseconds for which a client may continue sending after its call has ended. */
+/** How long a client may go on sending after its call has ended. */
 const STOP_MS = 100
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -373,14 +356,13 @@ const compress = (encoding: string, bytes: Uint8Array): Promise<Buffer> =>
   })
 
 /**
- * The interval at which long calls check for changes. Probes that use Watch expect to be notified
- * of a change within this time.
+ * How often long calls look for changes. Probes that use Watch learn of a change within this time.
  */
 const TICK_MS = 250
 
 /**
- * The long calls, which are streams of inference requests and health watches. One timer polls for
- * all long calls, because neither readiness nor the end of a connection emits an event.
+ * Streams of inference requests, and health watches. One timer polls for all of them, because
+ * neither readiness nor the end of a connection emits an event.
  */
 class LongCalls {
   readonly #calls = new Set<Call>()

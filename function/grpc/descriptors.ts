@@ -11,9 +11,9 @@ import {
 } from '../protocol/protobuf-schema.ts'
 import { DESCRIPTOR } from './protos.ts'
 
-/* Encodes .proto files in the format of descriptor.proto, for clients of reflection. */
+/* Encodes .proto files as descriptor.proto, for clients of reflection. */
 
-/** The numbers of FieldDescriptorProto.Type. */
+/** FieldDescriptorProto.Type. */
 const TYPE_NUMBERS: Readonly<Record<Scalar, number>> = {
   double: 1,
   float: 2,
@@ -28,11 +28,10 @@ const TYPE_NUMBERS: Readonly<Record<Scalar, number>> = {
 const MESSAGE_NUMBER = 11
 const ENUM_NUMBER = 14
 
-/** The values of FieldDescriptorProto.Label. */
+/** FieldDescriptorProto.Label. */
 const OPTIONAL = 1
 const REPEATED = 3
 
-/** Encodes a file as a FileDescriptorProto. */
 export function describeFile(file: ProtoFile): Uint8Array {
   const { name, package: packageName, types, services } = file
   const description = {
@@ -46,7 +45,7 @@ export function describeFile(file: ProtoFile): Uint8Array {
   return Buffer.concat(encodeMessage(type, description).parts)
 }
 
-/** Returns the full names of all messages, fields, enums, services and methods in a file. */
+/** Returns the full names of a file's messages, fields, enums, services and methods. */
 export function symbolsOf({ types, services }: ProtoFile): string[] {
   const ofType = (type: MessageType | EnumType): string[] => [
     type.fullName,

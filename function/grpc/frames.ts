@@ -10,10 +10,10 @@ import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 /** The client cancelled the call or closed the connection, so no response is sent. */
 export class Cancelled extends Error {}
 
-/** Created once, because capturing a stack trace takes a twentieth of the time of a call. */
+/** Created once: a stack trace takes a twentieth of the time of a call. */
 const STOPPED = new Cancelled()
 
-/** A message in a call. Its memory stays reserved until the message is answered. */
+/** Its memory stays reserved until the message is answered. */
 export interface Received {
   readonly message: Uint8Array
   readonly reservation: Reservation
@@ -23,11 +23,10 @@ export interface ReaderOptions {
   readonly memory: BodyMemory
   readonly maxBytes: number
   /**
-   * The time limit for a message, measured from its first byte. For a call's only message, the
-   * limit starts with the call.
+   * The time limit of a message from its first byte; of a call's only message, from the start of
+   * the call.
    */
   readonly longestMs: number
-  /** Decompresses messages. */
   readonly decoder: Decoder | undefined
 }
 
@@ -36,19 +35,16 @@ interface Waiting extends Received {
   readonly isCompressed: boolean
 }
 
-/**
- * The length of the prefix of each message: one byte states whether the message is compressed, four
- * bytes contain its length.
- */
+/** One byte says whether the message is compressed; four bytes contain its length. */
 const PREFIX_BYTES = 5
 
-/** The maximum number of messages that may wait to be read. At this limit, the stream is paused. */
+/** When this many messages wait, the stream is paused. */
 const MOST_WAITING = 16
 
 /**
- * Reads the messages in a call. A small message is copied once, from the socket's buffer; a large
- * message is copied into memory that grows. The end of a message is aligned to eight bytes, so that
- * the raw tensor contents in its last field are aligned as ONNX Runtime requires.
+ * Reads a call's messages. Copies a small message once, from the socket's buffer, and a large one
+ * into memory that grows. Messages end at a multiple of eight bytes, which aligns the raw tensor
+ * contents in their last field for ONNX Runtime.
  */
 export class MessageReader implements Arriving {
   readonly #stream: ServerHttp2Stream
@@ -56,7 +52,7 @@ export class MessageReader implements Arriving {
   readonly #prefix = Buffer.alloc(PREFIX_BYTES)
   #prefixBytes = 0
   #message: Buffer | undefined
-  /** The length of the message in the prefix. */
+  /** The message's length, from the prefix. */
   #length = 0
   #messageBytes = 0
   #isCompressed = false
@@ -80,12 +76,11 @@ export class MessageReader implements Arriving {
     })
   }
 
-  /** Whether no message, complete or partial, is waiting or being decompressed. */
+  /** Whether no message, even a partial one, is waiting or being decompressed. */
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#prefixBytes === 0 && !this.#isInflating
   }
 
-  /** Whether a message is waiting to be read. */
   get hasMore(): boolean {
     return this.#waiting.length > 0
   }
@@ -127,8 +122,7 @@ export class MessageReader implements Arriving {
   }
 
   /**
-   * Waits for the next message.
-   * @returns undefined after the last message
+   * @returns the next message; undefined after the last
    * @throws {Refused|Overloaded|DeadlinePassed} @throws {Cancelled}
    */
   async next(): Promise<Received | undefined> {
@@ -177,10 +171,7 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /**
-   * Begins a message after its prefix. @throws {Refused} if the message cannot be accepted, before
-   * any of it is stored
-   */
+  /** Begins a message after its prefix. @throws {Refused} before any of the message is stored */
   #begin(): void {
     const { maxBytes, decoder } = this.#options
     const flag = this.#prefix[0] as number
@@ -208,7 +199,7 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /** Returns the message's memory, which has room for at least `bytes`. */
+  /** Returns the message's memory, with room for at least `bytes`. */
   #withRoom(bytes: number): Buffer {
     const message = this.#message as Buffer
     if (bytes <= message.length) return message
@@ -219,17 +210,12 @@ export class MessageReader implements Arriving {
     return grown
   }
 
-  /**
-   * Describes the arrival for reservations of memory. If there is no arrival, the message is
-   * complete.
-   */
+  /** Without an arrival, the message is complete. */
   get #needing(): Needing {
     return this.#arrival ?? { lately: Number.POSITIVE_INFINITY, address: this.address }
   }
 
-  /**
-   * Allocates at least `bytes`, but does not at once allocate the complete length in the prefix.
-   */
+  /** Allocates at least `bytes`, but not the prefix's whole length at once. */
   #allocate(bytes: number): Buffer {
     const before = (8 - (this.#length % 8)) % 8
     const room = before + roomFor(bytes, this.#length)
@@ -259,8 +245,7 @@ export class MessageReader implements Arriving {
         maxBytes,
         reserve: bytes => reservation.add(bytes, this.#needing),
       })
-      // The call may have ended in the meantime. In that case, no other code releases the
-      // reservation.
+      // The call may have ended: no other code then releases the reservation.
       if (this.#stream.destroyed) throw STOPPED
       return { message: inflated, reservation }
     } catch (error) {

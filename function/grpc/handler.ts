@@ -20,26 +20,24 @@ import { HEALTH, REFLECTION, REFLECTION_ALPHA } from './protos.ts'
 import { REFLECTION_METHODS } from './reflection.ts'
 import { statusOf } from './status.ts'
 
-/** Dependencies for answering calls. */
 export interface GrpcContext {
   readonly service: Service
   readonly config: Config
-  /** The memory for messages, which is shared with HTTP bodies. */
+  /** Shared with HTTP bodies. */
   readonly memory: BodyMemory
-  /** Authenticates callers. Undefined if callers need no authentication. */
+  /** Undefined if callers need no authentication. */
   readonly authenticate: Authenticate | undefined
-  /** Called after each call that is not a probe, because the process is then not idle. */
+  /** Called after each call that is not a probe: the process is not idle. */
   readonly onUsed: () => void
 }
 
 /**
  * Answers one call.
- * @param head the head of the stream; its `url` is the method's path, and its headers include
- * pseudo-headers
+ * @param head its `url` is the method's path; its headers include pseudo-headers
  */
 export type AnswerCall = (stream: ServerHttp2Stream, head: RequestHead) => void
 
-/** Creates the function that answers calls. This module is loaded at the first call. */
+/** Loaded at the first call. */
 export function createGrpc(context: GrpcContext): AnswerCall {
   return (stream, head) => void answerCall(new Call(stream, head, context), context)
 }
@@ -70,7 +68,7 @@ function entriesOf(
   )
 }
 
-/** Answers a call. The promise never rejects. */
+/** Never rejects. */
 async function answerCall(call: Call, context: GrpcContext): Promise<void> {
   const { service, authenticate } = context
   try {
@@ -87,7 +85,7 @@ async function answerCall(call: Call, context: GrpcContext): Promise<void> {
   }
 }
 
-/** Ends a call with the status for an error. Counts the error, and logs it if it is unexpected. */
+/** Ends a call with an error's status. Counts the error, and logs an unexpected one. */
 function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   const meaning = meaningOf(error)
   if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
@@ -99,14 +97,14 @@ function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   call.end(statusOf(error))
 }
 
-/** Checks the caller's credentials. @throws {Refused} if the caller is not allowed */
+/** @throws {Refused} if the caller is not allowed */
 async function refuseUnlessAllowed(call: Call, authenticate: Authenticate): Promise<void> {
   const kind = METHODS.get(call.path)?.handler.kind
   const refusal = await authenticate(call.head, () => (kind === undefined ? undefined : { kind }))
   if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
 }
 
-/** @throws {Refused} if the head does not belong to a call with protobuf messages */
+/** @throws {Refused} if the head is not that of a call with protobuf messages */
 function checkHead({ method, headers }: RequestHead): void {
   if (method !== 'POST')
     throw new Refused(
@@ -121,7 +119,7 @@ function checkHead({ method, headers }: RequestHead): void {
     )
 }
 
-/** Finds a method by its path. @throws {Refused} if this server does not have the method */
+/** @throws {Refused} if this server does not have the method */
 function findMethod(path: string): Entry {
   const entry = METHODS.get(path)
   if (entry !== undefined) return entry

@@ -10,8 +10,8 @@ import { type Handler, unary } from './method.ts'
 import { FILES } from './protos.ts'
 
 /**
- * The methods of grpc.health.v1, for Kubernetes probes. The methods report the health of the server
- * (''), of each service, and of the model.
+ * grpc.health.v1, for Kubernetes probes: the health of the server (''), of each service, and of the
+ * model.
  */
 export const HEALTH_METHODS: Readonly<Record<string, Handler>> = {
   Check: unary(({ service: asked }, _call, service) => {
@@ -48,8 +48,8 @@ async function watch(call: Call, { input, output }: Method, service: Service): P
 }
 
 /**
- * Reads whether a watch requests a known service. Frees the memory of the message, because a watch
- * may last forever and needs no authentication.
+ * Whether a watch names a known service. Frees the message's memory, because a watch may last
+ * forever and needs no authentication.
  */
 async function asksForKnown(call: Call, input: MessageType, service: Service): Promise<boolean> {
   const { message, reservation } = await call.readOnly()

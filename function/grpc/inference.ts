@@ -14,9 +14,8 @@ import { type Handler, unary } from './method.ts'
 import { statusOf } from './status.ts'
 import { Turn } from './turn.ts'
 
-/* Implements inference.GRPCInferenceService on the same data plane as HTTP. */
+/* inference.GRPCInferenceService, on the same data plane as HTTP. */
 
-/** The handlers, keyed by method name. */
 export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
   ServerLive: unary((_request, _call, { dataPlane }) => dataPlane.live(), 'health'),
   ServerReady: unary((_request, _call, { dataPlane }) => ({ ...dataPlane.ready() }), 'health'),
@@ -62,7 +61,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
     const head = await headOf(received, turn, service)
     response = await infer(received, { head, turn, isFinal: false }, service)
   } catch (error) {
-    // The data plane has already counted the error.
+    // The data plane has counted the error.
     const status = statusOf(error)
     turn.end(status)
     if (meaningOf(error) === undefined) throw error
@@ -75,13 +74,10 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
   turn.end()
 }
 
-/** The maximum number of requests in one call that are answered concurrently. */
+/** Requests of one call that are answered concurrently. */
 const MOST_PENDING = 128
 
-/**
- * Answers a stream of requests. Requests are decoded and run as they arrive; responses are sent in
- * the order of requests.
- */
+/** Answers a stream of requests. Requests run as they arrive; responses keep their order. */
 async function inferStream(call: Call, { output }: Method, service: Service): Promise<void> {
   call.onTick = () => {}
   let sent = Promise.resolve()
@@ -128,8 +124,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
 }
 
 /**
- * Reads the head of a request. If reading fails, the data plane counts the error like any other
- * error.
+ * Reads a request's head. The data plane counts a failure like any other error.
  * @throws {BadRequest}
  */
 async function headOf({ message }: Received, turn: Turn, { dataPlane }: Service) {
@@ -153,7 +148,6 @@ interface Asked {
 }
 
 /**
- * Answers a ModelInferRequest.
  * @throws {Refused} NOT_FOUND
  * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
  */
@@ -169,7 +163,7 @@ async function infer(
   try {
     reservation.becomeAnswer(response.reduce((sum, { byteLength }) => sum + byteLength, 0))
   } catch (error) {
-    // The data plane has already counted the request as answered, because a response existed.
+    // The data plane has counted the request as answered, because there was a response.
     metrics.rejected('overloaded')
     throw error
   }

@@ -5,9 +5,9 @@ import type { Method } from '../protocol/protobuf-schema.ts'
 import type { Service } from '../service.ts'
 import type { Call } from './call.ts'
 
-/** Answers the calls to one method. */
+/** Answers the calls of one method. */
 export interface Handler {
-  /** The kind of the equivalent HTTP route. Methods of kind health need no authentication. */
+  /** The kind of the equivalent HTTP route. Health needs no authentication. */
   readonly kind?: Route['kind']
   /**
    * Reads the call's messages and sends responses. Ends the call unless its status is OK.
@@ -16,7 +16,7 @@ export interface Handler {
   readonly answer: (call: Call, method: Method, service: Service) => Promise<void>
 }
 
-/** Creates the handler of a method that answers one message with one message. */
+/** For a method with one request and one response. */
 export const unary = (
   answer: (request: Message, call: Call, service: Service) => Message | Promise<Message>,
   kind?: Route['kind'],

@@ -1,7 +1,7 @@
 import { INFERENCE } from '../protocol/inference-proto.ts'
 import { parseProto } from '../protocol/protobuf-schema.ts'
 
-/** The file grpc/health/v1/health.proto of grpc/grpc-proto, without the method List. */
+/** grpc/health/v1/health.proto of grpc/grpc-proto, without the method List. */
 export const HEALTH = parseProto(
   'grpc/health/v1/health.proto',
   `syntax = "proto3";
@@ -24,10 +24,7 @@ service Health {
 }`,
 )
 
-/**
- * The file grpc/reflection/v1/reflection.proto of grpc/grpc-proto. v1alpha differs only in its
- * name.
- */
+/** grpc/reflection/v1/reflection.proto of grpc/grpc-proto. v1alpha differs only in its name. */
 const reflection = (version: string) =>
   parseProto(
     `grpc/reflection/${version}/reflection.proto`,
@@ -82,7 +79,6 @@ message ErrorResponse {
 export const REFLECTION = reflection('v1')
 export const REFLECTION_ALPHA = reflection('v1alpha')
 
-/** All files that this server implements. */
 export const FILES = [INFERENCE, HEALTH, REFLECTION, REFLECTION_ALPHA]
 
 /** The part of google/protobuf/descriptor.proto that describes the files above. */

@@ -6,7 +6,6 @@ import { meaningOf, UNFORESEEN } from '../errors.ts'
 export interface Status {
   readonly code: number
   readonly message: string
-  /** Metadata sent with the status. */
   readonly metadata?: OutgoingHttpHeaders
 }
 
@@ -17,13 +16,10 @@ export const NOT_FOUND = 5
 export const UNIMPLEMENTED = 12
 export const UNAVAILABLE = 14
 
-/**
- * The maximum number of characters in a message. Clients limit the size of the metadata that they
- * accept, in most cases to 8 KiB.
- */
+/** In characters. Most clients accept up to 8 KiB of metadata. */
 const LONGEST_MESSAGE = 800
 
-/** Returns the status for an error. The text of an unexpected error is written only to the log. */
+/** Returns an error's status. The text of an unexpected error goes only to the log. */
 export function statusOf(error: unknown): Status {
   const meaning = meaningOf(error)
   if (meaning === undefined)
@@ -39,13 +35,12 @@ export function statusOf(error: unknown): Status {
     message,
     metadata: {
       ...(challenge !== undefined && { 'www-authenticate': challenge }),
-      // The time that the client waits before it retries (gRPC proposal A6).
+      // How long the client waits before it retries (gRPC proposal A6).
       ...(retryAfter !== undefined && { 'grpc-retry-pushback-ms': String(1000 * retryAfter) }),
     },
   }
 }
 
-/** Encodes a status as trailers. */
 export const trailersOf = ({ code, message, metadata }: Status): OutgoingHttpHeaders => ({
   'grpc-status': String(code),
   ...(message !== '' && { 'grpc-message': percentEncoded(message) }),

@@ -5,9 +5,7 @@ import type { Trace } from '../telemetry/trace.ts'
 import type { Call } from './call.ts'
 import { OK, type Status } from './status.ts'
 
-/**
- * An inference request in a call, from its arrival to its response. A stream carries many requests.
- */
+/** One inference request of a call, from its arrival to its response. A stream carries many. */
 export class Turn implements Caller {
   readonly arrived: number
   readonly deadline: number
@@ -17,7 +15,7 @@ export class Turn implements Caller {
   readonly #call: Call
   readonly #service: Service
 
-  /** @param arrived the time of the request's arrival, on the clock of performance.now() */
+  /** @param arrived on performance.now()'s clock */
   constructor(call: Call, service: Service, arrived: number) {
     this.#call = call
     this.#service = service
@@ -27,15 +25,12 @@ export class Turn implements Caller {
     this.trace = service.traces?.begin('POST', arrived)
   }
 
-  /** Whether the call is over, so that its requests are not run. */
+  /** Whether the call is over: its requests are then not run. */
   get gone(): boolean {
     return this.#call.caller.gone
   }
 
-  /**
-   * Ends the request's trace and writes its debug log line. @param status undefined if the client
-   * hung up before the response
-   */
+  /** Ends the request's trace and logs it. @param status undefined if the client hung up first */
   end(status: Status | undefined = OK): void {
     const { head, path } = this.#call
     const { traces, log } = this.#service

@@ -1,16 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 
-/**
- * The ticks per second of times in /proc, which are the same on every architecture of Linux
- * (USER_HZ).
- */
+/** USER_HZ, the ticks in /proc, is the same on every architecture of Linux. */
 const TICKS_PER_SECOND = 100
 
 /**
- * Returns the seconds between the start of the process and the start of Node's own clock. In this
- * time, the kernel loads the executable and its libraries, perhaps from a slow disk or under load.
- * @returns a value with the kernel's precision of 10 ms; 0 on systems other than Linux
+ * Returns the seconds from the start of the process to the start of Node's clock. The kernel loads
+ * the executable and its libraries meanwhile, perhaps from a slow disk or under load.
+ * @returns a multiple of 10 ms, the kernel's precision; 0 on systems other than Linux
  */
 export function secondsBeforeNode(): number {
   let stat: string

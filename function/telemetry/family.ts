@@ -1,4 +1,4 @@
-/** The value of one series, as prom-client writes it. */
+/** One series' value, as prom-client writes it. */
 export interface Sample {
   readonly metricName?: string
   readonly labels: Readonly<Record<string, string | number>>

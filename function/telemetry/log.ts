@@ -2,9 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Trace } from './trace.ts'
 
 /*
- * Writes one JSON object per line to standard output, as log collectors expect, in pino's format.
- * Pino itself would take 6 ms of an 80 ms startup (version 10.4, 25 interleaved starts), and its
- * other features are not needed.
+ * Writes one JSON object per line to standard output, for log collectors, in pino's format. Pino
+ * itself would take 6 ms of an 80 ms startup (version 10.4, 25 interleaved starts).
  */
 
 const LEVELS = {
@@ -21,14 +20,14 @@ export type LogLevel = keyof typeof LEVELS
 
 export const LOG_LEVELS = Object.keys(LEVELS) as LogLevel[]
 
-/** Writes a message, optionally with fields. An Error keeps its stack, code and causes. */
+/** An Error keeps its stack, code and causes. */
 type Write = (...happened: [message: string] | [fields: object, message: string]) => void
 
 export interface Log extends Readonly<Record<Exclude<LogLevel, 'silent'>, Write>> {
   isLevelEnabled(level: LogLevel): boolean
 }
 
-/** Creates a log on standard output. @param least the lowest level that is written */
+/** @param least the lowest level that is written */
 export function createLog(least: LogLevel): Log {
   const isLevelEnabled = (level: LogLevel) => LEVELS[level] >= LEVELS[least]
   const at = (level: LogLevel): Write =>
@@ -44,26 +43,22 @@ export function createLog(least: LogLevel): Log {
   }
 }
 
-/**
- * The maximum number of bytes that may wait for the reader of standard output. Further lines are
- * dropped and counted.
- */
+/** Bytes that may wait for the reader of standard output. Further lines are dropped and counted. */
 const MAX_WAITING_BYTES = 2 ** 20
 
 let output: NodeJS.WriteStream | undefined
 let dropped = 0
-/** Whether the last line may not have been written completely. */
+/** Whether the last line may be incomplete. */
 let torn = false
 
 function writeLine(level: number, happened: readonly unknown[]): void {
   if (output === undefined) {
     output = process.stdout
-    // The reader of the log may have exited, or the disk may be full. The function continues.
+    // The reader of the log may have exited, or the disk may be full. Continue.
     output.on('error', () => {
       torn = true
     })
-    // Report dropped lines as soon as the reader continues, because the next line may be hours
-    // away.
+    // Report dropped lines as soon as the reader continues: the next line may be hours away.
     output.on('drain', tellOfDropped)
   }
   if (output.writableLength > MAX_WAITING_BYTES) {
@@ -78,7 +73,7 @@ function writeLine(level: number, happened: readonly unknown[]): void {
     ...(fields as object | undefined),
     msg: message,
   }
-  // End an incomplete line, so that this line is not appended to it.
+  // Do not append this line to an incomplete one.
   const start = torn ? '\n' : ''
   torn = false
   output.write(`${start}${JSON.stringify(line, describeErrors)}\n`)
@@ -95,12 +90,12 @@ function tellOfDropped(): void {
 const describeErrors = (_key: string, value: unknown) =>
   value instanceof Error ? describe(value, 0) : value
 
-/** The maximum number of causes that are logged. An error can be its own cause. */
+/** An error can be its own cause. */
 const MAX_CAUSES = 5
 
 /**
- * Converts an error to a plain object. Includes causes, because fetch() and node:net state the
- * reason only in the cause or in the errors of the cause.
+ * Converts an error to a plain object, with its causes: fetch() and node:net give the reason only
+ * there, or in the errors of the cause.
  */
 function describe(error: Error, depth: number): object {
   const { name, message, stack, cause } = error

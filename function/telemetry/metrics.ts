@@ -4,9 +4,9 @@ import type { Described, Family, Sample } from './family.ts'
 
 /*
  * Declares and records every metric. Recording only adds to a number: prom-client's inc() and
- * observe() would take 1.9 µs of CPU per request (version 15.1.3, four metrics), compared with
- * about 35 µs for an inference, and loading prom-client would delay the first response. It is
- * loaded at Prometheus' first scrape, to write the text.
+ * observe() would take 1.9 µs of CPU per request (version 15.1.3, four metrics), besides about 35
+ * µs for an inference. Prometheus' first scrape loads prom-client, which would otherwise delay the
+ * first response.
  */
 
 const PROTOCOLS = ['http', 'cloudevent', 'grpc'] as const
@@ -28,14 +28,13 @@ const REJECTION_REASONS = [
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /**
- * The kinds of connections and streams that are closed to stay within MAX_CONNECTIONS: an idle
- * connection, a TLS handshake, a new connection because no other connection could be dropped, or an
- * HTTP/2 stream.
+ * Closed to stay within MAX_CONNECTIONS: an idle connection, a TLS handshake, a new connection
+ * because no other could be dropped, or an HTTP/2 stream.
  */
 const DROP_REASONS = ['idle', 'handshake', 'refused', 'stream'] as const
 export type DropReason = (typeof DROP_REASONS)[number]
 
-/** Why a request failed although its caller made no mistake. */
+/** Why a request failed through no fault of its caller. */
 const FAILURE_CAUSES = [
   'overloaded',
   'deadline',
@@ -47,18 +46,18 @@ const FAILURE_CAUSES = [
 ] as const
 export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
-/** The phases of startup, in order. Each phase begins at the end of the previous phase. */
+/** The phases of startup. Each begins when the one before ends. */
 const START_PHASES = ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'] as const
 export type StartPhase = (typeof START_PHASES)[number]
 
 /**
- * Why a Broker gave up on an event: a retry would have failed as well, all retries failed, the
- * Broker reported no response, or the sink could not read the event.
+ * Why a Broker gave up on an event: a retry would have failed, all retries failed, the Broker
+ * reported no response, or the sink could not read the event.
  */
 const DEAD_LETTER_REASONS = ['refused', 'exhausted', 'no_answer', 'unreadable'] as const
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
-/** Why requests may share a run, or why each request gets its own run. */
+/** Why requests may share a run, or not. */
 const BATCHING_REASONS = [
   'proven',
   'model_json',
@@ -79,19 +78,19 @@ const DURATION_BUCKETS = [
 ]
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 
-/** The two halves of the author's own code, which run before and after the model. */
+/** The halves of a transform. */
 const HALVES = ['preprocess', 'postprocess'] as const
 export type Half = (typeof HALVES)[number]
 
-/** The parties whose mistakes can prevent the author's own code from answering. */
+/** The party whose mistake made a transform's call fail. */
 const MISTAKES = ['caller', 'author', 'dependency'] as const
 export type Mistake = (typeof MISTAKES)[number]
 
-/** The declaration of a metric, from which Prometheus' text and docs/metrics.md are generated. */
+/** A metric's declaration, for Prometheus' text and docs/metrics.md. */
 export interface Declaration {
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly help: string
-  /** Each label with all its values, or with a description of its values. */
+  /** Each label with its values or their description. */
   readonly labels: Readonly<Record<string, readonly string[] | string>>
   /** Upper bounds, ascending. */
   readonly buckets?: readonly number[]
@@ -209,28 +208,23 @@ export const DEAD_LETTER_METRICS = {
   },
 } as const satisfies Readonly<Record<string, Declaration>>
 
-/** Counts requests, measures their durations, and writes the figures for Prometheus. */
 export interface Metrics extends Scraped {
   /** Counts a request or event that arrived. */
   began(): void
-  /** Records that a request or event was answered. @param seconds the time since its arrival */
+  /** @param seconds the time since the arrival of the request or event */
   answered(protocol: Protocol, status: Status, seconds: number): void
-  /** Records a run. @param rows the rows of the run */
   ran(rows: number): void
   rejected(reason: RejectionReason): void
-  /** Counts a connection or stream that was closed to stay within MAX_CONNECTIONS. */
+  /** Counts a connection or stream closed to stay within MAX_CONNECTIONS. */
   dropped(reason: DropReason): void
-  /** Counts an accepted request that failed although its caller made no mistake. */
+  /** Counts an accepted request that failed through no fault of its caller. */
   failed(cause: Exclude<FailureCause, RejectionReason>): void
-  /** Counts a worker thread of the model that ended unexpectedly. */
+  /** Counts a worker thread that ended unexpectedly. */
   workerDied(): void
-  /** Records the time that a call spent in one half of the author's code. */
   transformTook(half: Half, seconds: number): void
-  /** Counts a call that the author's code did not answer. */
+  /** Counts a call that the transform did not answer. */
   transformFailed(by: Mistake): void
-  /**
-   * Counts rows by predicted label. @param label is ignored if the model folder does not name it
-   */
+  /** Counts rows by predicted label. @param label ignored if the model folder does not name it */
   predicted(label: string, rows: number): void
   /**
    * Marks the end of a phase of startup. @param at milliseconds since the process began; default:
@@ -239,12 +233,11 @@ export interface Metrics extends Scraped {
   mark(phase: StartPhase, at?: number): void
 }
 
-/** Provides the text for Prometheus. */
 export interface Scraped {
   readonly contentType: string
-  /** All metrics, including those of the Node.js process, in Prometheus' text format. */
+  /** All metrics, with those of the Node.js process, in Prometheus' text format. */
   text(): Promise<string>
-  /** Returns the same metrics as objects instead of text. */
+  /** The same metrics as objects. */
   read(): Promise<readonly Reading[]>
 }
 
@@ -257,7 +250,7 @@ export interface MetricsSource {
   readonly functionVersion: string
 }
 
-/** Values that are read at each scrape, so that requests spend no time on them. */
+/** Read at each scrape, so that requests spend no time on them. */
 export interface Live {
   readonly queuedRows: number
   readonly ready: boolean
@@ -269,10 +262,7 @@ export interface Reading extends Described {
   readonly values: readonly Sample[]
 }
 
-/**
- * Creates the metrics of the function. @param live returns current values, and is called at each
- * scrape
- */
+/** @param live returns current values at each scrape */
 export function createMetrics(source: MetricsSource, live: () => Live): Metrics {
   const version = source.version ?? ''
   const { counter, countingCells, histogram, gauge, scraped } = createFamilies(METRICS)
@@ -280,8 +270,8 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   let inFlight = 0
 
   // Every possible series exists from startup on, with the value 0. A series that Prometheus first
-  // sees at 1 has no rate, and in a pod that soon scales to zero, Prometheus sees most series for
-  // the first time.
+  // sees at 1 has no rate, and in a pod that soon scales to zero, Prometheus sees most series only
+  // once.
   const requestLabels = requestLabelsOf(source)
   const requests = counter('inference_requests_total', requestLabels, REQUEST_KEYS)
   const duration = histogram('inference_request_duration_seconds', requestLabels, REQUEST_KEYS)
@@ -338,7 +328,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   }
 }
 
-/** The keys of the series of requests, one per protocol and status. */
+/** One per protocol and status. */
 const REQUEST_KEYS = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
 
 const requestLabelsOf =
@@ -354,7 +344,6 @@ const infoLabels = ({ revision = '', service = '', functionVersion }: MetricsSou
   version: functionVersion,
 })
 
-/** The duration of each phase of startup. */
 class ColdStart {
   private readonly seconds = new Map<StartPhase, number>()
   private phaseBegan = 0
@@ -366,8 +355,8 @@ class ColdStart {
   }
 
   /**
-   * Records the first response. @param seconds the duration of the request; the phase begins with
-   * this request, not with readiness
+   * Records the first response. @param seconds the duration of the request, with which the phase
+   * begins
    */
   answered(seconds: number): void {
     if (this.seconds.has('first-answer')) return
@@ -376,7 +365,7 @@ class ColdStart {
   }
 
   samples() {
-    // Read this value only at the first scrape, so that it does not delay startup.
+    // Read only at the first scrape, to keep startup short.
     this.beforeNode ??= secondsBeforeNode()
     return [...this.seconds].map(([phase, seconds]) => ({
       labels: { phase },
@@ -387,15 +376,14 @@ class ColdStart {
 
 function memoryLimit(): Sample[] {
   const limit = process.constrainedMemory()
-  // If there is no limit, Node returns 0 or 2^64.
+  // Without a limit, Node returns 0 or 2^64.
   return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
 }
 
-/** Whether a rejection is a failure of the function and not a mistake of the caller. */
+/** Whether a rejection is a failure of the function, not a mistake of the caller. */
 const isFailure = (reason: string): reason is FailureCause =>
   (FAILURE_CAUSES as readonly string[]).includes(reason)
 
-/** The metrics of the dead letter sink. */
 export function createDeadLetterMetrics(): Scraped & {
   readonly lost: (reason: DeadLetterReason) => void
 } {
@@ -406,7 +394,7 @@ export function createDeadLetterMetrics(): Scraped & {
   }
 }
 
-/** Creates one family for each declared metric. */
+/** Creates a family for each declared metric. */
 function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   declared: Declared,
 ) {
@@ -421,8 +409,8 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   }
 
   /**
-   * Creates a counter. @param keys the series that exist from startup on, with the value 0 @returns
-   * a function that adds 1 to a series
+   * @param keys the series that exist from startup on, with the value 0 @returns a function that
+   * adds 1 to a series
    */
   function counter<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
     const cells = countingCells(name, labelsOf, keys)
@@ -467,7 +455,7 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
 const single = (value: number): Sample[] => [{ labels: {}, value }]
 
 interface HistogramCell {
-  /** The count of each bucket, not cumulative. The last bucket counts values above all bounds. */
+  /** The count of each bucket, not cumulative. The last counts values above all bounds. */
   readonly counts: number[]
   sum: number
 }
@@ -495,7 +483,7 @@ class HistogramCells {
     cell.sum += value
   }
 
-  /** Returns cumulative samples, as in Prometheus: each bucket includes all smaller buckets. */
+  /** Returns cumulative samples, as in Prometheus: each bucket includes all smaller ones. */
   samples(name: string, labelsOf: (key: string) => Sample['labels']): Sample[] {
     return [...this.cells].flatMap(([key, { counts, sum }]) => {
       const labels = labelsOf(key)

@@ -11,11 +11,11 @@ import type { Sample } from './family.ts'
 import type { Reading } from './metrics.ts'
 
 /*
- * Converts the metrics of /metrics to OTLP data points with the same names. When Prometheus
- * receives them, it adds `_total`, `_seconds` and `_bytes` only to names without these endings.
+ * Converts the metrics of /metrics to OTLP data points with the same names. Prometheus adds
+ * `_total`, `_seconds` and `_bytes` only to names without these endings.
  */
 
-/** Converts one metric. Counters and histograms count from the start of the process. */
+/** Counters and histograms count from the start of the process. */
 export function toMetricData({ name, help, type, values }: Reading): MetricData {
   const descriptor = { name, description: help, unit: unitOf(name), valueType: ValueType.DOUBLE }
   const times = { startTime: hrTime(0), endTime: hrTime() }
@@ -33,17 +33,13 @@ export function toMetricData({ name, help, type, values }: Reading): MetricData 
   return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints }
 }
 
-/** Returns a metric's unit in UCUM, as OTLP requires. */
+/** In UCUM, as OTLP requires. */
 function unitOf(name: string): string {
   if (/_seconds(?:_total)?$/.test(name)) return 's'
   return /_bytes(?:_total)?$/.test(name) ? 'By' : ''
 }
 
-/**
- * Converts a Prometheus histogram to OTLP histograms.
- * @param samples the histogram's samples in Prometheus' order: cumulative buckets, then the sum,
- * then the count
- */
+/** @param samples in Prometheus' order: cumulative buckets, then the sum, then the count */
 function toHistograms(
   samples: readonly Sample[],
 ): { labels: Sample['labels']; histogram: Histogram }[] {

@@ -4,8 +4,7 @@ import type { Family } from './family.ts'
 export type Prometheus = Registry
 
 /**
- * Gauges that are named like counters, which promtool's lint rejects. Other series contain the same
- * figures.
+ * Gauges named like counters, which promtool's lint rejects. Other series have the same figures.
  */
 const MISNAMED = [
   'nodejs_active_handles_total',

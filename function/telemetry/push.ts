@@ -21,10 +21,9 @@ import { SpanRecorder } from './spans.ts'
 import type { Traces } from './trace.ts'
 
 /*
- * Pushes spans and metrics over OTLP with OpenTelemetry's own exporters. The exporters are loaded
- * after startup, and only if an endpoint is set. Our own code could save 3 MiB, and 8 ms of CPU
- * time at startup, but it would have to support retries, TLS, compression and the variables that
- * platforms set.
+ * Pushes spans and metrics over OTLP with OpenTelemetry's exporters, loaded after startup and only
+ * if an endpoint is set. Our own code could save 3 MiB, and 8 ms of CPU time at startup, but would
+ * have to support retries, TLS, compression and the variables that platforms set.
  */
 
 /** Pushes until the process ends. */
@@ -46,7 +45,7 @@ interface Part {
   shutdown(): Promise<void>
 }
 
-/** The source of the spans and metrics. */
+/** The source of spans and metrics. */
 interface Identity {
   readonly resource: Resource
   readonly scope: InstrumentationScope
@@ -54,7 +53,7 @@ interface Identity {
 
 type Warn = (...what: unknown[]) => void
 
-/** Starts to push spans and metrics. @param version the version of this function */
+/** @param version the version of this function */
 export function createPush(
   { metrics, traces, log }: Pushed,
   config: Config,
@@ -85,8 +84,8 @@ export function createPush(
     flush: () => all(part => part.forceFlush()),
     end: () => all(part => part.shutdown()),
   }
-  // Push once at startup, while all counters are near 0: a counter that the collector first sees at
-  // 7 shows no increase.
+  // Push once while all counters are near 0: a counter that the collector first sees at 7 shows no
+  // increase.
   void pushed.flush()
   return pushed
 }
@@ -114,10 +113,10 @@ const resourceOf = ({ service, revision, inCluster }: Config, version: string): 
       resourceFromAttributes({
         'service.name': service ?? 'onnx-function',
         'service.version': version,
-        // A pod's host name is unique; Prometheus uses this attribute to distinguish processes.
+        // A pod's host name is unique. Prometheus distinguishes processes by this attribute.
         'service.instance.id': inCluster ? hostname() : crypto.randomUUID(),
         ...(inCluster && { 'k8s.pod.name': hostname() }),
-        // Knative's own metrics use the same names.
+        // The names in Knative's own metrics.
         ...(revision && { 'kn.revision.name': revision }),
         ...(revision && service && { 'kn.service.name': service }),
       }),
@@ -141,10 +140,7 @@ function warnInsteadOfThrowing(act: () => void, warn: Warn): void {
   }
 }
 
-/**
- * Creates a function that logs at most one warning per minute. Otherwise, an unreachable collector
- * would fill the log.
- */
+/** Logs at most one warning per minute: an unreachable collector would fill the log. */
 function atMostOnceAMinute(log: Log): Warn {
   let until = 0
   return (...what) => {

@@ -30,11 +30,11 @@ import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } 
 
 /*
  * Creates spans that follow OpenTelemetry's semantic conventions for HTTP and gRPC servers,
- * messaging and CloudEvents: one span for the request, one for each event in the request, and one
- * for each part of the work.
+ * messaging and CloudEvents: one for the request, one for each of its events, and one for each part
+ * of the work.
  *
- * Spans are created after the request has ended, and only if the request is sampled. No span exists
- * while the request runs, and the SDK is not loaded before startup is complete.
+ * Spans are created only for sampled requests, after the request. While the request runs there are
+ * none, and startup does not load the SDK.
  */
 
 export interface SpanOptions {
@@ -46,7 +46,6 @@ export interface SpanOptions {
   readonly scheme: 'http' | 'https'
 }
 
-/** Creates the spans of finished requests. */
 export class SpanRecorder {
   private readonly ids = new KnownIds()
   private readonly tracer: Tracer
@@ -83,8 +82,8 @@ export class SpanRecorder {
   }
 
   /**
-   * Starts the request's span without a name and without attributes: samplers ignore them, and most
-   * requests may not be sampled.
+   * Starts the request's span without name and attributes: samplers ignore them, and most requests
+   * may not be sampled.
    */
   private startServer({ trace, request, ids, parent }: Finished): Span {
     const { traceparent, tracestate } = request.headers
@@ -126,7 +125,7 @@ export class SpanRecorder {
   }
 }
 
-/** Generates random ids, except for a span whose ids may already be in the log. */
+/** Generates random ids, except for a span whose ids may be in the log. */
 class KnownIds implements IdGenerator {
   private readonly random = new RandomIdGenerator()
   private known: SpanIds | undefined
@@ -150,10 +149,7 @@ class KnownIds implements IdGenerator {
   }
 }
 
-/**
- * The samplers that OTEL_TRACES_SAMPLER can select. Version 3 of the SDK no longer reads this
- * variable.
- */
+/** The SDK's version 3 no longer reads OTEL_TRACES_SAMPLER. */
 const SAMPLERS: Readonly<Record<SamplerName, (share: number) => Sampler>> = {
   always_on: () => new AlwaysOnSampler(),
   always_off: () => new AlwaysOffSampler(),
@@ -170,7 +166,7 @@ function remote(span: RemoteSpan | undefined, tracestate: unknown): SpanContext 
   return { ...span, isRemote: true, ...(traceState && { traceState }) }
 }
 
-/** Returns links to the event's origin, which may differ from the sender of the request. */
+/** Links to the event's origin, which may differ from the request's sender. */
 const linksTo = (context: SpanContext | undefined): Link[] =>
   context === undefined ? [] : [{ context }]
 
@@ -184,7 +180,7 @@ function routeOf({ request: { url = '/' }, status }: Finished): string | undefin
 
 const pathOf = (url: string) => url.split('?', 1)[0] as string
 
-/** Returns the attributes of OpenTelemetry's conventions for gRPC. */
+/** See OpenTelemetry's conventions for gRPC. */
 function rpcAttributes(
   { rpc = '', headers }: TracedRequest,
   status: number | undefined,
@@ -200,8 +196,8 @@ function rpcAttributes(
 }
 
 /**
- * The statuses of server failures: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE
- * and DATA_LOSS; undefined if the client hung up.
+ * Failures of the server: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and
+ * DATA_LOSS; undefined if the client hung up.
  */
 const RPC_FAILURES = new Set<number | undefined>([undefined, 2, 4, 12, 13, 14, 15])
 
@@ -228,10 +224,10 @@ function httpAttributes(
   }
 }
 
-/** Matches a Host header. URL.parse would take milliseconds for a long non-ASCII host. */
+/** A Host header. URL.parse would take milliseconds for a long non-ASCII host. */
 const HOST = /^(?<address>\[[^\]]*\]|[^:]+)(?::(?<port>\d{1,5}))?$/
 
-/** Whether a status means a failure of the server. A caller's mistake is not such a failure. */
+/** A caller's mistake is not a failure of the server. */
 const isFailure = (status: number | undefined) => status === undefined || status >= 500
 
 const serverStatus = (status: number | undefined): SpanStatus => ({

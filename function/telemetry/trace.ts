@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /*
- * Records how the time of a request is spent. Each part of the work is recorded as a few numbers,
- * from which spans.ts later creates spans. This code is used only if an OTLP endpoint is set.
+ * Records how a request spends its time, as a few numbers for each part of the work. spans.ts
+ * creates spans from them later. Used only if an OTLP endpoint is set.
  */
 
 /** The parts of the work on a request, in order. */
@@ -10,7 +10,7 @@ export type Part = 'load' | 'decode' | 'preprocess' | 'queue' | 'run' | 'postpro
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>
 
-/** A part of answering a request. It lasts until the next part begins, or until the response. */
+/** Lasts until the next part begins, or until the response. */
 export interface TimedPart {
   readonly name: Part
   readonly began: number
@@ -18,21 +18,19 @@ export interface TimedPart {
 }
 
 /**
- * The maximum number of events in one batch that get their own spans. OpenTelemetry's queue drops
- * spans if more than 2,048 arrive at once, and an event has four spans.
+ * Events of one batch that get their own spans. OpenTelemetry's queue drops spans if more than
+ * 2,048 arrive at once, and an event has four.
  */
 const MOST_EVENTS = 512
 
-/**
- * The progress of a request, or of one event in a request. Times are on performance.now()'s clock.
- */
+/** The progress of a request, or of one of its events. Times are on performance.now()'s clock. */
 export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
   readonly events: EventTrace[] = []
-  /** The time of the response or of the failure. */
+  /** When the response or the failure came. */
   ended: number | undefined
-  /** The reason why the last part failed. */
+  /** Why the last part failed. */
   error: unknown
   private own: SpanIds | undefined
 
@@ -40,7 +38,7 @@ export class Trace {
     this.began = began
   }
 
-  /** Begins the next part and ends the previous part. */
+  /** Begins the next part and ends the previous one. */
   enter(name: Part, attributes?: Attributes, at = performance.now()): void {
     this.parts.push({ name, began: at, attributes })
   }
@@ -51,10 +49,8 @@ export class Trace {
   }
 
   /**
-   * Begins the trace of an event.
-   * @param attributes the event's attributes
-   * @returns the trace of the event; undefined if the request already has {@link MOST_EVENTS}
-   * events
+   * Begins an event's trace.
+   * @returns undefined if the request already has {@link MOST_EVENTS} events
    */
   event(attributes: Attributes): Trace | undefined {
     if (this.events.length === MOST_EVENTS) return undefined
@@ -64,8 +60,7 @@ export class Trace {
   }
 
   /**
-   * Returns the ids of this trace's span, also for log lines. @param traceparent the parent of the
-   * span
+   * Returns the ids of this trace's span, also for log lines. @param traceparent the span's parent
    */
   ids(traceparent: string | undefined): SpanIds {
     this.own ??= {
@@ -95,7 +90,7 @@ export interface SpanIds {
   readonly spanId: string
 }
 
-/** A span that another program created. */
+/** A span of another program. */
 export interface RemoteSpan extends SpanIds {
   readonly traceFlags: number
 }
@@ -110,11 +105,10 @@ export interface TracedRequest {
   readonly headers: IncomingHttpHeaders
 }
 
-/** A finished request. */
 export interface Finished {
   readonly trace: Trace
   readonly request: TracedRequest
-  /** The HTTP or gRPC status. Undefined if the client hung up before the response. */
+  /** The HTTP or gRPC status; undefined if the client hung up before the response. */
   readonly status: number | undefined
   readonly ids: SpanIds
   readonly parent: RemoteSpan | undefined
@@ -123,25 +117,22 @@ export interface Finished {
 
 export interface Traces {
   /**
-   * Begins the trace of a request. @returns undefined for requests that do not run the model,
-   * because most spans would otherwise describe probes
+   * @returns undefined for requests that do not run the model: most spans would otherwise describe
+   * probes
    */
   begin(method: string | undefined, arrived: number): Trace | undefined
-  /**
-   * Finishes the trace of a request. @param traceparent the trace that the request continues (W3C
-   * Trace Context)
-   */
+  /** @param traceparent the trace that the request continues (W3C Trace Context) */
   finish(
     trace: Trace,
     request: TracedRequest,
     status: number | undefined,
     traceparent: string | undefined,
   ): void
-  /** Passes every finished request to a receiver, beginning with the requests kept so far. */
+  /** Passes every finished request to a receiver, beginning with those kept so far. */
   sendTo(receiver: (finished: Finished) => void): void
 }
 
-/** The maximum number of requests that are kept until a receiver is set. */
+/** Requests kept until there is a receiver. */
 const MOST_KEPT = 1_000
 
 export function createTraces(): Traces {
@@ -169,7 +160,7 @@ export function createTraces(): Traces {
   }
 }
 
-/** Parses a traceparent. @returns undefined if it is invalid (W3C Trace Context, section 3.2.2) */
+/** @returns undefined if the traceparent is invalid (W3C Trace Context, section 3.2.2) */
 function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefined {
   const [, version, traceId, spanId, flags, more] = TRACEPARENT.exec(traceparent ?? '') ?? []
   if (traceId === undefined || spanId === undefined || (version === '00' && more !== ''))
@@ -181,8 +172,8 @@ const TRACEPARENT =
   /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})($|-.*$)/
 
 /**
- * Generates random hexadecimal digits, like OpenTelemetry's SDK. node:crypto would take 4 µs,
- * compared with about 35 µs for a request.
+ * Generates random hexadecimal digits like OpenTelemetry's SDK. node:crypto would take 4 µs,
+ * besides about 35 µs for a request.
  */
 function randomHex(bytes: number): string {
   for (let i = 0; i < bytes; i += 4) RANDOM.writeUInt32BE(Math.floor(Math.random() * 2 ** 32), i)

@@ -4,8 +4,8 @@ import { schemaRef } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
 /**
- * Returns the author's schemas as components of the document: Input, Output, and one component for
- * each of their `$defs`, because client generators do not search for types within a component.
+ * Returns the transform's schemas as components: Input, Output, and one for each of their `$defs`,
+ * because client generators do not search for types within a component.
  */
 export const authorComponents = ({
   input,
@@ -15,10 +15,7 @@ export const authorComponents = ({
   ...(output !== undefined && componentsOf('Output', output)),
 })
 
-/**
- * Returns a reference to the author's schema, or a schema that accepts any value if the author
- * wrote no schema.
- */
+/** Without a schema, accepts any value. */
 export const inputRef = ({ input }: DescribedTransform): Schema =>
   input === undefined ? {} : schemaRef('Input')
 
@@ -41,7 +38,7 @@ function componentsOf(name: string, schema: JsonSchema): Record<string, Schema> 
   )
 }
 
-/** Creates the name of a component: `Input` and `postal address` become `InputPostal_address`. */
+/** `Input` and `postal address` become `InputPostal_address`. */
 function componentName(name: string, definition: string, taken: ReadonlySet<string>): string {
   const words = definition.replaceAll(/[^A-Za-z0-9._-]/g, '_')
   let component = name + words.slice(0, 1).toUpperCase() + words.slice(1)
@@ -50,15 +47,15 @@ function componentName(name: string, definition: string, taken: ReadonlySet<stri
 }
 
 interface Moved {
-  /** The name of the component. */
+  /** The component's name. */
   readonly name: string
   /** The schema's own $id. */
   readonly id: string
-  /** The names of the components for the schema's $defs. */
+  /** The components of the schema's $defs. */
   readonly names: ReadonlyMap<string, string>
 }
 
-/** Keywords that contain values, not schemas. */
+/** Keywords with values, not schemas. */
 const VALUES = new Set(['examples', 'default', 'const', 'enum', 'required'])
 /** Keywords whose names are valid only within this schema. */
 const LOCAL = new Set(['$id', '$anchor', '$dynamicAnchor', '$dynamicRef'])
@@ -91,8 +88,8 @@ const moveEach = (each: unknown, moved: Moved) =>
   typeof each === 'string' ? each : moveReferences(each, moved)
 
 /**
- * Returns the new target of a reference; undefined if the reference is not a path in the schema.
- * The document then omits the reference.
+ * Returns a reference's new target. Undefined if it is not a path in the schema: the document then
+ * omits it.
  */
 function newReference(ref: string, { name, id, names }: Moved): string | undefined {
   const path = id !== '' && ref.startsWith(id) ? ref.slice(id.length) : ref

@@ -9,7 +9,7 @@ export const EVENT = {
   type: 'com.example.inference.request',
 }
 
-/** Returns the example event in structured mode. */
+/** The example event in structured mode. */
 export const exampleEvent = (data: unknown, id: string) => ({
   ...EVENT,
   id,
@@ -18,13 +18,12 @@ export const exampleEvent = (data: unknown, id: string) => ({
 })
 
 /**
- * Schemas of event data. A schema is undefined if JSON cannot express the data, which is then in
- * data_base64.
+ * Schemas of event data. Undefined if JSON cannot express the data, which is then in data_base64.
  */
 export interface EventData {
   readonly request: Schema | undefined
   readonly reply: Schema | undefined
-  /** Whether the author's transform may choose the reply's media type. */
+  /** Whether the transform may choose the reply's media type. */
   readonly anyType: boolean
 }
 

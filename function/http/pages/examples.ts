@@ -4,23 +4,23 @@ import { writeBinaryTensor } from '../../protocol/binary.ts'
 import { elementCount } from '../../protocol/tensor.ts'
 import { BYTES, type OpenApi } from './parts.ts'
 
-/** If an example had more elements, the document would be unreadable and megabytes long. */
+/** With more elements, the document would be unreadable and megabytes long. */
 const MOST_ELEMENTS = 10_000
 
 /** Requests that the model answers with 200. */
 export interface RequestExamples {
-  /** The request as JSON; undefined if JSON cannot express it (FP16). */
+  /** Undefined if JSON cannot express the request (FP16). */
   readonly json: Readonly<Record<string, unknown>> | undefined
   /**
-   * The request as JSON of `jsonLength` bytes, followed by binary tensor data. The request also
-   * asks for all outputs as binary tensor data.
+   * JSON of `jsonLength` bytes, then binary tensor data. Also asks for all outputs as binary tensor
+   * data.
    */
   readonly binary: { readonly jsonLength: number; readonly body: Buffer }
 }
 
 type Described = Pick<LoadedModel, 'signature' | 'example'>
 
-/** @returns the examples; undefined if the model's inputs are too large to show */
+/** Undefined if the model's inputs are too large to show. */
 export function requestExamples(loaded: Described): RequestExamples | undefined {
   const elements = loaded.example.reduce((sum, { shape }) => sum + elementCount(shape), 0)
   return elements > MOST_ELEMENTS
@@ -33,7 +33,7 @@ function jsonExample({ signature, example }: Described): RequestExamples['json']
   return json === undefined ? undefined : JSON.parse(json)
 }
 
-/** @param wanted the names of the requested outputs; all outputs if absent */
+/** @param wanted the requested outputs; all if absent */
 export function binaryExample(
   { example }: Pick<Described, 'example'>,
   wanted?: readonly string[],
@@ -59,7 +59,7 @@ export function binaryExample(
 /** A reference to the example request in the document's components. */
 export const REQUEST = { $ref: '#/components/examples/request' }
 
-/** Describes the header that specifies where binary tensor data begins. */
+/** Describes the header that says where binary tensor data begins. */
 export const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => ({
   name: 'Inference-Header-Content-Length',
   in: 'header',
@@ -69,11 +69,10 @@ export const jsonLengthParameter = (examples: RequestExamples | undefined): Open
   ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
 })
 
-/** Describes a request with binary tensor data. */
 export const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
   'application/octet-stream': {
     ...BYTES['application/octet-stream'],
-    // This is not an Example Object, because client generators treat its externalValue as a file.
+    // Not an Example Object: client generators treat its externalValue as a file.
     ...(examples && {
       'x-example': {
         name: 'binaryTensors',

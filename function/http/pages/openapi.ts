@@ -35,12 +35,12 @@ import { TRITON_SCHEMAS } from './triton.ts'
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 
-/** The parts of the loaded model and of the author's transform that the document shows. */
+/** The parts of the model and the transform that the document shows. */
 export type DescribedLoaded = Pick<LoadedModel, 'signature' | 'example'> & {
   readonly transform?: DescribedTransform | undefined
 }
 
-/** A route, with its own description if pages/operations.ts does not describe it. */
+/** A route, with its own description if pages/operations.ts has none. */
 export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
   readonly described?: Operations | undefined
 }
@@ -49,12 +49,10 @@ export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
 export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'>
 
 /**
- * Returns the OpenAPI 3.1 description of all routes of this server for the served model. The paths
- * contain the model's name and version, and the schemas describe its inputs and outputs. The server
- * answers each example request with 200.
+ * Returns the OpenAPI 3.1 description of all routes, with the model's name, version, inputs and
+ * outputs. The server answers each example request with 200.
  *
- * An example of a request body and the example of a header parameter belong together if they have
- * the same name.
+ * An example body and an example header belong together if they have the same name.
  */
 export function openApi(
   model: DescribedModel,
@@ -110,7 +108,6 @@ const ABOUT =
   'The server answers HEAD like GET, and answers OPTIONS with an `Allow` header. A trailing slash in a path makes no difference. Requests and responses may be compressed with gzip or deflate. ' +
   'Every error is JSON with an `error` field, which describes what is wrong and what is allowed.'
 
-/** Describes each path in the route table, with each of its methods. */
 function describePaths(
   rows: readonly DescribedRow[],
   model: DescribedModel,
@@ -143,16 +140,13 @@ function operationNamed(name: string): OperationOf {
   return operationOf
 }
 
-/**
- * @param i the index of the path among the template's paths: only the first path has no model
- *   version
- */
+/** @param i the path's index among the template's paths: only the first has no model version */
 function describe(operationOf: OperationOf, i: number, described: Described): Operation {
   const { operationId, ...operation } = operationOf(described)
   return { operationId: i === 0 ? operationId : `${operationId}OfVersion`, ...operation }
 }
 
-/** Adds authentication, which every route except health requires. */
+/** Every route except health requires authentication. */
 function withAuthentication(auth: Config['auth'], operation: Operation): OpenApi {
   if (auth === undefined) return operation
   if (operation.tags.includes('Health')) return { ...operation, security: [] }
@@ -165,7 +159,7 @@ const inferenceComponents = ({ request, response }: InferenceSchemas): OpenApi =
   InferenceResponse: response,
 })
 
-/** Returns the components for events and for the author's transform. */
+/** The components for events and for the transform. */
 function componentsOf(described: Described): OpenApi {
   const data = eventData(described)
   const { transform } = described

@@ -11,7 +11,7 @@ export const TAGS = {
   Server: 'About this server',
 }
 
-/** One method of a path, as OpenAPI describes it. */
+/** One method of a path. */
 export interface Operation extends OpenApi {
   readonly tags: readonly (keyof typeof TAGS)[]
   readonly operationId: string
@@ -19,14 +19,14 @@ export interface Operation extends OpenApi {
   readonly responses: OpenApi
 }
 
-/** The parts of the served model on which descriptions depend. */
+/** The parts of the model on which descriptions depend. */
 export interface Described {
   readonly name: string
-  /** The schema of a request; undefined if JSON cannot express a request. */
+  /** Undefined if JSON cannot express a request. */
   readonly request: Schema | undefined
   readonly examples: RequestExamples | undefined
   readonly playground: boolean
-  /** The author's transform, which runs before and after the model at `POST /` and in V1. */
+  /** Runs at `POST /` and in V1. */
   readonly transform: DescribedTransform | undefined
 }
 

@@ -22,7 +22,6 @@ type OperationName = {
   [Path in TableRow['path']]: `${Extract<keyof Extract<TableRow, { path: Path }>, 'GET' | 'POST'>} ${Path}`
 }[TableRow['path']]
 
-/** The description of each route. */
 export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'POST /v2/models/{model}[/versions/{version}]/infer': describeInfer,
   'POST /': describeReceive,

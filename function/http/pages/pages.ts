@@ -6,7 +6,6 @@ import { DOCS_HTML, PLAYGROUND_HTML } from './html.ts'
 import { type DescribedConfig, type DescribedRow, openApi } from './openapi.ts'
 import { createPlayground } from './playground.ts'
 
-/** Creates the handlers of documents and pages. */
 export function createPages(
   { model }: Service,
   config: DescribedConfig,
@@ -33,7 +32,6 @@ export function createPages(
   }
 }
 
-/** Returns the parts of the loaded model and of the author's transform that documents describe. */
 async function describedModel(model: Service['model'], caller: Caller) {
   const { signature, example, features } = await model.whenLoaded(caller)
   return { signature, example, features, transform: model.transformer?.described }
@@ -59,8 +57,8 @@ const page = (request: Request, headers: Answer['headers'], html: string): Answe
 /** Returns the response, or 304 if the client already has it (RFC 9110 section 13.1.2). */
 function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
   const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-  // The entity tag is weak, because the compressed body has the same tag. The client's tags are
-  // also compared as weak tags.
+  // Weak, because the compressed body has the same tag. The client's tags are compared as weak
+  // ones, too.
   const etag = `W/${tag}`
   const known = request.headers['if-none-match']?.split(',') ?? []
   return known.some(other => [tag, '*'].includes(other.trim().replace(/^W\//, '')))
@@ -68,18 +66,14 @@ function unlessFresh(request: Request, headers: Answer['headers'], body: string)
     : { status: 200, headers: { ...headers, etag }, body }
 }
 
-/**
- * Returns the URL at which the client reached this server, from the headers of the client and of a
- * proxy.
- */
+/** Returns the URL at which the client reached this server, from its headers and a proxy's. */
 function addressOf({ headers }: Request): string {
   const scheme = headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'
   return `${scheme}://${headers.host ?? 'localhost'}`
 }
 
 /**
- * Returns a policy that allows the page's own inline style and script, and requests to its own
- * server.
+ * Allows the page's own inline style and script, and requests to its own server.
  * @param html the page before the model's names are inserted
  */
 function contentSecurityPolicy(html: string): string {

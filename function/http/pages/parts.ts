@@ -5,8 +5,7 @@ import type { Schema } from './schemas.ts'
 export type OpenApi = { readonly [field: string]: unknown }
 
 /**
- * One row per error status: the component's name, its description, and the header that the response
- * always has.
+ * By status: the component's name, its description, and the header that the response always has.
  */
 const ERRORS = {
   400: ['BadRequest', 'The request violates the protocol or does not match the model.'],
@@ -37,7 +36,7 @@ export const errorRefs = (...statuses: readonly (keyof typeof ERRORS)[]): OpenAp
 
 /**
  * @param auth undefined if callers need no authentication
- * @param transform whether the author's transform may refuse requests
+ * @param transform whether a transform may refuse requests
  */
 export function errorResponses(auth: Config['auth'], transform: boolean): OpenApi {
   const isUsed: Readonly<Record<string, boolean>> = {
@@ -103,7 +102,7 @@ export const schemaRef = (name: string): Schema => ({ $ref: `#/components/schema
 
 export const TEXT: Schema = { type: 'string', minLength: 1 }
 export const HTML = { 'text/html': { schema: TEXT } }
-/** Only binary data, or JSON followed by binary data. */
+/** Only binary data, or JSON and then binary data. */
 const BINARY: Schema = { type: 'string', format: 'binary' }
 export const BYTES = { 'application/octet-stream': { schema: BINARY } }
 
@@ -113,7 +112,7 @@ export const object = (properties: Readonly<Record<string, Schema>>): Schema => 
   properties,
 })
 
-/** @param others the contents in media types other than JSON */
+/** @param others the contents in other media types than JSON */
 export const answer = (description: string, schema: Schema, others: OpenApi = {}): OpenApi => ({
   description,
   content: { 'application/json': { schema }, ...others },

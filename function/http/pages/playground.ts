@@ -13,22 +13,21 @@ import { EVENT } from './events.ts'
 const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 
 /**
- * The maximum number of elements in an example that the page contains. For a larger example, the
- * page contains only the shape.
+ * Elements of an example that the page contains. Of a larger example, it contains only the shape.
  */
 const MOST_ELEMENTS = 250_000
 
 /**
- * The maximum number of FP32 values that are shown with their shortest digits. Finding these digits
- * takes a microsecond per value, and the digits are not useful for a picture.
+ * FP32 values shown with their shortest digits, which takes a microsecond each and is useless for a
+ * picture.
  */
 const MOST_SHORT = 1_000
 
 /**
- * Creates the page that describes the served model and has a form for trying it.
+ * Creates the page with the model and a form for trying it.
  * @param template playground.html
  * @returns a function that returns the page for a client that reached this server at a URL such as
- *   http://localhost:8080
+ * http://localhost:8080
  */
 export function createPlayground(
   template: string,
@@ -81,14 +80,11 @@ const describeTransform = ({ preprocess, postprocess, input, output }: Described
   example: exampleOf(input ?? true),
 })
 
-/**
- * Returns the labels from model.json, or else the labels of the first output that has labels in the
- * graph.
- */
+/** model.json's labels, or else the first output's labels in the graph. */
 const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[]) =>
   labels.length > 0 ? labels : (outputs.find(output => output.labels)?.labels ?? [])
 
-/** Returns the data from which the page creates its form. */
+/** The data from which the page creates its form. */
 function describe(
   { name, labels }: Pick<Model, 'name' | 'labels'>,
   { signature: { inputs, outputs }, example, features, transform }: Described,
@@ -100,7 +96,7 @@ function describe(
     transform: transform && describeTransform(transform),
     inputs: inputs.map(input => ({
       ...input,
-      /** The name as the server's errors show it. */
+      /** As the server's errors show it. */
       shown: show(input.name),
       features: features[input.name],
       example: tensorExample(example.find(({ name }) => name === input.name) as Tensor),
@@ -115,8 +111,8 @@ function describe(
 }
 
 /**
- * Returns the elements as a person would type them, or `every` if all elements are equal or there
- * are too many.
+ * Returns the elements as a person would type them, or `every` if all are equal or there are too
+ * many.
  */
 function tensorExample(tensor: Tensor) {
   const { shape } = tensor
@@ -157,10 +153,7 @@ function valueOfHalf(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
 
-/**
- * Lists the model's inputs and outputs. If there is a transform, `POST /` has different inputs and
- * outputs.
- */
+/** Lists the model's inputs and outputs. With a transform, those of `POST /` differ. */
 const tables = ({ signature: { inputs, outputs }, transform }: Described) =>
   transform === undefined
     ? table('Inputs', inputs) + table('Outputs', outputs)

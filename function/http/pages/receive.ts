@@ -7,18 +7,18 @@ import type { Described, Operation } from './operation.ts'
 import { answer, BYTES, errorRefs, headerRefs, type OpenApi, schemaRef, TEXT } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
-/** The input of `POST /`, as a request without an event or as the data of an event. */
+/** The input of `POST /`: a request without an event, or the data of an event. */
 interface Taken {
-  /** The schema of the input as JSON or text; undefined if neither can express the input. */
+  /** The schema of JSON or text; undefined if neither can express the input. */
   readonly data: Schema | undefined
   readonly example: unknown
-  /** The contents, keyed by media type, except `application/json`. */
+  /** The contents by media type, except `application/json`. */
   readonly others: OpenApi
 }
 
 /**
- * Describes `POST /`, which accepts an event or a request without an event. Both pass through the
- * author's transform if there is one.
+ * Describes `POST /`, which accepts an event or a request without one, with the transform if there
+ * is one.
  */
 export function describeReceive(described: Described): Operation {
   const { transform, examples } = described
@@ -76,7 +76,7 @@ function takenBy({ request, examples, transform }: Described): Taken {
   }
 }
 
-/** Describes a body that is text or bytes. */
+/** Describes a body of text or bytes. */
 const contentOf = (mediaType: string): OpenApi => ({
   [mediaType]: mediaType.startsWith('text/')
     ? { schema: { type: 'string' } }
@@ -145,7 +145,7 @@ function answerOf(described: Described): OpenApi {
       content: { ...contentOf(mediaType), ...replies },
       headers: headerRefs(...headers),
     }
-  // If there is no schema, the response may have any media type.
+  // Without a schema, the response may have any media type.
   const any = output === undefined ? { '*/*': {} } : {}
   return {
     ...answer(description, outputRef(transform), { ...replies, ...any }),
@@ -163,10 +163,7 @@ const REPLY_CONTENTS = {
   },
 }
 
-/**
- * Returns the schemas of the data of events and of their replies; undefined if events cannot be
- * described.
- */
+/** The schemas of event data and of its replies; undefined if events cannot be described. */
 export function eventData(described: Described): EventData | undefined {
   const { request, transform } = described
   if (request === undefined && !transform?.preprocess) return undefined

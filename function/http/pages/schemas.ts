@@ -5,17 +5,14 @@ import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
 export type Schema = { readonly [keyword: string]: unknown }
 
-/**
- * Schemas of a model's inference requests and responses, with the names, datatypes and shapes of
- * the model.
- */
+/** Schemas of requests and responses with the model's names, datatypes and shapes. */
 export interface InferenceSchemas {
   /** Undefined if JSON cannot express an input (FP16). */
   readonly request: Schema | undefined
   readonly response: Schema
 }
 
-/** A model's name and version, which every response contains. */
+/** Every response contains the model's name and version. */
 export interface ServedModel {
   readonly name: string
   readonly version: string | undefined
@@ -143,7 +140,7 @@ const outputSchema = ({ name, datatype, ...shape }: TensorMetadata): Schema => (
   },
 })
 
-/** Describes an output that is returned as its highest values, with index and label. */
+/** An output as its highest values, with index and label. */
 const classesSchema = ({ name }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'shape', 'datatype', 'data'],
@@ -167,7 +164,7 @@ const CLASSIFICATION: Schema = {
     'If set, this many of the highest values of each row are returned as "value:index:label", instead of all values.',
 }
 
-/** Describes a tensor in the metadata, in which a variable dimension is −1. */
+/** A tensor in the metadata, where a variable dimension is −1. */
 export const metadataSchema = ({ name, datatype, shape }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'datatype', 'shape'],
@@ -193,8 +190,7 @@ function shapeSchema({
 const DIMENSION: Schema = { type: 'integer', minimum: 0 }
 
 /**
- * Avoids `prefixItems` and an array as `const`, because many client generators and linters fail on
- * them.
+ * Avoids `prefixItems` and an array as `const`, on which many client generators and linters fail.
  */
 const sized = (length: number, items: Schema, description: string): Schema => ({
   type: 'array',
@@ -204,15 +200,15 @@ const sized = (length: number, items: Schema, description: string): Schema => ({
   items,
 })
 
-/** Parameters of a request, in which null means absent. */
+/** In a request's parameters, null means absent. */
 const PARAMETERS: Schema = {
   type: ['object', 'null'],
   additionalProperties: { type: ['string', 'number', 'boolean', 'null'] },
 }
 
 /**
- * Describes data that is flat, or nested as deeply as the shape has dimensions. The schema is not
- * recursive, because some generators refuse recursive schemas.
+ * Data is flat, or nested as deeply as the shape. Not recursive, because some generators refuse
+ * recursive schemas.
  */
 function dataSchema(
   datatype: Datatype,
@@ -236,10 +232,7 @@ const float = (format: string): Schema => ({
   anyOf: [{ type: 'number', format }, { enum: ['NaN', 'Infinity', '-Infinity'] }],
 })
 
-/**
- * The schema of a JSON element, for each datatype. JSON readers round the limits of 64-bit
- * integers, so `format` states the limits.
- */
+/** JSON readers round the limits of 64-bit integers, so `format` gives them. */
 const ELEMENT: Readonly<Record<Datatype, Schema>> = {
   BOOL: { type: 'boolean' },
   UINT8: integer(0, 255),
@@ -257,8 +250,8 @@ const ELEMENT: Readonly<Record<Datatype, Schema>> = {
 }
 
 /**
- * Combines schemas. A single schema is returned as it is, because generators turn a oneOf with one
- * member into a union. If there are no schemas, no value matches.
+ * Combines schemas. A single schema stays as it is, because generators turn a oneOf with one member
+ * into a union. Without schemas, no value matches.
  */
 export function oneOf(schemas: readonly Schema[]): Schema {
   const [first, ...others] = schemas
