@@ -32,7 +32,7 @@ interface Runtime {
   readonly process: ChildProcess
 }
 
-/** Starts function/index.ts with the runtime's command, on a free port. */
+/** With the runtime's command, on a free port. */
 async function startRuntime(
   env: Record<string, string> = {},
   cwd = projectFolder,
@@ -50,7 +50,7 @@ async function startRuntime(
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const port = await new Promise<string>((resolve, reject) => {
-    // Keep reading after this line, so that a full pipe does not block the process.
+    // A full pipe would block the process, so keep reading.
     createInterface({ input: child.stdout }).on('line', line => {
       const port = /Server listening at .*:(\d+)/.exec(line)?.[1]
       if (port !== undefined) resolve(port)
@@ -367,7 +367,7 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
     process.env.MODEL_DIR = testModel('failing')
     process.env.LOG_LEVEL = 'silent'
     // The runtime replaces the number 0 with its default port, so the port is a string. The runtime's
-    // types allow neither a string as the port nor the method code() of its replies.
+    // types allow neither that nor the method code() of its replies.
     const func = knativeFunction as unknown as RuntimeFunction
     const server = await faas.start(func, {
       port: '0' as unknown as number,
@@ -397,7 +397,7 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
 })
 
 describe('the function contract', () => {
-  /** Calls a health handler as the runtime does. @returns the status and the body */
+  /** As the runtime does. @returns the status and the body */
   const health = (handler: (request: unknown, reply: Reply) => unknown) => {
     let answer: unknown
     const reply: Reply = { code: status => ({ send: body => (answer = [status, body]) }) }
@@ -406,7 +406,7 @@ describe('the function contract', () => {
   }
   type Reply = Parameters<typeof knativeFunction.liveness>[1]
 
-  /** Imports a new copy of the module, on which init has not been called. */
+  /** A new copy of the module, on which init has not been called. */
   const fresh = (): Promise<typeof knativeFunction> => import(`../function/index.ts?${++instances}`)
   let instances = 0
 

@@ -14,9 +14,9 @@ import {
 } from './tensors.ts'
 
 /*
- * Any model can be served if only MODEL_DIR is set. The tests use one small model for each property
- * that a graph can have, and check the values of every output: as JSON, as binary tensor data, and
- * as raw and typed contents over gRPC.
+ * Any model can be served if only MODEL_DIR is set. There is one small model for each property that
+ * a graph can have; the tests check every output: as JSON, as binary tensor data, and as raw and
+ * typed contents over gRPC.
  */
 
 interface Case {
@@ -34,7 +34,7 @@ const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
 /** ONNX Runtime for Node loses bytes that are not UTF-8, so the server returns an error instead. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
-/** Returns inputs with extreme floating-point values, or with reversed elements of other datatypes. */
+/** Extreme floating-point values, or reversed elements of other datatypes. */
 const hostile = (inputs: readonly WrittenTensor[]): WrittenTensor[][] =>
   [
     [3e6, -3e6, 1e30, 0],
@@ -211,7 +211,7 @@ for (const name of MODELS) {
   })
 }
 
-/** Replaces every NaN with the same NaN: x86 sets the sign bit of NaN, and NumPy does not. */
+/** All NaNs become the same: x86 sets the sign bit of NaN, and NumPy does not. */
 function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }): Buffer {
   if (datatype !== 'FP32' && datatype !== 'FP64') return bytes
   const width = datatype === 'FP32' ? 4 : 8
@@ -224,8 +224,8 @@ function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }
 }
 
 /**
- * Returns tensors with their bits, so that −0 differs from 0, and decimals with different numbers of
- * digits are equal if they are the same FP32.
+ * With bits, −0 differs from 0, and decimals with different numbers of digits are equal if they are
+ * the same FP32.
  */
 function bits(tensors: readonly WrittenTensor[]): unknown {
   return tensors.map(tensor => ({

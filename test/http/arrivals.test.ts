@@ -8,7 +8,7 @@ const KIB = 1024
 const MIB = 2 ** 20
 const WHOLE = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
-/** Creates arrivals with a clock that the test advances, with one sample per second. */
+/** The test advances the clock; each second has one sample. */
 function open() {
   const arrivals = new Arrivals()
   let now = performance.now()
@@ -24,9 +24,7 @@ function open() {
     arrival.add(bytes, Number.NaN)
     return { arrival, events }
   }
-  /**
-   * Advances the clock by some seconds. In each second, each arrival receives its number of bytes.
-   */
+  /** In each second, each arrival receives its number of bytes. */
   const pass = (seconds: number, each: readonly [Arrival, number][] = []) => {
     for (let second = 0; second < seconds; second++) {
       for (const [arrival, bytes] of each) arrival.add(bytes, Number.NaN)
@@ -84,8 +82,7 @@ suite('Arrivals', () => {
     const { arrivals, began } = open()
     const many = Array.from({ length: 4 }, () => began('many', 1e5, '10.0.0.1'))
     const same = began('same', 1, '10.0.0.1')
-    // All bodies arrive from one address, such as that of a proxy. The share of this address is all of the
-    // memory.
+    // From one address, such as a proxy's, whose share is all of the memory.
     assert.equal(
       arrivals.evictFor(same.arrival, () => true),
       false,

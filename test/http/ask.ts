@@ -5,14 +5,13 @@ import { createResponder, HungUp } from '../../function/http/respond.ts'
 import type { TableRoute } from '../../function/http/routes.ts'
 import { createService, type Service } from '../../function/service.ts'
 
-/** A response with its body as text. */
 export interface Answered extends Omit<Answer, 'body'> {
   readonly body: string
   // biome-ignore lint/suspicious/noExplicitAny: tests inspect arbitrary JSON
   readonly json: any
 }
 
-/** A request. The defaults of omitted fields are those of a plain HTTP/1.1 request. */
+/** By default, a plain HTTP/1.1 request. */
 export interface Asked {
   readonly headers?: Record<string, string>
   readonly httpVersion?: string
@@ -25,11 +24,11 @@ export interface Asked {
 export interface App {
   readonly service: Service
   lastUsed(): number
-  /** @returns the response; undefined if the client has hung up */
+  /** @returns undefined if the client has hung up */
   ask(method: string, url: string, asked?: Asked): Promise<Answered | undefined>
 }
 
-/** @param rows the routes to use instead of the configured routes */
+/** @param rows the routes to use instead of the configured ones */
 export async function createApp(
   env: Record<string, string> = {},
   rows?: readonly TableRoute[],

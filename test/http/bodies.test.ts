@@ -133,7 +133,6 @@ test('a connection is closed after a refused request with an enormous body', asy
   ])
 })
 
-/** Returns a request with a compressed body, as bytes. */
 function compressed(encoding: string, body: Buffer): Buffer {
   return Buffer.concat([
     Buffer.from(
@@ -216,7 +215,7 @@ test('requests get 503 with Retry-After while other bodies fill the memory, and 
   const own = await startServer({ MAX_BODY_BYTES: '100000' }, { load: false })
   t.after(own.stop)
   const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(90_000)))
-  // These requests have arrived completely, and wait for the model.
+  // These have arrived completely, and wait for the model.
   const held = [post(), post(), post()]
   await until('all three requests wait', () => own.service.model.queuedRows === 3)
   const { status, headers, json } = await post()
@@ -259,8 +258,8 @@ test('a body in tiny chunks and bodies that are being decompressed stay within t
   const bomb = compressed('gzip', gzipSync(Buffer.alloc(15_900_000, ' ')))
   const answers = await Promise.all(Array.from({ length: 60 }, () => exchange(port, bomb)))
   for (const { status } of answers) assert.ok(status === 400 || status === 503, `${status}`)
-  // Two bodies may be in memory, each of them twice while its pieces are joined; sixty bodies would
-  // need 950 MB.
+  // Two bodies may be in memory, each of them twice while its pieces are joined; sixty would need
+  // 950 MB.
   assert.ok(peak() - before < 350, `the memory grew by ${peak() - before} MB`)
   own.process.kill('SIGTERM')
   await own.exited

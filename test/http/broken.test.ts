@@ -191,8 +191,7 @@ test('a client that continues to send invalid data can read one complete respons
     connection.closed.then(() => {
       writable = false
     })
-    // Send more than the sockets' buffers can store, in many writes over many turns of the event
-    // loop.
+    // More than the sockets' buffers can store, in many writes over many turns of the event loop.
     for (let i = 0; i < 200 && writable; i++) {
       connection.send('x'.repeat(10_000))
       await new Promise(setImmediate)

@@ -3,8 +3,6 @@ import { after, before, test } from 'node:test'
 import { type Server, startServer, testModel } from '../server.ts'
 import { binaryOutputs } from '../tensors.ts'
 
-/* Triton's classification extension, from request to response. */
-
 let server: Server
 let zipped: Server
 before(async () => {
@@ -40,7 +38,7 @@ async function outputs(body: unknown, of = server) {
 
 const asked = (parameters: unknown) => [{ name: 'probabilities', parameters }]
 
-/** Returns the classes without their values. */
+/** Without their values. */
 const classes = (data: readonly string[]) => data.map(text => text.replace(/^[^:]+:/, ''))
 
 test('the server metadata lists the classification extension', async () => {

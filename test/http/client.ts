@@ -2,22 +2,21 @@ import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** A response, parsed from its bytes. */
 export interface RawAnswer {
   readonly status: number
-  /** The headers by name, in lower case. */
+  /** By name, in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
   // biome-ignore lint/suspicious/noExplicitAny: tests inspect arbitrary JSON
   readonly json: any
 }
 
-/** One TCP connection, to which tests can write any bytes. */
+/** Tests can write any bytes. */
 export interface Connection {
   readonly socket: Socket
   send(bytes: string | Uint8Array): void
   /**
-   * Reads the next response, in order of arrival.
+   * In order of arrival.
    * @param to the request's method, because a response to HEAD has no body
    */
   answer(to?: 'HEAD'): Promise<RawAnswer>
@@ -30,8 +29,8 @@ export async function connect(port: number): Promise<Connection> {
   let received = Buffer.alloc(0)
   let chunks: Buffer[] = []
   /**
-   * The number of bytes that are missing from the next response, so that the pieces of a large
-   * response are joined only once.
+   * The number of bytes missing from the next response: the pieces of a large response are joined
+   * only once.
    */
   let wanted = 0
   let over = false
@@ -75,10 +74,7 @@ export async function connect(port: number): Promise<Connection> {
   return { socket, send: bytes => socket.write(bytes), answer, closed }
 }
 
-/**
- * Parses the response at the start of the bytes. The response is undefined while it is incomplete;
- * `length` is its minimum length.
- */
+/** The response is undefined while it is incomplete; `length` is its minimum length. */
 function readAnswer(
   bytes: Buffer,
   to: 'HEAD' | undefined,
@@ -105,14 +101,12 @@ function readAnswer(
   return { answer: { status, headers, body, json }, length: end }
 }
 
-/** Whether a listener accepts connections. */
 export async function isListening(port: number): Promise<boolean> {
   const connection = await connect(port).catch(() => undefined)
   connection?.socket.destroy()
   return connection !== undefined
 }
 
-/** Sends one request on its own connection, and reads the response. */
 export async function exchange(
   port: number,
   bytes: string | Uint8Array,
@@ -125,7 +119,7 @@ export async function exchange(
   return answer
 }
 
-/** Returns a request's bytes, with Content-Length if the request has a body. */
+/** Adds Content-Length if the request has a body. */
 export function request(
   method: string,
   target: string,
@@ -144,7 +138,7 @@ export function request(
 
 export const IRIS = '/v2/models/iris-classifier/infer'
 
-/** Returns the body of an inference request for the shipped model, with a setosa flower. */
+/** For the shipped model, with a setosa flower. */
 export const irisBody = (id?: string) =>
   JSON.stringify({
     id,
@@ -153,14 +147,14 @@ export const irisBody = (id?: string) =>
 
 export const SLOW = '/v2/models/slow/infer'
 
-/** Returns the body of an inference request for test/models/slow. */
+/** For test/models/slow. */
 export const slowBody = (more: object = {}) =>
   JSON.stringify({
     ...more,
     inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
   })
 
-/** Waits until a condition is true, by default for at most ten seconds. */
+/** By default, waits for at most ten seconds. */
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,
@@ -173,9 +167,7 @@ export async function until(
   }
 }
 
-/**
- * Parses metrics in Prometheus' format. Returns the value of each series by its name and labels.
- */
+/** The value of each of Prometheus' series by its name and labels. */
 export function readMetrics(text: string): Map<string, number> {
   const lines = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
   return new Map(

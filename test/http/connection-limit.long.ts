@@ -36,10 +36,7 @@ async function dropped({ service }: Server, reason: string): Promise<number | un
 const closedOf = (connections: readonly Connection[]) =>
   connections.filter(({ socket }) => socket.destroyed).length
 
-/**
- * Sends requests that wait for a model that is not loaded, so that the server is processing each of
- * them.
- */
+/** The model is not loaded, so the server is processing each request. */
 async function fillWithWork(server: Server, n: number): Promise<Connection[]> {
   const connections = await several(n, server.port)
   for (const connection of connections) connection.send(request('POST', IRIS, {}, irisBody()))

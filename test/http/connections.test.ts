@@ -91,7 +91,7 @@ test('answers pipelined requests in order, however long each request takes', asy
   connection.socket.destroy()
 })
 
-/** Returns a response's headers without the headers that depend on the time. */
+/** Without the headers that depend on the time. */
 function lasting(
   { date: _, ...headers }: Readonly<Record<string, string>>,
   path: string,
@@ -262,7 +262,7 @@ test('does not compress a small response', async () => {
   assert.equal('content-encoding' in headers, false)
 })
 
-/** Returns a request with a response of 20 MB, which exceeds the sockets' buffers. */
+/** The response of 20 MB exceeds the sockets' buffers. */
 function large(): Buffer {
   const data = Buffer.alloc(20_000_000)
   const json = JSON.stringify({
@@ -308,9 +308,9 @@ test('a response that is still being read when the server closes arrives complet
   slow.socket.pause()
   slow.send(large())
   await until('the response is produced', async () => (await succeeded(identity)) === 1)
-  // This is an upper limit, not a delay: a busy machine needs seconds to read 20 MB.
+  // An upper limit, not a delay: a busy machine needs seconds to read 20 MB.
   const closed = identity.close(30_000)
-  // Wait for several turns, so that the server has closed its idle connections.
+  // Several turns later, the server has closed its idle connections.
   for (let i = 0; i < 20; i++) await new Promise(setImmediate)
   slow.socket.resume()
   assert.equal((await slow.answer()).status, 200)
@@ -352,7 +352,7 @@ test('a request that arrives in time during shutdown is answered, even if the ti
   const closed = own.close(5_000)
   for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
   client.send(inferenceOf())
-  // The timers run in the same turn, before the event loop has read the request.
+  // In the same turn, before the event loop has read the request.
   now += 10_000
   t.mock.timers.tick(4_000)
   const answer = await client.answer()
@@ -371,7 +371,7 @@ test('a connection that was idle for too long is closed, unless a request has ar
   }
   await new Promise(setImmediate)
   used.send(inferenceOf())
-  // Block the event loop for longer than the keep-alive time, as on a busy machine.
+  // Longer than the keep-alive time, as on a busy machine.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500)
   assert.equal((await used.answer()).status, 200)
   await Promise.all([used.closed, idle.closed])
@@ -402,7 +402,7 @@ for (const [what, path, body] of [
     const connection = await connect(own.port)
     connection.send(request('POST', path, {}, body))
     await connection.answer()
-    // If the connection were busy, it would be cut off after the timeout.
+    // A busy connection would be cut off after the timeout.
     assert.equal(await own.close(5_000), true)
   })
 }
@@ -414,7 +414,7 @@ test('the model does not run for clients that hung up while it was loading, with
   const two = await connect(own.port)
   one.send(inferenceOf())
   two.send(inferenceOf() + inferenceOf())
-  // The third request waits for the response to the second request, on the same connection.
+  // The third waits for the response to the second, on the same connection.
   await until('both requests wait', () => own.service.model.queuedRows === 2)
   one.socket.destroy()
   two.socket.destroy()
@@ -467,8 +467,7 @@ test('clients that hang up at any point cause no error in the log and do not sto
       const connection = await connect(port)
       connection.send(bytes)
       await exchange(port, request('GET', '/v2'))
-      // A socket that ended because the server ended it cannot be reset: Node 24 would leave it
-      // open forever.
+      // A socket that the server has ended cannot be reset: Node 24 would leave it open forever.
       connection.socket[
         leave === 'resetAndDestroy' && !connection.socket.writable ? 'destroy' : leave
       ]()

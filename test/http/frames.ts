@@ -1,10 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
-/*
- * HTTP/2 frames that tests write directly, for input that no well-behaved client sends (RFC 9113
- * section 6).
- */
+/* For input that no well-behaved client sends (RFC 9113 section 6). */
 
 export const TYPES = {
   data: 0,
@@ -47,7 +44,7 @@ export function frame(
   return bytes
 }
 
-/** @param settings the value of each setting, by its identifier (section 6.5.2) */
+/** @param settings by identifier (section 6.5.2) */
 export const settings = (settings: Readonly<Record<number, number>> = {}): Buffer =>
   frame(
     'settings',
@@ -67,7 +64,7 @@ export const uint32 = (value: number): Buffer => {
   return bytes
 }
 
-/** Encodes a header as an HPACK literal without indexing (RFC 7541 section 6.2.2). */
+/** An HPACK literal without indexing (RFC 7541 section 6.2.2). */
 export const header = (name: string, value: string): Buffer =>
   Buffer.concat([Buffer.of(0), text(name), text(value)])
 
@@ -76,7 +73,7 @@ function text(value: string): Buffer {
   return Buffer.concat([integer(bytes.byteLength), bytes])
 }
 
-/** Encodes an integer with a 7-bit prefix (RFC 7541 section 5.1). */
+/** With a 7-bit prefix (RFC 7541 section 5.1). */
 function integer(value: number): Buffer {
   if (value < 127) return Buffer.of(value)
   const bytes = [127]
@@ -94,11 +91,11 @@ export const block = (method: string, path: string, ...more: Buffer[]): Buffer =
     ...more,
   ])
 
-/** Returns the complete head of a request. @param isWhole whether the request has no body */
+/** @param isWhole whether the request has no body */
 export const head = (stream: number, block: Buffer, isWhole = true): Buffer =>
   frame('headers', block, { stream, flags: END_HEADERS | (isWhole ? END_STREAM : 0) })
 
-/** One TCP connection that has sent the preface; frames are written to it unchanged. */
+/** A TCP connection that has sent the preface; frames are written to it unchanged. */
 export class RawSession {
   readonly socket: Socket
   readonly frames: Frame[] = []
@@ -119,14 +116,13 @@ export class RawSession {
     )
   }
 
-  /** @param own the client's settings */
   static async open(port: number, own: Readonly<Record<number, number>> = {}): Promise<RawSession> {
     const session = await RawSession.openSilent(port)
     session.send(settings(own))
     return session
   }
 
-  /** Opens a session that sends nothing after the preface. */
+  /** Sends nothing after the preface. */
   static async openSilent(port: number): Promise<RawSession> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     const session = new RawSession(socket)
@@ -140,8 +136,8 @@ export class RawSession {
   }
 
   /**
-   * Returns the first matching frame, and waits for it if necessary.
-   * @throws if the connection closes before the frame arrives
+   * Waits for the first matching frame.
+   * @throws if the connection closes first
    */
   async frame(type: TypeName, isIt: (frame: Frame) => boolean = () => true): Promise<Frame> {
     return this.#found(frame => frame.type === TYPES[type] && isIt(frame), `a frame of ${type}`)
@@ -163,8 +159,8 @@ export class RawSession {
   }
 
   /**
-   * Returns the first frame that ends a stream.
-   * @throws if the connection closes before the frame arrives
+   * Waits for the first frame that ends the stream.
+   * @throws if the connection closes first
    */
   async end(stream: number): Promise<Frame> {
     const isEnd = (frame: Frame) =>
@@ -174,7 +170,7 @@ export class RawSession {
     return this.#found(isEnd, `the end of stream ${stream}`)
   }
 
-  /** Returns the error code of the server's final GOAWAY (section 7). */
+  /** Of the server's final GOAWAY (section 7). */
   async errorCode(): Promise<number> {
     await this.closed
     const last = this.frames.findLast(({ type }) => type === TYPES.goaway)

@@ -7,7 +7,7 @@ import {
   type SecureClientSessionOptions,
 } from 'node:http2'
 
-/** A request; by default, GET without a body. */
+/** By default, GET without a body. */
 export interface Http2Request {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
@@ -20,7 +20,7 @@ export interface Http2Answer {
   readonly body: Buffer
 }
 
-/** Opens a session that ignores errors, so tests must check how the session ended. */
+/** Ignores errors, so tests must check how the session ended. */
 export async function openSession(
   url: string,
   options: SecureClientSessionOptions = {},
@@ -31,7 +31,7 @@ export async function openSession(
   return session
 }
 
-/** Opens a stream. A POST without a given body stays open for writing. */
+/** A POST without a given body stays open for writing. */
 export function open(
   session: ClientHttp2Session,
   path: string,
@@ -48,7 +48,7 @@ export function open(
   return stream
 }
 
-/** Reads the response on a stream. @throws if the stream is closed before the response */
+/** @throws if the stream is closed before the response */
 export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> {
   const [headers] = (await Promise.race([
     once(stream, 'response'),
@@ -61,7 +61,6 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> 
   return { status: Number(headers[':status']), headers, body: Buffer.concat(chunks) }
 }
 
-/** Sends one request on a session, and reads the response. */
 export const ask = (
   session: ClientHttp2Session,
   path: string,

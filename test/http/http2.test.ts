@@ -31,10 +31,10 @@ test('the preface may arrive in pieces of any size', async () => {
     const received = once(connection.socket, 'data')
     for (let i = 0; i < PREFACE.length; i += length) {
       connection.send(PREFACE.slice(i, i + length))
-      // Wait, so that the pieces arrive in separate packets.
+      // So that the pieces arrive in separate packets.
       await wait(1)
     }
-    // An empty SETTINGS frame, which the server acknowledges.
+    // The server acknowledges an empty SETTINGS frame.
     connection.send(Buffer.of(0, 0, 0, 4, 0, 0, 0, 0, 0))
     const [[first]] = [await received]
     assert.equal(first[3], 4)
@@ -92,7 +92,7 @@ test('while the server closes, it answers streams that clients opened before the
   session.send(head(3, block('GET', '/v2')))
   await session.frame('headers', ({ stream }) => stream === 3)
   await session.frame('goaway', ({ payload }) => payload.readUInt32BE() === 3)
-  // The client has now received the final GOAWAY; streams that it opened before are answered.
+  // The client has received the final GOAWAY; earlier streams are answered.
   session.send(frame('data', body, { stream: 1, flags: 1 }))
   await session.frame('headers', ({ stream }) => stream === 1)
   assert.deepEqual([await closed, await session.errorCode(), await idle.errorCode()], [true, 0, 0])
@@ -124,10 +124,7 @@ test('with IDLE_EXIT_SECONDS, a probe closes its connection', async t => {
 
 const LONG = { firstMs: 60_000, idleMs: 60_000, ageMs: 60_000, leavingMs: 60_000 }
 
-/**
- * Opens a connection with these time limits.
- * @returns the time until it was closed, in milliseconds
- */
+/** @returns the milliseconds until a connection with these time limits was closed */
 async function lifeOf(times: ConstructorParameters<typeof OpenSession>[2], asks: boolean) {
   const http2 = createServer().listen(0, '127.0.0.1')
   await once(http2, 'listening')
@@ -170,7 +167,7 @@ test('a connection is closed if its client sends GOAWAY and then an invalid fram
   t.after(own.stop)
   const session = await RawSession.open(own.port)
   session.send(head(1, block('POST', IRIS), false), frame('goaway', Buffer.alloc(8)))
-  // This frame is larger than allowed, so the stream never ends.
+  // Larger than allowed, so the stream never ends.
   session.send(frame('data', Buffer.alloc(20_000), { stream: 1 }))
   assert.equal(await session.errorCode(), 6)
 })
@@ -191,7 +188,7 @@ test('over TLS, ALPN selects the version of HTTP', async t => {
     [[], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
     [['http/1.1'], PREFACE, /^HTTP\/1\.1 400 /],
     [[], PREFACE, /^HTTP\/1\.1 400 /],
-    // The server sends HTTP/2 frames, not an HTTP/1.1 response.
+    // HTTP/2 frames, not an HTTP/1.1 response.
     [['h2'], request('GET', '/v2'), /^(?!HTTP\/1)/],
   ] as const) {
     const port = own.port

@@ -3,7 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, request, until } from './client.ts'
 
-/* Large requests are read, run and answered in a separate thread, some rows at a time. */
+/* Read, run and answered in a separate thread, some rows at a time. */
 
 const MAX_BODY_BYTES = 8 * 2 ** 20
 const ROWS = 40_000
@@ -42,7 +42,7 @@ const post = async (
   }
 }
 
-/** The elements of a BYTES tensor: each is its length in four bytes, then its text. */
+/** Each element of a BYTES tensor is its length in four bytes, then its text. */
 function textsOf(bytes: Buffer): string[] {
   const texts: string[] = []
   for (let at = 0; at < bytes.length; ) {

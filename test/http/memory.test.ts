@@ -13,7 +13,7 @@ const callerFor = (ms = 60_000): Caller => ({
   gone: false,
 })
 
-/** Creates a memory budget with room for 32 MiB of large responses. */
+/** With room for 32 MiB of large responses. */
 function open(free?: number) {
   const memory = new BodyMemory(16 * MIB, free === undefined ? undefined : () => free)
   const expect = (mebibytes: number, caller = callerFor()) => {
@@ -101,7 +101,7 @@ suite('memory for responses', () => {
     const batch = expect(20)
     await batch.admitted
     expect(16)
-    // The other response waits for the batch, so the batch must not wait for the other response.
+    // The other response waits for the batch, so the batch must not wait for it.
     assert.equal(batch.reservation.expectAnswer(4 * MIB, callerFor()), undefined)
     assert.throws(() => batch.reservation.expectAnswer(20 * MIB, callerFor()), Overloaded)
   })

@@ -197,7 +197,7 @@ test('cold_start_seconds reports each phase of startup, and the sum is at most t
 test('thousands of unusual requests add no series', async t => {
   const server = await startServer({ MAX_BODY_BYTES: '1000' })
   t.after(server.stop)
-  // Only the first response adds a series, which is for its duration.
+  // Only the first response adds a series, for its duration.
   await post(server, 200, {}, irisBody())
   const series = async () =>
     [...(await scrape(server.port)).keys()].filter(name => !name.startsWith('nodejs_')).sort()

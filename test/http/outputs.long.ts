@@ -7,7 +7,7 @@ import { type Server, startServer } from '../server.ts'
 
 const MIB = 2 ** 20
 
-/** Starts a server for a model that produces a picture for each row. */
+/** The model produces a picture for each row. */
 async function open(
   t: { after(undo: () => void): void },
   picture: Partial<Picture>,
@@ -53,7 +53,7 @@ async function runsOf({ service }: Server): Promise<number> {
   return Number(/^inference_batch_rows_count (\d+)/m.exec(text)?.[1])
 }
 
-/** Starts a client that reads only the beginning of its response. */
+/** Reads only the beginning of its response. */
 async function startReading({ port }: Server, body: string) {
   const socket = connectSocket(port, '127.0.0.1')
   socket.write(
@@ -144,8 +144,7 @@ test('unread responses use memory: further responses wait until their readers di
     { channels: 3, height: 1024, width: 1024 },
     { EXECUTION: 'inline', MAX_BODY_BYTES: String(16 * MIB) },
   )
-  // Each response has 12 MiB. The memory has room for two responses, in addition to the sockets'
-  // buffers.
+  // Each response has 12 MiB. The memory has room for two, in addition to the sockets' buffers.
   const body = bodyOf(1, binary)
   const sockets = await Promise.all([1, 2].map(() => startReading(server, body)))
   const before = await runsOf(server)

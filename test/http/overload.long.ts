@@ -14,7 +14,7 @@ test('requests beyond MAX_QUEUE_ROWS are refused at once with Retry-After, and t
   const port = Number(new URL(server.url).port)
   const order: number[] = []
   const connections = await Promise.all(Array.from({ length: 30 }, () => connect(port)))
-  // Once the server has answered the last connection, it has accepted all of them.
+  // Once the last connection has a response, the server has accepted all.
   for (const connection of connections) connection.send(request('GET', '/v2'))
   for (const connection of connections) await connection.answer()
   const answers = await Promise.all(

@@ -7,7 +7,7 @@ import { block, END_STREAM, frame, head, header, RawSession, uint32 } from './fr
 
 const MIB = 2 ** 20
 
-/** Returns the body of a request whose response has as many bytes as the request. */
+/** The response has as many bytes as the request. */
 function echoBody(bytes: number) {
   const json = JSON.stringify({
     inputs: [
@@ -76,11 +76,11 @@ test('large responses that are not read are dropped for other responses, but a r
   for (const { socket } of [...silent, reader, honest]) socket.destroy()
 })
 
-/** Large windows for the client, so that only the socket limits the responses. */
+/** So large that only the socket limits the responses. */
 const INITIAL_WINDOW_SIZE = 4
 const LARGEST_WINDOW = 2 ** 31 - 1
 
-/** Opens an HTTP/2 connection that requests a large response and reads nothing. */
+/** Requests a large response over HTTP/2 and reads nothing. */
 async function openSilentSession(port: number): Promise<RawSession> {
   const { body, headers } = echoBody(20 * MIB)
   const compressed = gzipSync(body)

@@ -6,7 +6,7 @@ import { type Server, startServer } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, readMetrics, request, until } from './client.ts'
 import { answerOf, open, openSession } from './http2-client.ts'
 
-/** A body without its last byte, as attackers send it. */
+/** Without its last byte, as attackers send it. */
 const UNFINISHED = Buffer.alloc(131_071, ' ')
 
 const prefixOf = (length: number) => {
@@ -15,7 +15,7 @@ const prefixOf = (length: number) => {
   return prefix
 }
 
-/** Functions that start a request that stalls, and resolve to the status of its refusal. */
+/** Each starts a request that stalls, and resolves to the status of its refusal. */
 const SENDERS = {
   async 'HTTP/1.1'({ port }: Server) {
     const connection = await connect(port)
@@ -36,7 +36,7 @@ const SENDERS = {
   },
 } as const
 
-/** Uploads 100 KB at 30 KB/s. Returns the status. */
+/** Uploads 100 KB at 30 KB/s. @returns the status */
 async function upload({ port }: Server): Promise<number> {
   const body = irisBody().padEnd(100_000)
   const connection = await connect(port)
@@ -50,7 +50,7 @@ async function upload({ port }: Server): Promise<number> {
   return status
 }
 
-/** Counts the responses with each status. */
+/** Counts the responses by status. */
 async function statusesOf(asked: readonly Promise<number>[]): Promise<Record<number, number>> {
   const counts: Record<number, number> = {}
   for (const status of await Promise.all(asked)) counts[status] = (counts[status] ?? 0) + 1
@@ -66,7 +66,7 @@ suite('slow senders', { concurrency: true }, () => {
       const server = await startServer()
       t.after(server.stop)
       const began = performance.now()
-      // The time counts from the last byte received, so earlier delays do not extend it.
+      // From the last byte received, so earlier delays do not extend the time.
       const status = await send(server)
       assert.equal(status, refusal)
       assert.ok(performance.now() - began >= 5_000 - 50)

@@ -6,22 +6,22 @@ import { connect, IRIS, irisBody, request } from './client.ts'
 import { ask, openSession } from './http2-client.ts'
 
 /*
- * REST, events and pages return the same responses over HTTP/1.1 and HTTP/2. This file sends one
- * request per rule; the other files test the rules themselves, over HTTP/1.1.
+ * REST, events and pages return the same responses over HTTP/1.1 and HTTP/2. One request per rule;
+ * the other files test the rules themselves, over HTTP/1.1.
  */
 
 interface Rule {
   readonly rule: string
-  /** The default is GET if there is no body. */
+  /** GET by default, if there is no body. */
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array
   readonly status: number
-  /** Set if the server must not load the model. */
+  /** The server must not load the model. */
   readonly isLoading?: true
   readonly env?: Readonly<Record<string, string>>
-  /** Set if the response's body differs at each request. */
+  /** The response's body differs at each request. */
   readonly varies?: true
 }
 
@@ -223,7 +223,7 @@ const REFUSALS: readonly Rule[] = [
   },
 ]
 
-/** Rules for routes that only KServe's predictor has. */
+/** For routes that only KServe's predictor has. */
 const V1: readonly Rule[] = [
   { rule: 'V1’s models', path: '/v1/models', status: 200 },
   { rule: 'V1’s readiness', path: '/v1/models/iris-classifier', status: 200 },
@@ -250,10 +250,7 @@ const RULES = [
   ...(process.env.ON_PREDICTOR === undefined ? [] : V1),
 ]
 
-/**
- * Headers that are not compared: headers about the connection, which only one of the versions has,
- * and the time.
- */
+/** Not compared: headers about the connection, which only one of the versions has, and the time. */
 const OF_CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', ':status'])
 
 interface Comparable {

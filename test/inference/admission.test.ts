@@ -7,10 +7,7 @@ import type { Tensor } from '../../function/protocol/tensor.ts'
 
 const MOST = 1_000
 
-/**
- * Creates an admission for a model with input [N] and output [N, ?], after a run of one row with
- * this output.
- */
+/** A model with input [N] and output [N, ?], after a run of one row with this output. */
 function after(output: Tensor, followShapes = true) {
   const described = (name: string, datatype: Datatype, shape: readonly number[]) => ({
     name,

@@ -20,8 +20,8 @@ afterEach(async () => {
 })
 
 /**
- * Starts a server. Returns its model, a function that sends requests, and a function that counts
- * the resulting runs.
+ * Returns the model of a new server, a function that sends requests, and one that counts the
+ * resulting runs.
  */
 async function open(env: Record<string, string> = {}) {
   const server = await startServer(env)
@@ -47,7 +47,7 @@ async function open(env: Record<string, string> = {}) {
   }
 }
 
-/** A codec for a request that is already decoded. It returns the outputs unchanged. */
+/** For a request that is already decoded. Returns the outputs unchanged. */
 const decoded = (request: InferenceRequest): Codec<readonly Tensor[]> => ({
   decode: () => request,
   encoder() {
@@ -283,7 +283,7 @@ suite('requests that are never joined', () => {
 })
 
 suite('results of joined and separate runs', () => {
-  /** Sequences of requests. After some requests, the test waits for one turn of the event loop. */
+  /** After some requests, the test waits for one turn of the event loop. */
   const interleavings = <T>(row: fc.Arbitrary<T>) =>
     fc.array(
       fc.record({ rows: fc.array(row, { minLength: 1, maxLength: 4 }), pause: fc.boolean() }),

@@ -29,7 +29,7 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop()
 })
 
-/** Collects all worker threads that start after this call. */
+/** Collects all workers that start after this call. */
 function noteWorkers() {
   const workers: Worker[] = []
   const noted = (message: unknown) => workers.push((message as { worker: Worker }).worker)
@@ -37,7 +37,7 @@ function noteWorkers() {
   return { workers, stop: () => unsubscribe('worker_threads', noted) }
 }
 
-/** Starts a server, and collects its worker threads. */
+/** Starts a server, and collects its workers. */
 async function open(env: Record<string, string>) {
   const { workers, stop } = noteWorkers()
   try {
@@ -51,7 +51,7 @@ async function open(env: Record<string, string>) {
       })
     return { server, infer, workers }
   } finally {
-    // Stop collecting after the test, because replacement threads also count.
+    // Not until after the test, because replacement threads count, too.
     afterAll.push(stop)
   }
 }
@@ -60,7 +60,7 @@ afterEach(() => {
   for (const undo of afterAll.splice(0)) undo()
 })
 
-/** Returns a request with the warm-up's inputs. */
+/** With the warm-up's inputs. */
 const exampleOf = async ({ service }: Server) => ({
   inputs: service.model.loaded?.example.map(({ data, ...tensor }) => ({
     ...tensor,
@@ -72,11 +72,9 @@ const slow = { MODEL_DIR: testModel('slow') }
 const slowRequest = (...data: number[]) => ({
   inputs: [{ name: 'x', datatype: 'FP32', shape: [data.length / 2, 2], data }],
 })
-/** Settings that allow joined runs with very many rows. */
+/** Allows joined runs with very many rows. */
 const MANY = { MAX_BATCH_ROWS: '1000000', MAX_QUEUE_ROWS: '1000000' }
-/**
- * Sends four requests with many rows. Each body is small enough to be handled on the main thread.
- */
+/** Sends four requests with many rows, each small enough for the main thread. */
 async function sendMany(infer: (body: unknown) => Promise<Response>): Promise<void> {
   const rows = 15_000
   const request = {
@@ -111,7 +109,7 @@ suite('EXECUTION', () => {
     const { server, infer, workers } = await open({ MODEL_DIR: 'models/iris/v2.0.0', ...MANY })
     assert.equal(workers.length, 0)
     for (let runs = 0; workers.length < 2 && runs < 200; runs++) await sendMany(infer)
-    // The first worker is for the large runs; the other workers are those to which the model moves.
+    // The first worker is for the large runs; the model moves to the others.
     assert.ok(workers.length >= 2)
     await Promise.all(
       Array.from({ length: 20 }, async () => assert.equal((await infer(irisRequest)).status, 200)),
@@ -145,7 +143,7 @@ suite('EXECUTION', () => {
     })
     writeFileSync(join(folder, 'model.onnx'), file)
     const { workers } = await open({ MODEL_DIR: folder })
-    // The first worker measured the slow run; the other workers are those to which the model moved.
+    // The first worker measured the slow run; the model moved to the others.
     assert.ok(workers.length >= 2)
   })
 
@@ -194,7 +192,7 @@ test('small and large requests use the only thread alternately, and a waiting re
     done.push(name)
     return response.status
   }
-  // Each of these requests has more than 128 KiB of JSON.
+  // Each has more than 128 KiB of JSON.
   const large = slowRequest(...new Array<number>(40_000).fill(1.25))
   const larges = Array.from({ length: 4 }, () => send('large', large))
   await until('large requests wait', () => server.service.model.queuedRows >= larges.length)
@@ -294,7 +292,7 @@ suite('worker threads that start later', () => {
   const ONE = { EXECUTION: 'worker', ORT_THREADS: '1024', LOG_LEVEL: 'silent' }
   const readiness = async ({ url }: Server) => (await fetch(`${url}/v2/health/ready`)).status
 
-  /** Copies the included model into a folder that the test may change. */
+  /** A copy of the included model, which the test may change. */
   function folder(t: TestContext, modelJson: object = {}): string {
     const folder = mkdtempSync(join(tmpdir(), 'execution-'))
     t.after(() => rmSync(folder, { recursive: true }))
@@ -307,10 +305,7 @@ suite('worker threads that start later', () => {
     return folder
   }
 
-  /**
-   * Overwrites a file in place and sets a fixed modification time, so that the file seems
-   * unchanged.
-   */
+  /** In place and with a fixed modification time, so that the file seems unchanged. */
   function overwrite(file: string, content: Buffer): void {
     writeFileSync(file, content)
     utimesSync(file, 1, 1)

@@ -8,7 +8,7 @@ import { floats, graph, input, int, ints, node, one, write, x } from './batchabi
 import type { WrittenModel } from './batchability/onnx-writer.ts'
 
 const check = (model: WrittenModel) => checkGraph(write(model))
-/** An input with integers, which a caller sends. */
+/** Integers that a caller sends. */
 const sent = input('INT64', 'k')
 const body = { nodes: [], inputs: {}, outputs: {} }
 
@@ -79,7 +79,7 @@ suite('run times that depend on input values', () => {
       /opset 99 of ai.onnx.ml is newer/,
     )
     const file = write(one('Abs', [x('N', 4)]))
-    // Append a group (field 100), which protobuf readers skip.
+    // Protobuf readers skip a group (field 100).
     appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
     assert.match((await checkGraph(file)).byValues ?? '', /cannot be read/)
   })
@@ -125,10 +125,7 @@ suite('run times that depend only on shapes', () => {
   })
 })
 
-/**
- * A Loop whose body returns the first state as the second state, which determines whether the loop
- * continues.
- */
+/** The body returns the first state as the second, which determines whether the loop continues. */
 const endsByState = (first: string) =>
   node('Loop', `times - ${first} table`, 'b out', {
     body: {

@@ -45,7 +45,7 @@ suite('files that are not ONNX models', () => {
 suite('text models', () => {
   const { LOCPATH } = process.env
   afterEach(() => {
-    // Delete the variable, because assigning undefined would set the text "undefined".
+    // Assigning undefined would set the text "undefined".
     if (LOCPATH === undefined) delete process.env.LOCPATH
     else process.env.LOCPATH = LOCPATH
   })
@@ -74,7 +74,7 @@ suite('text models', () => {
 
 suite('files that the process cannot read', () => {
   const NOBODY = 65_534
-  /** Returns the error message for a user without access. Root would be able to read every file. */
+  /** For a user without access: root can read every file. */
   const saidBy = (file: string) =>
     execFileSync(
       process.execPath,

@@ -32,7 +32,7 @@ suite('model folders', () => {
     assert.equal(read().file, join(folder, 'model.onnx'))
   })
 
-  /** Folder layouts. The first file in each layout is served. */
+  /** The first file in each layout is served. */
   const LAYOUTS: readonly (readonly [what: string, files: readonly string[], version?: string])[] =
     [
       ['with capital letters in its name', ['Model.ONNX']],

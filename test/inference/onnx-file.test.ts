@@ -7,8 +7,8 @@ import { type OnnxModel, readOnnxModel } from '../../function/inference/onnx-fil
 import { integer, message, text } from './batchability/onnx-writer.ts'
 
 /*
- * Tests the reader with features of ONNX files that do not occur in the models of other tests.
- * Field numbers are those of onnx.proto.
+ * Features of ONNX files that the models of other tests lack. Field numbers are those of
+ * onnx.proto.
  */
 
 const folder = mkdtempSync(join(tmpdir(), 'onnx-file-'))

@@ -8,10 +8,9 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder, testModel } from '../server.ts'
 
 /*
- * Tests the interface of ONNX Runtime's native binding, which is not public.
- * function/inference/onnxruntime.ts calls the binding in the same way as onnxruntime-node's
- * JavaScript does. If a new version changes the interface, one of these tests fails with a message
- * that describes the change.
+ * ONNX Runtime's native binding is not public. function/inference/onnxruntime.ts calls it as
+ * onnxruntime-node's JavaScript does. If a new version changes the interface, one of these tests
+ * fails and describes the change.
  */
 
 const version = manifest.dependencies['onnxruntime-node']

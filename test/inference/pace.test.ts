@@ -11,12 +11,9 @@ import type { Signature, Tensor } from '../../function/protocol/tensor.ts'
 const TENSOR = { name: 'x', datatype: 'FP32', shape: [-1], dimensionNames: [''], anyRank: false }
 const SIGNATURE = { inputs: [TENSOR], outputs: [TENSOR] } as Signature
 
-/**
- * A batcher for tests. Each run ends when the test ends it, and only the test advances the clock.
- */
+/** The test ends each run, and alone advances the clock. */
 class Stand {
   readonly batcher: Batcher
-  /** Ends the current run. */
   #end: (() => void) | undefined
   /** The number of rows in each run that has begun. */
   readonly began: number[] = []
@@ -48,7 +45,7 @@ class Stand {
   }
 
   /**
-   * Sends a request with one row and a deadline in this many seconds.
+   * One row, with a deadline in this many seconds.
    * @returns 'answered', or the text of the refusal
    */
   ask(seconds: number): Promise<string> {
@@ -78,7 +75,7 @@ class Stand {
     await nextTurn()
   }
 
-  /** Ends the current run after this many seconds, and waits until the next run has begun. */
+  /** Ends the current run after this many seconds, and waits until the next has begun. */
   async endAfter(seconds: number): Promise<void> {
     this.pass(seconds)
     const end = this.#end

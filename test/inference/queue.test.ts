@@ -10,9 +10,9 @@ import { runs } from '../seed.ts'
 
 const LIMITS = { maxBatchRows: 8, maxQueueRows: 32, maxBodyBytes: 1_000 }
 
-/** Records which jobs a queue examines, and the result of each job. */
+/** Records which jobs a queue examines, and the result of each. */
 class Seen {
-  /** The number of times that the queue checked whether a caller hung up. */
+  /** How often the queue checked whether a caller hung up. */
   looks = 0
   readonly jobs: TestJob[] = []
 }
@@ -25,7 +25,7 @@ interface TestJob {
 }
 
 interface Asked {
-  /** The kind of the job. A job with a negative kind has its own run. */
+  /** A job with a negative kind has its own run. */
   readonly kind: number
   readonly rows: number
   readonly bytes: number
@@ -66,7 +66,7 @@ function jobOf({ kind, rows, bytes, lastsMs, sender }: Asked, seen: Seen): TestJ
   return one
 }
 
-/** Replaces performance.now() and timers. Only the returned function advances the time. */
+/** Only the returned function advances performance.now() and timers. */
 function stopClock(t: { after(end: () => void): void }) {
   let now = 1_000
   const clock = mock.method(performance, 'now', () => now)
@@ -83,7 +83,7 @@ function stopClock(t: { after(end: () => void): void }) {
 
 const isOver = ({ job, caller }: TestJob) => caller.gone || performance.now() >= job.deadline
 
-/** Returns the expected next batch, found by a simple scan of all waiting jobs. */
+/** The expected next batch, found by a simple scan of all waiting jobs. */
 function expectedBatch(waiting: readonly TestJob[]): TestJob[] {
   const alive = waiting.filter(one => !isOver(one))
   const [first] = alive
@@ -120,7 +120,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('hang up' as const), at: fc.nat(9) }) },
 )
 
-/** Compares a queue with a list of all jobs that the queue accepted. */
+/** Compares a queue with a list of all jobs that it accepted. */
 class Beside {
   readonly queue = new Queue(LIMITS)
   readonly seen = new Seen()
@@ -188,7 +188,7 @@ class Beside {
     )
   }
 
-  /** Advances the time, and checks that the queue rejects a job at most 2 ms after its deadline. */
+  /** The queue must reject a job at most 2 ms after its deadline. */
   #letPass(ms: number): void {
     for (let i = 0; i < ms; i++) this.#wait(1)
     const late = this.waiting.filter(({ job }) => performance.now() >= job.deadline + 2)

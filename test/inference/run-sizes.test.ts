@@ -8,9 +8,7 @@ const wanted = [{ name: 'y', binary: true }]
 
 type Dimensions = readonly (number | string)[]
 
-/**
- * Returns the signature of a model with one input and one output. Named dimensions are variable.
- */
+/** One input and one output. Named dimensions are variable. */
 function signatureOf(input: Dimensions, output: Dimensions): Signature {
   const describe = (name: string, dims: Dimensions) => ({
     name,
@@ -29,7 +27,7 @@ const tensor = (name: string, ...shape: number[]): Tensor => ({
   data: new Float32Array(shape.reduce((product, size) => product * size, 1)),
 })
 
-/** Creates sizes with a budget of 100 MiB. The test sets the native memory. */
+/** With a budget of 100 MiB. The test sets the native memory. */
 function open(input: Dimensions, output: Dimensions, areRowsIndependent = true) {
   const native = { bytes: 0 }
   const sizes = new RunSizes(signatureOf(input, output), 100 * MIB, () => native.bytes)

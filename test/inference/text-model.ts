@@ -1,9 +1,6 @@
 import { writeModel } from './batchability/onnx-writer.ts'
 
-/**
- * A model that converts text to lower case. ONNX Runtime needs the locale en_US.UTF-8 for this
- * model.
- */
+/** Converts text to lower case, for which ONNX Runtime needs the locale en_US.UTF-8. */
 export const TEXT_MODEL: Buffer = writeModel({
   opset: 21,
   nodes: [

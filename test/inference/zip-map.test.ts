@@ -24,7 +24,7 @@ function written(bytes: Buffer): string {
 const X = { x: { type: 'FP32', dims: ['n', 2] } } as const
 const PAIRS = { p: { type: 'FP32', dims: [], mapsFrom: 'INT64' } } as const
 
-/** A model in the form that CatBoost writes, without an import of ONNX's own operators. */
+/** As CatBoost writes it, without an import of ONNX's own operators. */
 const CATBOOST: WrittenModel = {
   opset: { 'ai.onnx.ml': 3 },
   nodes: [
@@ -90,7 +90,7 @@ suite('ZipMaps', () => {
   })
 
   test('a ZipMap is not removed from a file larger than 64 MiB', async () => {
-    // Append a doc string of 65 MiB, as a sparse part of the file.
+    // A doc string of 65 MiB, as a sparse part of the file.
     const length = 65 * 2 ** 20
     const begin = Buffer.concat([
       writeModel(CATBOOST),
@@ -121,7 +121,7 @@ suite('ZipMaps', () => {
   })
 })
 
-/** Returns the model with an additional field in its graph. */
+/** Adds a field to the model's graph. */
 function withinGraph(file: string, more: Buffer): Buffer {
   const whole = readFileSync(file)
   const parts = fieldsIn(file, 0, whole.length).map(({ number, begin, body, end }) =>

@@ -18,7 +18,7 @@ interface Consumer {
   readonly url: string
   readonly nextLine: () => Promise<Line>
   readonly post: (headers: Record<string, string>, body: string) => Promise<Response>
-  /** Returns the values of dead_letters_total by reason. */
+  /** The values of dead_letters_total by reason. */
   readonly counts: () => Promise<Readonly<Record<string, number>>>
 }
 
@@ -68,8 +68,8 @@ suite('the dead letter sink', () => {
   const post: Consumer['post'] = (headers, body) => consumer.post(headers, body)
 
   /**
-   * Returns the headers that Knative's dispatcher writes. The error data is the response's body in
-   * Base64, cut to 1024 characters.
+   * As Knative's dispatcher writes them. The error data is the response's body in Base64, cut to
+   * 1024 characters.
    */
   const lostBy = (code: number, body: string) => ({
     ...REQUEST,

@@ -13,7 +13,7 @@ const { spawnFunction, startProcess, testModel } = await import('../server.ts')
 const { connectGrpc } = await import('../grpc/client.ts')
 const { startReceiver } = await import('../telemetry/receiver.ts')
 
-/** Tests the predictor as a process, started as KServe starts it. */
+/** The predictor as a process, started as KServe starts it. */
 
 const temporary = mkdtempSync(join(tmpdir(), 'predictor-'))
 after(() => rmSync(temporary, { recursive: true }))

@@ -10,7 +10,7 @@ process.env.ON_PREDICTOR = 'yes'
 const { startServer, testModel } = await import('../server.ts')
 type Server = Awaited<ReturnType<typeof startServer>>
 
-/** Tests the predictor's responses in KServe's V1 protocol. */
+/** The predictor's responses in KServe's V1 protocol. */
 
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 const VIRGINICA = [6.7, 3, 5.2, 2.3]
@@ -510,7 +510,6 @@ const readCases = (model: string) =>
 const elements = (shape: readonly number[]) =>
   shape.reduce((product, dimension) => product * dimension, 1)
 
-/** Nests a tensor's data by its shape. */
 function nest({ shape, data }: Pick<WrittenTensor, 'shape' | 'data'>): unknown {
   const [length, ...inner] = shape
   const all = data ?? []

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Period, page, shares } from '../../scripts/load/report.ts'
-// The output of Artillery 2.0.34, without the counters of its plugins.
+// Artillery 2.0.34's output, without the counters of its plugins.
 import recorded from './recorded.json' with { type: 'json' }
 
 const { aggregate, intermediate } = recorded as unknown as {

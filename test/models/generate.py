@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the small models of the tests to one folder each, with their expected outputs.
+"""Writes the tests' small models to one folder each, with their expected outputs.
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python generate.py
 
-Each folder contains an .onnx file, a cases.json if runs of the model can succeed, and a model.json if a test needs it.
-numpy calculates the expected outputs, which are then compared with those of ONNX Runtime. With --check, the script
-changes no folder: it writes to a temporary folder, compares the files, and exits with 1 if a file differs, is missing
-or is unexpected.
+Each folder has an .onnx file, a cases.json if runs can succeed, and a model.json if a test needs it. numpy calculates
+the expected outputs, which must equal ONNX Runtime's. With --check, writes to a temporary folder, and exits with 1 if
+a file differs, is missing or is unexpected.
 """
 
 import argparse
@@ -18,7 +17,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Set this before the import; otherwise, ONNX Runtime writes a device id to the user's cache folder.
+# Set before the import; otherwise, ONNX Runtime writes a device id into the user's cache folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -42,7 +41,7 @@ IR_VERSION = 10
 OPSETS = [make_opsetid("", 21), make_opsetid("ai.onnx.ml", 3)]
 MAX_FILE_BYTES = 20_000
 
-# The numpy type and ONNX's number of each datatype of the protocol.
+# The numpy type and ONNX's number of each datatype.
 DATATYPES = {
     "BOOL": (np.bool_, TensorProto.BOOL),
     "UINT8": (np.uint8, TensorProto.UINT8),
@@ -63,7 +62,7 @@ DATATYPE_OF = {np.dtype(numpy_type): datatype for datatype, (numpy_type, _) in D
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and the expected outputs unless the run must fail. Tensors are numpy arrays by name."""
+    """Expected outputs are absent if the run must fail. Tensors are numpy arrays by name."""
 
     name: str
     inputs: dict
@@ -85,7 +84,7 @@ class Model:
 
 
 def array(datatype, *data):
-    """Returns a tensor with these elements. A single argument that is a list determines the shape."""
+    """A single argument that is a list determines the shape."""
     data = data[0] if len(data) == 1 and isinstance(data[0], list) else list(data)
     return np.array(data, DATATYPES[datatype][0])
 
@@ -95,7 +94,7 @@ def empty(datatype, *shape):
 
 
 def tensor(name, datatype, shape):
-    """Returns a graph input or output. If the shape is `None`, even the rank is unknown."""
+    """If the shape is `None`, even the rank is unknown."""
     return make_tensor_value_info(name, DATATYPES[datatype][1], shape)
 
 
@@ -108,7 +107,7 @@ def graph(name, nodes, inputs, outputs, constants=()):
 
 
 def unary(operator, datatype, shape):
-    """Returns a graph with one operator from x to y, which have the same datatype and shape."""
+    """One operator from x to y, which have the same datatype and shape."""
     return graph(
         operator.lower(),
         [make_node(operator, ["x"], ["y"])],
@@ -122,7 +121,7 @@ def x_to_y(name, x, y=None):
 
 
 def identities():
-    """Yields one model for each datatype; the cases include the limits of the datatype."""
+    """One model for each datatype; the cases include its limits."""
 
     def integers(datatype):
         limits = np.iinfo(DATATYPES[datatype][0])
@@ -376,7 +375,7 @@ def zip_map_node():
 
 
 def zipmap():
-    """Expects the input of the ZipMap, which the server returns instead of the ZipMap's output."""
+    """The server returns the ZipMap's input instead of its output."""
 
     def case(name, x):
         return Case(name, {"x": x}, {"output_label": x.argmax(1), "output_probability": x})
@@ -491,7 +490,7 @@ def zeros_fail():
 
 
 def slow():
-    # Almost all of the time is the overhead of the loop. A run uses one thread, and takes the same time for any number of
+    # Almost all of the time is the loop's overhead. A run uses one thread, and takes the same time for any number of
     # rows.
     rounds = 60_000
     body = make_graph(
@@ -647,7 +646,7 @@ def onnx_bytes(model):
 
 
 def element(value):
-    """Returns an element as in the protocol's JSON; None for bytes that are not valid UTF-8."""
+    """As in the protocol's JSON; None for bytes that are not valid UTF-8."""
     if isinstance(value, bytes):
         try:
             return value.decode()
@@ -659,7 +658,7 @@ def element(value):
 
 
 def raw_bytes(values, datatype):
-    """Returns binary tensor data: little-endian elements; for BYTES, the length of each element before its bytes."""
+    """Little-endian elements; for BYTES, each element's length before its bytes."""
     if datatype != "BYTES":
         return values.astype(values.dtype.newbyteorder("<")).tobytes()
     elements = [value.encode() if isinstance(value, str) else value for value in values.ravel()]
@@ -679,7 +678,7 @@ def tensor_json(name, values):
 
 
 def case_json(case):
-    """Returns a case as JSON, with one tensor per line."""
+    """One tensor per line."""
     lines = [f'      "name": {json.dumps(case.name)}']
     for side, tensors in (("inputs", case.inputs), ("outputs", case.outputs)):
         if tensors is not None:
@@ -695,7 +694,7 @@ def cases_json(model):
 
 
 def same(got, expected):
-    """Compares the bits of two arrays; all NaNs are equal."""
+    """All NaNs are equal."""
     expected = np.asarray(expected)
     if expected.dtype == np.object_:
         texts = [element(value) for value in expected.ravel().tolist()]
@@ -724,7 +723,7 @@ def refuses(attempt):
 
 
 def verify(model, folder):
-    """Asserts that ONNX Runtime returns the outputs that numpy calculated. Returns the number of cases."""
+    """ONNX Runtime must return numpy's outputs. Returns the number of cases."""
     path = folder / model.file
     # The checker requires a shape for every graph input; ONNX Runtime does not, and there are files without shapes.
     if all(value.type.tensor_type.HasField("shape") for value in model.graph.input):
@@ -769,7 +768,7 @@ def write(folder):
 
 def check():
     def files(folder):
-        """Returns the files in model folders, without this script and the graphs of test/corpus."""
+        """Without this script and the graphs of test/corpus."""
         paths = [path for path in folder.glob("*/*") if path.is_file() and path.parent.name != "graphs"]
         return {path.relative_to(folder): path.read_bytes() for path in paths}
 

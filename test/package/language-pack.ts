@@ -7,7 +7,7 @@ import { parse } from 'yaml'
  * template.go).
  */
 
-/** The fields of manifest.yaml that func reads; each level provides the next level's defaults. */
+/** func reads these fields of manifest.yaml; each level provides the next level's defaults. */
 interface Manifest {
   readonly name?: string
   readonly version?: string
@@ -41,7 +41,7 @@ const foldersIn = (folder: string, reserved: string): string[] =>
       statSync(join(folder, name)).isDirectory() && !name.startsWith('.') && name !== reserved,
   )
 
-/** Returns every template of a repository, by runtime. */
+/** By runtime. */
 export function templatesOf(repository: string): Template[] {
   const root = readManifest(repository)
   const templates = join(repository, root.templates ?? '.')
@@ -57,7 +57,7 @@ export function templatesOf(repository: string): Template[] {
   })
 }
 
-/** Returns the part of a template's manifest that func copies into func.yaml. */
+/** The part of a template's manifest that func copies into func.yaml. */
 export const functionOf = ({
   manifest: { builderImages, buildpacks, buildEnvs, runEnvs, healthEndpoints, invoke },
 }: Template) => ({

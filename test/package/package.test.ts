@@ -8,9 +8,7 @@ import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/co
 import { publint } from 'publint'
 import { NODES, type NodeName, pack, projectFolder, runNode, runTool, serve } from './run.ts'
 
-/*
- * Tests the tarball of npm pack: its files, the findings of package linters, and its installation.
- */
+/* The tarball of npm pack: its files, the findings of package linters, and its installation. */
 
 const folder = mkdtempSync(join(tmpdir(), 'package-'))
 after(() => rmSync(folder, { recursive: true }))

@@ -16,12 +16,10 @@ import { parse } from 'yaml'
 import { functionOf, templatesOf } from './language-pack.ts'
 import { filesIn, pack, projectFolder, runNode, runTool, serve } from './run.ts'
 
-/*
- * Tests that `onnx-function init` and `func create` write the same project, and that it works.
- */
+/* `onnx-function init` and `func create` must write the same project, and it must work. */
 
 const folder = mkdtempSync(join(tmpdir(), 'project-'))
-// The builders' results run as another user, who must be able to read this folder.
+// The builders' results run as another user, whose processes must be able to read this folder.
 chmodSync(folder, 0o755)
 after(() => rmSync(folder, { recursive: true }))
 
@@ -32,7 +30,7 @@ const template = join(projectFolder, 'templates/typescript/onnx')
 const npm = async (...args: string[]) => {
   const ran = await runTool(tools, 'npm-cli.js', args, { cwd: project })
   assert.equal(ran.code, 0, `npm ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
-  // Warnings about this machine's npm configuration do not concern the project.
+  // npm's own configuration on this machine does not concern the project.
   assert.doesNotMatch(ran.stderr, /npm warn (?!Unknown (user|env|global) )/i)
   return ran.stdout
 }
@@ -141,7 +139,7 @@ describe('the project', () => {
         start,
         /^started by "node .*" as user \d+ on http:\S+: predicted setosa; exited with 0 after SIGTERM$/,
       )
-      // The result contains transform.js from this build, and only runtime packages.
+      // The result contains this build's transform.js, and only runtime packages.
       assert.ok(readFileSync(join(target, 'model/transform.js'), 'utf8').includes('setosa'))
       assert.throws(() => readFileSync(join(target, 'node_modules/typescript/package.json')))
     })

@@ -9,7 +9,7 @@ export const projectFolder = fileURLToPath(new URL('../..', import.meta.url))
 
 const inPackages = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url))
 
-/** The oldest supported version of Node, and two versions that are too old. */
+/** The oldest supported version, and two that are too old. */
 export const NODES = {
   'node-least': '22.18.0',
   'node-20': '20.20.2',
@@ -17,7 +17,7 @@ export const NODES = {
 } as const
 export type NodeName = keyof typeof NODES
 
-/** A version of npm, and the version of Node for npm and its child processes. */
+/** The version of Node is for npm and its child processes. */
 export interface Tools {
   readonly npm: 'npm-10' | 'npm-11'
   readonly node: NodeName
@@ -25,7 +25,7 @@ export interface Tools {
 
 const nodeFolder = (node: NodeName) => inPackages(`${node}/bin`)
 
-/** This process' environment, without npm's variables except the registry and the cache. */
+/** Without npm's variables except the registry and the cache. */
 const inherited = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) => !/^(npm_(?!config_(registry|cache))|NODE_(?!EXTRA_CA_CERTS)|PORT$)/i.test(name),
@@ -49,7 +49,7 @@ const environment = (node: NodeName, env: Record<string, string> = {}) => ({
   ...env,
 })
 
-/** Runs a script of npm, such as npx-cli.js. */
+/** A script such as npx-cli.js. */
 export const runTool = (
   { npm, node }: Tools,
   script: 'npm-cli.js' | 'npx-cli.js',
@@ -61,7 +61,6 @@ export const runTool = (
     env: environment(node, env),
   })
 
-/** Runs a program with this version of Node. */
 export const runNode = (
   node: NodeName,
   args: readonly string[],
@@ -83,7 +82,7 @@ function run(program: string, args: readonly string[], options: SpawnOptions): P
 
 export interface Served {
   readonly url: string
-  /** Resolves to the first output line that matches. */
+  /** The first output line that matches. */
   line(pattern: RegExp): Promise<string>
   /** Sends TERM. @returns the exit code */
   stop(): Promise<number | null>
@@ -130,7 +129,7 @@ export async function serve(
   }
 }
 
-/** Runs `npm pack` in the project. @returns the tarball, and the paths of its files */
+/** @returns the tarball, and the paths of its files */
 export function pack(folder: string): { tarball: string; files: readonly string[] } {
   const args = ['pack', '--json', '--pack-destination', folder]
   const output = execFileSync('npm', args, { cwd: projectFolder, encoding: 'utf8', env: inherited })
@@ -141,7 +140,7 @@ export function pack(folder: string): { tarball: string; files: readonly string[
   }
 }
 
-/** Reads all files in a folder except node_modules. @returns their contents as Latin-1, by path */
+/** Without node_modules. @returns the contents as Latin-1, by path */
 export function filesIn(folder: string): Record<string, string> {
   return Object.fromEntries(
     readdirSync(folder, { recursive: true, withFileTypes: true })

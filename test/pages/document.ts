@@ -30,7 +30,7 @@ interface ResponseObject {
   readonly content?: Record<string, { readonly schema?: object }>
 }
 
-/** An example request from the document, ready to be sent. */
+/** Ready to be sent. */
 export interface Example {
   readonly name: string
   readonly operation: Operation
@@ -38,7 +38,7 @@ export interface Example {
   readonly body: Buffer | undefined
 }
 
-/** An OpenAPI document, read as by a client that has no other information. */
+/** Read as by a client that has no other information. */
 export class Document {
   readonly json: {
     paths: Record<string, Record<string, Omit<Operation, 'path' | 'method'>>>
@@ -65,7 +65,7 @@ export class Document {
     return operation
   }
 
-  /** Resolves a reference. @throws {assert.AssertionError} if the reference has no target */
+  /** @throws {assert.AssertionError} if the reference has no target */
   resolve<T>(value: unknown): T {
     const ref = (value as { $ref?: string }).$ref
     if (ref === undefined) return value as T
@@ -83,9 +83,7 @@ export class Document {
     return target as T
   }
 
-  /**
-   * Returns every example request of the document. An operation without a body is its own example.
-   */
+  /** An operation without a body is its own example. */
   examples(): Example[] {
     return this.operations.flatMap((operation): Example[] => {
       if (operation.requestBody === undefined)
@@ -116,10 +114,7 @@ export class Document {
     return binary ? [...json, [binary.name, Buffer.from(binary.base64, 'base64')]] : json
   }
 
-  /**
-   * Checks a response.
-   * @throws {assert.AssertionError} if the response does not match the operation's description
-   */
+  /** @throws {assert.AssertionError} if the response does not match the operation's description */
   async check(answer: Response, operation: Operation): Promise<void> {
     const what = `${operation.method} ${operation.path} ${answer.status}`
     const bytes = await answer.bytes()
@@ -146,10 +141,7 @@ export class Document {
       )
   }
 
-  /**
-   * Checks a request.
-   * @throws {assert.AssertionError} if the body does not match the operation's schema
-   */
+  /** @throws {assert.AssertionError} if the body does not match the operation's schema */
   checkRequest({ name, operation, headers, body }: Example): void {
     const type = headers['content-type'] ?? ''
     const schema = (operation.requestBody?.content[type] as { schema?: object } | undefined)?.schema

@@ -312,7 +312,7 @@ test('sliders extend beyond the example, and cover the complete range of a small
 })
 
 describe('the rates on GET /', () => {
-  /** Returns a sample of the function's own metrics after these responses. */
+  /** The function's own metrics after these responses. */
   async function sampleOf(
     answers: readonly (readonly ['success' | 'error', number])[],
     at: number,
@@ -352,7 +352,7 @@ describe('the rates on GET /', () => {
     )
     const { perSecond, errorsPerSecond, mean, p95 } = ratesBetween(before, after)
     assert.deepEqual([perSecond, errorsPerSecond, mean?.toFixed(4)], [0.6, 0.2, '0.0200'])
-    // The value is within the bucket from 0.01 to 0.025, as Prometheus would estimate it.
+    // Within the bucket from 0.01 to 0.025, as Prometheus would estimate it.
     assert.equal(p95?.toFixed(5), '0.02425')
   })
 

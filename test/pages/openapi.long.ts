@@ -5,9 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { onPredictor, type Server, startServer, testModel } from '../server.ts'
 import { Document, type Example, readDocument, sendExample } from './document.ts'
 
-/**
- * The schema of an array of numbers, with names for the values that JSON's numbers cannot express.
- */
+/** An array of numbers, with names for the values that JSON's numbers cannot express. */
 const FLAT = {
   type: 'array',
   items: {

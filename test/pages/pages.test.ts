@@ -176,7 +176,7 @@ describe('pages', () => {
   })
 })
 
-/** Returns the command that the page shows, as a browser would copy it. */
+/** As a browser would copy it from the page. */
 async function commandOf({ url }: Server): Promise<string> {
   const page = await (await fetch(url, { headers: { accept: 'text/html' } })).text()
   const [, command = ''] = /<pre[^>]*>([^<]*)<\/pre>/.exec(page) ?? []
@@ -204,7 +204,7 @@ test('markup in a model’s names appears on the page only as text', async t => 
   )
   assert.deepEqual(page.match(/<(script|img)\b/g), ['<script', '<script'])
   assert.equal(answer.headers.get('content-security-policy'), policyOfIris)
-  // The text appears once in the title, the heading, the version, the description and the labels.
+  // Once in the title, the heading, the version, the description and the labels.
   assert.equal(page.split('alert(1)&#60;').length - 1, 5)
   const { body } = await supertest(server.url).get('/openapi.json')
   assert.equal(body.info.title, name)

@@ -69,7 +69,7 @@ describe('requests that do not share runs', () => {
     const file = write(
       one('ReduceSum', [x('N', 4)], { attributes: { keepdims: 0 }, outputs: [x()] }),
     )
-    // Append a group (field 100), which protobuf readers skip.
+    // Protobuf readers skip a group (field 100).
     appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
     const decided = await decide(file)
     assert.equal(decided.joins, false)

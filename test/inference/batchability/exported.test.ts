@@ -5,16 +5,11 @@ import { describe, test } from 'node:test'
 import { proveIndependent } from '../../../function/inference/batchability/prove.ts'
 import { readSignature } from './graph-signature.ts'
 
-/*
- * Tests the prover on graphs without weights that exporters wrote. test/corpus/exported generates
- * these graphs.
- */
+/* Graphs without weights that exporters wrote; test/corpus/exported generates them. */
 
 const folder = join(import.meta.dirname, '../../models/graphs')
 
-/**
- * The graphs that the prover refuses, with the expected reason. All other graphs must be proven.
- */
+/** The prover refuses these, with the expected reason. All other graphs must be proven. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   'sk-quadratic': /\(Concat, .* dimension 0, which is the batch/,
   'dynamic-mlp': /\(DynamicQuantizeLinear, .* scales with the largest value in the entire batch/,

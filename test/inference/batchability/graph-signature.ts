@@ -2,9 +2,8 @@ import { readOnnxModel, type ValueInfo } from '../../../function/inference/onnx-
 import type { Signature, TensorMetadata } from '../../../function/protocol/tensor.ts'
 
 /**
- * Reads the signature declared in a file. ONNX Runtime cannot load these models, because their
- * weights are missing. The server does not return outputs that are not tensors, so this signature
- * omits them, too.
+ * ONNX Runtime cannot load these models, because their weights are missing. The server does not
+ * return outputs that are not tensors, so this signature omits them, too.
  */
 export async function readSignature(file: string): Promise<Signature> {
   const { graph } = await readOnnxModel(file)
@@ -16,9 +15,7 @@ export async function readSignature(file: string): Promise<Signature> {
   }
 }
 
-/**
- * Describes an input or output. Its datatype is always FP32, because the prover ignores datatypes.
- */
+/** Always FP32, because the prover ignores datatypes. */
 function describe({ name, type }: ValueInfo): TensorMetadata {
   const dims = type.tensor?.dims
   return {

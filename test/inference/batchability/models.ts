@@ -14,7 +14,7 @@ import {
   writeModel,
 } from './onnx-writer.ts'
 
-/** Returns an input or output with this datatype; 'N' is the batch dimension. */
+/** 'N' is the batch dimension. */
 export const input = (type: Type, ...dims: (number | string)[]): Declared => ({ type, dims })
 export const x = (...dims: (number | string)[]): Declared => input('FP32', ...dims)
 
@@ -28,7 +28,7 @@ export const floats = (shape: number[], ...values: number[]): Constant =>
 export const ints = (...values: number[]): Constant => constant('INT64', [values.length], values)
 export const int = (value: number): Constant => constant('INT64', [], [value])
 
-/** Returns values that differ from position to position. */
+/** Values that differ from position to position. */
 function filled(shape: readonly number[]): number[] {
   const count = shape.reduce((all, size) => all * size, 1)
   return Array.from({ length: count }, (_, i) => ((i * 7) % 11) / 8 - 0.5)
@@ -44,20 +44,20 @@ export const node = (
   return { operator: name, domain, inputs: words(inputs), outputs: words(outputs), attributes }
 }
 
-/** Splits a list of names. "-" is an omitted optional input or output. */
+/** "-" is an omitted optional input or output. */
 const words = (text: string) =>
   text.split(' ').flatMap(word => (word === '' ? [] : word === '-' ? '' : word))
 
 export interface OneOperator {
   readonly attributes?: Readonly<Record<string, AttributeValue>>
   readonly opset?: WrittenModel['opset']
-  /** The datatypes and dimensions of the outputs; FP32 [N,?] by default. */
+  /** FP32 [N,?] by default. */
   readonly outputs?: readonly (Declared | undefined)[]
 }
 
 /**
- * Returns a graph with one operator. Inputs are named a, b, …; constants become initialisers; an
- * undefined input is omitted.
+ * A graph with one operator. Inputs are named a, b, …; constants become initialisers; an undefined
+ * input is omitted.
  */
 export function one(
   operator: string,
@@ -86,7 +86,7 @@ export function one(
   }
 }
 
-/** Returns a graph with these nodes. By default, its input is a [N,4] and its output is out. */
+/** By default, the input is a [N,4] and the output is out. */
 export const graph = (
   nodes: WrittenModel['nodes'],
   {
@@ -104,17 +104,14 @@ const folder = mkdtempSync(join(tmpdir(), 'batchability-'))
 after(() => rmSync(folder, { recursive: true }))
 let files = 0
 
-/** Writes the model to a file, which is deleted after the tests in this test file. */
+/** The file is deleted after this test file's tests. */
 export function write(model: WrittenModel): string {
   const path = join(folder, `${++files}.onnx`)
   writeFileSync(path, writeModel(model))
   return path
 }
 
-/**
- * Runs the prover with the inputs and outputs that the file declares. ONNX Runtime does not load
- * the model.
- */
+/** With the inputs and outputs that the file declares. ONNX Runtime does not load the model. */
 export const prove = (model: WrittenModel): Promise<Proof> =>
   proveIndependent(write(model), {
     inputs: Object.entries(model.inputs).map(describe),

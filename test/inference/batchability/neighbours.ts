@@ -7,7 +7,7 @@ import {
   type TensorMetadata,
 } from '../../../function/protocol/tensor.ts'
 
-/** Extreme numbers that another client may send. */
+/** Another client may send these extreme numbers. */
 const HOSTILE = [
   1e30,
   -1e30,
@@ -24,7 +24,7 @@ const WORDS = ['a', 'b', 'a b', 'b a a b', 'x', '', 'c d e f g h']
 
 /**
  * Runs a row as the first and as the last row of batches of 2, 3 and 17 rows, with extreme values
- * in the other rows. The result must have the same bits as the result beside copies of the row.
+ * in the other rows. The result must have the same bits as beside copies of the row.
  * @returns a description of the first difference, or undefined
  */
 export async function neighboursChange(session: Session): Promise<string | undefined> {
@@ -65,8 +65,8 @@ export async function neighboursChange(session: Session): Promise<string | undef
 }
 
 /**
- * Returns the inputs of one row. A variable dimension other than the batch has size 3. Integers are
- * small, because most integers are indices.
+ * The inputs of one row. A variable dimension other than the batch has size 3. Integers are small,
+ * because most are indices.
  */
 function rowFor(
   { name, datatype, shape }: TensorMetadata,

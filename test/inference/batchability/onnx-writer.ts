@@ -3,7 +3,7 @@
  * onnx.proto. Other tests use models that test/models/generate.py writes with ONNX's own package.
  */
 
-/** Values of TensorProto.DataType. */
+/** TensorProto.DataType. */
 const TYPES = {
   FP32: 1,
   UINT8: 2,
@@ -16,15 +16,15 @@ const TYPES = {
 } as const
 export type Type = keyof typeof TYPES
 
-/** The datatype and dimensions of a graph input or output. Named dimensions are variable. */
+/** Named dimensions are variable. */
 export interface Declared {
   readonly type: Type
   readonly dims: readonly (number | string)[]
-  /** Set for the output of a ZipMap, which is a list of maps from keys of this type to FP32. */
+  /** For the output of a ZipMap: a list of maps from keys of this type to FP32. */
   readonly mapsFrom?: Type
 }
 
-/** A tensor with its values: an initialiser or an attribute. */
+/** An initialiser or an attribute. */
 export interface Constant {
   readonly type: Type
   readonly shape: readonly number[]
@@ -54,7 +54,7 @@ export interface Float {
   readonly float: number | readonly number[]
 }
 
-/** A reference from a node of a function to an attribute of the function's call. */
+/** A function's node refers to an attribute of the function's call. */
 export interface Reference {
   readonly reference: string
 }
@@ -67,7 +67,7 @@ export interface WrittenGraph {
 }
 
 export interface WrittenModel extends WrittenGraph {
-  /** The opset of ONNX's own domain, or the opset of each domain. */
+  /** Of ONNX's own domain, or by domain. */
   readonly opset: number | Readonly<Record<string, number>>
   readonly functions?: readonly WrittenFunction[]
 }
@@ -82,7 +82,6 @@ export interface WrittenFunction {
   readonly nodes: readonly WrittenNode[]
 }
 
-/** The bytes of a .onnx file. */
 export function writeModel({ opset, functions = [], ...graph }: WrittenModel): Buffer {
   const opsets = typeof opset === 'number' ? { '': opset } : opset
   return Buffer.concat([
@@ -137,7 +136,7 @@ function writeNode({
   ])
 }
 
-/** Values of AttributeProto.AttributeType. */
+/** AttributeProto.AttributeType. */
 const KINDS = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, floats: 6, ints: 7, strings: 8 }
 
 function writeAttribute(name: string, value: AttributeValue): Buffer {
@@ -146,7 +145,7 @@ function writeAttribute(name: string, value: AttributeValue): Buffer {
 }
 
 function attributeFields(value: AttributeValue): [kind: number, fields: Buffer[]] {
-  // Omit the value 0, as proto3 writers do.
+  // proto3 writers omit the value 0.
   if (typeof value === 'number') return [KINDS.int, value === 0 ? [] : [integer(3, value)]]
   if (typeof value === 'string') return [KINDS.string, [text(4, value)]]
   if (isList(value)) {
@@ -172,7 +171,7 @@ function writeTensor({ type, shape, values }: Constant, name = ''): Buffer {
   return Buffer.concat([...dims, integer(2, TYPES[type]), ...data, text(8, name)])
 }
 
-/** Returns an element as little-endian bytes of raw_data. */
+/** Little-endian bytes of raw_data. */
 function raw(type: Type, value: number): Buffer {
   const bytes = Buffer.alloc({ FP64: 8, INT64: 8, FP32: 4, INT32: 4 }[type as 'FP64'] ?? 1)
   if (type === 'FP32') bytes.writeFloatLE(value)

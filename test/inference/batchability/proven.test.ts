@@ -6,8 +6,8 @@ import type { Declared, WrittenModel } from './onnx-writer.ts'
 
 /*
  * Models that must be proven, grouped like the files in function/inference/batchability/rules. Each
- * model is also run: whatever the other rows are, a row's result must have the same bits as the
- * result beside copies of the row.
+ * is also run: whatever the other rows are, a row's result must have the same bits as beside copies
+ * of the row.
  */
 
 function proves(name: string, models: Readonly<Record<string, WrittenModel>>): void {
@@ -27,13 +27,11 @@ function proves(name: string, models: Readonly<Record<string, WrittenModel>>): v
   })
 }
 
-/** Opsets of ONNX's own domain and the other domains. */
+/** Opsets of ONNX's own domain and of the others. */
 const ML = { '': 17, 'ai.onnx.ml': 3 }
 const MS = { '': 17, 'com.microsoft': 1, 'ai.onnx.ml': 3 }
 
-/**
- * Nodes that compute N and the size of dimension 1 of a, as scalars and as vectors of one element.
- */
+/** Compute N and the size of dimension 1 of a, as scalars and as vectors of one element. */
 const SIZES = [
   node('Shape', 'a', 'shape'),
   node('Gather', 'shape zero', 'n'),

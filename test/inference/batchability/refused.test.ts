@@ -3,9 +3,7 @@ import { describe, test } from 'node:test'
 import { constant, floats, graph, input, int, ints, node, one, prove, x } from './models.ts'
 import type { WrittenModel } from './onnx-writer.ts'
 
-/**
- * Models in which a row depends, or may depend, on other rows. Each model has the expected reason.
- */
+/** A row depends, or may depend, on other rows. Each model has the expected reason. */
 type Refused = Readonly<Record<string, readonly [model: WrittenModel, reason: RegExp]>>
 
 function refuses(name: string, models: Refused): void {
@@ -485,7 +483,7 @@ const branch = (nodes: WrittenModel['nodes'], out: string) => ({
   outputs: { [out]: x('N', '?') },
 })
 
-/** The body of a Scan that adds up all rows and returns the sum. */
+/** A Scan's body that adds up all rows and returns the sum. */
 const adding = {
   nodes: [node('Add', 'sum row', 'next'), node('Identity', 'next', 'given')],
   inputs: { sum: x(4), row: x(4) },
@@ -748,7 +746,7 @@ refuses('text and classic machine learning', {
   ),
 })
 
-/** A model that calls a function of one operator. */
+/** Calls a function of one operator. */
 const calling = (
   { domain = 'example.com', opset = 17, operators = ['Relu'] },
   call = 'Own',
@@ -793,7 +791,7 @@ const TO_FLOAT = 1
 const TO_INT32 = 6
 const TO_INT64 = 7
 
-/** Nodes that compute the number of rows, as a scalar and as a vector. */
+/** Compute the number of rows, as a scalar and as a vector. */
 const COUNTED = [
   node('Shape', 'a', 'shape'),
   node('Gather', 'shape zero', 'n'),
