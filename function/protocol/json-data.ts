@@ -1,7 +1,13 @@
-import { DATATYPES, type Datatype, isBigInteger, type TensorElements } from './datatypes.ts'
+import {
+  DATATYPES,
+  type Datatype,
+  isBigInteger,
+  isNumeric,
+  type TensorElements,
+} from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { parseExactly, show, whyNotJson } from './json.ts'
-import { JsonNumbers } from './json-numbers.ts'
+import { JsonNumbers, type NumberArray, readElements } from './json-numbers.ts'
 import {
   CLOSE_ARRAY,
   COMMA,
@@ -59,13 +65,16 @@ export function readJsonData(
 }
 
 /** Whether the numbers match the shape in count and nesting, and no number has lost digits. */
-function suits({ values, lengths }: JsonNumbers, shape: readonly number[], datatype: Datatype) {
+function suits(read: NumberArray, shape: readonly number[], datatype: Datatype) {
+  const { values, lengths } = read
   return (
     values.length === elementCount(shape) &&
     (lengths.length === 1 || String(lengths) === String(shape)) &&
-    (!isBigInteger(datatype) || values.every(Number.isSafeInteger))
+    (!isBigInteger(datatype) || areSafe(read))
   )
 }
+
+const areSafe = ({ values }: NumberArray) => values.every(Number.isSafeInteger)
 
 export interface DataReader {
   /** Each step takes a few milliseconds. @throws {BadRequest} */
@@ -192,14 +201,33 @@ export class PieceReader implements DataReader {
 
   /** Parses consecutive parts of an array. */
   private take(array: OpenArray, from: number, to: number): void {
+    if (this.takeNumbers(array, from, to)) return
     const parts = this.parse(from, to)
     // Only an empty array has no value between its brackets.
     const isWhole = from === array.begin + 1 && this.json.bytes[to] === CLOSE_ARRAY
     if (parts.length === 0 && !isWhole) throw this.notJson(`a value is missing at byte ${from}`)
-    array.length += parts.length
-    if (array.length > array.expected) throw this.wrongLength(array.begin, array.depth)
+    this.count(array, parts.length)
     if (this.isNested) this.filler.nested(parts, array.depth)
     else this.filler.flat(parts)
+  }
+
+  /** Like {@link take}, but only for numbers. @returns false if there is something else */
+  private takeNumbers(array: OpenArray, from: number, to: number): boolean {
+    const { datatype } = this.metadata
+    if (!isNumeric(datatype)) return false
+    const read = readElements(this.json.bytes.subarray(from, to))
+    if (read === undefined || (isBigInteger(datatype) && !areSafe(read))) return false
+    const { values, lengths } = read
+    const inner = this.isNested ? this.shape.slice(array.depth + 1) : []
+    if (String(lengths.slice(1)) !== String(inner)) return false
+    this.count(array, lengths[0] as number)
+    this.filler.flat(values)
+    return true
+  }
+
+  private count(array: OpenArray, parts: number): void {
+    array.length += parts
+    if (array.length > array.expected) throw this.wrongLength(array.begin, array.depth)
   }
 
   /** Reads a part that is too large to parse at once: an array of the next dimension. */

@@ -1,20 +1,12 @@
 import { type ParsedJson, parseExactly, parseJson, withoutMark } from './json.ts'
-import {
-  aroundPlaces,
-  CLOSE_ARRAY,
-  COMMA,
-  eachData,
-  OPEN_ARRAY,
-  type Place,
-  skipSpace,
-  textOf,
-} from './json-scan.ts'
+import { aroundPlaces, CLOSE_ARRAY, eachData, OPEN_ARRAY, type Place, textOf } from './json-scan.ts'
+import { type Numbers, numbers } from './numbers.ts'
 
 /**
  * Parses an inference request like {@link parseJson}, but reads each input's `data` from the bytes,
  * as {@link JsonNumbers}. JSON.parse reads the other text.
  * @param body of at most 128 KiB
- * @returns undefined if {@link NumberReader} cannot read the data, or the JSON is invalid;
+ * @returns undefined if {@link readArray} cannot read the data, or if the JSON is invalid;
  * parseJson then reports the error
  */
 export function parseAroundNumbers(
@@ -23,7 +15,9 @@ export function parseAroundNumbers(
   mostInputs: number,
 ): ParsedJson | undefined {
   const bytes = withoutMark(body)
-  const reader = new NumberReader(bytes)
+  const loaded = numbers()
+  if (loaded === undefined || bytes.length >= loaded.json.length) return undefined
+  const reader = new NumberReader(bytes, loaded)
   const found: { readonly input: number; readonly data: JsonNumbers }[] = []
   let isUnread = false
   eachData(bytes, where, (input, at) => {
@@ -48,21 +42,23 @@ export function parseAroundNumbers(
   return { value, exact: () => value }
 }
 
-/** The numbers of a JSON array. Nested arrays at the same depth have the same length. */
-export class JsonNumbers implements Place {
-  readonly start: number
-  readonly end: number
+/** An array of numbers, or nested arrays that have the same length if they have the same depth. */
+export interface NumberArray {
   /** The same values as JSON.parse returns. The next request overwrites them. */
   readonly values: Float64Array
-  /** The lengths of the array and its nested arrays, the outermost first. */
+  /** The lengths of the array and of its nested arrays, the outermost first. */
+  readonly lengths: readonly number[]
+}
+
+/** The numbers of an array in a body. */
+export class JsonNumbers implements NumberArray, Place {
+  readonly start: number
+  readonly end: number
+  readonly values: Float64Array
   readonly lengths: readonly number[]
   private readonly bytes: Uint8Array
 
-  constructor(
-    bytes: Uint8Array,
-    { start, end }: Place,
-    { values, lengths }: Pick<JsonNumbers, 'values' | 'lengths'>,
-  ) {
+  constructor(bytes: Uint8Array, { start, end }: Place, { values, lengths }: NumberArray) {
     this.bytes = bytes
     this.start = start
     this.end = end
@@ -76,158 +72,63 @@ export class JsonNumbers implements Place {
   }
 }
 
-const PLUS = 0x2b
-const MINUS = 0x2d
-const POINT = 0x2e
-const ZERO = 0x30
-const NINE = 0x39
-const LOWER_E = 0x65
-const SPACE = 0x20
-
-const isDigit = (byte: number) => byte >= ZERO && byte <= NINE
-
-const NO_NUMBER = -1
-
-/** Integers with this many digits are below 2^53, so doubles represent them exactly. */
-const EXACT_DIGITS = 15
-
-/** Doubles represent powers of ten up to 10^22 exactly. */
-const POWERS = Float64Array.from({ length: EXACT_DIGITS }, (_, i) => Number(`1e${i}`))
-
-/** Deeper arrays are left to JSON.parse. */
-const MAX_DEPTH = 16
-
-/**
- * Limits the long numbers, which have more digits or an exponent. With many of them, JSON.parse is
- * faster.
- */
-const LONG = { atFirst: 16, oneIn: 8 }
-
-/** In a body of at most 128 KiB, a number and its comma need at least two bytes. */
-const MAX_NUMBERS = 64 * 1024
-
-/**
- * All requests share this memory: allocating it for each would take longer than reading the
- * numbers.
- */
-let shared: Float64Array | undefined
-
-/**
- * Reads numbers in half the time of JSON.parse. The digits and the power of ten are exact, so only
- * their quotient is rounded, to the same value as in JSON.parse. Number() reads longer numbers.
- */
+/** Reads the arrays of one body. */
 class NumberReader {
   private readonly bytes: Uint8Array
-  private readonly values: Float64Array
-  /** The bytes as characters. */
-  private text: string | undefined
-  /** The position of the next byte. */
-  private at = 0
-  /** All numbers read, and the long ones, which Number() read. */
+  private readonly loaded: Numbers
+  /** The number of values read so far. */
   private count = 0
-  private longCount = 0
-  /** The lengths of the arrays at each depth, and the depth of the arrays of numbers. */
-  private lengths: number[] = []
-  private rowDepth = -1
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, loaded: Numbers) {
     this.bytes = bytes
-    shared ??= new Float64Array(MAX_NUMBERS)
-    this.values = shared
+    this.loaded = loaded
+    loaded.json.set(bytes)
+    loaded.json[bytes.length] = 0
   }
 
-  /** @returns undefined unless the array contains only numbers, or only arrays of equal lengths */
+  /** @returns undefined if {@link readArray} cannot read the array */
   read(start: number): JsonNumbers | undefined {
-    const first = this.count
-    this.at = start
-    this.lengths = []
-    this.rowDepth = -1
-    if (!this.readArray(0)) return undefined
-    return new JsonNumbers(
-      this.bytes,
-      { start, end: this.at },
-      { values: this.values.subarray(first, this.count), lengths: this.lengths },
-    )
+    const array = readArray(this.loaded, start, this.count)
+    if (array === undefined) return undefined
+    this.count += array.values.length
+    return new JsonNumbers(this.bytes, { start, end: this.loaded.end() }, array)
   }
+}
 
-  private readArray(depth: number): boolean {
-    const { bytes } = this
-    this.at = skipSpace(bytes, this.at + 1)
-    if (bytes[this.at] !== OPEN_ARRAY) return this.readRow(depth)
-    if (depth === MAX_DEPTH) return false
-    for (let length = 1; ; length++) {
-      if (bytes[this.at] !== OPEN_ARRAY || !this.readArray(depth + 1)) return false
-      this.at = skipSpace(bytes, this.at)
-      if (bytes[this.at] !== COMMA) return this.close(depth, length)
-      this.at = skipSpace(bytes, this.at + 1)
-    }
+/**
+ * Reads the elements of an array.
+ * @param elements the bytes between the array's brackets
+ * @returns undefined if {@link readArray} cannot read the array
+ */
+export function readElements(elements: Uint8Array): NumberArray | undefined {
+  const loaded = numbers()
+  const size = elements.length + 2
+  if (loaded === undefined || size >= loaded.json.length) return undefined
+  const { json } = loaded
+  json[0] = OPEN_ARRAY
+  json.set(elements, 1)
+  json[size - 1] = CLOSE_ARRAY
+  json[size] = 0
+  const array = readArray(loaded, 0, 0)
+  return loaded.end() === size ? array : undefined
+}
+
+/**
+ * Reads an array in `loaded.json`.
+ * @param first the index at which the values are stored
+ * @returns undefined unless the array contains only numbers, or only arrays of equal lengths
+ */
+function readArray(loaded: Numbers, start: number, first: number): NumberArray | undefined {
+  const { json, doubles, lengths, leftNumbers } = loaded
+  const after = loaded.read(start, first)
+  if (after === -1) return undefined
+  for (let at = 0; at < 3 * loaded.left(); at += 3) {
+    const [index, from, to] = leftNumbers.subarray(at) as unknown as [number, number, number]
+    doubles[index] = Number(json.toString('latin1', from, to))
   }
-
-  private readRow(depth: number): boolean {
-    const { bytes } = this
-    if (this.rowDepth === -1) this.rowDepth = depth
-    if (depth !== this.rowDepth) return false
-    const first = this.count
-    for (;;) {
-      let at = this.readNumber(this.at)
-      if (at === NO_NUMBER) return false
-      if (bytes[at] !== COMMA) {
-        at = skipSpace(bytes, at)
-        this.at = at
-        if (bytes[at] !== COMMA) return this.close(depth, this.count - first)
-      }
-      at++
-      this.at = (bytes[at] as number) > SPACE ? at : skipSpace(bytes, at)
-    }
-  }
-
-  private close(depth: number, length: number): boolean {
-    if (this.bytes[this.at] !== CLOSE_ARRAY) return false
-    this.at++
-    this.lengths[depth] ??= length
-    return this.lengths[depth] === length
-  }
-
-  /** @returns the position after the number */
-  private readNumber(start: number): number {
-    const { bytes } = this
-    let at = start
-    let byte = bytes[at] as number
-    const isNegative = byte === MINUS
-    if (isNegative) byte = bytes[++at] as number
-    const first = at
-    let digits = 0
-    for (; isDigit(byte); byte = bytes[++at] as number) digits = digits * 10 + (byte - ZERO)
-    if (at === first || (bytes[first] === ZERO && at > first + 1)) return NO_NUMBER
-    let decimals = 0
-    if (byte === POINT) {
-      const point = at
-      byte = bytes[++at] as number
-      for (; isDigit(byte); byte = bytes[++at] as number) digits = digits * 10 + (byte - ZERO)
-      decimals = at - point - 1
-      if (decimals === 0) return NO_NUMBER
-    }
-    if (at - first > EXACT_DIGITS || (byte | 0x20) === LOWER_E) return this.readLong(start, at)
-    const value = decimals === 0 ? digits : digits / (POWERS[decimals] as number)
-    this.values[this.count++] = isNegative ? -value : value
-    return at
-  }
-
-  /** @param end the position after the number's digits */
-  private readLong(start: number, end: number): number {
-    const { bytes } = this
-    this.longCount++
-    if (this.longCount > LONG.atFirst + this.count / LONG.oneIn) return NO_NUMBER
-    let at = end
-    if (((bytes[at] as number) | 0x20) === LOWER_E) {
-      at++
-      if (bytes[at] === PLUS || bytes[at] === MINUS) at++
-      const first = at
-      while (isDigit(bytes[at] as number)) at++
-      if (at === first) return NO_NUMBER
-    }
-    this.text ??= Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
-    this.values[this.count++] = Number(this.text.slice(start, at))
-    return at
+  const depth = lengths.indexOf(0)
+  return {
+    values: doubles.subarray(first, after),
+    lengths: [...lengths.subarray(0, depth === -1 ? lengths.length : depth)],
   }
 }

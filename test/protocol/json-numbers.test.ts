@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { suite, test } from 'node:test'
+import { promisify } from 'node:util'
 import fc from 'fast-check'
 import type { Datatype } from '../../function/protocol/datatypes.ts'
 import { decodeParsedRequest, decodeRequest } from '../../function/protocol/decode.ts'
+import { encodeData } from '../../function/protocol/encode.ts'
 import { parseJson } from '../../function/protocol/json.ts'
 import { JsonNumbers, parseAroundNumbers } from '../../function/protocol/json-numbers.ts'
 import type { Signature } from '../../function/protocol/tensor.ts'
+
+const execute = promisify(execFile)
 
 const RUNS = Number(process.env.RUNS ?? 1)
 
@@ -55,7 +60,7 @@ function readNumbers(data: string): JsonNumbers | undefined {
   return numbers
 }
 
-/** The count of numbers up to which all numbers, even long numbers, are read from the bytes. */
+/** The count of numbers that are checked in one body. */
 const AT_ONCE = 16
 
 /** Checks that these numbers are read from the bytes and have the values of JSON.parse. */
@@ -136,11 +141,52 @@ suite('numbers that are read from the bytes of JSON', () => {
     assert.deepEqual(lengths('[[[1],[2]],[[3],[4]]]'), [2, 2, 1])
   })
 
-  test('leaves numbers to JSON.parse if most of the numbers are long', () => {
-    const long = Array.from({ length: 100 }, (_, i) => Math.sqrt(i + 2))
-    assert.equal(readNumbers(JSON.stringify(long)), undefined)
-    const numbers = JSON.stringify([...long.keys(), ...long.slice(0, 20)])
-    assert.equal(readNumbers(numbers)?.values.length, 120)
+  test('reads any number of up to 19 digits as JSON.parse does', () => {
+    const number = fc
+      .tuple(fc.bigInt({ min: 0n, max: 10n ** 19n - 1n }), fc.integer({ min: -80, max: 60 }))
+      .map(([digits, power]) => `${digits}e${power}`)
+    fc.assert(fc.property(fc.array(number, { minLength: 1, maxLength: AT_ONCE }), checkNumbers), {
+      numRuns: 2_000 * RUNS,
+    })
+  })
+
+  test('reads the 19 digits around any midpoint of two FP64 values as JSON.parse does', () => {
+    const midpoint = fc
+      .tuple(fc.bigInt({ min: 2n ** 52n, max: 2n ** 53n - 1n }), fc.integer({ min: -250, max: 90 }))
+      .map(([mantissa, binary]) => {
+        const twice = 2n * mantissa + 1n
+        const whole = binary > 0 ? twice << BigInt(binary - 1) : twice * 5n ** BigInt(1 - binary)
+        const first = BigInt(String(whole).slice(0, 19))
+        const power = String(whole).length - 19 + Math.min(0, binary - 1)
+        return [first - 1n, first, first + 1n].map(digits => `${digits}e${power}`)
+      })
+    fc.assert(fc.property(midpoint, checkNumbers), { numRuns: 2_000 * RUNS })
+  })
+
+  test('leaves an array to JSON.parse if it has more than 1,024 numbers of 20 digits', () => {
+    const long = Array.from({ length: 1_025 }, (_, i) => `0.${'1234567890'.repeat(2)}${i}`)
+    checkNumbers(long.slice(0, AT_ONCE))
+    assert.equal(readNumbers(`[${long.slice(1)}]`)?.values.length, 1_024)
+    assert.equal(readNumbers(`[${long}]`), undefined)
+  })
+
+  test('reads and writes the same numbers without WebAssembly', async () => {
+    const data = Array.from({ length: 300 }, (_, i) => Math.fround(Math.sin(i)))
+    const script = `
+      import { decodeRequest } from './function/protocol/decode.ts'
+      import { encodeData } from './function/protocol/encode.ts'
+      const body = Buffer.from(${JSON.stringify(bodyOf(JSON.stringify(data), '[300]', 'FP32'))})
+      const signature = ${JSON.stringify(signatureOf({ x: 'FP32' }))}
+      globalThis.WebAssembly = undefined
+      const { inputs } = decodeRequest(body, undefined, signature)
+      console.log(encodeData(inputs[0]))`
+    const { stdout } = await execute(
+      process.execPath,
+      ['--input-type=module-typescript', '--eval', script],
+      { timeout: 60_000 },
+    )
+    const written = encodeData({ datatype: 'FP32', data: Float32Array.from(data) })
+    assert.equal(stdout, `${written}\n`)
   })
 
   test('leaves numbers to JSON.parse if more inputs have data than the model has inputs', () => {
