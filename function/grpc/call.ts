@@ -6,7 +6,7 @@ import { afterReading } from '../http/after-reading.ts'
 import { type Decoder, decoderOf, isWorthCompressing } from '../http/compression.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
-import { cutOff } from '../http/stream.ts'
+import { cutOff, dropRest } from '../http/stream.ts'
 import { show } from '../protocol/json.ts'
 import { LONGEST_TIMER_MS } from '../timer.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
@@ -221,14 +221,14 @@ export class Call {
     if (stream.headersSent) {
       stream.once('wantTrailers', () => {
         stream.sendTrailers(trailersOf(status))
-        this.#dropRest()
+        dropRest(stream)
       })
       stream.end()
     } else {
       const head = { ':status': 200, 'content-type': CONTENT_TYPE, ...requestIdOf(this.head) }
       const accepts = { 'grpc-accept-encoding': ACCEPTED }
       stream.respond({ ...head, ...accepts, ...trailersOf(status) }, { endStream: true })
-      this.#dropRest()
+      dropRest(stream)
     }
     this.#reader?.stop()
   }
@@ -238,18 +238,6 @@ export class Call {
     if (this.status !== undefined) return
     this.#reader?.stop()
     if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL)
-  }
-
-  /**
-   * Discards the rest of the request (RFC 9113 section 8.1). Clients stop sending when they read
-   * the status, which closing the stream at once could lose.
-   */
-  #dropRest(): void {
-    const stream = this.#stream
-    stream.resume()
-    if (stream.readableEnded) return
-    const late = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), STOP_MS)
-    stream.once('close', () => clearTimeout(late))
   }
 
   /** @throws {Refused} UNIMPLEMENTED, naming the supported encodings */
@@ -320,9 +308,6 @@ function timeoutOf({ headers }: RequestHead): number {
   const [, digits, unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(String(timeout)) ?? []
   return Number(digits) * (UNIT_MS[unit] ?? Number.NaN)
 }
-
-/** How long a client may go on sending after its call has ended. */
-const STOP_MS = 100
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   H: 3_600_000,

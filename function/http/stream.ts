@@ -86,9 +86,7 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   const length = sizeOf(answer.body)
   const { connection, ...headers } = headersOf(answer, head, length)
   const isEmpty = length === 0 || head.method === 'HEAD'
-  // The rest of the request is not needed (RFC 9113 section 8.1).
-  if (!stream.endAfterHeaders && !stream.readableEnded)
-    stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
+  stream.once('finish', () => dropRest(stream))
   stream.respond({ ':status': answer.status, ...headers }, { endStream: isEmpty })
   let reading: Arrival | undefined
   if (length > SLICE_BYTES && !isEmpty)
@@ -107,6 +105,21 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
         cutOff: () => cutOff(stream),
       })
   })
+}
+
+/** How long a client may go on sending after the response has ended. */
+const STOP_MS = 100
+
+/**
+ * Discards the rest of a request whose response has ended (RFC 9113 section 8.1). Clients stop
+ * sending when they read the status. If the stream were closed at once, some clients, such as curl
+ * 7.88, would lose the response.
+ */
+export function dropRest(stream: ServerHttp2Stream): void {
+  stream.resume()
+  if (stream.endAfterHeaders || stream.readableEnded) return
+  const late = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), STOP_MS)
+  stream.once('close', () => clearTimeout(late))
 }
 
 /**

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { OpenSession } from '../../function/http/http2.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 import { connect, IRIS, irisBody, request, SLOW, slowBody, until } from './client.ts'
-import { block, frame, head, PREFACE, RawSession } from './frames.ts'
+import { block, frame, head, header, PREFACE, RawSession, TYPES } from './frames.ts'
 import { answerOf, ask, open, openSession } from './http2-client.ts'
 
 let server: Server
@@ -170,6 +170,18 @@ test('a connection is closed if its client sends GOAWAY and then an invalid fram
   // Larger than allowed, so the stream never ends.
   session.send(frame('data', Buffer.alloc(20_000), { stream: 1 }))
   assert.equal(await session.errorCode(), 6)
+})
+
+test('a client may stop sending a refused body before its stream is closed', async () => {
+  const session = await RawSession.open(server.port)
+  session.send(head(1, block('POST', IRIS, header('content-length', '100000000')), false))
+  const { type } = await session.end(1)
+  // The server has sent everything else before it acknowledges the ping.
+  session.send(frame('ping', Buffer.alloc(8)))
+  await session.frame('ping')
+  const isReset = session.frames.some(frame => frame.type === TYPES.rstStream)
+  assert.deepEqual([type, isReset], [TYPES.data, false])
+  session.socket.destroy()
 })
 
 test('over TLS, ALPN selects the version of HTTP', async t => {
