@@ -4,7 +4,7 @@ import type { DataPlane } from '../function/dataplane.ts'
 import type { AnswerEvent } from '../function/events/receive.ts'
 import { attributesAsText } from '../function/events/transform.ts'
 import { checkMediaType, toAnswer } from '../function/http/infer.ts'
-import type { EncodedResponse } from '../function/protocol/encode.ts'
+import { type EncodedResponse, JsonSize, type ResponseLimits } from '../function/protocol/encode.ts'
 import { BadRequest, TooLarge } from '../function/protocol/errors.ts'
 import { parseJson, withoutMark } from '../function/protocol/json.ts'
 import {
@@ -33,10 +33,8 @@ export async function predictBare(
   const { headers, body } = request
   try {
     checkMediaType(request)
-    // The entire body is scanned in one turn of the event loop.
-    if (body.byteLength > model.maxJsonBytes) throw tooLarge(body, model.maxJsonBytes)
     const asking: Asking = { headers, caller, dataPlane, protocol: 'http' }
-    return toAnswer(await predictByTransform(body, asking))
+    return toAnswer(await predictByTransform(body, model.limits, asking))
   } catch (error) {
     return knownError(error, 'http')
   }
@@ -56,10 +54,18 @@ interface Asking {
 }
 
 /** @throws {BadRequest} and the errors of the data plane */
-async function predictByTransform(body: Uint8Array, asking: Asking): Promise<EncodedResponse> {
+async function predictByTransform(
+  body: Uint8Array,
+  limits: ResponseLimits,
+  asking: Asking,
+): Promise<EncodedResponse> {
+  const { maxJsonBytes } = limits
+  // The entire body is scanned in one turn of the event loop.
+  if (body.byteLength > maxJsonBytes) throw tooLarge(body, maxJsonBytes)
+  const size = new JsonSize(limits, 'send fewer instances')
   const predictions: string[] = []
   for (const group of groupsOf(instancesIn(body))) {
-    predictions.push(...(await askTogether(group, predictions.length, asking)))
+    predictions.push(...(await askTogether(group, predictions.length, size, asking)))
     await nextTurn()
   }
   return { json: `{"predictions":[${predictions.join(',')}]}` }
@@ -68,10 +74,16 @@ async function predictByTransform(body: Uint8Array, asking: Asking): Promise<Enc
 async function askTogether(
   group: readonly CallData[],
   first: number,
+  size: JsonSize,
   asking: Asking,
 ): Promise<string[]> {
+  const predict = async (data: CallData, i: number) => {
+    const prediction = await predictionOf(data, first + i, asking)
+    size.add(Buffer.byteLength(prediction))
+    return prediction
+  }
   try {
-    return await Promise.all(group.map((data, i) => predictionOf(data, first + i, asking)))
+    return await Promise.all(group.map(predict))
   } catch (error) {
     // Do not wait for the other calls. Do not hang up for an event, because all events in a batch
     // may share the caller.
@@ -139,11 +151,11 @@ function* groupsOf(instances: Iterable<Uint8Array>): Generator<CallData[], void>
 /** Handles an event whose data is a V1 request. The reply's data is the predictions. */
 export const answerByPredictions =
   ({ headers }: Request): AnswerEvent =>
-  async ({ data, attributes }, caller, { dataPlane }): Promise<Reply> => {
+  async ({ data, attributes }, caller, { dataPlane, model }): Promise<Reply> => {
     if (data === undefined)
       throw new BadRequest('the event has no data; send a V1 request as its data')
     const body = 'bytes' in data ? data.bytes : Buffer.from(JSON.stringify(data.json.value))
     const event = attributesAsText(attributes)
     const asking: Asking = { headers, caller, dataPlane, protocol: 'cloudevent', event }
-    return { content: await predictByTransform(body, asking) }
+    return { content: await predictByTransform(body, model.limits, asking) }
   }

@@ -58,6 +58,7 @@ export function readConfig(
     ortThreads: Math.min(cpus, values.ortThreads ?? cpus),
     cpus,
     memoryBytes,
+    maxJsonBytes: Math.min(values.maxJsonBytes, values.maxBodyBytes),
     maxConnections: values.maxConnections ?? connectionsFor(memoryBytes),
     isModelStored: isStored(values.modelDir, givenAs.MODEL_DIR),
     listenFd: passedSocket(env),

@@ -11,9 +11,10 @@ import {
 } from '../answer.ts'
 import type { DataPlane } from '../dataplane.ts'
 import { meaningOf } from '../errors.ts'
+import type { Model } from '../inference/model.ts'
 import { readJsonLength } from '../protocol/binary.ts'
 import { BytesCodec, type Codec, ParsedCodec, type ResponseData } from '../protocol/codec.ts'
-import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
+import { type EncodedResponse, JsonSize, partsOf } from '../protocol/encode.ts'
 import { BadRequest, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
@@ -37,6 +38,7 @@ import { type Replier, replyAttributes } from './reply.ts'
 
 export interface EventContext {
   readonly dataPlane: DataPlane
+  readonly model: Pick<Model, 'limits'>
   readonly replier: Replier
   /** Reads an event's data. Needed only if the data is not a V2 request. */
   readonly codecOf?: CodecOf
@@ -166,7 +168,7 @@ async function receiveStructured(
   context: EventContext,
 ): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents+json')
-  checkSize(body)
+  checkSize(body, context)
   const event = readStructuredEvent(body)
   goOn(event, caller)
   if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
@@ -210,13 +212,13 @@ async function receiveBatch(
   context: EventContext,
 ): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
-  checkSize(body)
+  checkSize(body, context)
   const groups = await readGroups(body, context)
   if (groups.length === 0) return ACKNOWLEDGED
   const replies: string[] = []
+  const size = new JsonSize(context.model.limits, 'send fewer events in a batch')
   for (const group of groups) {
-    const answered = await Promise.all(group.map(event => replyInBatch(event, caller, context)))
-    replies.push(...answered.filter(reply => reply !== undefined))
+    replies.push(...(await replyTogether(group, size, caller, context)))
     // Events may fail before they wait for a run, without giving other requests a turn.
     await nextTurn()
   }
@@ -255,6 +257,31 @@ async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<
 }
 
 /**
+ * Returns the replies to events that run together.
+ * @param size the size of all replies to the batch
+ * @throws the first error that fails the entire batch
+ */
+async function replyTogether(
+  events: readonly CloudEvent[],
+  size: JsonSize,
+  caller: Caller,
+  context: EventContext,
+): Promise<string[]> {
+  const reply = async (event: CloudEvent) => {
+    const json = await replyInBatch(event, caller, context)
+    if (json !== undefined) size.add(Buffer.byteLength(json))
+    return json
+  }
+  try {
+    return (await Promise.all(events.map(reply))).filter(json => json !== undefined)
+  } catch (error) {
+    // Cancel the other events, because their replies will not be sent.
+    hangUp(caller)
+    throw error
+  }
+}
+
+/**
  * Returns the reply, or an event that describes the error. A retryable error fails the whole batch,
  * which the Broker then delivers again.
  * @returns undefined if the transform does not reply to the event
@@ -270,11 +297,7 @@ async function replyInBatch(
     const json = replyInJson(event, reply.content, reply, context)
     return typeof json === 'string' ? json : bytesOf(json).toString()
   } catch (error) {
-    if (meaningOf(error)?.endsOneEvent !== true) {
-      // Cancel the other events, whose replies will not be sent.
-      hangUp(caller)
-      throw error
-    }
+    if (meaningOf(error)?.endsOneEvent !== true) throw error
     const contentType = 'application/json'
     const attributes = replyAttributes(event.attributes, 'error', context.replier, { contentType })
     return toJson(attributes, JSON.stringify({ error: (error as Error).message }))
@@ -348,10 +371,13 @@ const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batche
 const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')
 
-function checkSize({ byteLength }: Uint8Array): void {
-  if (byteLength <= MOST_JSON_BYTES) return
+function checkSize({ byteLength }: Uint8Array, { model }: EventContext): void {
+  const { maxJsonBytes } = model.limits
+  const [most, variable] =
+    maxJsonBytes < MOST_JSON_BYTES ? [maxJsonBytes, ' (MAX_JSON_BYTES)'] : [MOST_JSON_BYTES, '']
+  if (byteLength <= most) return
   throw new TooLarge(
-    `${byteLength} bytes of events in JSON exceed the ${MOST_JSON_BYTES} bytes allowed; send large data as an event in binary mode`,
+    `${byteLength} bytes of events in JSON exceed the ${most} bytes allowed${variable}; send large data as an event in binary mode`,
   )
 }
 

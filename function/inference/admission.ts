@@ -83,7 +83,7 @@ export class Admission {
       // An escaped character takes up to six bytes in JSON, and counts as two bytes in memory.
       json.most += jsonBytes === undefined ? 3 * size.bytes : size.elements * jsonBytes.most
     }
-    if (json.least > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
+    if (json.least > maxJsonBytes) throw jsonTooLarge(this.#limits)
     if (leastBytes > maxBytes) throw answerTooLarge(maxBytes)
     const most = Math.min(bytes, maxBytes) + Math.min(json.most, maxJsonBytes)
     return { bytes: most, jsonElements: json.elements }

@@ -51,6 +51,8 @@ export class LoadedModel {
   private readonly runner: Runner
   private readonly identity: ModelIdentity
   private readonly limits: ResponseLimits
+  /** The size above which a body is handled in another thread, which checks MAX_JSON_BYTES. */
+  private readonly largeBytes: number
   private largeRequests = 0
   private undecidedRequests = 0
   private mayDecide = true
@@ -63,8 +65,8 @@ export class LoadedModel {
     this.example = example
     this.features = options.features
     this.options = options
-    const maxBytes = limits.maxBodyBytes
-    this.limits = { maxBytes, maxJsonBytes: Math.min(maxBytes, limits.maxJsonBytes) }
+    this.limits = { maxBytes: limits.maxBodyBytes, maxJsonBytes: limits.maxJsonBytes }
+    this.largeBytes = Math.min(LARGE_BODY_BYTES, limits.maxJsonBytes)
     this.batcher = new Batcher({
       executor,
       limits,
@@ -137,7 +139,7 @@ export class LoadedModel {
    */
   infer<Encoded>(codec: Codec<Encoded>, caller: Caller): Promise<Encoded> {
     const { bytes } = codec
-    if (bytes !== undefined && bytes.body.byteLength > LARGE_BODY_BYTES)
+    if (bytes !== undefined && bytes.body.byteLength > this.largeBytes)
       // The worker encodes the response like this codec.
       return this.inferLarge(bytes, caller) as Promise<Encoded>
     return infer(codec, this.identity, this.runner, caller)

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
+import type { ResponseLimits } from '../protocol/encode.ts'
 import { inferenceCodeOf, NotReady } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -61,8 +62,8 @@ export interface Model extends ModelFolder {
    */
   readonly queuedRows: number
   readonly statistics: Statistics
-  /** The maximum JSON of one request, in bytes. */
-  readonly maxJsonBytes: number
+  /** The limits on the JSON of a request, and on a response. */
+  readonly limits: ResponseLimits
   /**
    * Loads the model and warms it up. Afterwards, `batching` is decided.
    * @throws {Error} with a one-line message if the model cannot be served
@@ -131,7 +132,7 @@ export function createModel(
   return {
     ...folder,
     statistics,
-    maxJsonBytes: config.maxJsonBytes,
+    limits: { maxBytes: config.maxBodyBytes, maxJsonBytes: config.maxJsonBytes },
     load,
     async whenLoaded(caller) {
       if (loaded === undefined) await state.untilLoaded(caller)

@@ -2,6 +2,7 @@ import { beginRequest, decodeParsedRequest, decodeRequest } from './decode.ts'
 import {
   type EncodedResponse,
   encodeResponse,
+  jsonTooLarge,
   type ResponseHead,
   type ResponseLimits,
   ResponseWriter,
@@ -164,7 +165,10 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
   finish({ modelName, modelVersion, id }: ResponseHead): EncodedResponse {
     if (this.writer !== undefined) return this.writer.finish({ modelName, modelVersion, id })
     const outputs = this.outputs ?? []
-    return encodeResponse({ modelName, modelVersion, id, outputs }, this.requested)
+    const response = encodeResponse({ modelName, modelVersion, id, outputs }, this.requested)
+    const jsonBytes = response.binary?.jsonLength ?? Buffer.byteLength(response.json)
+    if (jsonBytes > this.limits.maxJsonBytes) throw jsonTooLarge(this.limits)
+    return response
   }
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {

@@ -113,10 +113,40 @@ export interface ResponseLimits {
   readonly maxJsonBytes: number
 }
 
-export const jsonTooLarge = (maxJsonBytes: number): TooLarge =>
-  new TooLarge(
-    `the response as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); request binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
+/** The error names the variable that sets the limit. */
+export function jsonTooLarge(
+  { maxBytes, maxJsonBytes }: ResponseLimits,
+  advice = BINARY,
+): TooLarge {
+  const [most, variable] =
+    maxBytes <= maxJsonBytes ? [maxBytes, 'MAX_BODY_BYTES'] : [maxJsonBytes, 'MAX_JSON_BYTES']
+  return new TooLarge(
+    `the response as JSON is larger than the ${most} bytes allowed (${variable}); ${advice}`,
   )
+}
+
+/** Limits the JSON of a response that is written part by part. */
+export class JsonSize {
+  private readonly limits: ResponseLimits
+  private readonly advice: string
+  private bytes = 0
+
+  /** @param advice tells the caller how to get a smaller response */
+  constructor(limits: ResponseLimits, advice: string) {
+    this.limits = limits
+    this.advice = advice
+  }
+
+  /** @throws {TooLarge} if all parts together exceed the limit */
+  add(bytes: number): void {
+    const { maxBytes, maxJsonBytes } = this.limits
+    this.bytes += bytes
+    if (this.bytes > Math.min(maxBytes, maxJsonBytes)) throw jsonTooLarge(this.limits, this.advice)
+  }
+}
+
+const BINARY =
+  'request binary tensor data (parameters {"binary_data_output": true}), or send fewer rows'
 
 export const answerTooLarge = (maxBytes: number): TooLarge =>
   new TooLarge(
@@ -200,17 +230,16 @@ export class ResponseWriter {
     let least = this.jsonSize
     for (const [i, { datatype, data }] of outputs.entries())
       if (!this.outputs[i]?.binary) least += leastJsonBytes(datatype, data.length)
-    if (least > this.limits.maxJsonBytes) throw jsonTooLarge(this.limits.maxJsonBytes)
+    if (least > this.limits.maxJsonBytes) throw jsonTooLarge(this.limits)
   }
 
   private *addJson(parts: Uint8Array[], output: Tensor): Generator<void, void> {
-    const { maxJsonBytes } = this.limits
     for (let from = 0; from < output.data.length; from += ELEMENTS_AT_A_TIME) {
       const data = output.data.slice(from, from + ELEMENTS_AT_A_TIME) as TensorData
       const text = encodeElements({ datatype: output.datatype, data })
       const part = UTF8.encode(parts.length === 0 ? text : `,${text}`)
       this.jsonSize += part.byteLength
-      if (this.jsonSize > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
+      if (this.jsonSize > this.limits.maxJsonBytes) throw jsonTooLarge(this.limits)
       this.push(parts, part)
       yield
     }

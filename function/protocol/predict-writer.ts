@@ -1,6 +1,6 @@
 import type { Encoder } from './codec.ts'
-import { type EncodedResponse, encodeData, type ResponseLimits } from './encode.ts'
-import { BadRequest, ModelError, TooLarge } from './errors.ts'
+import { type EncodedResponse, encodeData, JsonSize, type ResponseLimits } from './encode.ts'
+import { BadRequest, ModelError } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData } from './tensor.ts'
 
@@ -15,18 +15,17 @@ const UTF8 = new TextEncoder()
 /** Writes a V1 response whose outputs arrive a few rows at a time. Keeps only the encoded bytes. */
 export class PredictWriter implements Encoder<EncodedResponse> {
   private readonly instances: number | undefined
-  private readonly limits: ResponseLimits
+  private readonly size: JsonSize
   /** One text for all outputs in row format; one per output in column format. */
   private texts: Text[] = []
   /** The outputs of the first run. */
   private outputs: readonly Pick<Tensor, 'name' | 'shape'>[] | undefined
   private rows = 0
-  private bytes = 0
 
   /** @param instances the rows of the request; undefined for a response in column format */
   constructor(instances: number | undefined, limits: ResponseLimits) {
     this.instances = instances
-    this.limits = limits
+    this.size = new JsonSize(limits, 'send fewer rows, or use V2 with binary tensor data')
   }
 
   /**
@@ -110,16 +109,7 @@ export class PredictWriter implements Encoder<EncodedResponse> {
     }
   }
 
-  private readonly count = (bytes: number): void => {
-    const { maxBytes, maxJsonBytes } = this.limits
-    this.bytes += bytes
-    if (this.bytes <= Math.min(maxBytes, maxJsonBytes)) return
-    const [most, variable] =
-      maxBytes < maxJsonBytes ? [maxBytes, 'MAX_BODY_BYTES'] : [maxJsonBytes, 'MAX_JSON_BYTES']
-    throw new TooLarge(
-      `the response as JSON is larger than the ${most} bytes allowed (${variable}); send fewer rows, or use V2 with binary tensor data`,
-    )
-  }
+  private readonly count = (bytes: number): void => this.size.add(bytes)
 }
 
 /** Collects text, and converts it to bytes part by part. */

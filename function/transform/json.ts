@@ -58,9 +58,13 @@ function writeAll(values: readonly unknown[], depth: number): string {
   return json
 }
 
+/** Writes an element of integers or of a Float16Array. */
+const writeElement = (element: number | bigint) =>
+  typeof element === 'bigint' ? String(element) : writeNumber(element)
+
 function writeElements(elements: Uint8Array | Float32Array): string {
   if (!(elements instanceof Float32Array || elements instanceof Float64Array))
-    return Array.from(elements as ArrayLike<number>, String).join()
+    return Array.from(elements as ArrayLike<number | bigint>, writeElement).join()
   const odd = (elements as Float32Array).findIndex(element => !Number.isFinite(element))
   if (odd !== -1) throw new Error(`it returned ${elements[odd]}, which JSON cannot represent`)
   return DATATYPES.FP64.toJson?.(elements as never) as string

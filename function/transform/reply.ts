@@ -1,6 +1,5 @@
 import type { ResponseLimits } from '../protocol/encode.ts'
-import { answerTooLarge } from '../protocol/encode.ts'
-import { TooLarge } from '../protocol/errors.ts'
+import { answerTooLarge, jsonTooLarge } from '../protocol/encode.ts'
 import type { Call, Content, Reply } from './call.ts'
 import type { BodyAnswer, EventReply } from './contract.ts'
 import { toJson } from './json.ts'
@@ -14,7 +13,7 @@ import { toJson } from './json.ts'
 export function contentOf(
   value: unknown,
   { kind }: Call,
-  { maxBytes, maxJsonBytes }: ResponseLimits,
+  limits: ResponseLimits,
 ): Content | undefined {
   const answer = bodyOf(value)
   if (kind === 'instance' && (value === undefined || answer !== undefined))
@@ -26,16 +25,13 @@ export function contentOf(
     const { body, contentType } = answer
     if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(contentType))
       throw new Error('it returned a contentType that is not an ASCII media type')
-    if (Buffer.byteLength(body) > maxBytes) throw answerTooLarge(maxBytes)
+    if (Buffer.byteLength(body) > limits.maxBytes) throw answerTooLarge(limits.maxBytes)
     return { body: typeof body === 'string' ? body : new Uint8Array(body), contentType }
   }
   const json = toJson(value)
   if (json === undefined)
     throw new Error(`it returned a ${typeof value}, which JSON cannot represent`)
-  if (json.length > maxJsonBytes)
-    throw new TooLarge(
-      `the response as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); request less data`,
-    )
+  if (Buffer.byteLength(json) > limits.maxJsonBytes) throw jsonTooLarge(limits, 'request less data')
   return { json }
 }
 

@@ -94,6 +94,16 @@ describe('a batch of events', () => {
     )
   })
 
+  test('refuses a batch whose replies exceed MAX_JSON_BYTES together', async t => {
+    const own = await startServer({ MODEL_DIR: testModel('failing'), MAX_JSON_BYTES: '2500' })
+    t.after(own.stop)
+    const events = Array.from({ length: 9 }, (_, i) => event(`e${i}`, 1))
+    assert.equal((await send(own, events.slice(0, 2))).status, 200)
+    const { status, text } = await send(own, events)
+    assert.equal(status, 413)
+    assert.match(text, /larger than the 2500 bytes allowed \(MAX_JSON_BYTES\); send fewer events/)
+  })
+
   test('answers a batch with one event with a batch that contains one reply', async () => {
     assert.deepEqual(answers(replies(await send(server, [event('a', 1)]))), [['a', [20]]])
   })

@@ -37,7 +37,8 @@ async function askedByTurn(events: readonly unknown[], infer: DataPlane['infer']
     headers: { 'content-type': BATCHED },
     body: Buffer.from(JSON.stringify(events)),
   }
-  const context = { dataPlane: counting, replier }
+  const limits = { maxBytes: 2 ** 26, maxJsonBytes: 2 ** 24 }
+  const context = { dataPlane: counting, model: { limits }, replier }
   const { status } = await receiveEvents(request, 'batched', caller(trace), context)
   assert.equal(status, 200)
   await new Promise(setImmediate)

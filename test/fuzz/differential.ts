@@ -669,7 +669,7 @@ function difference(
   if (
     answer.status === 413 &&
     expected.status === 200 &&
-    /bytes of events in JSON are larger/.test(answer.error ?? '')
+    /bytes of events in JSON exceed/.test(answer.error ?? '')
   )
     return undefined
   if (answer.status !== expected.status)

@@ -48,6 +48,29 @@ test('refuses more than 4 MiB of JSON outside tensor data with 413, in requests 
   }
 })
 
+test('MAX_JSON_BYTES also limits the JSON of small requests, responses and events', async t => {
+  const own = await startServer({ MAX_JSON_BYTES: '600' })
+  t.after(own.stop)
+  const error = async (body: string, headers = {}, path = IRIS) => {
+    const { status, json } = await exchange(own.port, request('POST', path, headers, body))
+    return [status, json.error]
+  }
+  const [status, text] = await error(irisBody().padEnd(601))
+  assert.equal(status, 413)
+  assert.match(text, /^601 bytes of JSON exceed the 600 bytes allowed \(MAX_JSON_BYTES\)/)
+  const rows = new Array(20).fill([1, 2, 3, 4])
+  const input = { name: 'input', datatype: 'FP32', shape: [20, 4], data: rows }
+  const [refused, why] = await error(JSON.stringify({ inputs: [input] }))
+  assert.equal(refused, 413)
+  assert.match(why, /^the response as JSON is larger than the 600 bytes allowed \(MAX_JSON_BYTES\)/)
+  const type = { 'content-type': 'application/cloudevents+json' }
+  const [, event] = await error('{}'.padEnd(601), type, '/')
+  assert.match(
+    event,
+    /^601 bytes of events in JSON exceed the 600 bytes allowed \(MAX_JSON_BYTES\)/,
+  )
+})
+
 test('accepts a body that arrives one byte at a time', async () => {
   const connection = await connect(server.port)
   for (const byte of request('POST', IRIS, {}, irisBody())) {

@@ -216,7 +216,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.equal(answer.status, 413)
       assert.match(
         jsonOf(answer).error,
-        /larger than the 8388608 bytes allowed \(MAX_JSON_BYTES\); request binary .*, or send fewer rows/,
+        /larger than the 8388608 bytes allowed \(MAX_BODY_BYTES\); request binary .*, or send fewer rows/,
       )
     })
 

@@ -73,7 +73,7 @@ suite('the limits of responses', () => {
     assert.equal(refused.status, 413)
     assert.match(
       errorOf(refused),
-      /8388608 bytes allowed \(MAX_JSON_BYTES\); request binary tensor data .*fewer rows/,
+      /8388608 bytes allowed \(MAX_BODY_BYTES\); request binary tensor data .*fewer rows/,
     )
     assert.equal(await runsOf(server), before)
     assert.equal((await ask(server, 1, binary)).status, 200)

@@ -8,6 +8,7 @@ import { parseExactly, type WrittenTensor, writeExactly } from '../tensors.ts'
 
 process.env.ON_PREDICTOR = 'yes'
 const { startServer, testModel } = await import('../server.ts')
+const { author } = await import('../transform/table.ts')
 type Server = Awaited<ReturnType<typeof startServer>>
 
 /** The predictor's responses in KServe's V1 protocol. */
@@ -474,6 +475,17 @@ test('a large body is handled like a small one up to MAX_JSON_BYTES, which the e
   const answer = await ask({ inputs: new Array(30_000).fill([1, 2, 3, 4]) })
   assert.equal(answer.status, 413, answer.json.error as string)
   assert.match(answer.json.error as string, /^the response as JSON is larger .*MAX_JSON_BYTES/)
+})
+
+test('the predictions of a transform may not exceed MAX_JSON_BYTES together', async t => {
+  const server = await startServer({ TRANSFORM: author('any.ts'), MAX_JSON_BYTES: '2000' })
+  t.after(server.stop)
+  const ask = (count: number) =>
+    predict(server, 'iris-classifier', { instances: new Array(count).fill({ give: 'model' }) })
+  assert.equal((await ask(2)).status, 200)
+  const { status, json } = await ask(20)
+  assert.equal(status, 413)
+  assert.match(json.error as string, /2000 bytes allowed \(MAX_JSON_BYTES\); send fewer instances/)
 })
 
 test('a model that fails on a valid request gets 500', async t => {

@@ -62,7 +62,7 @@ export const ROWS: readonly Row[] = [
   { says: 'may throw Unavailable', data: { throws: 'unavailable' }, fails: [503, 503, 'the feature store is down'] },
   ...['error', 'nothing', 'text', 'code', 'odd', 'getter', 'proxy'].map(throws => ({ says: `fails if it throws any other value: ${throws}`, data: { throws }, fails: failed })),
   ...['shape', 'ragged', 'element', 'name', 'more', 'nothing', 'number', 'length', 'negative'].map(wrong => ({ says: `fails if its inputs do not fit the model: ${wrong}`, data: { wrong }, fails: failed })),
-  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `fails if its result is invalid: ${give}`, data: { give }, fails: failed })),
+  ...['nan', 'infinite', 'half', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `fails if its result is invalid: ${give}`, data: { give }, fails: failed })),
 ]
 
 /** Declares all tests for one mode of execution. */

@@ -128,6 +128,7 @@ const GIVE: Record<string, Give> = {
   bigint: () => ({ big: 12345678901234567890n, all: new BigInt64Array([-9007199254740993n]) }),
   nan: () => [1, Number.NaN],
   infinite: () => new Float32Array([Number.POSITIVE_INFINITY]),
+  half: () => (typeof Float16Array === 'undefined' ? Number.NaN : Float16Array.of(Number.NaN)),
   circular() {
     const circle: Record<string, unknown> = {}
     circle.circle = circle
