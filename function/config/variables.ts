@@ -122,8 +122,8 @@ export const LIMITS = {
     default: 16 * 1024 * 1024,
     meaning:
       'The maximum size of the JSON in a request or its response, within `MAX_BODY_BYTES`; larger ' +
-      'JSON gets 413. Reading JSON needs several times its size in memory; with the default, the ' +
-      'process stays within 512 MiB. Binary tensor data needs only its own size.',
+      'JSON gets 413. Reading JSON needs several times its size in memory, and binary tensor ' +
+      'data only its own size. With the default, the process stays within 512 MiB.',
   }),
   maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
     default: 4096,
@@ -161,20 +161,19 @@ export const LIMITS = {
   drainDelayMs: variable('DRAIN_DELAY_MS', integer({ min: 0 }), {
     default: 0,
     meaning:
-      'How long the process accepts new connections after SIGTERM. The value must be less than ' +
+      'The time after SIGTERM during which the process accepts new connections; less than ' +
       '`DRAIN_TIMEOUT_MS`. [Knative needs no ' +
       'delay](reliability.md#rolling-restarts-without-lost-requests).',
   }),
   drainTimeoutMs: variable('DRAIN_TIMEOUT_MS', integer({ min: 0 }), {
     default: 10_000,
-    meaning:
-      'How long requests in flight may take to finish after SIGTERM, including `DRAIN_DELAY_MS`.',
+    meaning: 'The time limit for requests in flight after SIGTERM, including `DRAIN_DELAY_MS`.',
   }),
   idleExitMs: variable('IDLE_EXIT_SECONDS', integer({ min: 0, max: 2_147_483, factor: 1_000 }), {
     default: 0,
     meaning:
-      'After this time without connections or requests, the process exits with status 0, so ' +
-      'that [systemd](deploy.md#one-machine-with-systemd) can start it again when it is needed. ' +
+      'After this time without connections or requests, the process exits with status 0, and ' +
+      '[systemd](deploy.md#one-machine-with-systemd) starts it again at the next connection. ' +
       'Requests for health and metrics do not count. 0 means never.',
   }),
 } as const
