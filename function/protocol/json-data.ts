@@ -177,6 +177,14 @@ export class PieceReader implements DataReader {
     let piece = begin + 1
     let at = piece
     for (;;) {
+      const comma = at === piece && !this.isNested ? bytes.indexOf(COMMA, at + this.pieceBytes) : -1
+      // Only numbers precede this comma, so it is in no string and in no other array.
+      if (comma !== -1 && this.takeNumbers(array, piece, comma)) {
+        piece = comma + 1
+        at = piece
+        yield
+        continue
+      }
       const part = skipSpace(bytes, at)
       const behind = skipSpace(bytes, skipValue(bytes, part))
       const isLast = bytes[behind] !== COMMA
