@@ -21,22 +21,22 @@ import { contentOf, eventOf } from './reply.ts'
 import type { RunningCall } from './running.ts'
 import { tensorsOf } from './tensors.ts'
 
-/** The environment of a thread that runs the author's code. */
+/** The thread that runs a transform. */
 export interface Host {
   readonly loaded: LoadedTransform
   readonly model: ServedModel
   readonly limits: ResponseLimits
   readonly log: Log
-  /** Runs the author's synchronous code, whose duration the main thread monitors. */
+  /** Runs the transform's synchronous code, whose duration the main thread watches. */
   run<Result>(caller: Caller, work: () => Result): Result
-  /** Records the time that one half of a call took, including waiting. */
+  /** Records the time of one half of a call, including waits. */
   took(half: Half, seconds: number): void
 }
 
 /**
- * Runs the author's code at both ends of the pipeline: preprocess creates the model's inputs from
- * the data, and postprocess creates the response from the outputs. If one of the two functions is
- * missing, that end works as if there were no transform.
+ * Runs a transform at both ends of the pipeline: preprocess makes the model's inputs from the data,
+ * and postprocess makes the response from the outputs. An end without its function works as if
+ * there were no transform.
  */
 export class TransformCodec implements Codec<Reply> {
   readonly #call: Call
@@ -83,10 +83,7 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /**
-   * @throws {TransformFailed} if an instance does not have one row, because preprocess created the
-   * rows
-   */
+  /** @throws {TransformFailed} if an instance does not have one row */
   *#writing(steps: Iterable<void> = []): Generator<void, void> {
     try {
       yield* steps
@@ -96,8 +93,7 @@ export class TransformCodec implements Codec<Reply> {
   }
 
   /**
-   * Converts an error in writing the outputs. preprocess created the rows, so the error is not the
-   * caller's mistake.
+   * preprocess created the rows, so an error in writing the outputs is not the caller's mistake.
    */
   #notTensors(error: unknown): unknown {
     const isOther = inferenceCodeOf(error) !== undefined && !(error instanceof BadRequest)
@@ -105,8 +101,8 @@ export class TransformCodec implements Codec<Reply> {
   }
 
   /**
-   * Checks the data against the author's schema. The check counts as the author's work, because a
-   * pattern may run forever.
+   * Checks the data against the transform's schema. Runs as the transform's work, because a pattern
+   * may run forever.
    */
   #check(data: unknown): void {
     const { checkInput } = this.#host.loaded
@@ -160,7 +156,7 @@ export class TransformCodec implements Codec<Reply> {
     return event === undefined ? { content } : { content, event }
   }
 
-  /** Calls one half of the author's code. @param use converts the value that the code returned */
+  /** @param use converts the returned value */
   #callAuthor<Used>(
     half: Half,
     work: () => unknown,
@@ -195,8 +191,8 @@ export class TransformCodec implements Codec<Reply> {
   }
 
   /**
-   * Converts an error from preprocess or postprocess to an error in the error table. Logs it unless
-   * it is the caller's mistake.
+   * Converts an error of a half to an error in the error table. Logs it unless it is the caller's
+   * mistake.
    */
   #failed(half: Half, thrown: unknown): Error {
     if (isA(thrown, TooLarge)) return thrown
@@ -216,7 +212,7 @@ export class TransformCodec implements Codec<Reply> {
   }
 }
 
-/** Copies the tensor, because `data.buffer` of a shared run would expose other callers' rows. */
+/** Copies the tensor: in a shared run, `data.buffer` would expose other callers' rows. */
 function ownTensor(tensor: Tensor): Tensor {
   const { data } = tensor
   if (!ArrayBuffer.isView(data) || data.byteLength === data.buffer.byteLength) return tensor
@@ -230,7 +226,7 @@ const codeOf = (error: object) => (error as { readonly code?: unknown }).code
 
 const NO_REQUEST = new ParsedCodec({ value: undefined, exact: () => undefined }, 'json')
 
-/** Returns the JSON of a request that consists of tensors, and its codec. */
+/** Returns the JSON of a request with tensors, and its codec. */
 function tensorsCodec({ kind, data, jsonLength }: Call): {
   readonly json: unknown
   readonly codec: Codec<unknown>
@@ -257,10 +253,7 @@ function tensorsCodec({ kind, data, jsonLength }: Call): {
 
 const asParsed = (value: unknown) => ({ value, exact: () => value })
 
-/**
- * Lists of all outputs. Each list is built once, because only requests with the same list may share
- * a run.
- */
+/** Built once, because only requests with the same list may share a run. */
 const ALL = new WeakMap<Signature, readonly RequestedOutput[]>()
 const ALL_IN_JSON = new WeakMap<Signature, readonly RequestedOutput[]>()
 
@@ -299,7 +292,7 @@ function joinRuns(runs: readonly (readonly Tensor[])[]): readonly Tensor[] {
 const BEFORE = '{"predictions":['
 const BEHIND = ']}'
 
-/** Extracts the single prediction of a V1 response. */
+/** Returns the only prediction of a V1 response. */
 function onlyPrediction({ json }: EncodedResponse): EncodedResponse {
   const text = typeof json === 'string' ? json : Buffer.concat(json).toString()
   return { json: text.slice(BEFORE.length, -BEHIND.length) }

@@ -4,7 +4,7 @@ import type { Context, EventReply, ServedModel, TransformLog } from './contract.
 import { isA } from './errors.ts'
 import type { RunningCall } from './running.ts'
 
-/** The context that both halves of one call receive. */
+/** The context that both halves of a call receive. */
 export class CallContext implements Context {
   readonly contentType: Context['contentType']
   readonly event: Context['event']
@@ -33,7 +33,7 @@ export class CallContext implements Context {
     return this.#headers as Context['headers']
   }
 
-  /** Creates the log when it is read, because most calls do not use it. */
+  /** Created when read, because most calls do not use it. */
   get log(): TransformLog {
     return this.#makeLog()
   }
@@ -43,10 +43,7 @@ export class CallContext implements Context {
   }
 }
 
-/**
- * Creates the log of the author's code. @param fields returns the fields of each line, such as the
- * ids of a trace; called when a line is written
- */
+/** @param fields returns each line's fields, such as a trace's ids, when the line is written */
 export function authorsLog(log: Log, fields: () => object): TransformLog {
   const at = (level: Level) => (message: string, more?: object) =>
     write(log, level, { ...more, ...fields() }, oneLine(message))
@@ -56,19 +53,17 @@ export function authorsLog(log: Log, fields: () => object): TransformLog {
 type Level = 'info' | 'warn' | 'error'
 
 interface Thrown {
-  /** The value that the author's code threw. */
   readonly thrown: unknown
   readonly fields: object
   readonly text: string
 }
 
-/** Logs a value that the author's code threw. An error is logged with its cause and stack. */
+/** Logs a thrown value; an error with its cause and stack. */
 export const logThrown = (log: Log, level: Level, { thrown, fields, text }: Thrown): void =>
   write(log, level, { ...(isA(thrown, Error) && { err: thrown }), ...fields }, text)
 
 /**
- * Writes a log line. A value that cannot be logged, such as an object that contains itself, must
- * not fail the call.
+ * A field that cannot be logged, such as an object that contains itself, must not fail the call.
  */
 function write(log: Log, level: Level, fields: object, text: string): void {
   try {
@@ -78,11 +73,11 @@ function write(log: Log, level: Level, fields: object, text: string): void {
   }
 }
 
-/** The maximum number of characters that are read from a text, which may be megabytes long. */
+/** Characters read from a text, which may be megabytes long. */
 const MOST_READ = 5_000
 const MOST_SHOWN = 500
 
-/** Converts a value that the author's code threw or wrote to one line. */
+/** Converts a value that the transform threw or wrote to one line. */
 export function oneLine(value: unknown): string {
   try {
     const text = value instanceof Error ? value.message : value

@@ -4,9 +4,9 @@ import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import type { Call } from './call.ts'
 
 /**
- * Returns the data of a call in the form that the author's code receives: parsed JSON, text as a
- * string, or any other data as bytes. JSON integers beyond 2^53 are rounded, as JSON.parse does:
- * code that adds numbers would fail on a bigint that only some callers send.
+ * Returns a call's data for the transform: parsed JSON, text as a string, or other data as bytes.
+ * JSON integers beyond 2^53 are rounded, as in JSON.parse: code that adds numbers would fail on a
+ * bigint, which only some callers send.
  * @throws {BadRequest} if the data does not match its media type
  */
 export function readData({ data, contentType }: Call): unknown {
@@ -23,9 +23,8 @@ export function readData({ data, contentType }: Call): unknown {
 }
 
 /**
- * Returns bytes as the author's code receives them: a plain Uint8Array with its own memory,
- * whatever its size. In Node's shared pool, `new Float32Array(bytes.buffer)` would expose other
- * callers' data.
+ * Returns a Uint8Array with its own memory. In Node's shared pool, `new Float32Array(bytes.buffer)`
+ * would expose other callers' data.
  */
 export function ownBytes(bytes: Uint8Array): Uint8Array {
   const { buffer, byteLength } = bytes

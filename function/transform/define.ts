@@ -1,22 +1,21 @@
 import type { ModelTypes, Transform } from './contract.ts'
 import type { DataOf, JsonSchema } from './json-schema.ts'
 
-/** A transform whose data has the type given by the schema `input`. */
+/** A transform whose data has the type of the schema `input`. */
 export type TransformOf<Model extends ModelTypes, Schema> = Omit<
   Transform<Model, DataOf<Schema>>,
   'input'
 > & { readonly input?: Schema }
 
 /**
- * Gives a transform its types and returns it unchanged. The model defines the types of the tensors,
- * and the schema defines the type of the data.
+ * Gives a transform its types and returns it unchanged. The types of the tensors come from the
+ * model, and the type of the data from the schema.
  *
  *     export default defineTransform<Model>()({ preprocess: …, postprocess: … })
  *
- * This function is called twice because TypeScript cannot infer only some type parameters of a
- * call: the first call names the model, and the second call infers the type of the schema. The
- * alternative `export default { … } satisfies Transform<Model>` gives the tensors their types, but
- * leaves the data unknown.
+ * There are two calls, because TypeScript infers all type parameters of a call or none: the first
+ * call names the model, and the second infers the schema's type. With `export default { … } satisfies
+ * Transform<Model>`, the type of the data would be unknown.
  */
 export const defineTransform =
   <Model extends ModelTypes = ModelTypes>() =>

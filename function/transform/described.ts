@@ -2,8 +2,8 @@ import type { Transform } from './contract.ts'
 import type { JsonSchema } from './json-schema.ts'
 
 /**
- * The parts of a transform that documents, pages and check-model show. They are plain data, so that
- * they can be sent between threads.
+ * The parts of a transform that documents, pages and check-model show: plain data, which can be
+ * sent between threads.
  */
 export interface DescribedTransform {
   readonly input?: JsonSchema
@@ -13,7 +13,7 @@ export interface DescribedTransform {
   readonly postprocess: boolean
 }
 
-/** Describes a transform. @throws {Error} with a one-line message if a schema is not plain JSON */
+/** @throws {Error} with a one-line message if a schema is not plain JSON */
 export function describeTransform(transform: Transform): DescribedTransform {
   const { input, output, preprocess, postprocess } = transform
   return {

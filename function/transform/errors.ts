@@ -3,11 +3,11 @@ import { BadRequest } from '../protocol/errors.ts'
 export { BadRequest }
 
 /*
- * Errors that an author throws in a transform. The server recognises them by their code, not by
- * instanceof: a project may have two copies of this package, and the class is lost between threads.
+ * Errors that a transform throws. The server recognises them by code, not by instanceof: a project
+ * may have two copies of this package, and the class is lost between threads.
  */
 
-/** The author's code refuses this request with a 4xx status: the caller must change the request. */
+/** Refuses a request with a 4xx status: the caller must change it. */
 export class Refused extends Error {
   readonly code = 'TRANSFORM_REFUSED'
   readonly status: number
@@ -24,7 +24,7 @@ export class Refused extends Error {
 /** A dependency of the transform is down; the same request may succeed later. */
 export class Unavailable extends Error {
   readonly code = 'TRANSFORM_UNAVAILABLE'
-  /** Seconds after which the caller may retry. */
+  /** Seconds until the caller may retry. */
   readonly retryAfter: number
 
   /** @throws {RangeError} if `retryAfter` is not a whole number of seconds */
@@ -39,10 +39,7 @@ export class Unavailable extends Error {
   }
 }
 
-/**
- * The author's code failed. The cause is written only to the log, because its text could reveal
- * internal details to callers.
- */
+/** The transform failed. Only the log gets the cause, whose text could reveal internal details. */
 export class TransformFailed extends Error {
   readonly code = 'TRANSFORM_FAILED'
 
@@ -51,7 +48,7 @@ export class TransformFailed extends Error {
   }
 }
 
-/** The author's code did not return in time. */
+/** The transform did not return in time. */
 export class TransformTimedOut extends Error {
   readonly code = 'TRANSFORM_TIMED_OUT'
 }
@@ -64,15 +61,15 @@ type Thrown = {
 }
 
 /**
- * Converts a value that a transform threw to an error in the error table. Only the author's own
- * errors keep their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. The
- * result is always one of our errors, whose members cross threads and are the same at each read.
+ * Converts a thrown value to an error in the error table. Only errors of this file keep their
+ * meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. The members of the result
+ * cross threads and are the same at each read.
  */
 export function transformError(thrown: unknown): Error {
   try {
     return authorsOwn((thrown ?? {}) as Thrown) ?? new TransformFailed(thrown)
   } catch {
-    // Reading members of the thrown value may run the author's code, which may throw.
+    // Reading members of the thrown value may run the transform's code, which may throw.
     return new TransformFailed(undefined)
   }
 }
@@ -86,7 +83,7 @@ function authorsOwn({ code, message, status, retryAfter }: Thrown): Error | unde
   return undefined
 }
 
-/** Like instanceof, but returns false for a proxy that hides its prototype. */
+/** Like instanceof, but false for a proxy that hides its prototype. */
 export function isA<Type>(
   value: unknown,
   type: abstract new (...given: never) => Type,

@@ -2,10 +2,9 @@ import type { JsonSchema, JsonSchemaObject } from './json-schema.ts'
 
 /**
  * Returns a value that a schema accepts, for documents, the page and check-model: the author's
- * `examples`, `default`, `const` or `enum`, and, for members and elements that have none of these
- * keywords, the smallest value of their type. Other keywords, such as `pattern`, may reject this
- * value; check-model then reports it.
- * @returns undefined if no value is found, or if the schema is for bytes
+ * `examples`, `default`, `const` or `enum`; without them, the smallest value of the type. Other
+ * keywords, such as `pattern`, may reject this value; check-model reports that.
+ * @returns undefined if no value is found, or the schema is for bytes
  */
 export const exampleOf = (schema: JsonSchema): unknown => find(schema, { root: schema, depth: 0 })
 
@@ -14,7 +13,7 @@ interface Place {
   readonly depth: number
 }
 
-/** The deepest nesting that is searched. A schema may refer to itself. */
+/** A schema may refer to itself. */
 const DEEPEST = 12
 
 function find(schema: JsonSchema | undefined, { root, depth }: Place): unknown {
@@ -77,10 +76,7 @@ function arrayOf({ prefixItems = [], items, minItems = 0 }: JsonSchemaObject, pl
   return values.includes(undefined) ? undefined : values
 }
 
-/**
- * Returns an object of all named members that have a value; undefined if a required member has no
- * value.
- */
+/** Returns all named members that have a value; undefined if a required one has none. */
 function objectOf({ properties = {}, required = [] }: JsonSchemaObject, place: Place) {
   const members = Object.entries(properties)
     .map(([name, schema]) => [name, find(schema, place)] as const)

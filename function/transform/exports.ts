@@ -1,7 +1,6 @@
 /*
- * The exports of `import … from 'onnx-function'` for the author's own code within the server, in
- * every thread (load.ts). The server and its tools are not exported, because a thread cannot use
- * them.
+ * The exports of 'onnx-function' for a transform in the server, in every thread (load.ts). Omits
+ * the server and its tools, which a thread cannot use.
  */
 export { defineTransform } from './define.ts'
 export { BadRequest, Refused, Unavailable } from './errors.ts'

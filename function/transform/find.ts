@@ -3,38 +3,33 @@ import { dirname, join, resolve } from 'node:path'
 
 const NAMES = ['transform.js', 'transform.mjs', 'transform.ts']
 
-/** The paths beside which the server searches for the author's own code. */
+/** The server searches for a transform beside these files. */
 interface Places {
-  /** The .onnx file. */
   readonly file: string
-  /** The path of model.json, which is optional. */
+  /** The path of model.json, which may not exist. */
   readonly modelJson: string
 }
 
-/** The configuration of the search. */
 interface Settings {
   /** The variable TRANSFORM. */
   readonly transform: string | undefined
-  /**
-   * Whether the model comes from a store, so that files beside the model do not belong to this
-   * project.
-   */
+  /** Whether the model comes from a store: files beside it are then not this project's. */
   readonly isModelStored: boolean
 }
 
 export interface FoundTransform {
-  /** The file to load; undefined if there is no transform. */
+  /** Undefined if there is no transform. */
   readonly transform: string | undefined
-  /** A transform file beside a stored model, which is not loaded. */
+  /** A transform beside a stored model, which is not loaded. */
   readonly ignored: string | undefined
 }
 
 const NONE: FoundTransform = { transform: undefined, ignored: undefined }
 
 /**
- * Finds the author's own code: the file that TRANSFORM names; otherwise, transform.js,
- * transform.mjs or transform.ts beside the model; otherwise, one of these files beside model.json.
- * A file beside a stored model is ignored, because a store of models must not supply code.
+ * Finds the transform: the file that TRANSFORM names; else transform.js, transform.mjs or
+ * transform.ts beside the model; else beside model.json. Ignores a file beside a stored model,
+ * because a store of models must not supply code.
  * @throws {Error} with a one-line message if TRANSFORM does not name a file
  */
 export function findTransform(
@@ -56,23 +51,17 @@ function namedFile(name: string): string {
   )
 }
 
-/**
- * Finds a transform in a folder. transform.js is built from transform.ts: if both exist, the built
- * file is used.
- */
+/** If both exist, uses transform.js, the build of transform.ts. */
 function fileIn(folder: string): string | undefined {
   return NAMES.map(name => join(folder, name)).find(isFile)
 }
 
 const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 
-/** Returns the path of the TypeScript source of a built transform.js. The source may not exist. */
+/** The TypeScript source of a built transform.js, which may not exist. */
 export const sourceOf = (file: string): string => file.replace(/\.m?js$/, '.ts')
 
-/**
- * Returns the transform.ts from which a transform.js was built, if the source has changed since the
- * build.
- */
+/** Returns transform.ts if it has changed since transform.js was built. */
 export function changedSource(file: string): string | undefined {
   const source = sourceOf(file)
   const written = statSync(source, { throwIfNoEntry: false })

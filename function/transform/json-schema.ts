@@ -77,7 +77,7 @@ export interface JsonSchemaObject {
 /**
  * The type of the values that a schema accepts, as far as `type`, `properties`, `required`,
  * `items`, `prefixItems`, `additionalProperties`, `enum`, `const`, `anyOf`, `oneOf` and `allOf`
- * define it; otherwise `unknown`. A type is never narrower than the schema.
+ * define it; otherwise `unknown`. Never narrower than the schema.
  */
 export type FromSchema<Schema> = Schema extends false
   ? never
@@ -92,8 +92,7 @@ export type FromSchema<Schema> = Schema extends false
           : OfKeywords<Schema>
 
 /**
- * The type of the data that a transform receives: text or bytes if the schema has
- * `contentMediaType` and no `type`.
+ * The type of a transform's data: text or bytes if the schema has `contentMediaType` and no `type`.
  */
 export type DataOf<Schema> = Schema extends { readonly type: unknown }
   ? FromSchema<Schema>
@@ -107,7 +106,7 @@ type OfMediaType<MediaType> = MediaType extends `text/${string}`
     ? unknown
     : Uint8Array
 
-/** The union of the types of all branches. */
+/** The union over all branches. */
 type OfBranch<Branch> = Branch extends unknown ? FromSchema<Branch> : never
 
 type OfKeywords<Schema> = Schema extends { readonly allOf: infer All }
@@ -124,7 +123,7 @@ type OfType<Schema> = Schema extends { readonly type: readonly (infer Name)[] }
     ? OfName<Name, Schema>
     : unknown
 
-/** The union of the types of all names in a list. */
+/** The union over a list of names. */
 type OfName<Name, Schema> = Name extends 'number' | 'integer'
   ? number
   : Name extends 'string'
@@ -143,9 +142,7 @@ type OfArray<Schema> = Schema extends { readonly prefixItems: infer Prefix }
   ? readonly [...OfPrefix<Prefix>, ...OfItems<Schema>]
   : OfItems<Schema>
 
-/**
- * All elements are optional, because `prefixItems` does not require elements; only `minItems` does.
- */
+/** Optional, because only `minItems` requires elements. */
 type OfPrefix<Prefix> = Prefix extends readonly [infer First, ...infer Rest]
   ? [FromSchema<First>?, ...OfPrefix<Rest>]
   : []
@@ -176,5 +173,5 @@ type RequiredOf<Schema> = Schema extends { readonly required: readonly (infer Na
   ? Name
   : never
 
-/** Combines an intersection to one object type, which an editor shows with all members. */
+/** Makes an intersection one object type, which an editor shows with all members. */
 type Flat<Type> = { [Name in keyof Type]: Type[Name] } & {}

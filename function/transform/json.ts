@@ -1,14 +1,12 @@
 import { DATATYPES } from '../protocol/datatypes.ts'
 
-/** The deepest nesting of a value. A value that is nested more deeply is most likely circular. */
+/** Values with deeper nesting are most likely circular. */
 const MAX_DEPTH = 100
 
 /**
- * Writes a value as JSON like JSON.stringify, with two differences: a bigint becomes an exact
- * integer, and a typed array becomes an array.
+ * Like JSON.stringify, but a bigint becomes an exact integer, and a typed array an array.
  * @returns undefined for a value that JSON omits, such as a function
- * @throws {Error} for NaN, infinities, and values nested too deeply; writing null instead would be
- * a wrong answer
+ * @throws {Error} for NaN, infinities, and values nested too deeply; null would be a wrong answer
  */
 export const toJson = (value: unknown): string | undefined => write(value, 0)
 

@@ -5,25 +5,24 @@ import type { Transform } from './contract.ts'
 import { type DescribedTransform, describeTransform } from './described.ts'
 import type { CheckInput, Validate } from './schema.ts'
 
-/** The author's own code after it was loaded. */
 export interface LoadedTransform {
-  /** The object that the author's file exports. */
+  /** The default export of the transform's file. */
   readonly author: Transform
   readonly described: DescribedTransform
-  /** Checks data against the author's schema. Absent if there is no schema. */
+  /** Absent if there is no schema. */
   readonly checkInput?: CheckInput
 }
 
-/** The exports of the author's file. */
+/** The exports of the transform's file. */
 interface Exports {
   readonly default?: unknown
-  /** The validation function for the input's schema, if a build created it. */
+  /** Validates the input, if a build compiled its schema. */
   readonly validate?: Validate
 }
 
 /**
- * Loads the author's own code into this thread.
- * @throws {Error} with a one-line message that names the file
+ * Loads a transform into this thread.
+ * @throws {Error} with one line that names the file
  */
 export async function loadTransform(file: string): Promise<LoadedTransform> {
   const url = pathToFileURL(file).href
@@ -49,7 +48,7 @@ async function importFile(file: string, url: string): Promise<Exports> {
   }
 }
 
-/** Describes in one line why Node cannot load a file, such as unsupported TypeScript. */
+/** Says in one line why Node cannot load a file, such as unsupported TypeScript. */
 function whyNotLoaded(error: unknown): string {
   const { code, message, stack } = (error ?? {}) as NodeJS.ErrnoException
   const line = String(message ?? error)
@@ -57,7 +56,7 @@ function whyNotLoaded(error: unknown): string {
     .trim()
   if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
     return `${line}. Node runs TypeScript by removing its types; set "erasableSyntaxOnly" in tsconfig.json to find the syntax that it cannot remove`
-  // If a file is not JavaScript, only the stack of the error names it.
+  // If a file is not JavaScript, only the error's stack names it.
   const place = error instanceof SyntaxError ? stack?.split('\n', 1)[0]?.trim() : undefined
   return place === undefined || line.includes(place) ? line : `${line} (${place})`
 }
@@ -65,9 +64,7 @@ function whyNotLoaded(error: unknown): string {
 const FUNCTIONS = ['setup', 'close', 'preprocess', 'postprocess'] as const
 const MEMBERS: readonly string[] = [...FUNCTIONS, 'input', 'output']
 
-/**
- * Checks the default export of the author's file. @throws {Error} if the value is not a transform
- */
+/** @throws {Error} if the default export is not a transform */
 function checked(author: unknown, file: string): Transform {
   const wrong = (text: string) => new Error(`the transform ${file} ${text}`)
   if (!isObject(author))
@@ -91,10 +88,7 @@ function checked(author: unknown, file: string): Transform {
 /** The name by which authors import this package. */
 const PACKAGE = 'onnx-function'
 
-/**
- * The URL of the exports: a file beside the bundle in the build, or a TypeScript file in the source
- * tree.
- */
+/** A file beside the bundle in the build; TypeScript in the source tree. */
 const EXPORTS = new URL(
   import.meta.url.endsWith('.ts') ? './exports.ts' : './transform.js',
   import.meta.url,
@@ -104,8 +98,8 @@ const EXPORTS = new URL(
 const authors = new Set<string>()
 
 /**
- * Makes an author's `import … from 'onnx-function'` resolve to the exports of this server, wherever
- * the author's file is, in each thread. Other modules of the process use Node's own resolution.
+ * Makes a transform's `import … from 'onnx-function'` resolve to this server's exports, in each
+ * thread and for any path. Other modules use Node's own resolution.
  */
 function resolveToThisServer(url: string): void {
   const isFirst = authors.size === 0

@@ -1,14 +1,14 @@
 import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 
 /**
- * Returns the name of the file with a model's types. TypeScript uses this file for `./model.onnx`
- * if `allowArbitraryExtensions` is set (tsconfig.json).
+ * The file with a model's types. With `allowArbitraryExtensions` (tsconfig.json), TypeScript uses
+ * it for `./model.onnx`.
  */
 export const modelTypesFile = (modelFile: string) => modelFile.replace(/\.onnx$/, '.d.onnx.ts')
 
 /**
- * Writes a model's tensors as TypeScript: the interface `Model`, which defines the types of a
- * transform. The same model always gives the same bytes.
+ * Writes a model's tensors as the TypeScript interface `Model`. The same model always gives the
+ * same bytes.
  * @param modelFile the file's name, as the transform imports it
  */
 export const modelTypes = (
@@ -44,8 +44,8 @@ const key = (name: string) =>
       )
 
 /**
- * Writes a shape. A variable dimension is `number`, labelled with the graph's name if TypeScript
- * allows this name as a label.
+ * Writes a shape. A variable dimension is `number`, with the graph's name as label if TypeScript
+ * allows it.
  */
 function shape({ shape, dimensionNames, anyRank }: TensorMetadata): string {
   if (anyRank) return 'number[]'
@@ -59,7 +59,7 @@ function shape({ shape, dimensionNames, anyRank }: TensorMetadata): string {
 
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
-/** Words that the compiler does not accept as the label of a dimension. */
+/** Words that the compiler does not accept as labels. */
 const RESERVED = new Set(
   (
     'break case catch class const continue debugger default delete do else enum export extends false finally for function if import in ' +

@@ -5,8 +5,8 @@ import type { BodyAnswer, EventReply } from './contract.ts'
 import { toJson } from './json.ts'
 
 /**
- * Converts the value that postprocess returned to the content of a response. Bytes are copied at
- * once, because the author may reuse the array for the next call.
+ * Converts postprocess's value to the content of a response. Copies bytes at once, because the
+ * transform may reuse the array for the next call.
  * @throws {Error} if the value cannot be a response, which is the author's mistake
  * @throws {TooLarge}
  */
@@ -36,8 +36,8 @@ export function contentOf(
 }
 
 /**
- * Reads an object with exactly the keys `body` and `contentType`. They are read once, because a
- * getter may return a different value the next time.
+ * Reads an object with exactly the keys `body` and `contentType`, once: a getter may return another
+ * value the next time.
  */
 function bodyOf(value: unknown): BodyAnswer | undefined {
   if (typeof value !== 'object' || value === null) return undefined
@@ -49,15 +49,12 @@ function bodyOf(value: unknown): BodyAnswer | undefined {
   return isBody ? { body, contentType } : undefined
 }
 
-/** Attributes that the author cannot set: the server, HTTP or the JSON format determines them. */
+/** The server, HTTP or the JSON format sets these attributes. */
 const FIXED = ['specversion', 'id', 'source', 'type', 'data', 'datacontenttype']
 
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-/**
- * Attributes whose format the specification defines. A Broker cannot read an event with any other
- * format.
- */
+/** The specification defines these formats; a Broker cannot read others. */
 const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: string }>> = {
   time: {
     pattern: /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/,
@@ -67,7 +64,7 @@ const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: st
 }
 
 /**
- * Returns the author's settings for the reply event; undefined if there are no settings.
+ * Returns the transform's settings for the reply event; undefined if there are none.
  * @throws {Error} if an event cannot have these attributes
  */
 export function eventOf(reply: EventReply | undefined): Reply['event'] {

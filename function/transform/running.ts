@@ -1,21 +1,18 @@
 /**
- * A call to the author's code on this thread. It ends at its deadline or when its caller hangs up,
- * even if the author's code is still running.
+ * A call of a transform on this thread. It ends at its deadline or when its caller hangs up, even
+ * if the transform is still running.
  */
 export class RunningCall {
   #ended: Error | undefined
   #controller: AbortController | undefined
   #reject: ((error: Error) => void) | undefined
 
-  /** The reason why the call ended early; undefined while the call is needed. */
+  /** Why the call ended early; undefined while it is needed. */
   get ended(): Error | undefined {
     return this.#ended
   }
 
-  /**
-   * The signal for the author's code. It is created when it is first read, because most calls do
-   * not use it.
-   */
+  /** Created when first read, because most calls do not use it. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
@@ -31,7 +28,7 @@ export class RunningCall {
     this.#controller?.abort(error)
   }
 
-  /** Waits for the author's promise or for the end of the call. */
+  /** Waits for the transform's promise or the end of the call. */
   until(promise: PromiseLike<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) reject(this.#ended)

@@ -2,32 +2,32 @@ import type { CodeOptions } from 'ajv'
 import { BadRequest, Refused, TransformFailed } from './errors.ts'
 import type { JsonSchema } from './json-schema.ts'
 
-/** A rule that the data violates, as Ajv reports it. */
+/** A violated rule, as Ajv reports it. */
 interface Violation {
-  /** A JSON pointer to the value that violates the rule. */
+  /** A JSON pointer to the value. */
   readonly instancePath: string
   readonly keyword: string
   readonly params: Readonly<Record<string, unknown>>
   readonly message?: string
 }
 
-/** The function that Ajv compiles for a schema, at startup or in `onnx-function build`. */
+/** Compiled by Ajv, at startup or in `onnx-function build`. */
 export interface Validate {
   (data: unknown): boolean
   readonly errors?: readonly Violation[] | null
 }
 
 /**
- * Checks data from a caller.
+ * Checks a caller's data.
  * @throws {BadRequest} naming the path, the rule and the value
- * @throws {Refused} with status 415 if the media type differs from the schema's media type
+ * @throws {Refused} with status 415 if the media type differs from the schema's
  */
 export type CheckInput = (data: unknown, contentType?: string) => void
 
 /**
- * Ajv's options. `format` is only an annotation, as in draft 2020-12. Inherited properties do not
- * count, so that `{}` has no member "constructor". An unknown keyword is an error, because it is
- * most likely misspelt.
+ * `format` is only an annotation, as in draft 2020-12. Inherited properties do not count, so that
+ * `{}` has no member "constructor". An unknown keyword is an error, because it is most likely
+ * misspelt.
  */
 export const AJV_OPTIONS = {
   strictSchema: true,
@@ -42,10 +42,8 @@ export const AJV_OPTIONS = {
 } as const
 
 /**
- * Creates the check of callers' data.
- * @param schema the schema of the transform's input
- * @param validate the function that a build compiled; if it is absent, Ajv is loaded to compile the
- *   schema
+ * @param validate the function that a build compiled; if absent, Ajv is loaded to compile the
+ * schema
  * @throws {Error} with a one-line message if the schema cannot be used for checking
  */
 export async function inputCheck(schema: JsonSchema, validate?: Validate): Promise<CheckInput> {
@@ -60,8 +58,8 @@ export async function inputCheck(schema: JsonSchema, validate?: Validate): Promi
 }
 
 /**
- * Returns the media type of data that is not JSON, which a schema with `contentMediaType` and
- * without `type` defines.
+ * Returns the media type of data that is not JSON, from a schema with `contentMediaType` and
+ * without `type`.
  */
 export function mediaTypeOf(schema: JsonSchema | undefined): string | undefined {
   if (typeof schema !== 'object' || schema?.type !== undefined) return undefined
@@ -69,7 +67,7 @@ export function mediaTypeOf(schema: JsonSchema | undefined): string | undefined 
   return mediaType === undefined || /[/+]json$/.test(mediaType) ? undefined : mediaType
 }
 
-/** Creates a check of the media type. `image/*` accepts all images. */
+/** `image/*` accepts all images. */
 function mediaTypeCheck(expected: string): CheckInput {
   const [kind, subtype] = expected.split('/')
   return (_data, contentType) => {
@@ -83,7 +81,7 @@ function mediaTypeCheck(expected: string): CheckInput {
 const wrongMediaType = (sent: string | undefined, expected: string) =>
   new Refused(415, `the content type is ${sent ?? 'missing'}; it must be ${expected}`)
 
-/** Runs a validation function. A recursive schema may overflow the stack on deeply nested data. */
+/** A recursive schema may overflow the stack on deeply nested data. */
 function run(validate: Validate, data: unknown): boolean {
   try {
     return validate(data)
@@ -93,10 +91,10 @@ function run(validate: Validate, data: unknown): boolean {
 }
 
 /**
- * Compiles a schema with Ajv. Returns the validation function and the Ajv instance. Only {@link
- * schemaMistake} uses the draft's meta-schema, because compiling it takes 75 ms of CPU. At startup,
- * Ajv's compiler finds the same mistakes, except wrong values of the right type.
- * @param name the name of the schema in errors: input or output
+ * Compiles a schema with Ajv. At startup, Ajv's compiler finds all mistakes except wrong values of
+ * the right type. Only {@link schemaMistake} uses the draft's meta-schema, which takes 75 ms of CPU
+ * to compile.
+ * @param name the schema's name in errors: input or output
  * @param code how Ajv writes the function's code
  * @throws {Error} with a one-line message if the schema cannot be used for checking
  */
@@ -106,7 +104,7 @@ export async function compileSchema(schema: JsonSchema, name: string, code: Code
   try {
     refuseOtherDrafts(schema)
     const validate = ajv.compile(schema)
-    // Validate once: a $ref that leads back to itself overflows the stack on any data.
+    // A $ref that leads back to itself overflows the stack on any data.
     for (const value of [null, 0, '', [], {}]) validate(value)
     return { ajv, validate }
   } catch (error) {
@@ -130,8 +128,8 @@ const unusable = (name: string, why: string) =>
   new Error(`the schema "${name}": ${why.replace(/^strict mode: /, '').replaceAll('\n', ' ')}`)
 
 /**
- * Returns the mistake in a schema, found by Ajv's compiler or the draft's meta-schema; undefined if
- * there is no mistake. Used by check-model and builds, where the time does not matter.
+ * Returns a schema's mistake, found by Ajv's compiler or the draft's meta-schema; undefined if
+ * there is none. For check-model and builds, where the time does not matter.
  */
 export async function schemaMistake(schema: JsonSchema, name: string): Promise<string | undefined> {
   try {
@@ -146,8 +144,8 @@ export async function schemaMistake(schema: JsonSchema, name: string): Promise<s
 }
 
 /**
- * Describes the rule that the data violates, and the path of the value. If the schema has
- * alternatives, the last error summarises them.
+ * Describes the violated rule and the value's path. If the schema has alternatives, the last error
+ * summarises them.
  */
 export function violationText(violations: readonly Violation[], data: unknown): string {
   const last = violations.at(-1)
@@ -183,7 +181,7 @@ function ruleText({ keyword, params, message = `must fit ${keyword}` }: Violatio
   return message
 }
 
-/** Returns the value at a JSON pointer. @param pointer in the syntax of RFC 6901 */
+/** @param pointer in the syntax of RFC 6901 */
 function valueAt(data: unknown, pointer: string): unknown {
   let value = data
   for (const part of pointer.split('/').slice(1)) {

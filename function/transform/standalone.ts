@@ -2,9 +2,9 @@ import type { JsonSchema } from './json-schema.ts'
 import { compileSchema } from './schema.ts'
 
 /**
- * Returns the code of a schema's validation function, as an ES module that exports `validate` and
- * imports nothing. `onnx-function build` adds it to the bundle, so that startup neither loads Ajv
- * nor compiles the schema.
+ * Returns a schema's validation function as an ES module that exports `validate` and imports
+ * nothing. `onnx-function build` adds it to the bundle, so that startup neither loads Ajv nor
+ * compiles the schema.
  * @throws {Error} with a one-line message if the schema cannot be used for checking
  */
 export async function standaloneValidate(schema: JsonSchema): Promise<string> {
@@ -22,5 +22,5 @@ export async function standaloneValidate(schema: JsonSchema): Promise<string> {
   })
 }
 
-/** Matches the imports of Ajv's helpers in the generated code. Each helper is one function. */
+/** Imports of Ajv's helpers in the generated code. Each helper is one function. */
 const IMPORT = /const (func\d+) = require\("([^"]+)"\)\.default/g

@@ -12,11 +12,11 @@ import {
 } from '../protocol/tensor.ts'
 
 /**
- * Reads the tensors that preprocess returned: nested arrays, or a shape with flat data. A small
- * typed array of the datatype is copied at once, because the author may reuse it for the next call
- * before this call runs. A large typed array is used without a copy.
- * @param maxBytes the limit on the tensors' size in memory
- * @throws {Error} that names the input, the expected value and the actual value; it is the author's
+ * Reads preprocess's tensors: nested arrays, or a shape with flat data. Copies a small typed array
+ * of the datatype at once, because the transform may reuse it for the next call first. Uses a large
+ * one without a copy.
+ * @param maxBytes the limit of the tensors in memory
+ * @throws {Error} naming the input, the expected value and the actual value; it is the author's
  * mistake
  * @throws {TooLarge}
  */
@@ -88,10 +88,7 @@ function checkFits(shape: readonly number[], metadata: TensorMetadata): void {
   }
 }
 
-/**
- * Applies a check of callers' tensors to the author's tensors, and reports an error as the author's
- * mistake.
- */
+/** Reports a failed check of callers' tensors as the author's mistake. */
 function asMistake(check: () => void): void {
   try {
     check()
@@ -123,12 +120,12 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
   return filler.elements
 }
 
-/** The maximum number of bytes that are copied. Copying this many bytes takes about 0.1 ms. */
+/** Copying this many bytes takes about 0.1 ms. */
 const MOST_COPIED = 2 ** 20
 
 type TypedData = Exclude<TensorData, readonly string[]>
 
-/** Whether data is small, or in shared memory, which ONNX Runtime for Node cannot read. */
+/** ONNX Runtime for Node cannot read shared memory. */
 const mustCopy = ({ byteLength, buffer }: TypedData) =>
   byteLength <= MOST_COPIED || !(buffer instanceof ArrayBuffer)
 
@@ -138,20 +135,14 @@ function checkBooleans(data: Uint8Array, metadata: TensorMetadata): void {
   if (odd !== -1) throw wrong(metadata, `element ${odd} is neither 0 nor 1`)
 }
 
-/**
- * Copies an array. The array's own slice() is not used, because a Buffer's slice() shares its
- * memory.
- */
+/** A Buffer's own slice() would share its memory. */
 function copyOf(data: TypedData, datatype: Datatype): TypedData {
   const copy = DATATYPES[datatype].allocate(data.length) as Float32Array
   copy.set(data as Float32Array)
   return copy
 }
 
-/**
- * Returns the data if it is a typed array of the datatype, or if its memory can be read as that
- * datatype.
- */
+/** Returns the data if it is a typed array of the datatype, or its memory can be read as one. */
 function typedData(data: List, datatype: Datatype): TypedData | undefined {
   if (Array.isArray(data)) return undefined
   const { buffer, byteOffset, length } = data as Uint8Array
@@ -229,10 +220,7 @@ class Filler {
   }
 }
 
-/**
- * Memory for converting a number to the bits of an FP16. Node before version 24 has no
- * Float16Array.
- */
+/** Converts a number to the bits of an FP16. Node before version 24 has no Float16Array. */
 const bits = new Uint16Array(1)
 const halves = typeof Float16Array === 'undefined' ? undefined : new Float16Array(bits.buffer)
 
@@ -247,7 +235,7 @@ const single = (value: unknown) => {
   return Number.isFinite(Math.fround(value)) || !Number.isFinite(value) ? value : undefined
 }
 
-/** Reads the author's values. Unlike in JSON, NaN and infinities are numbers here. */
+/** Unlike in JSON, NaN and infinities are numbers here. */
 const READERS: Readonly<Partial<Record<Datatype, (value: unknown) => unknown>>> = {
   ...Object.fromEntries(Object.entries(DATATYPES).map(([name, { fromJson }]) => [name, fromJson])),
   FP16: half,

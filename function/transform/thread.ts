@@ -3,15 +3,15 @@ import { authorsLog, logThrown, oneLine } from './context.ts'
 import type { ServedModel } from './contract.ts'
 import { type LoadedTransform, loadTransform } from './load.ts'
 
-/** The author's code on one thread, from setup() to close(). */
+/** A transform on one thread, from setup() to close(). */
 export interface ThreadTransform extends LoadedTransform {
   readonly model: ServedModel
-  /** Calls the author's close(). @throws any error of that function */
+  /** @throws any error of the transform's close() */
   close(): Promise<void>
 }
 
 /**
- * Loads the author's code into this thread, and calls setup() before the thread handles calls.
+ * Loads a transform into this thread, and calls setup().
  * @throws {Error} with a one-line message
  */
 export async function openTransform(
@@ -41,8 +41,8 @@ export async function openTransform(
 let isLogging = false
 
 /**
- * Logs errors of the author's code that belong to no call, such as those of a promise without await
- * or of a timer's callback. Such errors end neither the thread nor the process.
+ * Logs errors outside calls, such as an unhandled rejection or an error in a timer's callback. They
+ * end neither the thread nor the process.
  */
 function logStray(log: Log): void {
   if (isLogging) return

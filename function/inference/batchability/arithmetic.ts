@@ -15,9 +15,9 @@ import {
 import { isBatched, Stop, type Value } from './value.ts'
 
 /*
- * Shape arithmetic computes the elements of small integer tensors, which are constants in the graph
- * or are computed from shapes. Rules for operators such as Reshape and Expand need these elements,
- * because they are the sizes of the operator's output. An unknown element is undefined. It never depends on N, the number of rows: the proof stops at any unknown element that would.
+ * Computes the elements of small integer tensors from constants and shapes. Rules for operators
+ * such as Reshape and Expand need them as sizes. An unknown element is undefined, and does not
+ * depend on N, the number of rows: otherwise the proof stops.
  */
 
 type Element = Size | undefined
@@ -51,8 +51,8 @@ export function evaluate(step: Step): Value | undefined {
 }
 
 /**
- * Returns the value as a small tensor, or undefined if the tensor is not small. The elements of a
- * constant with unknown values are undefined.
+ * Returns the value as a small tensor, or undefined. A constant with unknown values has undefined
+ * elements.
  */
 function smallOf(value: Value | undefined): Small | undefined {
   if (value?.dims === undefined || isBatched(value)) return undefined
@@ -68,10 +68,10 @@ function smallOf(value: Value | undefined): Small | undefined {
 
 type Evaluate = (inputs: readonly (Small | undefined)[], step: Step) => Small | undefined
 
-/** Combines two known elements. Returns undefined if the result is unknown. */
+/** Undefined if the result is unknown. */
 type Operation = (a: Size, b: Size) => Element
 
-/** Returns the element, and checks that an unknown element does not depend on N. */
+/** @throws {Stop} if the element is unknown and may depend on N */
 function result(value: Element, ...operands: readonly Element[]): Element {
   if (value === undefined && operands.some(operand => operand !== undefined && hasRows(operand)))
     throw new Stop(
@@ -80,7 +80,7 @@ function result(value: Element, ...operands: readonly Element[]): Element {
   return value
 }
 
-/** The largest integer that is exact in both INT32 and FP32. Larger sizes are not computed. */
+/** The largest integer that is exact in INT32 and FP32. Larger sizes are not computed. */
 const MOST_EXACT = 2 ** 24
 
 const both = (operation: Operation) => (a: Element, b: Element) => {
@@ -91,7 +91,7 @@ const both = (operation: Operation) => (a: Element, b: Element) => {
 
 const truth = (value: boolean) => fixed(value ? 1 : 0)
 
-/** The sign of a − b if the sign is the same in every run; otherwise, undefined. */
+/** The sign of a − b if it is the same in every run; otherwise undefined. */
 function compare(a: Size, b: Size): -1 | 0 | 1 | undefined {
   if (equals(a, b)) return 0
   const [above, below] = [subtract(a, b), subtract(b, a)]
@@ -106,7 +106,7 @@ const compared =
     return sign === undefined ? undefined : truth(holds(sign))
   }
 
-/** Whether a ≥ b is true in every run. */
+/** Whether a ≥ b in every run. */
 function isNotLess(a: Size, b: Size): boolean {
   const difference = subtract(a, b)
   return difference !== undefined && isAtLeast(difference, 0)
@@ -136,12 +136,12 @@ const logical =
   }
 
 /**
- * Returns the quotient of an exact division; other quotients are unknown, because only a division
- * of integers rounds towards zero.
+ * Only exact quotients are known: a division of integers rounds towards zero, other divisions do
+ * not.
  */
 const divided: Operation = (a, b) => divide(a, b)
 
-/** The remainder of non-negative numbers, for which ONNX's two kinds of remainder are equal. */
+/** For non-negative numbers, ONNX's two kinds of remainder are equal. */
 function remainder(a: Size, b: Size): Element {
   const [one, other] = [asNumber(a), asNumber(b)]
   if (one === undefined || other === undefined || one < 0 || other <= 0) return undefined
@@ -178,9 +178,7 @@ const expanded = (small: Small, shape: readonly number[]): Element[] =>
     return small.shape.map((size, i) => (size === 1 ? 0 : (index[i + offset] as number)))
   })
 
-/**
- * The elements of a tensor of shape `outShape`. `from` maps each index to an index of `elements`.
- */
+/** `from` maps each index of `outShape` to an index of `elements`. */
 function pick(
   { shape, elements }: Small,
   outShape: readonly number[],
@@ -214,7 +212,7 @@ const each =
     }
   }
 
-/** The integer datatypes of a shape (TensorProto.DataType), with the largest value of each. */
+/** The integer datatypes of a shape (TensorProto.DataType), with their largest values. */
 const SHAPE_TYPES: Readonly<Record<number, number>> = { 6: 2 ** 31 - 1, 7: 2 ** 63 }
 const BOOL = 9
 function cast(element: Size, to: number): Element {
@@ -245,9 +243,7 @@ function reduceProd(
   }
 }
 
-/**
- * Reads axes from the attribute that earlier opsets use, or from the input that newer opsets use.
- */
+/** Earlier opsets have axes as an attribute, newer ones as an input. */
 function axesOf(second: Small | undefined, step: Step, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? second?.elements.map(numberOf)
   return axes?.map(axis => (axis < 0 ? axis + rank : axis))
@@ -326,7 +322,7 @@ function slice(inputs: readonly (Small | undefined)[], step: Step): Small {
 }
 
 /**
- * The indices that ONNX's Slice selects: starts and ends are clamped, and a negative step counts
+ * The indices that Slice selects: starts and ends are clamped, and a negative step counts
  * backwards.
  */
 function indicesOf(size: number, start: number, end: number, step: number): number[] {
@@ -378,7 +374,7 @@ function where([condition, a, b]: readonly (Small | undefined)[]): Small {
   return { shape, elements }
 }
 
-/** The elements of a Range if its start, limit and step are known numbers. */
+/** Needs a known start, limit and step. */
 function range([start, limit, delta]: readonly (Small | undefined)[]): Small | undefined {
   const [from, to, by] = [start, limit, delta].map(small => small?.elements[0])
   const numbers = [from, to, by].map(size => (size === undefined ? undefined : asNumber(size)))

@@ -2,10 +2,10 @@ import { asNumber, equals, isOne, type Size, show, unknownSize } from './size.ts
 import { isBatched, Stop, tensor, UNKNOWN, type Value } from './value.ts'
 
 /**
- * Returns the output of an element-wise operator with broadcasting (ONNX, "Multidirectional
- * Broadcasting"). All batched operands must have the batch in the same dimension, counted from the
- * last. In that dimension, every other operand must have size 1 or no dimension: a constant with
- * two rows would turn a single row into two.
+ * Returns the output of an element-wise operator (ONNX, "Multidirectional Broadcasting"). All
+ * batched operands must have the batch in the same dimension, counted from the last. There, other
+ * operands must have size 1 or no dimension: a constant with two rows would turn a single row into
+ * two.
  * @throws {Stop} if an output row would depend on several rows
  */
 export function broadcast(operands: readonly Value[]): Value {
@@ -32,7 +32,7 @@ export function broadcast(operands: readonly Value[]): Value {
 }
 
 /**
- * @param place the dimension of the batch, counted from the end as a negative number
+ * @param place the batch dimension, counted from the end as a negative number
  * @param size the size of the batch
  */
 function checkBatch(operand: Value, place: number, size: Size, index: number): void {
@@ -52,6 +52,6 @@ export function sizeOf(sizes: readonly Size[]): Size {
   const [first] = others
   if (first === undefined) return sizes[0] as Size
   if (others.every(size => equals(size, first))) return first
-  // All remaining sizes are equal in a successful run, so one known size above 1 is the result.
+  // The other sizes are equal in a successful run, so a known size above 1 is the result.
   return others.find(size => (asNumber(size) ?? 0) > 1) ?? unknownSize()
 }

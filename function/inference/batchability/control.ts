@@ -17,10 +17,9 @@ import {
 } from './value.ts'
 
 /*
- * Nodes with inner graphs, which can use values of the surrounding graphs. The prover accepts three
- * cases: an If whose condition does not depend on rows, a Loop or Scan whose number of repetitions
- * does not depend on rows, and a Scan that processes one row at a time and passes no state to the
- * next row.
+ * Nodes with inner graphs, which can use outer values. Three cases are proven: an If whose
+ * condition does not depend on rows, a Loop or Scan whose repetitions do not, and a Scan that
+ * processes one row at a time and passes no state to the next.
  */
 
 export const isControl = ({ domain, operator }: Node) =>
@@ -77,7 +76,7 @@ async function valuesOf(graph: Graph, scope: Scope, walk: WalkGraph): Promise<Va
   return names.map(name => scope.get(name))
 }
 
-/** Combines the results of the two branches. The condition does not depend on rows. */
+/** Combines the results of two branches, whose condition does not depend on rows. */
 function either(a: Value, b: Value): Value {
   checkUnmarked(a)
   checkUnmarked(b)
@@ -100,9 +99,8 @@ function either(a: Value, b: Value): Value {
 }
 
 /**
- * Proves a Loop or Scan whose number of repetitions does not depend on rows. The proof is by
- * induction: the first state is batched, and the body returns a state that is batched in the same
- * way. Therefore, the state is batched in the same way after each repetition.
+ * Proves a Loop or Scan whose number of repetitions does not depend on rows, by induction: the
+ * first state is batched, and the body returns a state that is batched in the same way.
  */
 async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): Promise<Value[]> {
   const { first, states, stackedAt } = repeated(step, body)
@@ -122,7 +120,7 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
 }
 
 interface Repeated {
-  /** The number of the body's inputs before its states. */
+  /** The body's inputs before its states. */
   readonly first: number
   readonly states: number
   /** The dimension along which an output is stacked. */
@@ -130,8 +128,8 @@ interface Repeated {
 }
 
 /**
- * Describes the states and outputs of a Loop or Scan. Checks that a Loop's count and condition do
- * not depend on rows.
+ * Describes the states and outputs of a Loop or Scan. @throws {Stop} if a Loop's count or condition
+ * depends on rows
  */
 function repeated(step: Step, body: Graph): Repeated {
   if (step.node.operator === 'Loop') {
@@ -191,8 +189,8 @@ const scansRows = (step: Step) =>
 
 /**
  * Proves a Scan along the batch of all its scanned inputs. The body processes one row at a time, so
- * the row counts as a constant. The body must return its states unchanged: otherwise, a row would
- * depend on the previous rows.
+ * the row counts as a constant. The body must not change its states: a row would depend on the
+ * previous ones.
  */
 async function scanRows(
   step: Step,
@@ -226,7 +224,7 @@ async function scanRows(
   )
 }
 
-/** A scope that contains only values that do not depend on rows. */
+/** A scope with only values that do not depend on rows. */
 class RowlessScope extends Scope {
   override get(name: string): Value {
     const value = super.get(name)
@@ -240,7 +238,7 @@ function sizeOfRows(value: Value): Size {
   return value.dims[value.axis] as Size
 }
 
-/** The value of one row: the batch dimension is removed. */
+/** The value of one row, without the batch dimension. */
 function rowOf(value: Value, axis: number, first: Value): Value {
   checkUnmarked(value)
   if (!isBatched(value) || value.axis !== (axis < 0 ? axis + value.dims.length : axis))

@@ -7,11 +7,10 @@ import { type Proof, proveIndependent } from './prove.ts'
 import { sampledDifference } from './sampled-check.ts'
 
 /**
- * Decides whether requests may share runs. If the graph does not prove that rows are independent,
- * each request has its own run, unless the author sets `"batch": true` in model.json. A proven
- * model is also tested with extreme values in neighbouring rows. If input values determine tensor
- * sizes, the memory of a run cannot be limited beforehand, and a joined run could need the memory
- * of many requests; such a model joins requests only if the author sets `"batch": true`.
+ * Decides whether requests may share runs. Without a proof that rows are independent, each request
+ * has its own run, unless model.json sets `"batch": true`. A proven model is also tested with
+ * extreme values in neighbouring rows. If input values determine tensor sizes, a joined run could
+ * need the memory of many requests; the model then also needs `"batch": true`.
  * @param example inputs that the model accepts
  */
 export async function decideBatching(
@@ -50,7 +49,7 @@ export async function decideBatching(
   }
 }
 
-/** Proves that rows are independent. A file that cannot be read counts as not proven. */
+/** A file that cannot be read counts as not proven. */
 async function prove(file: string, signature: Signature): Promise<Proof> {
   try {
     return await proveIndependent(file, signature)

@@ -15,8 +15,8 @@ import {
 import { type Batched, batched, isBatched, type Marks, Stop, UNKNOWN, type Value } from './value.ts'
 
 /*
- * Marks are properties of values that the rules do not examine. Each mark must be passed on to the
- * output; if an operator cannot pass a mark on, the proof stops.
+ * Marks are properties of values that rules do not examine. An operator must pass each mark on to
+ * its output; otherwise the proof stops.
  */
 
 /** Adds the marks of a step's inputs to its outputs. @throws {Stop} if a mark would be lost */
@@ -28,7 +28,7 @@ export function withMarks(step: Step, values: readonly Value[]): readonly Value[
 
 const OWN_REPEATS = ['Reshape', 'Flatten']
 
-/** Passes on the mark of repeated rows. The operator must keep all indices of the batch. */
+/** For repeated rows. The operator must keep all indices of the batch. */
 function repeatsOf(step: Step, results: readonly Value[]): Marks | undefined {
   const values = step.inputs.filter(isBatched)
   const repeated = values.find(value => value.repeats !== undefined)
@@ -49,8 +49,8 @@ const sizeOfBatch = ({ dims, axis }: Batched) => dims[axis] as Size
 const KEEPS_ORDER = ['Flatten', 'Reshape', 'Squeeze']
 
 /**
- * Passes on the mark of padded rows. Padding must stay at the end of each row, and may reach only
- * operators that ignore padding.
+ * For padded rows. Padding must stay at the end of each row, and may reach only operators that
+ * ignore it.
  */
 function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | undefined {
   const padded = step.inputs.find(input => input?.padding !== undefined)
@@ -69,8 +69,8 @@ function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | und
 const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
 
 /**
- * Passes on the mark of a value that depends on a row's number. Only the shape of the value may be
- * used, or the value as an index (see `lookup`).
+ * For a value that depends on a row's number. Only its shape may be used, or the value as an index
+ * (see `lookup`).
  */
 function numberOf(step: Step): Marks | undefined {
   if (!step.inputs.some(value => value?.isNumbered)) return undefined
@@ -98,7 +98,7 @@ function addressOf(step: Step): Marks['address'] {
   return times && most && { stride: times, below: most }
 }
 
-/** The datatypes INT32 and INT64 (TensorProto.DataType), which can represent a row's number. */
+/** INT32 and INT64 (TensorProto.DataType), which can represent a row's number. */
 const INTEGERS = [6, 7]
 
 const isIntegerCast = (step: Step) =>
@@ -117,10 +117,7 @@ function scaled(below: Size, by: Size): Size | undefined {
   return product && add(product, fixed(1))
 }
 
-/**
- * The bound of a constant whose elements are integers from 0 up to, but not including, the bound;
- * undefined if the bound is unknown.
- */
+/** The exclusive bound of a constant of non-negative integers; undefined if unknown. */
 function boundOf({ below, elements }: Value): Size | undefined {
   if (below !== undefined || elements === undefined) return below
   const numbers = elements.map(element => (element === undefined ? undefined : asNumber(element)))
@@ -128,7 +125,7 @@ function boundOf({ below, elements }: Value): Size | undefined {
   return fixed(Math.max(0, ...(numbers as number[])) + 1)
 }
 
-/** The bound of an operator's result, computed from the bounds of its constant inputs. */
+/** The bound of an operator's result, from the bounds of its constant inputs. */
 export function boundOfResult(step: Step): Size | undefined {
   const [first, second] = step.inputs
   if (first === undefined) return undefined
@@ -138,7 +135,7 @@ export function boundOfResult(step: Step): Size | undefined {
   return one && bounds(one, boundOf(second))
 }
 
-/** Whether the step's output is a multi-part index that begins with the row's own number. */
+/** Whether the output is a multi-part index that begins with the row's own number. */
 function beginsWithRow(step: Step): boolean {
   const [first, ...others] = step.inputs
   if (step.node.operator !== 'Concat' || !isBatched(first)) return false
@@ -155,7 +152,7 @@ const isRowNumber = ({ address }: Value) =>
  * Returns the outputs of a step in which each row selects elements only from itself: GatherND with
  * an index that begins with the row's number, or Gather from a tensor of size stride·N with indices
  * within row i.
- * @returns undefined for any other step
+ * @returns undefined for other steps
  */
 export function lookup(step: Step): readonly Value[] | undefined {
   const [data, indices] = step.inputs
@@ -184,14 +181,11 @@ function byRow(step: Step, data: Batched, indices: Batched): Value {
   return batched([...indices.dims.slice(0, -1), ...data.dims.slice(width)], indices.axis)
 }
 
-/** Whether the value has padding or repeated rows. The padding may be an empty text. */
+/** The padding may be an empty text. */
 const hasPaddingOrRepeats = (value: Value | undefined) =>
   value?.padding !== undefined || value?.repeats !== undefined
 
-/**
- * Checks a value of an inner graph.
- * @throws {Stop} if it has a mark that inner graphs do not pass on
- */
+/** @throws {Stop} if a value of an inner graph has a mark, which inner graphs do not pass on */
 export function checkUnmarked(value: Value | undefined): void {
   if (hasPaddingOrRepeats(value) || value?.isNumbered)
     throw new Stop(

@@ -33,9 +33,8 @@ export type Proof =
   | { readonly isProven: false; readonly reason: string }
 
 /**
- * Proves from the graph that rows are independent. If they are, requests from different callers may
- * share a run, and a large request may be divided. The model is not run. The proof runs on this
- * thread in time slices.
+ * Proves from the graph, without running the model, that rows are independent: requests may then
+ * share a run, and a large request may be divided. Runs on this thread in time slices.
  * @param file an .onnx file; weights longer than a few bytes are not read
  * @param signature the inputs and outputs that the server offers
  * @throws {Error} with a one-line message if the file cannot be read
@@ -46,7 +45,7 @@ export async function proveIndependent(file: string, signature: Signature): Prom
     const scope = new Scope()
     const sizes = new Map<string, Size>()
     for (const input of signature.inputs) scope.set(input.name, inputValue(input, sizes))
-    // The server returns a ZipMap's input in place of the ZipMap's output.
+    // The server returns a ZipMap's input instead of its output.
     const zipMaps = zipMapsOf(model.graph)
     const names = signature.outputs.map(({ name }) => zipMaps.get(name)?.input ?? name)
     await new Walk(model).graph(model.graph, scope, names)
@@ -59,8 +58,8 @@ export async function proveIndependent(file: string, signature: Signature): Prom
 }
 
 /**
- * @param sizes the sizes, keyed by dimension name; dimensions with the same name have the same size
- * in any valid request
+ * @param sizes keyed by dimension name: in a valid request, dimensions with the same name have the
+ * same size
  */
 function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   const { name, shape, dimensionNames, anyRank } = input
@@ -78,7 +77,7 @@ function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   return batched([ROWS, ...rest], 0)
 }
 
-/** Matches names of dimensions that share one size. "?" and blanks do not match. */
+/** Dimension names that stand for one size. "?" and blanks do not. */
 const BINDS = /[^\s?]/
 
 function checkOutput(name: string, value: Value): void {
@@ -98,17 +97,17 @@ function reasonOf({ node, opset, message }: Stop): string {
   return `node "${name}" (${node.operator}, ${node.domain} ${opset ?? '?'}): ${message}`
 }
 
-/** The context in which nodes are walked: the graph, or one of the file's functions. */
+/** The graph, or one of the file's functions. */
 interface Context {
   readonly opsets: ReadonlyMap<string, number>
-  /** The attributes of the function's call. The function's nodes may refer to them. */
+  /** The attributes of the function's call, to which its nodes may refer. */
   readonly attributes: ReadonlyMap<string, Attribute>
   readonly depth: number
 }
 
 const DEEPEST = 32
 
-/** Matches the domains in which ONNX Runtime has its own operators. */
+/** The domains of ONNX Runtime's own operators. */
 const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
 
 /** A walk through a model in the order of its nodes. */
@@ -125,7 +124,7 @@ class Walk {
   }
 
   /**
-   * Computes all values that the outputs need, and adds them to the scope.
+   * Adds all values that the outputs need to the scope.
    * @param scope contains the inputs
    * @throws {Stop}
    */
@@ -134,7 +133,7 @@ class Walk {
     scope: Scope,
     outputs: readonly string[],
   ): Promise<void> {
-    // An initialiser with the name of an input is only a default: callers may send another value.
+    // An initialiser with an input's name is only a default: callers may send another value.
     const own = initializers.filter(({ name }) => !scope.hasOwn(name))
     for (const tensor of own) scope.set(tensor.name, tensorValue(tensor))
     await this.#nodes(nodes, scope, outputs)
@@ -185,10 +184,9 @@ class Walk {
   }
 
   /**
-   * Stops at functions that ONNX Runtime 1.30 reads differently from ONNX. ONNX Runtime prefers its
-   * own operator to a function of the same name, and reads a function's nodes with the opsets of
-   * the model. If a function has several overloads, the overload that ONNX Runtime chooses is
-   * unknown.
+   * Stops at functions that ONNX Runtime 1.30 reads differently from ONNX: it prefers its own
+   * operator to a function of the same name, reads a function's nodes with the model's opsets, and
+   * chooses an unknown one of several overloads.
    */
   #checkFunction({ domain, name, opsets }: ModelFunction): void {
     if (RUNTIME_DOMAINS.test(domain))
@@ -263,7 +261,7 @@ const OF_NO_ROW = ['Shape', 'Size', 'CastLike']
 
 /**
  * Checks that a result computed from rows is batched, and that a result computed from N has a known
- * shape. The check is needed because a rule may not examine all inputs.
+ * shape: a rule may not examine all inputs.
  */
 function checkRowsStay(step: Step, values: readonly Value[]): void {
   if (OF_NO_ROW.includes(step.node.operator)) return
@@ -276,10 +274,7 @@ function checkRowsStay(step: Step, values: readonly Value[]): void {
   }
 }
 
-/**
- * Returns the result of shape arithmetic, or undefined: if shape arithmetic stops, a rule may still
- * accept the node.
- */
+/** Returns undefined if shape arithmetic stops, because a rule may still accept the node. */
 function evaluateOrNot(step: Step): Value | undefined {
   try {
     return evaluate(step)
@@ -290,8 +285,8 @@ function evaluateOrNot(step: Step): Value | undefined {
 }
 
 /**
- * Returns the outputs of a node whose inputs are constants. The outputs are constants, too; the
- * rule supplies their shapes if possible.
+ * The outputs of a node with constant inputs are constants; the rule supplies their shapes if
+ * possible.
  */
 function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): readonly Value[] {
   const evaluated = evaluateOrNot(step)
@@ -306,7 +301,7 @@ function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): r
   }
 }
 
-/** The names of all values on which the outputs depend, including values that inner graphs use. */
+/** All values on which the outputs depend, including those that inner graphs use. */
 async function namesNeeded(
   nodes: readonly Node[],
   outputs: readonly string[],

@@ -12,16 +12,15 @@ export interface Version {
   readonly since: number
   readonly rule: Rule
   /**
-   * Inputs whose values may contain N, because they are shapes. In any other input, N stops the
-   * proof.
+   * Inputs that are shapes, so that their values may contain N. In other inputs, N stops the proof.
    */
   readonly shapes: readonly number[]
 }
 
-/** An operator's rules. Each rule is valid from its opset until the opset of the next rule. */
+/** An operator's rules, each valid from its opset until that of the next rule. */
 export type Versions = readonly Version[]
 
-/** The rules of a domain, keyed by operator name. */
+/** A domain's rules, keyed by operator. */
 export type Rules = Readonly<Record<string, Versions>>
 
 export const since = (opset: number, rule: Rule, shapes: readonly number[] = []): Version => ({
@@ -30,7 +29,7 @@ export const since = (opset: number, rule: Rule, shapes: readonly number[] = [])
   shapes,
 })
 
-/** Assigns the same rules to several operators. */
+/** Gives several operators the same rules. */
 export const each = (operators: readonly string[], ...versions: Versions): Rules =>
   Object.fromEntries(operators.map(operator => [operator, versions]))
 
@@ -46,7 +45,7 @@ export class Step {
     readonly node: Node
     readonly opset: number
     readonly inputs: readonly (Value | undefined)[]
-    /** The node's attributes, with references to a function's attributes resolved. */
+    /** With references to a function's attributes resolved. */
     readonly attributes: ReadonlyMap<string, Attribute>
     readonly wanted: (output: string) => boolean
   }) {
@@ -57,34 +56,28 @@ export class Step {
     this.#wanted = options.wanted
   }
 
-  /** Returns the input at the given index. @throws {Stop} if the node has no such input */
+  /** @throws {Stop} if the node has no such input */
   input(index: number): Value {
     const value = this.inputs[index]
     if (value === undefined) throw new Stop(`input ${index} is missing`)
     return value
   }
 
-  /** Returns the batched input at the given index. @throws {Stop} if the input is not batched */
+  /** @throws {Stop} if the input is not batched */
   batched(index: number): Batched {
     const value = this.input(index)
     if (!isBatched(value)) throw new Stop(`input ${index} is not batched`)
     return value
   }
 
-  /**
-   * Checks that the inputs from the given index on are constants.
-   * @throws {Stop} if one of them depends on rows
-   */
+  /** @throws {Stop} if an input from this index on depends on rows */
   constantsFrom(index: number): void {
     for (let i = index; i < this.inputs.length; i++)
       if (isBatched(this.inputs[i]))
         throw new Stop(`input ${i} depends on rows; it must be the same for all rows`)
   }
 
-  /**
-   * Returns the dimensions of an input.
-   * @throws {Stop} if even the number of dimensions is unknown
-   */
+  /** @throws {Stop} if the input's rank is unknown */
   dims(index: number): readonly Size[] {
     const { dims } = this.input(index)
     if (dims === undefined) throw new Stop(`the shape of input ${index} is unknown`)
@@ -92,7 +85,7 @@ export class Step {
   }
 
   /**
-   * Returns the elements of a small integer input, or undefined if the input is omitted.
+   * The elements of a small integer input; undefined if the input is omitted.
    * @throws {Stop} if the elements are unknown
    */
   elements(index: number): readonly (Size | undefined)[] | undefined {
@@ -103,7 +96,7 @@ export class Step {
     return value.elements
   }
 
-  /** Returns the elements of an input as numbers. @throws {Stop} if an element is not a number */
+  /** @throws {Stop} if an element is not a number */
   numbers(index: number): readonly number[] | undefined {
     return this.elements(index)?.map(element => {
       const number = element === undefined ? undefined : asNumber(element)
@@ -129,7 +122,7 @@ export class Step {
 
   /**
    * Returns an attribute that must be 0 or 1.
-   * @throws {Stop} for other values, which kernels interpret in different ways
+   * @throws {Stop} for other values, which kernels interpret differently
    */
   flag(name: string, otherwise: boolean): boolean {
     const number = this.attribute(name)?.number
@@ -147,16 +140,13 @@ export class Step {
     return this.attribute(name)?.text ?? otherwise
   }
 
-  /** Whether the graph uses the given output. */
+  /** Whether the graph uses the output. */
   wants(output: number): boolean {
     const name = this.node.outputs[output] ?? ''
     return name !== '' && this.#wanted(name)
   }
 
-  /**
-   * Checks that the graph uses only the first `count` outputs.
-   * @throws {Stop} if it uses another output
-   */
+  /** @throws {Stop} if the graph uses other outputs than the first `count` */
   onlyOutputs(count: number): void {
     for (let i = count; i < this.node.outputs.length; i++)
       if (this.wants(i))
@@ -165,7 +155,7 @@ export class Step {
 }
 
 /**
- * Returns the non-negative form of an axis; a negative axis counts from the end.
+ * Returns the axis as a non-negative number; a negative axis counts from the end.
  * @throws {Stop} if the axis is out of range
  */
 export function axisOf(axis: number, rank: number): number {
@@ -174,10 +164,7 @@ export function axisOf(axis: number, rank: number): number {
   throw new Stop(`axis ${axis} is out of range for ${rank} dimensions`)
 }
 
-/**
- * Checks that an operator does not work along the batch.
- * @throws {Stop} if one of the axes is the batch axis
- */
+/** @throws {Stop} if one of the axes is the batch */
 export function notAlong(axes: readonly number[], { axis }: Value): void {
   if (axis !== undefined && axes.includes(axis))
     throw new Stop(`the node works along dimension ${axis}, which is the batch`)

@@ -6,12 +6,12 @@ import { elementCount, type Tensor } from '../../protocol/tensor.ts'
 import type { Session } from '../session.ts'
 
 /**
- * A second check after the proof: extreme values in neighbouring rows must not change the sample's
- * outputs. The outputs must have the same bits as in a run in which the neighbouring rows are a
- * copy of the sample. All runs have the same number of rows, because kernels may add in a different
- * order if the number of rows differs. A failed run has no influence on the result.
+ * A second check after the proof: extreme values in neighbouring rows must not change a bit of the
+ * sample's outputs, compared with a run where the neighbours are copies of the sample. All runs
+ * have the same number of rows, on which the order of a kernel's additions may depend. Failed runs
+ * do not count.
  * @param example inputs that the model accepts
- * @returns the name of an output that differs, as text; undefined if no output differs
+ * @returns the output that differs, as text; undefined if none does
  * @throws {RunTimedOut} if a run exceeds its time limit
  */
 export async function sampledDifference(
@@ -34,7 +34,7 @@ export async function sampledDifference(
 }
 
 /**
- * Runs the requests in one run.
+ * Joins the requests in one run.
  * @returns the outputs of each request, or undefined if the run fails
  * @throws {RunTimedOut} if the run exceeds its time limit
  */
@@ -57,7 +57,7 @@ async function runJoined(
   }
 }
 
-/** Returns the name of the first output that differs in any bit. All NaN values count as equal. */
+/** Returns the first output that differs in any bit. All NaN values count as equal. */
 function differing(some: readonly Tensor[], others: readonly Tensor[]): string | undefined {
   return some.find((tensor, i) => !isSame(tensor, others[i] as Tensor))?.name
 }
@@ -68,10 +68,7 @@ function isSame(a: Tensor, b: Tensor): boolean {
   return true
 }
 
-/**
- * Numbers for each datatype, with magnitudes that no sample has. FP16 numbers are written as bit
- * patterns.
- */
+/** Magnitudes that no sample has. FP16 numbers are bit patterns. */
 type Hostile = Partial<Record<Datatype, readonly number[]>>
 
 const LARGE = [3e6, -3e6, 1e30, 0, 1e-30, -1e30, 1e6]
@@ -80,9 +77,8 @@ const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e3
 const NOT_FINITE: Hostile = { FP32: ODD, FP64: ODD, FP16: [0x7e00, 0x7c00, 0xfc00, 0x7bff, 0x8000] }
 
 /**
- * Returns inputs of the same shapes with extreme values. Integers and texts are only moved to other
- * positions, because new integers might be invalid token ids or cause an endless number of
- * iterations.
+ * Returns inputs of the same shapes with extreme values. Integers and texts only change places: new
+ * integers might be invalid token ids or cause endless iterations.
  */
 function hostile(inputs: readonly Tensor[], values: Hostile): readonly Tensor[] {
   return inputs.map(tensor => {

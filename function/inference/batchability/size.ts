@@ -1,30 +1,29 @@
 /**
  * The size of a dimension, or an element of a small integer tensor, as a polynomial: integer
- * coefficients over N, the number of rows in a run, and over other sizes that are fixed for each
- * run (such as a sequence length). Each key consists of the factors of a term, sorted and joined;
- * '' is the constant term.
+ * coefficients over N, the rows of a run, and over other sizes that are fixed for each run (such as
+ * a sequence length). A key is a term's factors, sorted and joined; '' is the constant term.
  */
 export type Size = ReadonlyMap<string, number>
 
 const ROWS_FACTOR = 'N'
 
-/** The maximum number of terms. A size with more terms is unknown. */
+/** A size with more terms is unknown. */
 const MOST_TERMS = 32
 
-/** The maximum number of factors in one term. Each squaring doubles the number of factors. */
+/** The factors of one term. Each squaring doubles them. */
 const MOST_FACTORS = 32
 
 let symbols = 0
 
 export const fixed = (value: number): Size => (value === 0 ? new Map() : new Map([['', value]]))
 
-/** N, the number of rows, which is at least 1. */
+/** N, which is at least 1. */
 export const ROWS: Size = new Map([[ROWS_FACTOR, 1]])
 
-/** Returns a new unknown size, which does not depend on the rows and is not negative. */
+/** A new unknown size that does not depend on the rows and is not negative. */
 export const unknownSize = (): Size => new Map([[`s${++symbols}`, 1]])
 
-/** Returns the size as a number if it is the same number in every run; otherwise, undefined. */
+/** The size as a number if it is the same in every run; otherwise undefined. */
 export function asNumber(size: Size): number | undefined {
   if (size.size === 0) return 0
   return size.size === 1 ? size.get('') : undefined
@@ -34,13 +33,12 @@ export const isOne = (size: Size): boolean => asNumber(size) === 1
 
 const factorsOf = (term: string) => (term === '' ? [] : term.split('*'))
 
-/** Whether the size depends on the number of rows. */
 export function hasRows(size: Size): boolean {
   for (const term of size.keys()) if (factorsOf(term).includes(ROWS_FACTOR)) return true
   return false
 }
 
-/** Returns k if the size is k·N and k does not contain N; otherwise, undefined. */
+/** k if the size is k·N and k does not contain N; otherwise undefined. */
 export function perRow(size: Size): Size | undefined {
   const quotient = divide(size, ROWS)
   return quotient === undefined || quotient.size === 0 || hasRows(quotient) ? undefined : quotient
@@ -52,7 +50,7 @@ export function equals(a: Size, b: Size): boolean {
   return true
 }
 
-/** @returns undefined if the sum has too many terms, or a coefficient exceeds the safe integers */
+/** Undefined if the sum has too many terms, or a coefficient exceeds the safe integers. */
 export function add(a: Size, b: Size): Size | undefined {
   const sum = new Map(a)
   for (const [term, coefficient] of b) put(sum, term, (sum.get(term) ?? 0) + coefficient)
@@ -65,8 +63,8 @@ export const subtract = (a: Size, b: Size): Size | undefined => {
 }
 
 /**
- * @returns undefined if the product has too many terms or factors, or a coefficient exceeds the
- * safe integers
+ * Undefined if the product has too many terms or factors, or a coefficient exceeds the safe
+ * integers.
  */
 export function multiply(a: Size, b: Size): Size | undefined {
   const product = new Map<string, number>()
@@ -87,7 +85,7 @@ export function product(sizes: readonly Size[]): Size | undefined {
   return all
 }
 
-/** Returns a / b if the quotient is a polynomial; otherwise, undefined. */
+/** Undefined if the quotient is not a polynomial. */
 export function divide(a: Size, b: Size): Size | undefined {
   if (b.size === 0) return undefined
   if (equals(a, b)) return fixed(1)

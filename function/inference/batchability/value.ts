@@ -3,67 +3,56 @@ import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts
 
 /**
  * The known properties of a tensor in the graph, for a run with N rows. Only the batch dimension
- * may depend on N. A value belongs to one of three kinds:
- * - **batched**: `axis` is set. Row i of the run has the indices [i·k, (i+1)·k) of that dimension,
- *   whose size is k·N. No element at these indices depends on another row.
+ * may depend on N. A value is one of three kinds:
+ * - **batched**: `axis` is set. Row i has the indices [i·k, (i+1)·k) of that dimension, whose
+ *   size is k·N. No element there depends on another row.
  * - **shape-derived**: an element of `elements` contains N. The tensor is the same for all rows.
- * - **constant**: any other value. The tensor is the same for all rows and for any number of rows.
+ * - **constant**: the same for all rows and for any number of rows.
  */
 export type Value = {
-  /**
-   * The dimensions; undefined if even their number is unknown. The dimensions of a batched tensor
-   * are always known.
-   */
+  /** Undefined if even the rank is unknown; always known for a batched tensor. */
   readonly dims?: readonly Size[]
   /** The batch dimension. */
   readonly axis?: number
   /**
-   * The elements of a small tensor of integers or booleans, in row-major order; undefined if the
-   * elements are unknown.
+   * The elements of a small tensor of integers or booleans, in row-major order; undefined if
+   * unknown.
    */
   readonly elements?: readonly (Size | undefined)[]
 } & Marks
 
-/**
- * Properties that rules do not examine. marks.ts passes these properties from inputs to outputs.
- */
+/** Properties that rules do not examine. marks.ts passes them from inputs to outputs. */
 export interface Marks {
   /**
-   * The number of times that the rows are repeated; absent if it is 1. Index (o·N + i)·k + j of the
-   * batch dimension belongs to row i, for each o below this number.
+   * How many times the rows are repeated; absent if once. Index (o·N + i)·k + j of the batch
+   * dimension belongs to row i, for each o below this number.
    */
   readonly repeats?: Size
-  /** The text with which rows are padded to the length of the longest row in the run. */
+  /** Pads shorter rows to the length of the run's longest row. */
   readonly padding?: string
-  /**
-   * True if the elements of a row depend on the row's number in the run. Such elements must not
-   * reach an output.
-   */
+  /** True if elements depend on a row's number in the run. They must not reach an output. */
   readonly isNumbered?: true
   /**
-   * Row i contains indices i·stride + c, with 0 ≤ c < below. They are indices within row i of a
-   * tensor of size stride·N.
+   * Row i contains indices i·stride + c, with 0 ≤ c < below: indices within row i of a tensor of
+   * size stride·N.
    */
   readonly address?: { readonly stride: Size; readonly below: Size }
   /** True if the last dimension is an index that begins with the row's own number. */
   readonly beginsWithRow?: true
-  /**
-   * The bound of a constant, whose elements are integers from 0 up to, but not including, the
-   * bound.
-   */
+  /** The exclusive bound of a constant of non-negative integers. */
   readonly below?: Size
 }
 
 export type Batched = Value & { readonly dims: readonly Size[]; readonly axis: number }
 
-/** Thrown to stop the proof. The message is the reason. */
+/** Stops the proof. The message is the reason. */
 export class Stop extends Error {
   /** The innermost node at which the proof stopped. */
   node: Node | undefined
   opset: number | undefined
 }
 
-/** A tensor that is the same for all rows and whose other properties are unknown. */
+/** The same for all rows; otherwise unknown. */
 export const UNKNOWN: Value = {}
 
 export const isBatched = (value: Value | undefined): value is Batched => value?.axis !== undefined
@@ -74,14 +63,12 @@ export const isShapeDerived = (value: Value | undefined): boolean =>
 export const dependsOnRows = (value: Value | undefined): boolean =>
   isBatched(value) || isShapeDerived(value)
 
-/** The number of neighbouring indices of the batch dimension that belong to one row. */
+/** How many neighbouring indices of the batch dimension belong to one row. */
 export const partsOf = ({ dims, axis, repeats = fixed(1) }: Batched): Size =>
   divide(perRow(dims[axis] as Size) as Size, repeats) as Size
 
 /**
- * Returns a batched tensor.
- * @throws {Stop} if a dimension other than the batch depends on N, or the size of the batch is not
- * k·N
+ * @throws {Stop} if a dimension other than the batch depends on N, or the batch's size is not k·N
  */
 export function batched(dims: readonly Size[], axis: number): Batched {
   if (perRow(dims[axis] ?? ROWS) === undefined)
@@ -93,10 +80,7 @@ export function batched(dims: readonly Size[], axis: number): Batched {
   return { dims, axis }
 }
 
-/**
- * Returns a tensor with the given dimensions that is the same for all rows.
- * @throws {Stop} if a dimension depends on N
- */
+/** @throws {Stop} if a dimension depends on N */
 export function constant(dims: readonly Size[]): Value {
   if (dims.some(hasRows))
     throw new Stop(
@@ -105,6 +89,6 @@ export function constant(dims: readonly Size[]): Value {
   return { dims }
 }
 
-/** Returns a batched tensor if `axis` is defined; otherwise, a constant. */
+/** Batched if `axis` is defined; otherwise a constant. */
 export const tensor = (dims: readonly Size[], axis: number | undefined): Value =>
   axis === undefined ? constant(dims) : batched(dims, axis)

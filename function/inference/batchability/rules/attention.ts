@@ -4,18 +4,15 @@ import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 import { like } from './elementwise.ts'
 
 /*
- * Attention as one operator. The queries of a row use only the keys and values of the same row,
- * because queries, keys and values all have the batch in dimension 0.
+ * Attention as one operator. A row's queries use only keys and values of the same row, because all
+ * three have the batch in dimension 0.
  */
 
-/** The inputs are Q, K, V, attn_mask, past_key, past_value and nonpad_kv_seqlen. */
+/** Inputs: Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen. */
 const MASK = 3
 const LENGTHS = 6
 
-/**
- * Returns the input at the given index.
- * @throws {Stop} if dimension 0 does not have one entry per row
- */
+/** @throws {Stop} if the input's dimension 0 does not have one entry per row */
 function checkRows(step: Step, index: number, rows: Size): Batched {
   const value = step.batched(index)
   if (value.axis === 0 && equals(value.dims[0] as Size, rows)) return value
@@ -43,8 +40,8 @@ const attention: Rule = step => {
 }
 
 /**
- * Checks the mask, which is broadcast to [N, heads, queries, keys]. Shapes are aligned at the last
- * dimension, so a mask with an entry per row must have all four dimensions.
+ * Checks the mask, which is broadcast to [N, heads, queries, keys] from the last dimension. A mask
+ * with an entry per row must therefore have all four dimensions.
  */
 function checkMask(step: Step): void {
   if (step.inputs[MASK] === undefined) return
@@ -56,10 +53,7 @@ function checkMask(step: Step): void {
     throw new Stop('the mask is a constant with several entries in the batch dimension')
 }
 
-/**
- * The rule for RotaryEmbedding. If each row has its own positions, all rows share one cache;
- * otherwise, each row has its own cache.
- */
+/** If each row has its own positions, all rows share one cache; otherwise each row has its own. */
 const rotary: Rule = step => {
   const value = step.input(0)
   if (!step.inputs.some(isBatched)) return [like(value)]

@@ -4,15 +4,14 @@ import { fixed } from '../size.ts'
 import { dependsOnRows, Stop, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Constants, and operators that are accepted only if their inputs are constants. With batched
- * inputs, the result of such an operator depends on all rows, or there is no rule yet. Random
- * operators have no rule.
+ * Constants, and operators that are accepted only with constant inputs: with batched inputs, the
+ * result depends on all rows, or there is no rule yet. Random operators have no rule.
  */
 
-/** The maximum number of elements in a tensor whose values are kept; enough for every shape. */
+/** Enough for every shape. */
 const MOST_ELEMENTS = 1_024
 
-/** The value of a weight or constant in the graph. The integers of a small tensor are known. */
+/** A weight or constant. The integers of a small tensor are known. */
 export function tensorValue({ dims, values }: TensorProto): Value {
   const sizes = dims.map(fixed)
   if (values === undefined || values.length > MOST_ELEMENTS) return { dims: sizes }
@@ -67,7 +66,6 @@ const DETERMINISTIC = [
   ...['STFT', 'Unique', 'BitCast', 'RoiAlign', 'StringSplit'],
 ]
 
-/** ONNX's constants, and operators that are accepted only if their inputs are constants. */
 export const CONSTANTS: Rules = {
   Constant: [since(7, constant)],
   ...each(DETERMINISTIC, since(7, onlyConstants)),

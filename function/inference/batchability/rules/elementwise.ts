@@ -4,19 +4,19 @@ import { equals, type Size } from '../size.ts'
 import { isBatched, Stop, type Value } from '../value.ts'
 
 /*
- * Element-wise operators: an output element depends only on the input elements at the same index.
- * The rules begin at opset 7, because earlier opsets had separate attributes for broadcasting.
+ * Element-wise operators: an output element depends only on the input elements at its index. Before
+ * opset 7, broadcasting had its own attributes.
  */
 
-/** Returns a value with the same shape and batch, but without elements and marks. */
+/** The same shape and batch, without elements and marks. */
 export const like = (value: Value): Value => {
   const { dims, axis } = value
   return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }
 }
 
 /**
- * The rule for operators with one output element per element of the first input. All other inputs
- * are scalars, such as Clip's bounds.
+ * For operators with one output element per element of the first input. Other inputs are scalars,
+ * such as Clip's bounds.
  */
 const pointwise: Rule = step => {
   step.constantsFrom(1)
@@ -27,8 +27,8 @@ const pointwise: Rule = step => {
 const withBroadcast: Rule = step => [broadcast(step.inputs.map((_, i) => step.input(i)))]
 
 /**
- * The rule for PRelu, whose second input is broadcast to the shape of the first input
- * (unidirectional). That shape is also the shape of the output.
+ * PRelu's second input is broadcast to the shape of the first (unidirectional), which is the
+ * output's shape.
  */
 const prelu: Rule = step => {
   const [x, slope] = [step.input(0), step.input(1)]
@@ -39,8 +39,8 @@ const prelu: Rule = step => {
 }
 
 /**
- * The rule for Dropout in inference mode. In training mode, Dropout replaces random elements with
- * 0. The mask is an output for training.
+ * Inference mode. In training mode, Dropout replaces random elements with 0; the mask is an output
+ * for training.
  */
 const dropout: Rule = step => {
   step.onlyOutputs(1)
@@ -50,10 +50,7 @@ const dropout: Rule = step => {
   return [like(step.input(0))]
 }
 
-/**
- * The rule for operators that do not broadcast before opset 8. All their inputs must have the same
- * shape.
- */
+/** For operators that do not broadcast before opset 8. */
 const sameShape: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   const [first] = values as [Value]

@@ -9,15 +9,11 @@ import { concatenated } from './shapes.ts'
 import { checkPictures } from './windows.ts'
 
 /*
- * Operators of the domain com.microsoft that scikit-learn's converter and static quantisation
- * (QOperator format) write. All scales and zero points are constants, and each batched tensor has a
- * single scale and a single zero point.
+ * com.microsoft's operators that scikit-learn's converter and static quantisation (QOperator
+ * format) write. All scales and zero points are constants, and each batched tensor has one of each.
  */
 
-/**
- * Checks inputs that are scales and zero points.
- * @throws {Stop} if one of them has several elements or depends on rows
- */
+/** @throws {Stop} if a scale or zero point has several elements or depends on rows */
 function checkScales(step: Step, indices: readonly number[]): void {
   for (const index of indices) {
     const value = step.inputs[index]
@@ -29,10 +25,7 @@ function checkScales(step: Step, indices: readonly number[]): void {
   }
 }
 
-/**
- * The rule for operators with two operands. The inputs are A and B, each followed by its scale and
- * zero point, then the result's scale and zero point.
- */
+/** Inputs: A and B, each with its scale and zero point, then the result's. */
 const qlinearBinary: Rule = step => {
   checkScales(step, [1, 2, 4, 5, 6, 7])
   return [broadcast([step.input(0), step.input(3)])]
@@ -51,10 +44,7 @@ const qgemm: Rule = step => {
   return [gemmOf(step, { a: 0, b: 3, c: 6 })]
 }
 
-/**
- * The rule for QLinearConcat. The inputs are the result's scale and zero point, then three inputs
- * per piece.
- */
+/** Inputs: the result's scale and zero point, then three inputs per piece. */
 const qlinearConcat: Rule = step => {
   const pieces = step.inputs.flatMap((_, i) => (i >= 2 && (i - 2) % 3 === 0 ? i : []))
   checkScales(
@@ -80,7 +70,7 @@ const qlinearGlobalPool: Rule = step => {
   return [tensor(dims, value.axis)]
 }
 
-/** QLinearSoftmax works like Softmax in the opset that the attribute `opset` names. */
+/** Like Softmax in the opset that the attribute `opset` names. */
 const qlinearSoftmax: Rule = step => {
   const value = step.input(0)
   checkScales(step, [1, 2, 3, 4])
@@ -92,7 +82,7 @@ const qlinearSoftmax: Rule = step => {
   return [like(value)]
 }
 
-/** CDist computes the distance from each row of A to each row of B. */
+/** The distance from each row of A to each row of B. */
 const cdist: Rule = step => {
   const [a, b] = [step.input(0), step.input(1)]
   if (isBatched(b)) throw new Stop('the node combines every row with all rows')

@@ -4,11 +4,11 @@ import { type Batched, batched, isBatched, Stop, tensor, UNKNOWN, type Value } f
 import { like } from './elementwise.ts'
 
 /*
- * Operators of ONNX-ML for classic machine learning on a table [N, features], and text operators.
- * These operators interpret a one-dimensional tensor as features, not as rows.
+ * ONNX-ML's operators on a table [N, features], and text operators. They take a one-dimensional
+ * tensor for features, not rows.
  */
 
-/** Returns the first input, which must be a table with the batch in dimension 0. */
+/** @throws {Stop} if the first input is not a table with the batch in dimension 0 */
 function tableOf(step: Step): Batched {
   const value = step.batched(0)
   if (value.dims.length !== 2 || value.axis !== 0)
@@ -19,7 +19,7 @@ function tableOf(step: Step): Batched {
 const columns = ({ dims }: Batched, count?: number) =>
   tensor([dims[0] as Size, count === undefined ? unknownSize() : fixed(count)], 0)
 
-/** The rule for regressors, which compute the outputs of each row from the features of that row. */
+/** A regressor computes a row's outputs from that row's features. */
 const regressor =
   (targets: (step: Step) => number | undefined): Rule =>
   step =>
@@ -28,7 +28,7 @@ const regressor =
 const targetsIn = (attribute: string) => (step: Step) => step.attribute(attribute)?.number
 
 /**
- * The rule for classifiers, which return a label and scores for each row.
+ * A classifier returns a label and scores for each row.
  * @param classes returns the number of scores, if known
  */
 const classifier =
@@ -41,7 +41,7 @@ const classifier =
 
 /**
  * The number of class labels if it is also the number of scores. With fewer labels, other
- * attributes determine whether there are one or two scores, so the result is undefined.
+ * attributes select one or two scores: undefined.
  */
 function classLabels(step: Step): number | undefined {
   const texts = step.attribute('classlabels_strings')?.texts
@@ -50,22 +50,19 @@ function classLabels(step: Step): number | undefined {
   return count > 2 ? count : undefined
 }
 
-/**
- * The number of scores of a LinearClassifier. ONNX Runtime returns one score per intercept,
- * whatever the number of labels.
- */
+/** ONNX Runtime returns one score per intercept, for any number of labels. */
 function linearScores(step: Step): number | undefined {
   const intercepts = step.node.attributes.get('intercepts')?.numbers?.length
   const labels = classLabels(step)
   return labels === intercepts ? labels : undefined
 }
 
-/** The rule for operators that keep the number of features. */
+/** For operators that keep the number of features. */
 const features: Rule = step => (step.inputs.some(isBatched) ? [like(tableOf(step))] : [UNKNOWN])
 
 const pointwise: Rule = step => [like(step.input(0))]
 
-/** OneHotEncoder adds a last dimension with one element per category. */
+/** Adds a last dimension with one element per category. */
 const oneHotEncoder: Rule = step => {
   const { dims, axis } = step.input(0)
   if (dims === undefined) return [UNKNOWN]
@@ -74,7 +71,7 @@ const oneHotEncoder: Rule = step => {
   return [tensor([...dims, count], axis)]
 }
 
-/** FeatureVectorizer concatenates the features of several tables. */
+/** Concatenates the features of several tables. */
 const featureVectorizer: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   if (!values.some(isBatched)) return [UNKNOWN]
@@ -86,8 +83,8 @@ const featureVectorizer: Rule = step => {
 }
 
 /**
- * ArrayFeatureExtractor selects columns of a table, or selects constants according to the values of
- * the rows. The selected constants form a single row.
+ * Selects columns of a table, or selects constants by the values of the rows. The selected
+ * constants form a single row.
  */
 const arrayFeatureExtractor: Rule = step => {
   const [x, y] = [step.input(0), step.input(1)]
@@ -110,8 +107,8 @@ function pointedAt(x: Value, y: Batched): Value {
 }
 
 /**
- * The rule for StringNormalizer. If there are no stop words, each text is changed independently. If
- * there are stop words, some texts are removed, and later texts move to other positions.
+ * Without stop words, each text is changed independently. With them, some texts are removed, and
+ * later texts move.
  */
 const stringNormalizer: Rule = step => {
   const value = step.input(0)
@@ -121,8 +118,7 @@ const stringNormalizer: Rule = step => {
 }
 
 /**
- * Tokenizer returns the words of each row, padded to the length of the longest row. Later operators
- * must not use the padding.
+ * Returns each row's words, padded to the longest row. Later operators must not use the padding.
  */
 export const tokenizer: Rule = step => {
   const value = step.input(0)
@@ -131,10 +127,7 @@ export const tokenizer: Rule = step => {
   return [{ ...batched(dims, value.axis), padding: step.text('pad_value', '') }]
 }
 
-/**
- * TfIdfVectorizer needs a table of words: it treats a one-dimensional tensor of rows as a single
- * document.
- */
+/** Needs a table of words: a one-dimensional tensor of rows would be a single document. */
 const tfIdf: Rule = step => {
   const value = step.input(0)
   if (!isBatched(value)) return [UNKNOWN]

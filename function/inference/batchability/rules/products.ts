@@ -4,14 +4,11 @@ import { asNumber, equals, isOne, type Size, show, unknownSize } from '../size.t
 import { type Batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Matrix products. A product sums over dimensions of both operands, and the batch must not be one
- * of these dimensions. Rows of the left operand stay rows, and a batch of matrices stays a batch.
+ * Matrix products sum over dimensions of both operands, and the batch must not be one of these.
+ * Rows of the left operand stay rows, and a batch of matrices stays a batch.
  */
 
-/**
- * Returns the product of two operands.
- * @throws {Stop} if rows would be summed or multiplied by other rows
- */
+/** @throws {Stop} if rows would be summed or multiplied by other rows */
 export function matrixProduct(a: Value, b: Value): Value {
   if (a.dims === undefined || b.dims === undefined) {
     if (isBatched(a) || isBatched(b)) throw new Stop('the shape of an operand is unknown')
@@ -30,10 +27,7 @@ export function matrixProduct(a: Value, b: Value): Value {
   return productOf(a.dims, b.dims, place)
 }
 
-/**
- * Checks a product with a vector. A vector has no dimension for rows, so the other operand must be
- * the batched operand.
- */
+/** A vector has no dimension for rows, so the other operand must be the batched one. */
 function checkVectors(a: Value, b: Value): void {
   if (isBatched(a) && (a.dims as readonly Size[]).length < 2)
     throw new Stop('the node sums over the batch')
@@ -41,7 +35,7 @@ function checkVectors(a: Value, b: Value): void {
 }
 
 /**
- * Checks a batch of matrices. The other operand must have the same batch in the same dimension, or
+ * Beside a batch of matrices, the other operand must have the same batch in the same dimension, or
  * one matrix for all rows.
  */
 function checkMatrices(a: Value, b: Value, place: number): void {
@@ -58,7 +52,7 @@ function checkMatrices(a: Value, b: Value, place: number): void {
   }
 }
 
-/** @param place the batch dimension of the result, counted from the end as a negative number */
+/** @param place the result's batch dimension, counted from the end as a negative number */
 function productOf(a: readonly Size[], b: readonly Size[], place: number | undefined): Value {
   const [left, right] = [a.slice(0, -2), b.slice(0, -2)]
   const rank = Math.max(left.length, right.length)
@@ -70,7 +64,8 @@ function productOf(a: readonly Size[], b: readonly Size[], place: number | undef
   const columns = b.length > 1 ? [b.at(-1) as Size] : []
   const dims = [...stack, ...rows, ...columns]
   if (place === undefined) return tensor(dims, undefined)
-  // If the right operand is a vector, the result has no columns, so the rows are the last dimension.
+  // If the right operand is a vector, the result has no columns, so the rows are the last
+  // dimension.
   return tensor(dims, dims.length + place + (b.length > 1 ? 0 : 1))
 }
 
@@ -80,7 +75,7 @@ const gemm: Rule = step => [gemmOf(step, { a: 0, b: 1, c: 2 })]
 
 /**
  * Returns a product of two matrices plus a bias.
- * @param at the indices of the matrices and the bias among the inputs
+ * @param at the inputs with the matrices and the bias
  */
 export function gemmOf(
   step: Step,
@@ -99,8 +94,8 @@ export function gemmOf(
 }
 
 /**
- * Checks the bias, which is broadcast to the result. The bias must have one row for each row of the
- * batch, or one row for all.
+ * The bias, which is broadcast to the result, must have one row per row of the batch, or one for
+ * all.
  */
 function checkBias(c: Value, a: Batched): void {
   if (c.dims === undefined) throw new Stop('the shape of the bias is unknown')
@@ -113,8 +108,8 @@ function checkBias(c: Value, a: Batched): void {
 }
 
 /**
- * The rule for Einsum. The letter of the batch dimension must occur once in the output and once in
- * each batched operand, and must not occur in any other operand.
+ * The batch's letter must occur once in the output and in each batched operand, and in no other
+ * operand.
  */
 const einsum: Rule = step => {
   const equation = step.text('equation', '').replaceAll(' ', '')
@@ -151,7 +146,7 @@ function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Ma
     const [known, size] = [sizes.get(one), dims[at] as Size]
     if (one === letter && known !== undefined && !equals(known, size))
       throw new Stop(`the node combines batches of sizes ${show(known)} and ${show(size)}`)
-    // Operands whose size is 1 in this dimension are broadcast.
+    // Operands of size 1 in this dimension are broadcast.
     sizes.set(one, known === undefined ? size : sizeOf([known, size]))
   }
 }
@@ -162,5 +157,5 @@ export const PRODUCTS: Rules = {
   Einsum: [since(12, einsum)],
 }
 
-/** Whether a tensor has exactly one element, such as the scale of an entire tensor. */
+/** Whether a tensor has exactly one element, such as an entire tensor's scale. */
 export const isSingle = ({ dims }: Value) => dims?.every(size => asNumber(size) === 1) ?? false

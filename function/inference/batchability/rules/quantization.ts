@@ -6,13 +6,12 @@ import { isSingle, matrixProduct } from './products.ts'
 import { checkPictures, places, windowed } from './windows.ts'
 
 /*
- * Quantisation with scales that are constants in the graph. A scale that is computed from the
- * tensor itself (DynamicQuantizeLinear) depends on the entire batch, so the proof stops there.
+ * Quantisation with constant scales. A scale computed from the tensor (DynamicQuantizeLinear)
+ * depends on the entire batch, so the proof stops.
  */
 
 /**
- * The rule for QuantizeLinear and DequantizeLinear with one scale, or with one scale per index of
- * `axis`, which must not be the batch. There is no rule for blocks.
+ * One scale, or one per index of `axis`, which must not be the batch. There is no rule for blocks.
  */
 const linear: Rule = step => {
   const value = step.input(0)
@@ -34,7 +33,7 @@ function checkAxis(step: Step, scale: Value, value: Value): void {
     throw new Stop('the node has a scale for each row')
 }
 
-/** Checks that the scales and zero points at these inputs have one element each. */
+/** @throws {Stop} if a scale or zero point at these inputs has several elements */
 const ofWholeTensor = (step: Step, indices: readonly number[]) => {
   for (const index of indices) {
     const value = step.inputs[index]
@@ -59,8 +58,8 @@ const matMulInteger: Rule = step => {
 }
 
 /**
- * The rule for QLinearMatMul. The inputs are a, its scale and zero point, b, its scale and zero
- * point, and the scale and zero point of the result.
+ * Inputs: a, its scale and zero point; b, its scale and zero point; the result's scale and zero
+ * point.
  */
 const qlinearMatMul: Rule = step => {
   notBatched(step, [1, 2, 4, 5, 6, 7])
@@ -79,7 +78,7 @@ const qlinearConv: Rule = step => {
   return [tensor([value.dims[0] as Size, channels, ...places(step, windowed)], value.axis)]
 }
 
-/** The rule for DynamicQuantizeLinear, all of whose results are computed from the entire tensor. */
+/** All results are computed from the entire tensor. */
 const dynamic: Rule = step => {
   if (isBatched(step.input(0)))
     throw new Stop('the node scales with the largest value in the entire batch')

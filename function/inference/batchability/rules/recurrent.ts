@@ -4,11 +4,11 @@ import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 
 /*
  * Recurrent layers process each row as a separate sequence. With layout 0, the batch is dimension 1
- * of X and of the states, and dimension 2 of Y. With layout 1, the batch is dimension 0 of every
- * tensor. Weights and biases are the same for all rows.
+ * of X and of the states, and dimension 2 of Y. With layout 1, it is dimension 0 of every tensor.
+ * Weights and biases are the same for all rows.
  */
 
-/** The inputs are X, W, R, B, sequence_lens, initial_h, and, for LSTM, initial_c and P. */
+/** Inputs: X, W, R, B, sequence_lens, initial_h, and, for LSTM, initial_c and P. */
 const LENGTHS = 4
 const STATES = [5, 6]
 
@@ -30,13 +30,10 @@ const recurrent: Rule = step => {
   return outputs(step, x, at)
 }
 
-/** Whether the input is a state. Input 6 is a state only for LSTM. */
+/** Input 6 is a state only for LSTM. */
 const isState = ({ node }: Step, index: number) => index === 5 || node.operator === 'LSTM'
 
-/**
- * Checks an input that depends on rows.
- * @throws {Stop} if the input does not have one entry per row in the given dimension
- */
+/** @throws {Stop} if the input does not have one entry per row in this dimension */
 function checkRows(step: Step, index: number, axis: number, rows: Size): void {
   const value = step.batched(index)
   if (value.axis !== axis || !equals(value.dims[axis] as Size, rows))

@@ -6,8 +6,8 @@ import { like } from './elementwise.ts'
 import { axesOf, without } from './shapes.ts'
 
 /*
- * Reductions and other operators that work along axes. The batch must not be one of these axes,
- * although it often is by default.
+ * Reductions and other operators along axes. The batch must not be one of these axes, although it
+ * often is by default.
  */
 
 function reduced(value: Value, axes: readonly number[], keeps: boolean): Value {
@@ -35,9 +35,8 @@ const arg: Rule = step => {
 }
 
 /**
- * The rule for Softmax and similar operators before opset 13, which treat the input as a matrix.
- * The dimensions before `axis` are the rows of the matrix, and the operator works along all other
- * dimensions.
+ * Softmax and similar operators before opset 13 treat the input as a matrix: the dimensions before
+ * `axis` are its rows, and the operator works along all others.
  */
 const flattened: Rule = step => {
   const value = step.input(0)
@@ -58,7 +57,7 @@ const along =
     return [like(value)]
   }
 
-/** The rule for CumSum and CumProd, whose axis is an input. */
+/** CumSum and CumProd have their axis as an input. */
 const cumulative: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
@@ -68,7 +67,7 @@ const cumulative: Rule = step => {
   return [like(value)]
 }
 
-/** The rule for TopK. Its two outputs, values and indices, both have size k along the axis. */
+/** Both outputs, values and indices, have size k along the axis. */
 const topK: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -81,10 +80,7 @@ const topK: Rule = step => {
   return [out, out]
 }
 
-/**
- * LayerNormalization and RMSNormalization work along all dimensions from `axis` on. In these
- * dimensions, the outputs Mean and InvStdDev have size 1.
- */
+/** Works along all dimensions from `axis` on, where the outputs Mean and InvStdDev have size 1. */
 const layerNormalization: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return step.node.outputs.map(() => UNKNOWN)
@@ -96,13 +92,13 @@ const layerNormalization: Rule = step => {
   return [like(value), statistics, statistics]
 }
 
-/** Checks scale and bias, which are broadcast to the input and must be the same for all rows. */
+/** Scale and bias are broadcast to the input and must be the same for all rows. */
 function scaledBy(step: Step, value: Value): void {
   step.constantsFrom(1)
   for (const operand of step.inputs.slice(1)) if (operand !== undefined) broadcast([value, operand])
 }
 
-/** By default, MeanVarianceNormalization works along batch, height and width. */
+/** Works along batch, height and width by default. */
 const meanVariance: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
@@ -117,10 +113,7 @@ const meanVariance: Rule = step => {
   return [like(value)]
 }
 
-/**
- * The rule for operators that normalise each image separately. Scale and bias have one element per
- * channel.
- */
+/** Normalises each image separately. Scale and bias have one element per channel. */
 const eachPicture: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -129,8 +122,8 @@ const eachPicture: Rule = step => {
 }
 
 /**
- * The rule for BatchNormalization in inference mode, in which the statistics are inputs. In
- * training mode, the operator computes them from the batch.
+ * Inference mode, where the statistics are inputs. In training mode, they are computed from the
+ * batch.
  */
 const batchNormalization: Rule = step => {
   const value = step.input(0)

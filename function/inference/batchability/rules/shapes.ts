@@ -31,9 +31,8 @@ import {
 import { like } from './elementwise.ts'
 
 /*
- * Operators that move elements without examining them. Each rule computes the batch dimension of
- * the output. Sizes are computed with shape arithmetic (arithmetic.ts), and only shapes contain N,
- * the number of rows.
+ * Operators that move elements without examining them. Each rule computes the output's batch
+ * dimension. arithmetic.ts computes sizes; only shapes contain N, the number of rows.
  */
 
 const shape: Rule = step => {
@@ -48,10 +47,7 @@ const shape: Rule = step => {
 
 const size: Rule = step => [{ dims: [], elements: [product(step.dims(0))] }]
 
-/**
- * The maximum number of elements in a constant whose elements are kept, so that shapes computed
- * from it are known.
- */
+/** Constants up to this size keep their elements, so that shapes computed from them are known. */
 const MOST_KEPT = 1_024
 
 const constantOfShape: Rule = step => {
@@ -59,7 +55,7 @@ const constantOfShape: Rule = step => {
   const axis = dims.findIndex(hasRows)
   if (axis !== -1) return [batched(dims, axis)]
   const given = step.attribute('value')
-  // The reader skips values of some datatypes; these elements are unknown.
+  // The reader skips values of some datatypes.
   const [value = Number.NaN] = given === undefined ? [0] : (given.tensor?.values ?? [])
   const count = dims.map(asNumber).reduce<number>((all, one) => all * (one ?? Number.NaN), 1)
   if (!(count <= MOST_KEPT)) return [constant(dims)]
@@ -67,13 +63,13 @@ const constantOfShape: Rule = step => {
   return [{ dims, elements: Array.from({ length: count }, () => element) }]
 }
 
-/** Returns the sizes in an input that is a shape. An unknown size does not depend on N. */
+/** The sizes in an input that is a shape. An unknown size does not depend on N. */
 const sizesOf = (step: Step, index: number): Size[] =>
   (step.elements(index) ?? []).map(element => element ?? unknownSize())
 
 /**
  * Reshape keeps row-major order. Let the batch dimension be r·N·k in [p…, r·N·k, q…]: rows are
- * repeated r times, and each row has k neighbouring indices. A new dimension r'·N·k' is the batch
+ * repeated r times, and each has k neighbouring indices. A new dimension r'·N·k' is the batch
  * dimension again if p·r equals p'·r', because the same number of indices then precede each row. −1
  * and 0 in the target are replaced by sizes. An unknown size may be −1 or 0, so it must follow the
  * batch dimension.
@@ -112,10 +108,7 @@ const showSizes = (sizes: readonly (Size | undefined)[]) =>
   sizes.map(size => (size === undefined ? '?' : show(size))).join(', ')
 const showDims = ({ dims }: Batched) => `[${showSizes(dims)}]`
 
-/**
- * Replaces −1 and 0 in a Reshape's target with the sizes that −1 and 0 represent, if these sizes
- * are known.
- */
+/** Replaces −1 and 0 in a Reshape's target with their sizes, if known. */
 function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Size | undefined)[] {
   const sizes = target.map((size, i) =>
     size !== undefined && asNumber(size) === 0 ? dims[i] : size,
@@ -129,7 +122,7 @@ function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Siz
     others.includes(undefined) ? undefined : product(others as Size[]),
   ]
   const rest = all === undefined || known === undefined ? undefined : divide(all, known)
-  // If another dimension contains N, the inferred dimension does not depend on N.
+  // If another dimension contains N, the inferred one does not.
   const isFree = others.some(size => size !== undefined && hasRows(size))
   return sizes.with(inferred, rest ?? (isFree ? unknownSize() : undefined))
 }
@@ -173,9 +166,7 @@ const transpose: Rule = step => {
   return [tensor(moved, axis === undefined ? undefined : perm.indexOf(axis))]
 }
 
-/**
- * Reads axes from the attribute that earlier opsets use, or from the input that newer opsets use.
- */
+/** Earlier opsets have axes as an attribute, newer ones as an input. */
 export function axesOf(step: Step, index: number, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? step.numbers(index)
   return axes?.map(axis => axisOf(axis, rank))
@@ -226,10 +217,7 @@ const concat: Rule = step => [
   ),
 ]
 
-/**
- * Returns the concatenated pieces. All pieces must have the batch in the same dimension, and must
- * be concatenated along another dimension.
- */
+/** All pieces must have the batch in the same dimension, and be concatenated along another. */
 export function concatenated(step: Step, values: readonly Value[]): Value {
   const first = values.find(isBatched)
   if (values.some(({ dims }) => dims === undefined)) {
@@ -255,10 +243,7 @@ export function concatenated(step: Step, values: readonly Value[]): Value {
   )
 }
 
-/**
- * The size of a dimension that has the same size in all pieces if the run succeeds; a known number
- * is preferred.
- */
+/** In a successful run, all pieces have the same size here; a known number is preferred. */
 const sizeOfSame = (sizes: readonly Size[]) =>
   sizes.find(one => asNumber(one) !== undefined) ?? sizes[0]
 
@@ -279,8 +264,8 @@ const splitSizes = (step: Step): Size[] | undefined =>
   step.inputs[1] === undefined ? undefined : sizesOf(step, 1)
 
 /**
- * An end of a Slice that is at least this number means "to the end" in exported graphs. No request
- * body could contain so many rows.
+ * In exported graphs, a Slice's end of at least this means "to the end". No body could contain so
+ * many rows.
  */
 const TO_THE_END = 1e9
 
@@ -308,8 +293,8 @@ const slice: Rule = step => {
 }
 
 /**
- * Returns the elements of an input, or `count` unknown elements if the input is the same for all
- * rows and its elements are unknown.
+ * Returns the input's elements, or `count` unknown ones if it is the same for all rows and its
+ * elements are unknown.
  */
 function elementsOrUnknown(step: Step, index: number, count: number | undefined) {
   const value = step.inputs[index]
@@ -337,10 +322,7 @@ function takesAll({ start, end, step }: Cut, whole: Size): boolean {
   return beyond !== undefined && isAtLeast(beyond, 0)
 }
 
-/**
- * Returns the length of a slice if the length is known; otherwise, an unknown size that does not
- * depend on N.
- */
+/** Returns a slice's length, or an unknown size that does not depend on N. */
 function lengthOf({ start, end, step }: Cut, whole: Size): Size {
   for (const size of [start, end, step])
     if (size !== undefined && hasRows(size))
@@ -355,9 +337,8 @@ function lengthOf({ start, end, step }: Cut, whole: Size): Size {
 }
 
 /**
- * Gather is accepted if rows look up constants (an embedding), or if the operator selects the same
- * indices of each row. The proof stops if rows select other rows, or if a row is selected by its
- * number.
+ * Accepted if rows look up constants (an embedding), or the operator selects the same indices of
+ * each row. Stops if rows select other rows, or a row is selected by its number.
  */
 const gather: Rule = step => {
   const [data, indices] = [step.input(0), step.input(1)]
@@ -380,8 +361,8 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 }
 
 /**
- * The rule for GatherElements. Data and indices must have the batch in the same dimension, and must
- * be indexed along another dimension, so that row i selects only from row i.
+ * Data and indices must have the batch in the same dimension, and be indexed along another, so that
+ * row i selects only from row i.
  */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]
@@ -430,8 +411,8 @@ const scatterElements: Rule = step => {
 }
 
 /**
- * The rule for Expand. In a tensor that is the same for all rows, a dimension of size 1 may become
- * N. The batch dimension itself must not change.
+ * In a tensor that is the same for all rows, a dimension of size 1 may become N. The batch
+ * dimension must not change.
  */
 const expand: Rule = step => {
   const value = step.input(0)
@@ -511,8 +492,8 @@ const pad: Rule = step => {
 }
 
 /**
- * Resize may scale every dimension except the batch, whose scale must be 1 or whose size must stay
- * the same.
+ * May scale every dimension except the batch, whose scale must be 1 or whose size must stay the
+ * same.
  */
 const resize: Rule = step => {
   const value = step.input(0)
@@ -538,9 +519,9 @@ const resize: Rule = step => {
 }
 
 /**
- * Checks that no row influences another row during interpolation. ONNX Runtime adds 0 times the
- * neighbouring element along every dimension, even along a dimension of scale 1, and 0 times NaN is
- * NaN. Only images [N, channels, …] with two or three spatial dimensions are processed one by one.
+ * Checks that interpolation does not mix rows. ONNX Runtime adds 0 times the neighbouring element
+ * along every dimension, even of scale 1, and 0 times NaN is NaN. Only images [N, channels, …] with
+ * two or three spatial dimensions are processed one by one.
  */
 function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
   const isOnePicture = axis === 0 && (dims.length === 4 || dims.length === 5)
@@ -550,10 +531,7 @@ function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
     )
 }
 
-/**
- * Returns the scales or the sizes. A node has one of the two inputs; the other input is absent or
- * empty.
- */
+/** A node has scales or sizes; the other input is absent or empty. */
 function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size | undefined)[]>> {
   const at = step.node.operator === 'Upsample' || step.opset < 11 ? 1 : 2
   const scales = step.inputs[at]
@@ -563,8 +541,8 @@ function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size
 }
 
 /**
- * The rule for Range. A range from 0 to N contains the number of each row, which may be used only
- * as an index (marks.ts).
+ * A range from 0 to N contains the number of each row, which may be used only as an index
+ * (marks.ts).
  */
 const range: Rule = step => {
   const [start, limit, delta] = [0, 1, 2].map(index => step.elements(index)?.[0])
@@ -579,7 +557,7 @@ const range: Rule = step => {
   return [{ ...constant([limit]), below: limit }]
 }
 
-/** Trilu works on matrices in the last two dimensions. */
+/** Works on matrices in the last two dimensions. */
 const trilu: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -587,7 +565,7 @@ const trilu: Rule = step => {
   return [like(value)]
 }
 
-/** OneHot adds a dimension of size `depth`. */
+/** Adds a dimension of size `depth`. */
 const oneHot: Rule = step => {
   const indices = step.input(0)
   step.constantsFrom(1)
@@ -598,7 +576,7 @@ const oneHot: Rule = step => {
   return [tensor(sizes, axis !== undefined && axis >= at ? axis + 1 : axis)]
 }
 
-/** ReverseSequence reverses each index of `batch_axis` separately, according to its own length. */
+/** Reverses each index of `batch_axis` separately, by its own length. */
 const reverseSequence: Rule = step => {
   const [value, lengths] = [step.batched(0), step.batched(1)]
   const rows = axisOf(step.integer('batch_axis', 1), value.dims.length)
@@ -609,7 +587,6 @@ const reverseSequence: Rule = step => {
   return [like(value)]
 }
 
-/** ONNX's operators that compute shapes or move elements. */
 export const SHAPES: Rules = {
   Shape: [since(7, shape, [0])],
   Size: [since(7, size, [0])],

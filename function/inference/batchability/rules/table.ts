@@ -13,18 +13,12 @@ import { SHAPES } from './shapes.ts'
 import { WINDOWS } from './windows.ts'
 
 interface Domain {
-  /**
-   * The newest opset for which the rules were checked. In a newer opset, an operator may have a
-   * different meaning.
-   */
+  /** The newest opset that the rules cover. Later, an operator may have another meaning. */
   readonly newest: number
   readonly rules: Rules
 }
 
-/**
- * The rules, keyed by domain. The rules were checked against the operator schemas of onnx 1.23.2,
- * whose newest opsets are given here.
- */
+/** Checked against the operator schemas of onnx 1.23.2, whose newest opsets are given here. */
 export const DOMAINS: Readonly<Record<string, Domain>> = {
   'ai.onnx': {
     newest: 28,
@@ -45,7 +39,7 @@ export const DOMAINS: Readonly<Record<string, Domain>> = {
   'com.microsoft': { newest: 1, rules: MICROSOFT },
 }
 
-/** Returns the rule for an operator in the given opset. @throws {Stop} if there is no rule */
+/** @throws {Stop} if there is no rule for the operator in this opset */
 export function ruleOf(domain: string, operator: string, opset: number): Version {
   const rules = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain]?.rules : undefined
   const versions = rules && Object.hasOwn(rules, operator) ? rules[operator] : undefined
@@ -59,10 +53,7 @@ export function ruleOf(domain: string, operator: string, opset: number): Version
   return version
 }
 
-/**
- * Checks that the rules cover an opset.
- * @throws {Stop} if operators of that domain may have changed since the rules were written
- */
+/** @throws {Stop} if the domain's operators may have changed since the rules were written */
 export function checkOpset(domain: string, opset: number): void {
   const newest = DOMAINS[domain]?.newest ?? 0
   if (opset > newest)

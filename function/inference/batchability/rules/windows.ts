@@ -3,20 +3,17 @@ import { add, asNumber, divide, equals, fixed, multiply, type Size, unknownSize 
 import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Convolution and pooling. Images [N, channels, …] are processed one by one, with the same weights
- * for all images. The output's spatial sizes are computed, because later operators may divide them.
+ * Convolution and pooling process images [N, channels, …] one by one, with the same weights for
+ * all. The output's spatial sizes are computed, because later operators may divide them.
  */
 
-/**
- * Checks that the batch dimension of images is dimension 0.
- * @throws {Stop} if the batch is another dimension
- */
+/** @throws {Stop} if the batch of images is not dimension 0 */
 export function checkPictures({ axis }: Value): void {
   if (axis !== undefined && axis !== 0) throw new Stop(`the batch is dimension ${axis}, not 0`)
 }
 
 /**
- * The rule for operators that process each image separately.
+ * For operators that process each image separately.
  * @param channelsOf returns the number of channels of the result
  * @param sizeOf returns the size of the result along a spatial dimension
  */
@@ -31,15 +28,15 @@ const eachPicture =
     return [tensor([value.dims[0] as Size, channelsOf(step), ...places(step, sizeOf)], value.axis)]
   }
 
-/** The properties of a window along one dimension. */
+/** A window along one dimension. */
 interface Window {
   readonly size: Size
   readonly kernel: number
   readonly stride: number
   readonly dilation: number
   /**
-   * The sum of the padding at both ends; undefined if the padding is such that the result has the
-   * size of the input divided by the stride.
+   * The padding at both ends; undefined if it makes the result's size the input's divided by the
+   * stride.
    */
   readonly pads: number | undefined
   readonly outputPadding: number
@@ -68,22 +65,19 @@ export function places(step: Step, sizeOf: (window: Window) => Size | undefined)
   })
 }
 
-/** Returns the padding. The attribute `auto_pad` overrides `pads`. */
+/** `auto_pad` overrides `pads`. */
 function padsOf(autoPad: string, explicit: number): number | undefined {
   if (autoPad.startsWith('SAME')) return undefined
   return autoPad === 'VALID' ? 0 : explicit
 }
 
-/**
- * The kernel's size, from the shape of the weight. The weight is input 1, or input 3 of a quantised
- * convolution.
- */
+/** The kernel's size from the weight, which is input 1, or input 3 of a quantised convolution. */
 function kernelOf({ node, inputs }: Step): (number | undefined)[] | undefined {
   const weight = inputs[node.operator === 'QLinearConv' ? 3 : 1]
   return weight?.dims?.slice(2).map(asNumber)
 }
 
-/** The size of the result along one dimension; undefined if no polynomial expresses the size. */
+/** The result's size along one dimension; undefined if no polynomial expresses it. */
 export function windowed({ size, pads, ...window }: Window): Size | undefined {
   const { kernel, stride, dilation, roundsUp } = window
   const number = asNumber(size)
@@ -105,13 +99,10 @@ function transposed({ size, kernel, stride, dilation, pads, outputPadding }: Win
   return scaled && add(scaled, fixed(outputPadding + dilation * (kernel - 1) + 1 - stride - pads))
 }
 
-/** The output channels of a convolution. The shape of its weight is [output channels, …]. */
+/** A convolution's weight is [output channels, …]. */
 const channelsOut = (step: Step) => step.inputs[1]?.dims?.[0] ?? unknownSize()
 
-/**
- * The output channels of a transposed convolution. The shape of its weight is [input channels,
- * output channels per group, …].
- */
+/** A transposed convolution's weight is [input channels, output channels per group, …]. */
 function channelsTransposed(step: Step): Size {
   const each = step.inputs[1]?.dims?.[1]
   return (each && multiply(each, fixed(step.integer('group', 1)))) ?? unknownSize()
@@ -126,10 +117,7 @@ const globalPool: Rule = step => {
   return [tensor([...dims.slice(0, 2), ...dims.slice(2).map(() => fixed(1))], axis)]
 }
 
-/**
- * DepthToSpace and SpaceToDepth move elements between channels and square blocks whose side is
- * `blocksize`.
- */
+/** Moves elements between channels and square blocks with sides of `blocksize`. */
 const blocks: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
@@ -144,8 +132,8 @@ const blocks: Rule = step => {
 }
 
 /**
- * GridSample has images [N, channels, …] and a grid [N, …, 2]. The grid of a row contains positions
- * in the image of the same row.
+ * Images [N, channels, …] and a grid [N, …, 2]: a row's grid contains positions in the same row's
+ * image.
  */
 const gridSample: Rule = step => {
   const [picture, grid] = [step.batched(0), step.batched(1)]
