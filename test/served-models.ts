@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import type { Served } from '../conformance/test/target.ts'
 import { type Server, startServer, testModel } from './server.ts'
 
-/** The maximum body size: small enough for a single read, and large enough for an id of 1 MB. */
+/** Small enough for a single read, and large enough for an id of 1 MB. */
 const MAX_BODY_BYTES = 2 * 2 ** 20
 
-/** Starts this server with the iris classifier or a model in test/models, for the conformance suite. */
+/** For the conformance suite: this server with iris or a model in test/models. */
 export async function serve(name: string): Promise<{ server: Server; served: Served }> {
   const isIris = name === 'iris'
   const server = await startServer({

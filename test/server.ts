@@ -10,7 +10,6 @@ import { createService, type Service } from '../function/service.ts'
 
 export const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 
-/** Returns the path of a folder in test/models. */
 export const testModel = (name: string) => fileURLToPath(new URL(`models/${name}`, import.meta.url))
 
 export interface Server {
@@ -28,19 +27,18 @@ export interface Server {
 }
 
 /**
- * Whether the tests use KServe's predictor instead of the program of `npm start`. test/predictor
- * runs the tests of HTTP, events and the process in this way.
+ * test/predictor runs the tests of HTTP, events and the process on KServe's predictor instead of
+ * the program of `npm start`.
  */
 export const onPredictor = process.env.ON_PREDICTOR !== undefined
 
-/** Variables that select another mode for all tests, if they are set in this environment. */
+/** If set in this environment, these variables select another mode for all tests. */
 const MODE = Object.fromEntries(
   ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name =>
     process.env[name] === undefined ? [] : [[name, process.env[name]]],
   ),
 )
 
-/** Returns the listen options of KServe's predictor. */
 export async function predictor(config: Config): Promise<ListenOptions> {
   const { createApp } = await import('../kserve/app.ts')
   const { predictorRows } = await import('../kserve/routes.ts')
@@ -49,13 +47,13 @@ export async function predictor(config: Config): Promise<ListenOptions> {
 
 const { PATH, NODE_COMPILE_CACHE } = process.env
 
-/** The variables that child processes inherit; test/preload.ts sets NODE_COMPILE_CACHE. */
+/** Child processes inherit these; test/preload.ts sets NODE_COMPILE_CACHE. */
 export const INHERITED = {
   ...(PATH !== undefined && { PATH }),
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
 }
 
-/** Starts the function in this process on a free loopback port; loads the model by default. */
+/** In this process, on a free loopback port; loads the model by default. */
 export async function startServer(
   env: Record<string, string> = {},
   {
@@ -110,9 +108,9 @@ const PROGRAM = onPredictor ? PROGRAMS.predictor : PROGRAMS.function
 export interface ServerProcess {
   readonly url: string
   readonly process: ChildProcess
-  /** Lines of standard output so far. */
+  /** Standard output so far. */
   readonly log: readonly string[]
-  /** Resolves with [exit code, signal]. */
+  /** [exit code, signal]. */
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>
 }
 
@@ -120,7 +118,7 @@ export interface ServerProcess {
  * Starts the command of `npm start` as a process, and waits until it logs its address.
  * @param args the arguments, which only the predictor reads
  * @param longestMs the time after which the process is killed
- * @param program the program to start; by default, the program under test
+ * @param program by default, the program under test
  */
 export async function startProcess(
   env: Record<string, string> = {},
@@ -144,7 +142,7 @@ export async function startProcess(
   return { url: await url, process: child, log, exited }
 }
 
-/** Starts a process without waiting for it, for startups that must fail. */
+/** Does not wait for the process: for startups that must fail. */
 export const spawnFunction = (
   env: Record<string, string> = {},
   args: readonly string[] = [],
@@ -161,12 +159,12 @@ export const spawnFunction = (
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // Kill the process in the end, so that a failed test leaves no process behind.
+    // So that a failed test leaves no process behind.
     timeout: longestMs,
     killSignal: 'SIGKILL',
   })
 
-/** Returns a port of the loopback interface that is currently free. */
+/** On the loopback interface. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,4 +1,4 @@
-/** A tensor as test files describe it. The codec in this file is independent of the server's. */
+/** As test files describe a tensor. The codec in this file is independent of the server's. */
 export interface WrittenTensor {
   readonly name: string
   readonly datatype: string
@@ -25,7 +25,6 @@ const WRITERS: Record<
   FP64: [8, (view, at, value: number | string) => view.setFloat64(at, Number(value), true)],
 }
 
-/** Encodes a tensor as binary tensor data. */
 export function toBytes({ datatype, data, data_base64: base64 }: WrittenTensor): Buffer {
   if (base64 !== undefined) return Buffer.from(base64, 'base64')
   if (datatype === 'BYTES')
@@ -46,7 +45,7 @@ function lengthPrefix(text: string): Buffer {
   return prefix
 }
 
-/** Parses JSON and keeps every digit of integers; {@link writeExactly} does the reverse. */
+/** Keeps every digit of integers; {@link writeExactly} does the reverse. */
 export const parseExactly = (text: string): unknown =>
   // A reviver takes seconds for megabytes, and most texts do not need it.
   /[[,:\s-]\d{16}/.test(text)
@@ -68,7 +67,7 @@ export const writeExactly = (value: unknown): string =>
           ? '-0'
           : JSON.stringify(value)
 
-/** Encodes a V2 request with every input and output as binary tensor data. */
+/** Every input and output is binary tensor data. */
 export function binaryRequest(inputs: readonly WrittenTensor[]): {
   headers: Record<string, string>
   body: Buffer
@@ -92,7 +91,7 @@ export function binaryRequest(inputs: readonly WrittenTensor[]): {
   }
 }
 
-/** Reads the outputs of a binary response, each with its bytes. */
+/** From a binary response, each output with its bytes. */
 export function binaryOutputs(
   headers: Headers,
   body: Buffer,

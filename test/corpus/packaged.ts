@@ -13,8 +13,8 @@ const WAKE = 'openwakeword/resources/models'
 const RAPID = 'rapidocr_onnxruntime/models'
 
 /**
- * The expected reason for a refusal, by file. The models are checked as if each first dimension were
- * variable.
+ * The expected reason for a refusal, by file. The models are checked as if each first dimension
+ * were variable.
  */
 const MODELS: Readonly<Record<string, RegExp>> = {
   'magika/models/standard_v3_3/model.onnx': PROVEN,

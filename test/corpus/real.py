@@ -1,6 +1,6 @@
 """Real models: from PyPI packages (packaged.txt), and unchanged results of exporters.
 
-The inputs are random. There are no recorded outputs.
+The inputs are random, and there are no recorded outputs.
 """
 
 import importlib
@@ -93,8 +93,7 @@ PEOPLE = {
 }
 TEXT = {"X": picks("the cat sat on the mat", "stocks fall on bad news", "dogs")}
 
-# The inputs of exported models, by the module in exported/ that creates the models. CatBoost's classifiers always end
-# with a ZipMap.
+# By the module in exported/ that creates the models. CatBoost's classifiers always end with a ZipMap.
 EXPORTED = {
     "boosting_models": {
         "lightgbm-classes": FLOWERS,
@@ -132,7 +131,7 @@ def maker(module, name):
 
 
 def as_tensor(answer):
-    """Returns the probabilities in the result of a ZipMap, which is a map by class for each row."""
+    """A ZipMap returns a map by class for each row."""
     if isinstance(answer, list):
         return np.array([list(row.values()) for row in answer], np.float32)
     return answer

@@ -1,7 +1,4 @@
-/**
- * Runs the tests of events on the predictor, which must accept the same events and return the same
- * replies.
- */
+/** The predictor must accept the same events and return the same replies. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../events/any-event.long.ts')
 await import('../events/batch.test.ts')

@@ -1,6 +1,6 @@
 /**
- * Runs the HTTP tests on the predictor, which must behave like `npm start`: limits, large requests,
- * errors, connections and overload.
+ * The predictor must behave like `npm start`: limits, large requests, errors, connections and
+ * overload.
  */
 process.env.ON_PREDICTOR = 'yes'
 await import('../http/bodies.test.ts')

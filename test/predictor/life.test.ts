@@ -1,6 +1,3 @@
-/**
- * Runs the tests of the process on the predictor, which must start, fail, drain and exit like `npm
- * start`.
- */
+/** The predictor must start, fail, drain and exit like `npm start`. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../process/life.test.ts')

@@ -1,4 +1,4 @@
-/** Runs the tests of the pages on the predictor, which must serve the same pages as `npm start`. */
+/** The predictor must serve the same pages as `npm start`. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../pages/openapi.long.ts')
 await import('../pages/pages.test.ts')

@@ -1,3 +1,3 @@
-/** Runs the tests of the Open Inference Protocol on the predictor. */
+/** The predictor must implement the Open Inference Protocol. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../protocol.test.ts')

@@ -1,6 +1,6 @@
 /**
- * Runs the security tests on the predictor, including V1. The predictor must admit the same clients
- * as `npm start`, and resist the same attacks.
+ * The predictor must admit the same clients as `npm start`, and resist the same attacks, also over
+ * V1.
  */
 process.env.ON_PREDICTOR = 'yes'
 await import('../security/authentication.long.ts')

@@ -52,7 +52,7 @@ async function activated(
   return { port, said, told, exited: once(child, 'exit') }
 }
 
-/** Returns a server's file descriptor, for which Node has no public API. */
+/** Node has no public API for a server's file descriptor. */
 const descriptorOf = (server: Server) =>
   (server as unknown as { _handle: { fd: number } })._handle.fd
 

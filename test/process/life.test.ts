@@ -44,7 +44,7 @@ import {
 const temporary = mkdtempSync(join(tmpdir(), 'onnx-function-'))
 after(() => rmSync(temporary, { recursive: true }))
 
-/** Creates a model folder: a copy of a test model's folder, with additional files. */
+/** A copy of a test model's folder, with additional files. */
 function modelFolder(
   name: string,
   from: string | undefined,
@@ -360,7 +360,7 @@ describe('shutdown', { concurrency: 3 }, () => {
     await exchange(port, request('GET', '/v2'))
     const running = await Promise.all([0, 1, 2].map(() => connect(port)))
     for (const connection of running) connection.send(SLOW_INFER)
-    // This request is answered after the previous requests were received.
+    // Its response shows that the previous requests were received.
     await exchange(port, request('GET', '/v2'))
     await terminate(server)
     for (const connection of running) assert.equal((await connection.answer()).status, 200)
@@ -374,7 +374,7 @@ describe('shutdown', { concurrency: 3 }, () => {
 
   test('a client that connected before SIGTERM is accepted and answered', async () => {
     const server = await startProcess()
-    // Stop the process, so that all connections wait to be accepted when it continues.
+    // While the process is stopped, all connections wait to be accepted.
     server.process.kill('SIGSTOP')
     const connections = await Promise.all(Array.from({ length: 50 }, () => connect(portOf(server))))
     for (const connection of connections) connection.send(INFER)

@@ -43,7 +43,7 @@ interface Listening {
 }
 
 /**
- * Returns the data that a server pushes while it answers the requests of `ask` and shuts down.
+ * The data that a server pushes while it answers the requests of `ask` and shuts down.
  * @param env the variables, or a function that creates them from the receiver's address
  */
 async function pushedBy(
@@ -92,10 +92,7 @@ const outline = (spans: readonly Span[]) => spans.map(({ name, kind }) => [name,
 const PARTS = ['decode', 'queue', 'run', 'encode']
 const isPart = ({ kind }: Span) => kind === 'internal'
 
-/**
- * Checks that each part begins when the previous part ends, and that all parts are within the
- * parent span.
- */
+/** Each part must begin when the previous part ends, and all must be within the parent span. */
 function assertInOrder(parts: readonly Span[], whole: Span): void {
   for (const [i, part] of parts.entries()) {
     assert.deepEqual([part.traceId, part.parentSpanId], [whole.traceId, whole.spanId])
@@ -260,7 +257,7 @@ describe('spans of requests', () => {
       const connection = await connect(portOf(server))
       connection.send(request('POST', IRIS, {}, irisBody()))
       await connection.answer()
-      // Send concurrent requests now that the rows are known to be independent.
+      // Now that the rows are known to be independent, concurrent requests share runs.
       const connections = await Promise.all(
         Array.from({ length: 8 }, () => connect(portOf(server))),
       )
@@ -524,7 +521,7 @@ describe('pushed metrics', () => {
         .filter(isSteady)
         .sort(),
     )
-    // The metrics of a process change all the time, and model_ready changes at shutdown.
+    // A process's own metrics change all the time, and model_ready changes at shutdown.
     const counted = pushed.filter(({ name }) => /^(?:inference|cold_start|function)_/.test(name))
     const prometheus = counted.flatMap(({ name, labels, value, histogram }) => {
       const write = (suffix: string, more: Record<string, string | number> = {}) => {
@@ -727,7 +724,7 @@ describe('requests are answered and the process exits with 0, with a collector t
     ],
     ['hangs up', () => startReceiver(response => response.destroy()), '300', /socket hang up/],
     ['responds too late', () => startReceiver(() => {}), '300', /[Tt]imed? ?out/],
-    // The timeout is longer than the lifetime of the process in this test.
+    // Longer than the process lives in this test.
     ['never responds', () => startReceiver(() => {}), '600000', undefined],
   ] as const) {
     test(does, async t => {
@@ -759,7 +756,7 @@ for (const [how, env] of [
     const server = await startProcess({
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
       OTEL_EXPORTER_OTLP_TIMEOUT: '600000',
-      // This is longer than the lifetime of the process in this test.
+      // Longer than the process lives in this test.
       DRAIN_TIMEOUT_MS: '60000',
       ...env,
     })

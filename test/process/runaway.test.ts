@@ -42,7 +42,7 @@ const COUNTED: WrittenModel = {
   ],
 }
 
-/** Runs endlessly if n is 0, as with generated inputs, and ends if n is not 0. */
+/** Endless if n is 0, as in generated inputs. */
 const ENDLESS_ON_ZERO: WrittenModel = {
   ...COUNTED,
   constants: {
@@ -65,7 +65,7 @@ function folder(model: WrittenModel, modelJson: object = {}): string {
   return path
 }
 
-/** Starts a process that is killed after half a minute at the latest. */
+/** The process is killed after half a minute at the latest. */
 async function start(t: TestContext, env: Record<string, string>): Promise<ServerProcess> {
   const server = await startProcess({ PORT: `${await freePort()}`, LOG_LEVEL: 'info', ...env })
   t.after(() => server.process.kill('SIGKILL'))

@@ -19,10 +19,7 @@ import {
 } from '../../function/protocol/tensor.ts'
 import { runs } from '../seed.ts'
 
-/**
- * Declares a property test. If it fails, fast-check prints the counterexample and the seed that
- * reproduces it.
- */
+/** On failure, fast-check prints the counterexample and the seed that reproduces it. */
 const property = <T>(name: string, arbitrary: Arbitrary<T>, holds: (value: T) => void, all = 300) =>
   test(name, () => fc.assert(fc.property(arbitrary, holds), runs(all)))
 
@@ -34,12 +31,12 @@ const integer = (bits: number, signed: boolean) => {
 const bigInteger = (min: bigint, max: bigint) =>
   fc.oneof(fc.constantFrom(min, max, 2n ** 53n, 2n ** 53n + 1n), fc.bigInt({ min, max }))
 
-/** Any text that ONNX Runtime for Node accepts, which must be well-formed and without NUL. */
+/** ONNX Runtime for Node accepts only well-formed text without NUL. */
 const text = fc
   .oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }))
   .map(string => string.toWellFormed().replaceAll('\0', ''))
 
-/** The elements of each datatype, as they are in a tensor's data. */
+/** As they are in a tensor's data. */
 const ELEMENTS: Record<Datatype, Arbitrary<number | bigint | string>> = {
   BOOL: fc.constantFrom(0, 1),
   UINT8: integer(8, false),
@@ -79,13 +76,13 @@ const variableShape = ({ name, datatype, shape }: Tensor): TensorMetadata => ({
   anyRank: false,
 })
 
-/** The signature of a model that accepts the tensor. */
+/** A model that accepts the tensor. */
 const taking = (tensor: Tensor): Signature => ({ inputs: [variableShape(tensor)], outputs: [] })
 
 const encode = (tensor: Tensor, binary: boolean) =>
   encodeResponse({ modelName: 'identity', outputs: [tensor] }, [{ name: 'x', binary }])
 
-/** Converts a response's output to a request's input, without changing the length of the JSON. */
+/** Without changing the length of the JSON. */
 function asRequest(tensor: Tensor, binary: boolean): Buffer {
   const { json, binary: data } = encode(tensor, binary)
   return Buffer.concat([
@@ -163,7 +160,7 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
   })
 }
 
-/** Returns the JSON of each element. */
+/** The JSON of each element. */
 const encodeElements = (tensor: Tensor): string[] =>
   Array.from({ length: tensor.data.length }, (_, i) =>
     encodeData({ ...tensor, data: tensor.data.slice(i, i + 1) as Tensor['data'] }).slice(1, -1),
@@ -175,7 +172,7 @@ function nest(elements: readonly string[], [length = 0, ...rest]: readonly numbe
   return `[${Array.from({ length }, (_, i) => nest(elements.slice(i * size, (i + 1) * size), rest))}]`
 }
 
-/** A JSON text in one of many spellings, and whether one of its objects has a duplicate key. */
+/** In one of many spellings; `duplicate` is whether an object has a duplicate key. */
 interface Written {
   readonly json: string
   readonly duplicate: boolean
@@ -183,7 +180,7 @@ interface Written {
 
 const gap = fc.stringMatching(/^[ \t\r\n]{0,2}$/)
 
-/** Texts that would confuse a parser that only searches for quotes and colons. */
+/** These would confuse a parser that only searches for quotes and colons. */
 const trickyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 5 }),
   fc
@@ -212,7 +209,7 @@ const trickyText = fc.oneof(
     .map(parts => parts.join('')),
 )
 
-/** Writes a string as JSON, with some of its characters escaped. */
+/** With some characters escaped. */
 const stringJson = (string: string) =>
   fc.array(fc.boolean(), { minLength: string.length, maxLength: string.length }).map(escaped => {
     const units = Array.from({ length: string.length }, (_, i) =>
@@ -224,8 +221,8 @@ const stringJson = (string: string) =>
   })
 
 /**
- * Keys without backslashes: after JSON.parse has read a key with a backslash, it misreads other
- * keys that are written with escapes (nodejs/node#63785).
+ * Without backslashes: after JSON.parse has read a key with one, it misreads other keys that are
+ * written with escapes (nodejs/node#63785).
  */
 const key = fc
   .oneof(
@@ -354,12 +351,12 @@ test('rejects an integer with two million digits within 0.2 s of CPU time', () =
   const body = `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${'9'.repeat(2_000_000)}]}]}`
   const before = process.threadCpuUsage()
   assert.throws(() => decodeRequest(bytes(body), undefined, taking(tensor)), BadRequest)
-  // Measure CPU time, so that other load on the machine does not count.
+  // CPU time, so that other load on the machine does not count.
   const { user, system } = process.threadCpuUsage(before)
   assert.ok(user + system < 200_000)
 })
 
-/** An input with two variable dimensions, which no test model has. */
+/** Two variable dimensions, which no test model has. */
 const matrix: Tensor = { name: 'x', datatype: 'UINT8', shape: [0, 0], data: new Uint8Array(0) }
 
 for (const { mistake, shape, data } of [

@@ -5,8 +5,8 @@ import { float32sToJson } from '../../function/protocol/float32-json.ts'
 import { shortest } from '../../function/protocol/shortest.ts'
 
 /**
- * Returns the fewest digits that identify an FP32. Unlike the tested code, it compares the value
- * with both of its neighbours.
+ * The fewest digits that identify an FP32. Unlike the tested code, compares the value with both of
+ * its neighbours.
  */
 function fewestDigits(value: number): string {
   for (let digits = 1; digits < 9; digits++) {
@@ -118,7 +118,7 @@ suite('the JSON of an FP32', () => {
           Math.fround(Number(`${7 + 991 * i}e${power}`)),
         ).filter(Number.isFinite),
       )
-    // In this range, neighbouring FP32 values differ by more than one unit in the seventh digit. Try every number of five digits.
+    // In this range, neighbouring FP32 values differ by more than one unit in the seventh digit. Every number of five digits.
     check(Array.from({ length: 2_000 }, (_, i) => Math.fround(Number(`${98_000 + i}e-8`))))
   })
 

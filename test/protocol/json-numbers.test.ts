@@ -25,13 +25,13 @@ function signatureOf(datatypes: Record<string, Datatype>): Signature {
   return { inputs, outputs: [] }
 }
 
-/** Spaces that make a body long enough for its numbers to be read from the bytes. */
+/** The numbers of a long body are read from the bytes. */
 const PADDING = ' '.repeat(1024)
 
 const bodyOf = (data: string, shape: string, datatype: Datatype) =>
   `${PADDING}{"inputs":[{"name":"x","shape":${shape},"datatype":"${datatype}","data":${data}}]}`
 
-/** Returns the decoded request, or the error as text. */
+/** The decoded request, or the error as text. */
 function outcome(decode: () => unknown): unknown {
   try {
     return decode()
@@ -41,7 +41,7 @@ function outcome(decode: () => unknown): unknown {
   }
 }
 
-/** Checks that a body gives the same result as JSON.parse and a conversion of its values. */
+/** The result must be that of JSON.parse and a conversion of its values. */
 function check(body: string | Uint8Array, signature: Signature): void {
   const bytes = Buffer.from(body as string)
   assert.deepStrictEqual(
@@ -51,7 +51,7 @@ function check(body: string | Uint8Array, signature: Signature): void {
   )
 }
 
-/** Returns the numbers that were read from the bytes; undefined if they were left to JSON.parse. */
+/** Undefined if the numbers were left to JSON.parse. */
 function readNumbers(data: string): JsonNumbers | undefined {
   const parsed = parseAroundNumbers(Buffer.from(`{"inputs":[{"data":${data}}]}`), 'the body', 1)
   if (parsed === undefined) return undefined
@@ -60,10 +60,10 @@ function readNumbers(data: string): JsonNumbers | undefined {
   return numbers
 }
 
-/** The count of numbers that are checked in one body. */
+/** How many numbers are checked in one body. */
 const AT_ONCE = 16
 
-/** Checks that these numbers are read from the bytes and have the values of JSON.parse. */
+/** The numbers must be read from the bytes and have the values of JSON.parse. */
 function checkNumbers(texts: readonly string[]): void {
   for (let from = 0; from < texts.length; from += AT_ONCE) {
     const some = texts.slice(from, from + AT_ONCE)
@@ -74,7 +74,7 @@ function checkNumbers(texts: readonly string[]): void {
   }
 }
 
-/** Returns all digits of a finite double. */
+/** All digits of a finite double. */
 function everyDigit(value: number): string {
   let whole = BigInt(Math.trunc(value))
   let rest = value - Math.trunc(value)
@@ -196,7 +196,7 @@ suite('numbers that are read from the bytes of JSON', () => {
   })
 })
 
-/** Arrays of tensor data. Many of them are invalid. */
+/** Many of these arrays are invalid. */
 const DATA = [
   ...['01', '-', '-a', '1.', '.5', '+1', '1e', '1e+', '1.e5', '--1', '1 2', '1,,2', '1,', ',1'],
   ...['NaN', '-Infinity', '"NaN"', '"Infinity"', '"1"', 'true', 'null', '{}', '{"a":1}', '', ' '],

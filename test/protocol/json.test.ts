@@ -5,7 +5,7 @@ import { BadRequest } from '../../function/protocol/errors.ts'
 import { parseJson } from '../../function/protocol/json.ts'
 import { runs } from '../seed.ts'
 
-/** A JSON text, and whether one of its objects has a duplicate key. */
+/** `isDouble` is whether an object has a duplicate key. */
 interface Written {
   readonly text: string
   readonly isDouble: boolean
@@ -28,8 +28,7 @@ const texts = fc
   .map(text => JSON.stringify(text))
 
 /**
- * Keys without escapes: JSON.parse in V8 13.6 may confuse "\\u0061" with another key of one
- * character.
+ * Without escapes: JSON.parse in V8 13.6 may confuse "\\u0061" with another key of one character.
  */
 const key = fc.oneof(
   { weight: 3, arbitrary: texts.filter(text => !text.includes('\\')) },

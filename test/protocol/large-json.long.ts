@@ -12,7 +12,7 @@ import { runs } from '../seed.ts'
 
 /*
  * Tensor data of large bodies is read from the bytes, piece by piece. For any bytes, the result
- * must be the same as with JSON.parse, which reads small bodies at once.
+ * must be that of JSON.parse, which reads small bodies at once.
  */
 
 const DATATYPES = ['FP32', 'FP64', 'INT8', 'INT64', 'UINT64', 'BOOL', 'BYTES'] as const
@@ -69,7 +69,7 @@ const element = fc.oneof(
     'tru',
   ),
 )
-/** Most of these arrays contain elements of one kind, so that some of them are valid. */
+/** Most arrays contain elements of one kind, so that some are valid. */
 const elements = fc.oneof(
   fc.array(fc.integer({ min: -100, max: 100 }).map(String)),
   fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }).map(String)),
@@ -95,7 +95,7 @@ const nest = (parts: readonly string[], shape: readonly number[], gap: string): 
   return `[${gap}${rows.join(`${gap},${gap}`)}${gap}]`
 }
 
-/** An array in JSON, and a shape that fits the array, or almost fits it. */
+/** An array in JSON, and a shape that fits, or almost fits. */
 const arrays = fc
   .tuple(elements, fc.integer({ min: 0, max: 4 }), space, fc.nat(2))
   .map(([parts, columns, gap, kind]) => {

@@ -11,8 +11,8 @@ import type { Signature, Tensor, TensorMetadata } from '../../function/protocol/
 import { runs } from '../seed.ts'
 
 /*
- * A large V1 request is read piece by piece. For any bytes, the result must be the same as with
- * JSON.parse, which reads small bodies at once.
+ * A large V1 request is read piece by piece. For any bytes, the result must be that of JSON.parse,
+ * which reads small bodies at once.
  */
 
 const metadata = (name: string, datatype: Datatype, rank: number): TensorMetadata => ({
@@ -42,7 +42,7 @@ const LEAVES: Readonly<Record<string, readonly string[]>> = {
   BYTES: ['"x"', '"a,b]"', '"\\"é"'],
 }
 
-/** Writes a value of a shape as JSON with some white space. */
+/** With some white space. */
 function valueText(shape: readonly number[], datatype: Datatype): fc.Arbitrary<string> {
   const [length, ...inner] = shape
   if (length === undefined) return fc.constantFrom(...(LEAVES[datatype] ?? []))
@@ -51,7 +51,7 @@ function valueText(shape: readonly number[], datatype: Datatype): fc.Arbitrary<s
     .map(values => `[${values.join(', ')}]`)
 }
 
-/** Requests, most of which fit the model. */
+/** Most requests fit the model. */
 const requestOf = ({ inputs }: Signature) =>
   fc
     .record({
@@ -146,7 +146,6 @@ function write(instances: number | undefined, runs: readonly (readonly Tensor[])
   return { text: textOf(writer.finish()), steps }
 }
 
-/** Nests a tensor's elements according to its shape. */
 function nest({ shape, data }: Tensor): unknown {
   const [length, ...inner] = shape
   if (length === undefined) return data[0]

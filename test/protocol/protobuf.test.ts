@@ -48,8 +48,8 @@ const decode = (text: string) => decodeMessage(ALL, hex(text))
 
 describe('a protobuf message', () => {
   /**
-   * Messages with the bytes that protoc writes, from protobuf's page on the encoding or derived
-   * from it by hand.
+   * With the bytes that protoc writes, from protobuf's page on the encoding or derived from it by
+   * hand.
    */
   const KNOWN: readonly (readonly [string, Message, string])[] = [
     ['nothing', {}, ''],
@@ -179,7 +179,7 @@ describe('a protobuf message', () => {
   })
 })
 
-/** Returns a copy of the message, as it is read without absent fields. */
+/** As the message is read without absent fields. */
 const withNulls = (message: Message) => structuredClone(message)
 
 test('reads every message as it was written', () =>

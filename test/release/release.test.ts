@@ -17,7 +17,7 @@ const MANIFEST = {
   scripts: { preversion, version, postversion, test: 'node test.mjs', check: 'node check.mjs' },
 }
 
-/** The files of a small project that can be released. Its tests fail if FAIL is set. */
+/** A small project that can be released. Its tests fail if FAIL is set. */
 const FILES: Readonly<Record<string, string>> = {
   '.gitignore': 'node_modules\n',
   'package.json': JSON.stringify(MANIFEST, undefined, 2),
@@ -35,12 +35,12 @@ const FILES: Readonly<Record<string, string>> = {
   'test.mjs': 'process.exit(process.env.FAIL ? 1 : 0)\n',
 }
 
-/** Creates a repository on the branch main, and a bare repository as its remote. */
+/** On the branch main, with a bare repository as its remote. */
 function repository(t: TestContext) {
   const temporary = mkdtempSync(join(tmpdir(), 'release-'))
   t.after(() => rmSync(temporary, { recursive: true }))
   const [folder, origin] = [join(temporary, 'work'), join(temporary, 'origin.git')]
-  // Ignore the user's configuration of git, such as signing keys and hooks.
+  // Without the user's configuration of git, such as signing keys and hooks.
   const env = {
     ...process.env,
     PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
@@ -87,12 +87,12 @@ function repository(t: TestContext) {
     commit,
     read: (path: string) => readFileSync(join(folder, path), 'utf8'),
     npm: (args: readonly string[], more?: object) => run('npm', args, more),
-    /** Runs only the first hook, because npm itself takes one second. */
+    /** Only the first hook, because npm itself takes one second. */
     preversion: (next: string) =>
       run(process.execPath, ['scripts/release/preversion.ts'], {
         ...{ npm_old_version: '0.1.0', npm_new_version: next },
       }),
-    /** Returns the state that must not change unless a release succeeds. */
+    /** Must not change unless a release succeeds. */
     state: () => [git('rev-parse', 'main'), git('tag'), git('ls-remote', 'origin')].join('\n'),
   }
 }
@@ -225,7 +225,7 @@ suite('npm version refuses a release', () => {
 })
 
 suite('npm run postversion completes an interrupted release', () => {
-  /** Creates a repository in the state in which npm leaves it after its commit. */
+  /** In the state in which npm leaves the repository after its commit. */
   function committed(t: TestContext) {
     const made = repository(t)
     made.write('package.json', JSON.stringify({ ...MANIFEST, version: '0.1.1' }))

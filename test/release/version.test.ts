@@ -7,7 +7,7 @@ import lock from '../../package-lock.json' with { type: 'json' }
 import { IMAGE } from '../../scripts/release/version.ts'
 import { projectFolder } from '../server.ts'
 
-/** Folders with third-party or generated files, and the tests, which use invented versions. */
+/** Third-party or generated files, and the tests, which use invented versions. */
 const SKIPPED = new Set(['node_modules', '.git', 'build', 'coverage', 'schemas', 'test'])
 
 const texts = readdirSync(projectFolder, { withFileTypes: true })

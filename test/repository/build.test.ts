@@ -26,7 +26,7 @@ suite('a production tree', () => {
   })
   after(() => rmSync(tree, { recursive: true }))
 
-  /** Runs the start command of package.json in the tree, which contains no files of the checkout. */
+  /** In the tree, which contains no files of the checkout. */
   async function start(env: Record<string, string>, script = 'start') {
     const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts[
       script
@@ -135,7 +135,7 @@ suite('a production tree', () => {
             'https://a:99999/v2',
           ].map(statusOf),
         )
-        // The server ignores the authority of a request target, as it ignores the Host header.
+        // The server ignores the authority of a request target, like the Host header.
         assert.deepEqual(statuses, [200, 200, 200, 200])
         child.kill('SIGTERM')
         await once(child, 'close')
@@ -207,7 +207,7 @@ suite('a production tree', () => {
     })
     after(() => rmSync(folder, { recursive: true }))
 
-    /** Returns the message of a package script that exits with status 1. */
+    /** The script must exit with status 1. */
     function saidBy(script: 'start' | 'start:predictor'): string {
       const [, ...args] = manifest.scripts[script].split(' ')
       const env = { PORT: '0', LISTEN_HOST: '127.0.0.1' }

@@ -20,8 +20,8 @@ import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
 /*
- * Tests the report on models with every property that a graph can have. As for users, each model is
- * loaded in a separate process.
+ * Models with every property that a graph can have. As for users, each is loaded in a separate
+ * process.
  */
 
 const temporary = mkdtempSync(join(tmpdir(), 'check-model-'))
@@ -32,7 +32,6 @@ const texts = ({ problems }: Report, ...levels: string[]) =>
   problems
     .filter(({ level }) => levels.includes(level))
     .map(({ level, text }) => `${level}: ${text}`)
-/** Returns the errors and warnings of a report. */
 const wrong = (report: Report) => texts(report, 'error', 'warning')
 
 const command = (...args: string[]) =>
@@ -41,7 +40,7 @@ const command = (...args: string[]) =>
     encoding: 'utf8',
   })
 
-/** Creates a model folder that contains these files. */
+/** A model folder with these files. */
 function folderOf(
   name: string,
   model: Buffer | string,
@@ -54,7 +53,7 @@ function folderOf(
   return folder
 }
 
-/* The following functions encode ONNX files, with the field numbers of onnx.proto. */
+/* The functions below encode ONNX files, with the field numbers of onnx.proto. */
 
 const node = (
   name: string,
@@ -74,7 +73,7 @@ const node = (
 const FLOAT = 1
 const BFLOAT16 = 16
 
-/** Encodes a tensor type. In the shape, a string is the name of a dimension, a number its size. */
+/** In the shape, a string is the name of a dimension, a number its size. */
 const tensorType = (element: number, shape: readonly (number | string)[]) =>
   message(1, [
     numberField(1, element),
@@ -243,8 +242,8 @@ suite('check-model with each test model', { concurrency: 2 }, () => {
       /^node "sum" \(ReduceSum, ai\.onnx 21\): the node works along dimension 0, which is the batch$/,
   }
 
-  // The models with a special property; of the models for one datatype, only those whose values are
-  // not numbers, or cannot be represented in JSON.
+  // Models with a special property; of the models for one datatype, only those whose values are not
+  // numbers, or cannot be represented in JSON.
   const ODD = [
     ...Object.keys(ERRORS),
     ...Object.keys(NOT_JOINED),
@@ -314,7 +313,7 @@ suite('check-model with each test model', { concurrency: 2 }, () => {
   }
 })
 
-/** Sends the request of a curl command. @returns the JSON of the response */
+/** @returns the JSON of the response */
 async function send(curl: string, url: string): Promise<string> {
   const address =
     /'(http:\/\/localhost:8080[^']+)'/.exec(curl)?.[1]?.replace('http://localhost:8080', url) ?? ''

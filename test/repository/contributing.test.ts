@@ -14,7 +14,7 @@ const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--excl
   encoding: 'utf8',
 }).split('\n')
 
-/** Returns the table rows, list items and paragraphs of a page, each as one line. */
+/** Table rows, list items and paragraphs, each as one line. */
 const unitsOf = (page: string): string[] =>
   page
     .replaceAll(/^```[\s\S]*?^```/gm, '')
@@ -23,16 +23,16 @@ const unitsOf = (page: string): string[] =>
 
 const codeIn = (unit: string) => [...unit.matchAll(/`([^`]+)`/g)].map(([, code]) => code as string)
 
-/** Matches a member of a class, such as `Queue.takeBatch`. */
+/** A member of a class, such as `Queue.takeBatch`. */
 const MEMBER = /^([A-Z][a-z]\w*)\.(#?\w+)$/
 
-/** Returns whether code is a path, such as `func.yaml`, `scripts/` or `.ci/run`. */
+/** A path such as `func.yaml`, `scripts/` or `.ci/run`. */
 const isPath = (code: string) =>
   /^[\w.][\w./-]*(\/|\.[a-z]+)$|^\.?[\w-]+\/[\w./-]+$/.test(code) && !MEMBER.test(code)
 
 /**
- * Finds the paths in a unit. A path can be relative to the project, to function/, or to a folder
- * that the unit has named before.
+ * A path may be relative to the project, to function/, or to a folder that the unit has named
+ * before.
  */
 function resolvePaths(unit: string): { found: string[]; missing: string[] } {
   const found: string[] = []
@@ -51,7 +51,7 @@ function resolvePaths(unit: string): { found: string[]; missing: string[] } {
 
 const missingPaths = (page: string) => unitsOf(page).flatMap(unit => resolvePaths(unit).missing)
 
-/** Returns the tables, types and classes in a list item that no file in the same item declares. */
+/** The tables, types and classes in a list item that no file in the same item declares. */
 function undeclaredNames(page: string): string[] {
   return unitsOf(page)
     .filter(unit => unit.startsWith('- '))
@@ -64,8 +64,8 @@ function undeclaredNames(page: string): string[] {
 }
 
 /**
- * Returns the npm commands of a page whose script does not exist: in the package of `--prefix`, or
- * else in the page's own package and in the project.
+ * The npm commands whose script does not exist: in the package of `--prefix`, or else in the page's
+ * own package and in the project.
  */
 function missingScripts(page: string, folder: string): string[] {
   const command =
@@ -82,7 +82,7 @@ function scriptsOf(folder: string): string[] {
   return isFile(manifest) ? Object.keys(JSON.parse(read(manifest)).scripts ?? {}) : []
 }
 
-/** Returns the folder of the package that contains a page. */
+/** The package that contains the page. */
 function packageOf(page: string): string {
   let folder = dirname(page)
   while (folder !== '.' && !tracked.includes(`${folder}/package.json`)) folder = dirname(folder)
@@ -102,9 +102,9 @@ test('every table and type in a list item in CONTRIBUTING.md is declared in a fi
 const architecture = read('docs/architecture.md')
 const sources = tracked.filter(path => /^function\/.*\.ts$/.test(path)).map(read)
 
-/** Returns the members on a page that do not occur in the file in function/ with their class. */
+/** The members that do not occur in the file in function/ with their class. */
 const missingMembers = (page: string) =>
-  // Remove code blocks, whose fences would shift the pairs of backticks after them.
+  // The fences of code blocks would shift the pairs of backticks after them.
   codeIn(page.replaceAll(/^```.*?^```/gms, '')).filter(code => {
     const [, owner, member] = MEMBER.exec(code) ?? []
     if (owner === undefined || member === undefined) return false

@@ -16,7 +16,7 @@ after(() => rmSync(temporary, { recursive: true }))
 async function run(script: string, args: readonly string[] = [], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [script, ...args], {
     cwd: projectFolder,
-    // npm caches advisories independently of the registry, so each run has its own cache.
+    // npm caches advisories independently of the registry.
     env: { ...process.env, npm_config_cache: mkdtempSync(join(temporary, 'cache-')), ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   })

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { findHabits } from '../../scripts/prose/habits.ts'
 import { textsOf } from '../../scripts/prose/texts.ts'
 
-// Sentences of this project, each before and after its revision.
+// Each sentence before and after its revision.
 const PAIRS: readonly (readonly [was: string, is: string])[] = [
   [
     'Keys that anybody on the way can change are none.',

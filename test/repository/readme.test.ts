@@ -22,7 +22,7 @@ const PAGES = [
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 
-/** Returns the requests that the curl commands of a page send. */
+/** The requests that the curl commands of a page send. */
 function requests(page: string) {
   return [...page.matchAll(/^curl [\s\S]*?(?=\n```)/gm)].map(([command]) => ({
     path: new URL(/https?:\S+/.exec(command)?.[0] ?? '').pathname,
@@ -124,8 +124,8 @@ test('the request to a model with a transform in docs/kserve.md gets the respons
 })
 
 /**
- * Returns all pages that are linked from the README, directly or indirectly, with their links. As
- * on GitHub, a link to a folder leads to the README of the folder.
+ * All pages that are linked from the README, directly or indirectly, with their links. As on
+ * GitHub, a link to a folder leads to its README.
  */
 function walk(): Map<
   string,
@@ -135,7 +135,7 @@ function walk(): Map<
   const ahead = ['README.md']
   for (let page = ahead.pop(); page !== undefined; page = ahead.pop()) {
     if (pages.has(page) || !existsSync(join(projectFolder, page))) continue
-    // Ignore code blocks: links in code are examples.
+    // Links in code are examples.
     const text = read(page).replaceAll(/^( *)```[\s\S]*?^ *```/gm, '')
     const links = [...text.matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link]) => {
       const [path = '', anchor] = (link as string).split('#')
@@ -156,7 +156,7 @@ function pageAt(path: string): string {
   return existsSync(join(projectFolder, index)) ? index : path
 }
 
-/** Returns the anchors that GitHub generates for the headings of a page. */
+/** The anchors that GitHub generates for a page's headings. */
 function anchorsOf(page: string): Set<string> {
   const anchors = new Set<string>()
   for (const [, heading] of read(page)

@@ -13,10 +13,7 @@ const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclud
   .split('\n')
 const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
 
-/**
- * Syntax that needs a POSIX shell. On Windows, npm runs scripts with cmd.exe, which does not
- * support it.
- */
+/** This syntax needs a POSIX shell. On Windows, npm runs scripts with cmd.exe. */
 const ONLY_IN_A_SHELL: readonly (readonly [what: string, pattern: RegExp])[] = [
   ['single quotes', /'/],
   ['!', /!/],

@@ -27,7 +27,7 @@ const FOLDERS = readdirSync(projectFolder, { withFileTypes: true })
   )
   .map(({ name }) => name.replace('.', '\\.'))
 
-/** Returns the text of a workflow without comments. */
+/** Without comments. */
 const code = (text: string) => text.replaceAll(/^\s*#.*$| #.*$/gm, '')
 
 /**
@@ -66,9 +66,7 @@ function mistakes(path: string, text: string): string[] {
   return found
 }
 
-/**
- * Returns the workflows that a pull request starts, and the workflows and actions that they call.
- */
+/** The workflows that a pull request starts, and the workflows and actions that they call. */
 function reachable(): string[] {
   const reached = paths.filter(path => /^ {2}pull_request:/m.test(read(path)))
   for (const path of reached) {
@@ -80,7 +78,7 @@ function reachable(): string[] {
   return reached
 }
 
-/** Returns the rights in a workflow that code from a fork could misuse. */
+/** Rights that code from a fork could misuse. */
 const powers = (text: string) =>
   code(text).match(/\bsecrets\b|: write\b|write-all|^ +environment:|github\.token/gm) ?? []
 
@@ -163,7 +161,7 @@ suite('Renovate updates', () => {
     ['**/requirements*.txt', 'monitoring/cluster/*.yaml', '.github/workflows/*', '**/package.json'],
     { cwd: projectFolder, exclude: path => path.endsWith('node_modules') },
   )
-  /** Matches a path against the patterns of a manager; Renovate writes patterns as `/…/`. */
+  /** Renovate writes patterns as `/…/`. */
   const isWatched = (path: string, { managerFilePatterns }: { managerFilePatterns: string[] }) =>
     managerFilePatterns.some(pattern => new RegExp(pattern.slice(1, -1)).test(path))
 

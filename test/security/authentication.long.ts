@@ -210,7 +210,7 @@ suite('a server with a secret', () => {
   for (const target of TRICKS) {
     test(`requires credentials for the target ${target}`, async () => {
       for (const method of ['GET', 'POST']) {
-        // Node answers a target that is not valid with 400.
+        // Node answers an invalid target with 400.
         assert.ok(
           [400, 401].includes((await exchange(server.port, request(method, target))).status),
         )
@@ -281,8 +281,8 @@ suite('a server with a file of secrets', () => {
   const second = 'second-second-second'
 
   test('accepts each line of the file, and reads a replaced file', async () => {
-    // Mount the file as Kubernetes mounts a Secret: the file is a link to ..data/token, ..data is a
-    // link to a folder, and an update replaces the link ..data.
+    // As Kubernetes mounts a Secret: the file is a link to ..data/token, ..data is a link to a
+    // folder, and an update replaces ..data.
     const mount = mkdtempSync(join(temporary, 'mount-'))
     const secrets = (version: string, text: string) => {
       const folder = mkdtempSync(join(mount, `..${version}-`))
@@ -337,7 +337,7 @@ suite('a server with a file of secrets', () => {
 })
 
 suite('a watched file', () => {
-  /** Watches a file. The test triggers each check of the file. */
+  /** The test triggers each check of the file. */
   async function watched(t: TestContext, name: string) {
     const path = join(temporary, name)
     writeFileSync(path, 'before')
@@ -365,7 +365,7 @@ suite('a watched file', () => {
   test('notices a change right after the first read', async () => {
     const path = join(temporary, 'early')
     writeFileSync(path, 'before')
-    // Occupy the threads that run asynchronous calls of the file system.
+    // Occupies the threads that run asynchronous calls of the file system.
     for (let i = 0; i < 8; i++) pbkdf2('', '', 100_000, 64, 'sha512', () => {})
     const used: string[] = []
     watchFiles({ FILE: path }, ({ FILE }) => used.push(FILE), createLog('silent'))

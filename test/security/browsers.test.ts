@@ -17,7 +17,7 @@ const ask = (port: number, headers: Record<string, string> = {}, target = IRIS) 
       : request('GET', target, headers),
   )
 
-/** Sends the preflight of a browser for a request that a form could not send. */
+/** A browser sends a preflight for a request that a form could not send. */
 const preflight = (port: number, origin: string, target = IRIS) =>
   exchange(
     port,

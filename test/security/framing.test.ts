@@ -5,8 +5,7 @@ import { type Server, startServer } from '../server.ts'
 
 /*
  * Request smuggling exploits two consecutive servers that find the end of a request in different
- * places. Ambiguous requests are rejected, and data after them on the connection is never read as a
- * request.
+ * places. Ambiguous requests are rejected, and data after them is never read as a request.
  */
 
 let server: Server
@@ -21,8 +20,7 @@ const CHUNKED = `${POST}Transfer-Encoding: chunked\r\n\r\n`
 const END = '0\r\n\r\n'
 
 /**
- * Returns all responses until the connection is closed, or until the request after these bytes is
- * answered.
+ * All responses until the connection is closed, or until the request after these bytes is answered.
  */
 async function answersTo(bytes: string): Promise<{ answers: RawAnswer[]; closed: boolean }> {
   const connection = await connect(server.port)

@@ -16,13 +16,10 @@ import {
 import { ask, openSession } from '../http/http2-client.ts'
 import { type Server, startServer } from '../server.ts'
 
-/*
- * Attacks with HTTP/2 frames. Each attack ends only its own stream or connection, and other clients
- * are answered meanwhile.
- */
+/* Each attack ends only its own stream or connection, and other clients are answered meanwhile. */
 
 let server: Server
-/** A server that allows one second for a request. */
+/** Allows one second for a request. */
 let impatient: Server
 before(async () => {
   server = await startServer()
@@ -42,7 +39,7 @@ const resets = (frames: readonly Frame[], code: number) =>
 const answers = (frames: readonly Frame[]) =>
   frames.filter(({ type }) => type === TYPES.headers).length
 
-/** Checks that the server answers another client on a separate connection. */
+/** The server must answer another client on a separate connection. */
 async function isServing(): Promise<void> {
   const session = await openSession(server.url)
   const answer = await ask(session, IRIS, { method: 'POST', body: irisBody() })
@@ -93,7 +90,7 @@ suite('an attack on a connection', () => {
       const session = await RawSession.open(server.port)
       flood(session)
       await isServing()
-      // Resume reading, because only then does the client notice that its connection is closed.
+      // Only then does the client notice that its connection is closed.
       session.socket.resume()
       await session.closed
       await isServing()

@@ -24,9 +24,7 @@ after(() => rmSync(temporary, { recursive: true }))
 
 const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
-/**
- * Creates a folder with the shipped model, or with the model whose weights are in a separate file.
- */
+/** With the shipped model, or the model whose weights are in a separate file. */
 function folderWith(
   sha256: (folder: string) => unknown,
   from: 'iris' | 'external-data' = 'iris',
@@ -151,7 +149,7 @@ suite('a graph that names its weights', () => {
   const graph = readFileSync(join(testModel('external-data'), 'model.onnx'))
   const weights = join(testModel('external-data'), 'weights.bin')
 
-  /** Writes the same graph with another location of its weights. */
+  /** The same graph with another location of its weights. */
   function graphOf(location: string, folder: string): string {
     const at = graph.indexOf('weights.bin')
     assert.equal(Buffer.byteLength(location), 'weights.bin'.length)

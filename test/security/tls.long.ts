@@ -33,7 +33,7 @@ interface SecureAnswer {
   readonly status: number | undefined
   readonly body: string
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
-  /** The name in the certificate. */
+  /** In the certificate. */
   readonly name: string
 }
 
@@ -141,7 +141,7 @@ suite('a server with a certificate', () => {
     const socket = connectPlain(server.port, '127.0.0.1')
     socket.on('error', () => {})
     const closed = new Promise(resolve => socket.once('close', resolve))
-    // Send the beginning of a message, but not the remaining bytes.
+    // Only the beginning of a message.
     await new Promise<void>(resolve =>
       socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), () => resolve()),
     )
@@ -155,7 +155,7 @@ suite('a server with a certificate', () => {
     const server = await startServer(FIRST)
     t.after(() => server.stop())
     const socket = connectPlain(server.port, '127.0.0.1')
-    // Connections are accepted in order, so the socket has also been accepted after this response.
+    // Connections are accepted in order, so the socket has also been accepted.
     await ask(server.port)
     let closed = false
     const closing = server.closeWhenUnused(20).then(() => {
@@ -190,10 +190,7 @@ suite('a server with a certificate', () => {
 })
 
 suite('a certificate that is replaced', () => {
-  /**
-   * Mounts files as Kubernetes mounts a Secret: the files are links through one link, which is
-   * replaced.
-   */
+  /** As Kubernetes mounts a Secret: the files are links through one link, which is replaced. */
   function mount(name: string) {
     const folder = mkdtempSync(join(temporary, `${name}-`))
     const put = (cert: string, key: string) => {

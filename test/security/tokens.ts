@@ -31,7 +31,7 @@ export const keySet = (...keys: readonly Key[]) =>
 
 const now = () => Math.floor(Date.now() / 1000)
 
-/** Returns the claims of a valid token for requests, with changes. */
+/** A valid token's claims, with changes. */
 export const claims = (more: Readonly<Record<string, unknown>> = {}): JWTPayload => ({
   iss: ISSUER,
   aud: AUDIENCE,
@@ -50,10 +50,10 @@ export const sign = (
   header: object = {},
 ) => new SignJWT(payload).setProtectedHeader({ alg, kid, ...header }).sign(privateKey)
 
-/** An issuer that serves its keys over HTTP. */
+/** Serves its keys over HTTP. */
 export interface Issuer {
   readonly url: string
-  /** Sets the response that the issuer sends from now on. */
+  /** The issuer sends this response from now on. */
   give(status: number, body: string): void
   readonly asked: number
   stop(): void

@@ -9,10 +9,10 @@ import {
   type Page,
 } from 'playwright-core'
 
-/** Helpers for the page tests: Chromium, screen sizes, and checks for every page. */
+/** For the page tests: Chromium, screen sizes, and checks for every page. */
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-/** The folder for screenshots; if it is not set, the tests take no screenshots. */
+/** If not set, the tests take no screenshots. */
 const { SCREENSHOTS } = process.env
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
@@ -57,7 +57,7 @@ export const answered = (page: Page) =>
     .waitFor()
     .then(() => page.locator('#status .good').waitFor())
 
-/** Returns axe's findings for WCAG 2.2 AA and best practices. */
+/** axe's findings for WCAG 2.2 AA and best practices. */
 export async function accessibility(page: Page): Promise<string[]> {
   await page.evaluate(AXE)
   const { violations } = await page.evaluate(() =>

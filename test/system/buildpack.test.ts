@@ -14,7 +14,6 @@ import { projectFolder } from '../server.ts'
  */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 1001, gid: 1001 } : {}
 
-/** Returns the URL in the first log line that contains one. */
 async function urlOf(lines: AsyncIterable<string>): Promise<string> {
   for await (const line of lines) {
     const { url } = JSON.parse(line)

@@ -31,7 +31,7 @@ const IRISES = (expected.input as number[][]).map(
   (_, i, all) => all[(i * 53) % all.length] as number[],
 )
 
-/** Requests with the training data of both models; one request in twenty has forty rows. */
+/** With the training data of both models; one request in twenty has forty rows. */
 const irises = (count: number) =>
   Array.from({ length: count }, (_, i) => {
     const rows = Array.from(
@@ -43,9 +43,7 @@ const irises = (count: number) =>
 const IRIS_REQUESTS = irises(600)
 const withMistakes = (requests: readonly Request[]) =>
   requests.map((good, i) => (i % 20 === 0 ? infer('input', [1, 3], [5.1, 3.5, 1.4]) : good))
-/**
- * Flowers with short, wide petals, unlike the training data: the two models' predictions differ.
- */
+/** Short, wide petals, unlike the training data: the two models' predictions differ. */
 const strangers = (count: number) =>
   Array.from({ length: count }, (_, i) =>
     infer('input', [1, 4], [4 + (i % 4), 2 + (i % 5) / 2, 2.5 + (i % 5) / 2, 1.9 + (i % 3) * 0.3]),
@@ -56,7 +54,7 @@ const pairs = (count: number) =>
 interface Version {
   readonly env: Readonly<Record<string, string>>
   readonly requests: readonly Request[]
-  /** Number of concurrent requests. */
+  /** The number of concurrent requests. */
   readonly callers: number
 }
 const iris = (version: string, requests: readonly Request[]): Version => ({
@@ -82,7 +80,7 @@ const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Vers
 }
 
 interface Recorded {
-  /** The metrics before the first request and after each quarter of the requests. */
+  /** Before the first request and after each quarter of the requests. */
   readonly scrapes: readonly string[]
 }
 
@@ -149,8 +147,8 @@ const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new:
 
 /**
  * Converts Prometheus' text to OpenMetrics with a target's labels and timestamps, without the end
- * marker. Omits the event loop's lag, which depends on the machine that runs the tests. Adds a
- * memory limit, because the process may have none.
+ * marker. Omits the event loop's lag, which depends on this machine. Adds a memory limit, because
+ * the process may have none.
  */
 const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: number) =>
   scrapes.flatMap((text, i) =>
@@ -168,7 +166,7 @@ const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: numb
   )
 
 const folder = mkdtempSync(join(tmpdir(), 'canary-'))
-/** About ten minutes ago: the start time of the canary, from which it schedules its checks. */
+/** About ten minutes ago: the canary schedules its checks from this time. */
 const SINCE = new Date(Math.floor(Date.now() / 1000 - 601) * 1000)
 let prometheus: ChildProcess
 let url: string
@@ -210,15 +208,14 @@ async function stop(process: ChildProcess | undefined): Promise<void> {
 }
 
 const KSERVE = ROLLOUTS['KServe in Knative mode']
-/** Returns the rollout in this namespace. */
 const inNamespace = (namespace: string, rollout: Rollout = KSERVE): Rollout => ({
   ...rollout,
   object: { ...rollout.object, metadata: { ...rollout.object.metadata, namespace } },
 })
 const HTTP_ROUTE = ROLLOUTS['an HTTPRoute']
-/** The modes in which all cases run, each with the prefix of its namespaces. */
+/** All cases run in these modes, each with the prefix of its namespaces. */
 const IN_ALL_CASES = { '': KSERVE, 'route-': HTTP_ROUTE } as const
-/** All cases in two modes, and one case in the other modes. */
+/** All cases in two modes, and one case in the others. */
 const NAMESPACES: readonly {
   readonly namespace: string
   readonly of: string
@@ -238,7 +235,7 @@ const NAMESPACES: readonly {
   })),
 ]
 
-/** Returns a memory limit 5 % above the last recorded memory use. */
+/** 5 % above the last recorded memory use. */
 const tightFor = ({ scrapes }: Recorded) =>
   1.05 * Number(/^process_resident_memory_bytes (\S+)$/m.exec(scrapes.at(-1) ?? '')?.[1])
 
@@ -389,8 +386,8 @@ test('under load, the canary completes the rollout from 0 %, even after SIGKILL 
   }
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
   // Prometheus starts to scrape up to five seconds after it is ready, and a count needs two
-  // scrapes. An earlier check by the canary would find no request to the new version, and report a
-  // wrong route.
+  // scrapes. Earlier, the canary would find no request to the new version, and report a wrong
+  // route.
   const scrapedTwice = encodeURIComponent('count_over_time(up[1m]) > 1')
   await until(
     'Prometheus has scraped both versions twice',

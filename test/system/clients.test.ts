@@ -13,20 +13,20 @@ import { inferenceClients } from './clients/inference.ts'
 import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
 
 /*
- * Tests unmodified third-party clients against the real server: calls that work, and the errors of
- * calls that the server does not support. docs/clients.md documents the same results.
+ * Unmodified third-party clients against the real server: calls that work, and the errors of calls
+ * that the server does not support. docs/clients.md documents the same results.
  */
 
 const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 const INFER = '/v2/models/iris-classifier/infer'
 
 let iris: ServerProcess
-/** Servers of iris, identity-int64, identity-fp16 and identity-bytes. */
+/** For iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []
 let predictors: ServerProcess[] = []
 let temporary: string
 
-/** The longest lifetime of a server; the first run also installs the environments. */
+/** The first run also installs the environments. */
 const LONGEST_MS = 15 * 60_000
 
 before(async () => {
@@ -71,7 +71,7 @@ describe('clients of npm run start:predictor, which also supports V1', () =>
     'v1: is_model_ready': true,
   }))
 
-/** The expected attributes of a reply, except its id, which the event tests check. */
+/** Without the reply's id, which the event tests check. */
 const REPLY = {
   causationid: '12',
   datacontenttype: 'application/json',

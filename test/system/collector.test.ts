@@ -12,8 +12,8 @@ import { freePort, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Tests that a real OpenTelemetry Collector, built from its Go modules, receives the last data from
- * a process that has exited.
+ * A real OpenTelemetry Collector, built from its Go modules, must receive the last data from a
+ * process that has exited.
  */
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))

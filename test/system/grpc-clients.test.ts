@@ -3,9 +3,9 @@ import { after, before, describe, test } from 'node:test'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 import { goTool, runPython, type Seen } from './clients/run.ts'
 
-/* Tests unmodified third-party gRPC clients against the real server. */
+/* Unmodified third-party gRPC clients against the real server. */
 
-/** Servers of iris, identity-int64, identity-fp16 and identity-bytes. */
+/** For iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []
 before(async () => {
   servers = await Promise.all(
@@ -21,7 +21,7 @@ after(() => {
   for (const { process } of servers) process.kill()
 })
 
-/** Defines one test per expected result, and one test that there are no other results. */
+/** One test per expected result, and one that there are no others. */
 function sees(program: string, expected: Readonly<Record<string, unknown>>): void {
   let seen: Seen
   before(async () => {

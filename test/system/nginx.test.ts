@@ -10,16 +10,15 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Tests request smuggling through a proxy, which most installations have. nginx keeps connections
- * to the function open and sends requests from many clients over each connection, so that another
- * client would get the response to a smuggled request. nginx also blocks /metrics here, so that the
- * tests detect a smuggled request for /metrics.
+ * Request smuggling through a proxy. nginx keeps connections to the function open and sends
+ * requests from many clients over each, so another client would get the response to a smuggled
+ * request. nginx also blocks /metrics, so that the tests detect a smuggled request for it.
  */
 
 const SECRET = 'correct-horse-battery-staple'
 const LONGEST_MS = 300_000
 let own: ServerProcess
-/** The server that authenticates clients. */
+/** Authenticates clients. */
 let guarded: ServerProcess
 let nginx: ChildProcess
 let port: number
@@ -74,8 +73,8 @@ after(async () => {
 })
 
 /**
- * Sends bytes, and returns the statuses and text of everything received until nginx closes the
- * connection or is silent for 300 ms.
+ * The statuses and text of everything received until nginx closes the connection or is silent for
+ * 300 ms.
  */
 function answers(bytes: string): Promise<{ length: number; statuses: string[]; text: string }> {
   return new Promise((resolve, reject) => {
@@ -133,7 +132,7 @@ describe('through nginx', () => {
       assert.ok(!text.includes('inference_requests_total'), text)
       // nginx itself returns 501 for an unknown coding.
       assert.ok(!statuses.some(status => /^50[^1]$/.test(status)), statuses.join(' '))
-      // The next clients use the same connection to the function; each must get its own response.
+      // On the same connection to the function, each next client must get its own response.
       for (let i = 0; i < 3; i++) {
         const { status, json, headers } = await exchange(
           port,

@@ -9,7 +9,7 @@ import { build } from 'esbuild'
 import { start } from '../fuzz/fuzz.ts'
 import { projectFolder, testModel } from '../server.ts'
 
-/** The number of requests per operation and kind of data, and the seed that generates them. */
+/** Requests per operation and kind of data, and their seed. */
 const { EXAMPLES = '15', SEED = '1' } = process.env
 
 const folder = join(import.meta.dirname, 'openapi')
@@ -38,11 +38,11 @@ before(async () => {
 before(() => run('npm', ['ci', '--silent', '--ignore-scripts', '--prefix', folder]))
 after(() => rmSync(written, { recursive: true }))
 
-/** Runs a program from the package in openapi/. */
+/** From the package in openapi/. */
 const tool = (name: string, ...args: readonly string[]) =>
   run(join(folder, 'node_modules/.bin', name), args, {
     cwd: written,
-    // These variables stop the programs from sending usage data to their vendors.
+    // So that the programs send no usage data to their vendors.
     env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
     maxBuffer: 64 * 2 ** 20,
   }).catch(({ stdout, stderr }) => assert.fail(`${name}: ${stdout}${stderr}`))

@@ -45,7 +45,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       complaints = []
       page.on('pageerror', error => complaints.push(String(error)))
       page.on('console', message => {
-        // Some tests cause an error response, which Chromium logs as an error.
+        // Chromium logs an error response, which some tests cause, as an error.
         if (message.type() !== 'log' && !/status of 4\d\d/.test(message.text()))
           complaints.push(message.text())
       })
@@ -156,7 +156,9 @@ describe('the page at GET /', () => {
   }
   const outputs = () => page.locator('.output').allInnerTexts()
 
-  /** For each model: values to enter in its form, and the outputs that the page must then show. */
+  /**
+   * For each model, the values to enter in its form, and the outputs that the page must then show.
+   */
   const FORMS: readonly {
     readonly model: string
     readonly fill: readonly (readonly [label: string, value: string | boolean])[]

@@ -14,13 +14,13 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Tests proxies that use HTTP/2 to the function, like a Knative gateway if the container's port is
- * named h2c: gRPC through each proxy, and REST through the proxies that forward it as HTTP/2.
+ * Proxies that use HTTP/2 to the function, like a Knative gateway if the container's port is named
+ * h2c: gRPC through each, and REST through those that forward it as HTTP/2.
  */
 
 interface Proxy {
   readonly name: string
-  /** The name of its configuration file. */
+  /** The configuration file. */
   readonly file: string
   /** Whether REST also arrives as HTTP/2. */
   readonly passesRest: boolean

@@ -64,7 +64,7 @@ for (const program of PROMTOOLS) {
           await promtool(program, 'check', 'config', config)
         } catch (error) {
           // Debian builds Prometheus without Kubernetes' discovery: check the file with another
-          // discovery.
+          // one.
           if (!/field kubernetes_sd_configs not found/.test((error as { stderr: string }).stderr))
             throw error
           writeFileSync(join(folder, name), withFiles(readYaml(path), 'targets.yml'))

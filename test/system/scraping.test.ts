@@ -14,8 +14,8 @@ import { withFiles } from './monitoring/configuration.ts'
 import { readYaml } from './monitoring/sources.ts'
 
 /*
- * Tests a real Prometheus with kubernetes.yml. Debian's Prometheus lacks Kubernetes' discovery: a
- * file replaces it, with one target per port of each container and the same labels.
+ * A real Prometheus with kubernetes.yml. Debian's lacks Kubernetes' discovery: a file replaces it,
+ * with one target per port of each container and the same labels.
  */
 
 interface Pod {
@@ -24,15 +24,15 @@ interface Pod {
   readonly phase?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
-  /** Port numbers by name; the name is empty if the port has no name. */
+  /** By name; the name is empty if the port has none. */
   readonly ports: Readonly<Record<string, number>>
   /** The port that must be scraped. */
   readonly scraped?: string
 }
 
 /**
- * The ports that Knative adds to a pod (knative/serving 1.23:
- * pkg/apis/serving/v1/revision_helpers.go, pkg/networking/constants.go).
+ * Knative adds these ports to a pod (knative/serving 1.23: pkg/apis/serving/v1/revision_helpers.go,
+ * pkg/networking/constants.go).
  */
 const KNATIVE_PORTS = {
   'user-port': 8080,
@@ -129,7 +129,7 @@ const PODS: readonly Pod[] = [
 
 const folder = mkdtempSync(join(tmpdir(), 'prometheus-'))
 let served: Server
-/** A server that must not be scraped; `asked` contains the paths that were requested from it. */
+/** Must not be scraped; `asked` contains the paths that were requested from it. */
 let forbidden: HttpServer
 const asked: string[] = []
 let prometheus: ChildProcess
@@ -188,7 +188,7 @@ async function listen(server: HttpServer): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** Returns targets with the labels of Kubernetes' discovery in the role "pod". */
+/** With the labels of Kubernetes' discovery in the role "pod". */
 function targetsOf(
   { name, namespace, phase = 'Running', labels = {}, annotations = {}, ports, scraped }: Pod,
   good: number,

@@ -11,8 +11,8 @@ import { random } from '../random.ts'
 import { projectFolder } from '../server.ts'
 
 /*
- * Tests scale to zero on one machine. CYCLES sets the number of cycles, and SEED the seed of the
- * random request times.
+ * Scale to zero on one machine. CYCLES sets the number of cycles, and SEED the seed of the random
+ * request times.
  */
 
 const CYCLES = Number(process.env.CYCLES ?? 8)

@@ -18,11 +18,11 @@ import {
   text,
 } from './browser.ts'
 
-/** A picture of 2 × 2 pixels. */
+/** 2 × 2 pixels. */
 const PNG =
   'iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADElEQVR42mNg+A+EAAYAAf+tLDclAAAAAElFTkSuQmCC'
 
-/** Transforms of the iris classifier, by name. */
+/** For iris. */
 const TRANSFORMS = {
   fields: `
     input: {
@@ -89,7 +89,7 @@ after(async () => {
 
 const shell = (command: string) => promisify(execFile)('bash', ['-c', command], { cwd: folder })
 
-/** Opens a page for a test, and asserts afterwards that the page had no errors. */
+/** Asserts afterwards that the page had no errors. */
 async function withPage(
   server: ServerProcess,
   options: BrowserContextOptions,

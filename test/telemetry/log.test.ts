@@ -5,10 +5,7 @@ import { suite, test } from 'node:test'
 import { until } from '../http/client.ts'
 import { projectFolder, startProcess } from '../server.ts'
 
-/**
- * Logs an error in another process. @param error the error as code @returns the log's field for the
- * error
- */
+/** In another process. @param error the error as code @returns the log's field for the error */
 function logged(error: string) {
   const script = `import { createLog } from './function/telemetry/log.ts'
     createLog('info').error({ err: ${error} }, 'it failed')`
@@ -74,7 +71,7 @@ test('drops and counts lines while the reader of standard output is stopped', as
 
 test('logs the reason why the keys of AUTH_JWKS cannot be fetched', async () => {
   const server = await startProcess({
-    // Use a privileged port, on which no other test's server can listen in the meantime.
+    // On a privileged port, no other test's server can listen in the meantime.
     AUTH_JWKS: 'http://127.0.0.1:2/keys',
     AUTH_ISSUER: 'issuer',
     AUTH_AUDIENCE: 'iris',

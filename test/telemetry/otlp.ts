@@ -10,7 +10,7 @@ export interface Span {
   readonly kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer'
   readonly traceId: string
   readonly spanId: string
-  /** The id of the parent span; empty if there is no parent. */
+  /** Empty if there is no parent. */
   readonly parentSpanId: string
   readonly traceState: string
   /** Nanoseconds since 1970. */
@@ -23,7 +23,7 @@ export interface Span {
   readonly resource: Attributes
 }
 
-/** The values of one series at one time. */
+/** One series at one time. */
 export interface Point {
   readonly name: string
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -32,7 +32,7 @@ export interface Point {
   /** Nanoseconds since 1970. */
   readonly began: bigint
   readonly at: bigint
-  /** The value; for a histogram, its count. */
+  /** For a histogram, its count. */
   readonly value: number
   readonly histogram:
     | {
@@ -44,7 +44,7 @@ export interface Point {
   readonly resource: Attributes
 }
 
-/** Reads the spans of an ExportTraceServiceRequest. */
+/** From an ExportTraceServiceRequest. */
 export const readSpans = (body: Uint8Array): Span[] =>
   messages(fields(body), 1).flatMap(resourceSpans => {
     const resource = readAttributes(messages(resourceSpans, 1).flatMap(owner => messages(owner, 1)))
@@ -75,8 +75,8 @@ function readSpan(span: Fields, resource: Attributes): Span {
 }
 
 /**
- * Reads the metrics of an ExportMetricsServiceRequest. @throws {Error} for counts that are not
- * cumulative and counters that are not monotonic
+ * From an ExportMetricsServiceRequest. @throws {Error} for counts that are not cumulative and
+ * counters that are not monotonic
  */
 export const readPoints = (body: Uint8Array): Point[] =>
   messages(fields(body), 1).flatMap(resourceMetrics => {
@@ -135,10 +135,7 @@ function readValue(value: Fields): string | number | boolean {
   return value.has(3) ? Number(integer(value, 3)) : double(value, 4)
 }
 
-/**
- * Reads a message's values by field number. Returns varints as integers and all other values as
- * bytes.
- */
+/** By field number. Varints are integers, and all other values are bytes. */
 type Fields = ReadonlyMap<number, readonly (bigint | Uint8Array)[]>
 
 function fields(bytes: Uint8Array): Fields {
@@ -172,7 +169,7 @@ const text = (message: Fields, field: number) => Buffer.concat(all(message, fiel
 const hex = (message: Fields, field: number) => Buffer.concat(all(message, field)).toString('hex')
 const integer = (message: Fields, field: number) => (message.get(field)?.[0] ?? 0n) as bigint
 
-/** Reads numbers of eight bytes, packed or not. */
+/** Numbers of eight bytes, packed or not. */
 function eights(message: Fields, field: number): DataView[] {
   const bytes = Buffer.concat(all(message, field))
   return Array.from(

@@ -5,20 +5,20 @@ import { gunzipSync } from 'node:zlib'
 import { type Point, readPoints, readSpans, type Span } from './otlp.ts'
 
 /*
- * A substitute for an OpenTelemetry Collector that receives OTLP over HTTP, so that `npm test`
- * needs only Node. The system tests push to a real Collector.
+ * Replaces an OpenTelemetry Collector and receives OTLP over HTTP, so that `npm test` needs only
+ * Node. The system tests push to a real Collector.
  */
 export interface Receiver {
   readonly url: string
-  /** The headers of each push. */
+  /** Of each push. */
   readonly requests: readonly { readonly path: string; readonly headers: IncomingHttpHeaders }[]
   readonly spans: readonly Span[]
-  /** The metrics of each push. */
+  /** Of each push. */
   readonly metrics: readonly (readonly Point[])[]
   close(): Promise<void>
 }
 
-/** Starts a receiver. @param answer answers pushes instead of accepting them */
+/** @param answer answers pushes instead of accepting them */
 export async function startReceiver(
   answer?: (response: ServerResponse) => void,
 ): Promise<Receiver> {

@@ -10,7 +10,7 @@ const HEAD = JSON.stringify({
   inputs: [{ ...TENSOR, parameters: { binary_data_size: ROWS.length } }],
 })
 
-/** The headers of an event in binary mode. */
+/** An event in binary mode. */
 const CE = Object.fromEntries(
   Object.entries(without('data', EVENT)).map(([name, value]) => [`ce-${name}`, String(value)]),
 )

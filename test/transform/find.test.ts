@@ -14,7 +14,7 @@ after(() => rmSync(folder, { recursive: true }))
 
 let count = 0
 
-/** Creates a folder with these files. `model.onnx` is a small model. */
+/** `model.onnx` is a small model. */
 function folderOf(files: Readonly<Record<string, string>>): string {
   const path = join(folder, String(count++))
   for (const [name, text] of Object.entries(files)) {

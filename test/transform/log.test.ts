@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Log } from '../../function/telemetry/log.ts'
 import { authorsLog, logThrown } from '../../function/transform/context.ts'
 
-/** Writes like the server's log, which throws if JSON cannot represent a field. */
+/** Like the server's log, throws if JSON cannot represent a field. */
 function logTo(lines: string[]): Log {
   const write = (...happened: [string] | [object, string]) => {
     const [fields, message] = happened.length === 1 ? [{}, happened[0]] : happened

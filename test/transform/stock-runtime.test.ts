@@ -5,7 +5,7 @@ import { EVENT } from '../events/events.ts'
 import { author } from './table.ts'
 
 /*
- * Tests of the author's code under Knative's stock runtime. They call the function as that runtime
+ * The author's code under Knative's stock runtime: the tests call the function as that runtime
  * does.
  */
 

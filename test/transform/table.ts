@@ -19,7 +19,7 @@ import { predictor, type Server, startServer } from '../server.ts'
  * over V1.
  */
 
-/** Returns the path of a transform in test/transform/authors. */
+/** In test/transform/authors. */
 export const author = (name: string) => fileURLToPath(new URL(`./authors/${name}`, import.meta.url))
 
 const FAILED = 'the transform failed on this request; see the server log'
@@ -32,7 +32,7 @@ interface Row {
   readonly gives?: unknown
   /** The status of an HTTP response, the status of an event, and the text of the error. */
   readonly fails?: readonly [http: number, event: number, error: string]
-  /** The response over V1, if it differs. */
+  /** Over V1, if it differs. */
   readonly v1?: readonly [http: number, error: string]
 }
 
@@ -65,7 +65,7 @@ export const ROWS: readonly Row[] = [
   ...['nan', 'infinite', 'half', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `fails if its result is invalid: ${give}`, data: { give }, fails: failed })),
 ]
 
-/** Declares all tests for one mode of execution. */
+/** All tests for one mode of execution. */
 export function testTransform(execution: 'inline' | 'worker'): void {
   describe(`with EXECUTION=${execution}`, () => {
     let server: Server

@@ -4,7 +4,7 @@ import type { Datatype } from '../../function/protocol/datatypes.ts'
 import type { TensorData } from '../../function/protocol/tensor.ts'
 import { tensorsOf } from '../../function/transform/tensors.ts'
 
-/** Reads the data of an input `x` with any number of rows and columns. */
+/** The input `x` has any number of rows and columns. */
 function read(datatype: Datatype, x: unknown): TensorData | undefined {
   const metadata = { name: 'x', shape: [-1, -1], dimensionNames: ['', ''], anyRank: false }
   const signature = { inputs: [{ ...metadata, datatype }], outputs: [] }

@@ -28,7 +28,7 @@ const tensor = (name: string, dimensions: readonly (string | number)[]): TensorM
   anyRank: false,
 })
 
-/** A signature with unusual names that a graph may contain. */
+/** Unusual names that a graph may contain. */
 const ODD: Signature = {
   inputs: [
     ["it's", ['N', 'N']],
@@ -46,7 +46,7 @@ const ODD: Signature = {
   outputs: [],
 }
 
-/** The compiler's errors, each with its continuation lines. */
+/** Each with its continuation lines. */
 let errors: readonly string[]
 
 before(async () => {
@@ -78,7 +78,7 @@ async function signatureOf(model: string): Promise<Signature> {
   return session.signature
 }
 
-/** Writes the model's types, and a transform that names every tensor. */
+/** The model's types, and a transform that names every tensor. */
 function write(folder: string, model: string, signature: Signature): void {
   const { inputs, outputs } = signature
   const names = (tensors: readonly TensorMetadata[]) => JSON.stringify(tensors.map(t => t.name))
@@ -97,7 +97,7 @@ export const transform: Transform<Model> = {}
   )
 }
 
-/** Writes the first example of docs/transform.md, and the types that the page shows. */
+/** The first example of docs/transform.md, and the types that the page shows. */
 function writeDocumented(folder: string): void {
   const page = readFileSync(join(ROOT, 'docs/transform.md'), 'utf8')
   const [example = '', , types = ''] = Array.from(

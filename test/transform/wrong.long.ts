@@ -186,7 +186,7 @@ test('a thread is replaced even if other files of the project have changed', asy
     writeFileSync(join(folder, 'author.log'), 'a line')
     assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
     assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
-    // A changed transform must not replace the first transform.
+    // A changed transform must not replace the first one.
     appendFileSync(join(folder, 'transform.ts'), '\n')
     assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
     assert.equal((await result(ask(server, {})))[0], 503)

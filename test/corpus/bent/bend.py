@@ -2,10 +2,9 @@
 
     python bend.py FOLDER [--only REGEX]
 
-In each copy, dimension 0 of a test's model is variable, and one property of the model is changed: an attribute, a
-constant's value, the opset, or the set of constant inputs. FOLDER/index.jsonl has one line per model;
-FOLDER/KIND/CASE/inputs.json contains the recorded inputs of a case. The same package versions write the same folder,
-because the script does not depend on the time or on hash order.
+In each copy, dimension 0 is variable, and one property is changed: an attribute, a constant's value, the opset, or
+the set of constant inputs. FOLDER/index.jsonl has one line per model; FOLDER/KIND/CASE/inputs.json has a case's
+recorded inputs. The same package versions write the same folder.
 """
 
 import argparse
@@ -27,19 +26,19 @@ import places
 from bends import attribute_bends, constant_bends, opset_bends, schema_of
 from cases import NEWEST_IR, NEWEST_OPSET, ONNX, SENDABLE, Case, all_cases, as_array, as_json, datatype_of, names
 
-# The maximum number of changes for all cases of one operator, and the limits of this maximum for one case. The numbers
-# apply to each choice of constants.
+# The changes for all cases of one operator, and the limits of this number for one case. They apply to each choice of
+# constants.
 BENDS_OF_AN_OPERATOR = 300
 LEAST_BENDS, MOST_BENDS = 5, 30
 
 INDEX = "index.jsonl"
 
-# The maximum number of elements in all inputs of a case. Many runs of a larger case would take too long.
+# Many runs of a case whose inputs have more elements would take too long.
 LARGE = 30_000
 
 
 def at_known_opset(case):
-    """Returns the case at an opset that ONNX Runtime loads; None if its operators have no such opset."""
+    """The case at an opset that ONNX Runtime loads; None if its operators have no such opset."""
     if any(opset.domain.startswith("ai.onnx.preview") for opset in case.model.opset_import):
         return None
     if all(opset.domain not in ONNX or opset.version <= NEWEST_OPSET for opset in case.model.opset_import):
@@ -73,7 +72,7 @@ def is_tensor_case(case):
 
 
 def has_rows(value):
-    """Returns whether a caller could send rows of the value."""
+    """Whether a caller could send rows of the value."""
     if isinstance(value, TensorProto) and value.data_type not in SENDABLE:
         return False
     array = as_array(value)
@@ -81,8 +80,8 @@ def has_rows(value):
 
 
 def constant_choices(case):
-    """Returns sets of inputs that become initialisers: no input, all inputs but the first, each single input, and all
-    inputs but one. Each set also contains every input without rows.
+    """Sets of inputs that become initialisers: no input, all but the first, each single input, and all but one. Each set
+    also contains every input without rows.
     """
     given = names(case.model)
     always = {name for name in given if not has_rows(case.recorded[name])}
@@ -112,7 +111,7 @@ def with_constants(model, case, constants):
 
 
 def variants(case, most):
-    """Yields (labels of the changes, model). The rows of these models are not variable yet."""
+    """Yields (labels of the changes, model). The rows are not variable yet."""
     choices = constant_choices(case)
     for place, constants in enumerate(choices):
         label = "constants=" + ",".join(sorted(constants)) if constants else ""
@@ -120,7 +119,7 @@ def variants(case, most):
         yield [label], model
         if case.kind == "light":
             continue
-        # Change attributes and values only if all inputs are variable, or if all inputs but the first are constants.
+        # Attributes and values change only if all inputs, or only the first, are variable.
         if place < 2:
             for bend, bent in sampled(case, [*attribute_bends(model), *constant_bends(model)], most):
                 yield [label, bend], bent
@@ -140,7 +139,7 @@ def variants(case, most):
 
 
 def elsewhere(case, model, label, most):
-    """Yields the model with its rows in other dimensions, without and with changed attributes."""
+    """The model with its rows in other dimensions, with and without changed attributes."""
     for bend, bent in places.moved_models(model):
         yield [label, bend], bent
     parts = places.parts_model(model)
@@ -163,7 +162,7 @@ def with_variable_rows(model, symbol):
     """
     bent = onnx.ModelProto()
     bent.CopyFrom(model)
-    # The following code removes initialisers from the inputs, where older versions of the format require them.
+    # The code below removes initialisers from the inputs, where older versions of the format require them.
     bent.ir_version = min(max(bent.ir_version, 4), NEWEST_IR)
     initialised = {tensor.name for tensor in bent.graph.initializer}
     kept = [value for value in bent.graph.input if value.name not in initialised]
@@ -211,7 +210,7 @@ def write_inputs(file, recorded):
 
 
 def write_case(case, most, folder):
-    """Writes the models of a case. Adds a line to the index as soon as each model has been written."""
+    """Adds a line to the index as soon as each model has been written."""
     target = folder / case.kind / case.name
     target.mkdir(parents=True, exist_ok=True)
     write_inputs(target / "inputs.json", case.recorded)
@@ -240,14 +239,13 @@ def encoded(model, symbol):
     try:
         return with_variable_rows(model, symbol).SerializeToString(deterministic=True)
     except Exception:
-        # The errors of the checker and of shape inference have no common class. Skip a change that makes the model
-        # invalid.
+        # The change made the model invalid. The errors of the checker and of shape inference have no common class.
         return None
 
 
 def write_apart(case, most, folder):
-    """Writes a case in a separate process, because some changes make ONNX's shape inference abort the process. Returns
-    whether the process completed.
+    """In a separate process, because some changes make ONNX's shape inference abort. Returns whether the process
+    completed.
     """
     child = os.fork()
     if child == 0:

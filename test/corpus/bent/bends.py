@@ -6,7 +6,7 @@ from onnx import defs, helper, numpy_helper
 
 from cases import NEWEST_OPSET, ONNX
 
-# Attributes that do not affect rows: types, sizes that must fit a weight, and seeds.
+# These attributes do not affect rows: types, sizes that must fit a weight, and seeds.
 LEFT_ALONE = {
     "to", "dtype", "output_dtype", "stash_type", "seed", "saturate", "hidden_size", "equation", "output_datatype",
     "softmax_precision", "sample_size", "round_mode", "value_int", "value_float", "value_string",
@@ -55,7 +55,7 @@ def schema_of(node, model):
 
 
 def attribute_bends(model):
-    """Yields models in which one attribute of one node has another value or is missing."""
+    """One attribute of one node has another value or is missing."""
     for at, node in enumerate(model.graph.node):
         schema = schema_of(node, model)
         if schema is None or node.op_type == "Constant":
@@ -107,7 +107,7 @@ def bend_attribute(model, at, name, value):
 
 
 def constant_bends(model):
-    """Yields models in which one small integer constant (a shape, axes, indices or pads) has another value."""
+    """One small integer constant (a shape, axes, indices or pads) has another value."""
     places = [("initializer", at, tensor) for at, tensor in enumerate(model.graph.initializer)]
     for at, node in enumerate(model.graph.node):
         if node.op_type == "Constant":
@@ -173,7 +173,7 @@ def opset_bends(model, recorded, as_array):
 
 
 def other_versions(model):
-    """Returns the last opset of each version of each operator, except the versions that the model uses."""
+    """The last opset of each version of each operator, except the versions that the model uses."""
     own = {("" if opset.domain in ONNX else opset.domain): opset.version for opset in model.opset_import}
     found = set()
     for node in model.graph.node:
@@ -201,8 +201,8 @@ HISTORY = history()
 
 
 def move_inputs(node, old, new, recorded):
-    """Converts inputs to attributes with the recorded values if the older operator has attributes instead, such as the
-    axes of Squeeze before opset 13. Returns the names of these inputs.
+    """If the older operator has attributes instead of inputs, such as the axes of Squeeze before opset 13, converts the
+    inputs to attributes with the recorded values. Returns their names.
     """
     attributes = {name.lower(): name for name in old.attributes}
     older_inputs = {given.name.lower() for given in old.inputs}

@@ -15,7 +15,7 @@ export interface Task {
   readonly seed: number
 }
 
-/** A result. The proof is reported first, because a run may crash the process. */
+/** The proof is reported first, because a run may crash the process. */
 export type Report =
   | { readonly proof: Proof }
   | { readonly proverFailed: string }

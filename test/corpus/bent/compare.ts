@@ -1,11 +1,8 @@
 import { elementCount, type Tensor } from '../../../function/protocol/tensor.ts'
 
-/**
- * The tolerance as a share of the output's largest value. The batch size affects the order in which
- * kernels add.
- */
+/** A share of the output's largest value: the batch size affects the order in which kernels add. */
 const TOLERANCE = 1e-4
-/** The tolerance for FP16, whose significand has 11 bits. */
+/** FP16's significand has 11 bits. */
 const TOLERANCE_FP16 = 4e-3
 
 /** One row in the outputs of a run. */
@@ -16,13 +13,13 @@ export interface Place {
   readonly rows: number
 }
 
-/** Describes the first output whose number of rows differs from that of the run, if any. */
+/** The first output whose number of rows differs from the run's, if any. */
 export function withoutRows({ outputs, rows }: Place): string | undefined {
   const wrong = outputs.find(({ shape }) => shape[0] !== rows)
   return wrong && `output "${wrong.name}" has the shape [${wrong.shape}] in a run of ${rows} rows`
 }
 
-/** Describes the first element that differs between one row in two runs, if any. */
+/** The first element that differs between one row in two runs, if any. */
 export function difference(
   one: Place,
   other: Place,
@@ -44,10 +41,10 @@ export function difference(
   return undefined
 }
 
-/** Compares the bits of two values; all NaNs are equal. */
+/** All NaNs are equal. */
 export const sameBits = () => Object.is
 
-/** Compares floating-point values within the tolerance, and other values exactly. */
+/** Floating-point values may differ within the tolerance. */
 export function isClose(a: Tensor, b: Tensor) {
   if (!a.datatype.startsWith('FP')) return Object.is
   const tolerance = a.datatype === 'FP16' ? TOLERANCE_FP16 : TOLERANCE
@@ -65,7 +62,7 @@ function largest(tensor: Tensor): number {
   return most
 }
 
-/** Returns an element. FP16 data contains bits, which are converted to a number. */
+/** FP16 data contains bits, which are converted to a number. */
 function value({ datatype, data }: Tensor, at: number): unknown {
   if (datatype !== 'FP16') return data[at]
   return new Float16Array(new Uint16Array([data[at] as number]).buffer)[0]

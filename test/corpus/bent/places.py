@@ -1,7 +1,7 @@
 """Writes the same model with its rows in another dimension of its operators, or with several entries per row.
 
-Callers still send rows in dimension 0: additional nodes before the operators move the rows, and additional nodes after
-the operators move them back. These inputs have separate names, because their recorded data is also written separately.
+Callers still send rows in dimension 0: additional nodes move the rows before the operators, and back after them. These
+inputs have separate names, because their recorded data is also written separately.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from onnx import helper, numpy_helper, shape_inference
 
 from cases import ONNX
 
-# The number of entries in one row.
+# Entries in one row.
 PARTS = 2
 
-# The opset of ONNX's own domain for a model that specifies only the opset of ONNX-ML.
+# For a model that specifies only the opset of ONNX-ML.
 OPSET = 13
 
 
@@ -58,8 +58,8 @@ def moved(model, places, backs):
 
 
 def parts_model(model):
-    """Returns a model with two entries per row, which it separates before the operators and combines after them. Returns
-    None if this is not possible.
+    """Two entries per row, which the model separates before the operators and combines after them; None if this is not
+    possible.
     """
     outputs = output_shapes(model)
     if outputs is None or any(None in shape[1:] or not shape for shape in outputs):
@@ -95,7 +95,7 @@ def surrounded(model, front, behind):
 
 
 def output_shapes(model):
-    """Returns the sizes of each output's dimensions, with None for an unknown size; None if a rank is unknown."""
+    """The sizes of each output's dimensions, with None for an unknown size; None if a rank is unknown."""
     bent = copy_of(model)
     del bent.graph.value_info[:]
     for value in bent.graph.output:

@@ -12,7 +12,7 @@ after(() => rmSync(folder, { recursive: true }))
 const INPUTS = {
   'identity-fp32': { x: write('FP32', [2], new Float32Array([1, 2])) },
   'rows-dependent': { x: write('FP32', [2, 3], new Float32Array([1, 2, 3, 4, 5, 6])) },
-  // These indices are out of range, so every run fails.
+  // Out of range, so every run fails.
   failing: { index: write('INT64', [2], new BigInt64Array([99n, 98n])) },
 }
 

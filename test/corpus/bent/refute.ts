@@ -42,8 +42,8 @@ function readIndex(): Model[] {
 }
 
 /**
- * Draws the requested number of models with the seed, evenly from all operators. Returns the models
- * in the order of the index.
+ * Draws the requested number of models with the seed, evenly from all operators, in the order of
+ * the index.
  */
 function choose(all: Model[]): Model[] {
   const most = Number(options.models ?? all.length)

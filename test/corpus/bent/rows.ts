@@ -1,15 +1,15 @@
 import { DATATYPES, type Datatype } from '../../../function/protocol/datatypes.ts'
 import { elementCount, type Tensor, type TensorData } from '../../../function/protocol/tensor.ts'
 
-/** A recorded input of a backend test, as bend.py writes it. */
+/** As bend.py writes it. */
 export interface Recorded {
   readonly datatype: Datatype
   readonly shape: readonly number[]
-  /** The elements: little-endian bytes in Base64, or unchanged strings. */
+  /** Little-endian bytes in Base64, or unchanged strings. */
   readonly data: string | readonly string[]
 }
 
-/** The request of one caller, with one row for each input. */
+/** One caller's request, with one row for each input. */
 export interface Row {
   readonly name: string
   readonly data: readonly TensorData[]
@@ -42,8 +42,7 @@ const SPECIALS = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY
 const sign = (next: Next) => (next() < 0.5 ? -1 : 1)
 
 /**
- * Creates rows from the recorded inputs. If an input has fewer rows than another input, its rows
- * repeat.
+ * Creates rows from the recorded inputs. If an input has fewer rows than another, its rows repeat.
  */
 export class RowMaker {
   readonly #inputs: readonly { readonly recorded: Recorded; readonly data: TensorData }[]
@@ -54,12 +53,12 @@ export class RowMaker {
     this.#next = next
   }
 
-  /** The maximum number of recorded rows of an input. */
+  /** The most recorded rows of an input. */
   get recordedRows(): number {
     return Math.max(...this.#inputs.map(({ recorded }) => recorded.shape[0] as number))
   }
 
-  /** Returns the callers whose responses are compared. */
+  /** The callers whose responses are compared. */
   callers(): Row[] {
     return [
       this.#recorded(0),
@@ -69,7 +68,7 @@ export class RowMaker {
     ]
   }
 
-  /** Returns the neighbours. Their integers and strings are recorded values in another order. */
+  /** Integers and strings are recorded values in another order. */
   neighbours(): Neighbours[] {
     const rows = [
       this.#recorded(1),
@@ -129,7 +128,7 @@ export class RowMaker {
 
 const rowSize = ({ shape }: Recorded) => elementCount(shape.slice(1))
 
-/** Converts a value to an element. FP16 data contains bits; its range requires a seventh root. */
+/** FP16 data contains bits; its range requires a seventh root. */
 function asElement(datatype: Datatype, value: number): number {
   if (datatype !== 'FP16') return value
   const least = Math.sign(value) * Math.abs(value) ** (1 / 7)

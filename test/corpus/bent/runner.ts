@@ -3,17 +3,17 @@ import { join } from 'node:path'
 import type { Report, Task } from './child.ts'
 import type { Verdicts } from './summary.ts'
 
-/** The deadline for one model. A run cannot be stopped, so its process is killed. */
+/** For one model. A run cannot be stopped, so its process is killed. */
 export const DEADLINE_MS = 20_000
-/** The deadline for a slow model is this many times as long. */
+/** A slow model has this many times as long. */
 const SLOW_TIMES = 6
 
-/** The memory limit in KiB: an input value that is a size could require any amount of memory. */
+/** In KiB: an input value that is a size could require any amount of memory. */
 const MEMORY = 4_000_000
 
 /**
- * Proves and runs one model after the other in a child process. Starts another process if a model
- * crashes the process or exceeds the deadline.
+ * Proves and runs one model after the other in a child process; starts another if a model crashes
+ * it or exceeds the deadline.
  */
 export class Runner {
   readonly #prover: string | undefined

@@ -6,7 +6,7 @@ export interface Model {
   readonly model: string
   readonly operator: string
   readonly bend: string
-  /** Whether each run takes seconds. */
+  /** Each run takes seconds. */
   readonly slow: boolean
 }
 
@@ -40,7 +40,7 @@ function verdict({ proof, proverFailed, tried, notRun }: Outcome): Verdict {
 export const isDefect = (outcome: Outcome) =>
   verdict(outcome) === 'PROVEN AND DIFFERENT' || verdict(outcome) === 'PROVER FAILED'
 
-/** Returns a table by operator, and then the results that need attention. */
+/** A table by operator, and then the results that need attention. */
 export function summary(outcomes: readonly Outcome[]): string {
   const of = (wanted: Verdict) => outcomes.filter(outcome => verdict(outcome) === wanted)
   const defects = outcomes.filter(isDefect)
@@ -67,7 +67,7 @@ function table(outcomes: readonly Outcome[]): string {
   return [head, '', `${'operator'.padEnd(28)} ${numbers}`, ...lines].join('\n')
 }
 
-/** Counts the models by operator, with the most common reason and an example model. */
+/** By operator, with the most common reason and an example model. */
 function reasons(outcomes: readonly Outcome[]): string {
   const byOperator = [...Map.groupBy(outcomes, ({ operator }) => operator)]
   byOperator.sort(([, a], [, b]) => b.length - a.length)
@@ -90,7 +90,7 @@ function reason(outcome: Outcome): string {
 function wholeReason({ proof, notRun, tried }: Outcome): string {
   if (notRun !== undefined) return notRun
   if (tried?.compared === 0) return tried.failure ?? 'no run'
-  // Remove names of nodes and tensors, because they would make every reason different.
+  // The names of nodes and tensors would make every reason different.
   return proof?.isProven === false ? proof.reason.replaceAll(/"[^"]*"/g, '"…"') : ''
 }
 

@@ -6,15 +6,15 @@ import type { Neighbours, Row, RowMaker } from './rows.ts'
 /** The results of all runs of one model. */
 export interface Tried {
   readonly runs: number
-  /** The number of runs that failed; they prove nothing. */
+  /** Failed runs prove nothing. */
   readonly failed: number
   readonly failure?: string
-  /** The number of comparisons between results for the same row with different neighbours. */
+  /** Comparisons between results for the same row with different neighbours. */
   readonly compared: number
   readonly difference?: string
 }
 
-/** Tries to show that the result for a row depends on other rows in the run. */
+/** Tries to show that a row's result depends on other rows in the run. */
 export class Trial {
   readonly #session: Session
   readonly #maker: RowMaker
@@ -32,7 +32,7 @@ export class Trial {
     this.#outputs = session.signature.outputs.map(({ name }) => name)
   }
 
-  /** @param few whether to execute only a few runs, for a model whose runs take seconds */
+  /** @param few only a few runs, for a model whose runs take seconds */
   async try(few: boolean): Promise<Tried> {
     const sizes = few ? [2] : this.#sizes()
     const callers = this.#maker.callers().slice(0, few ? 1 : undefined)
@@ -55,8 +55,7 @@ export class Trial {
   }
 
   /**
-   * Returns the batch sizes. A small recorded batch size is included, because recorded indices may be
-   * invalid in a smaller run.
+   * Includes a small recorded batch size, because recorded indices may be invalid in a smaller run.
    */
   #sizes(): number[] {
     const recorded = this.#maker.recordedRows
@@ -82,7 +81,9 @@ export class Trial {
     return undefined
   }
 
-  /** Compares a copy of the row with the first copy in the same run, and with a run with one row. */
+  /**
+   * Compares a copy of the row with the first copy in the same run, and with a run with one row.
+   */
   #besideCopies(caller: Row, place: Place, single: Tensor[] | undefined): string | undefined {
     if (place.row === 0 && single === undefined) return undefined
     this.#compared++
@@ -118,7 +119,7 @@ export class Trial {
     return undefined
   }
 
-  /** Returns whether a second run gives the same result, which random outputs do not. */
+  /** Whether a second run gives the same result, which random outputs do not. */
   async #isSteady(caller: Row, place: Place): Promise<boolean> {
     const outputs = await this.#run(Array(place.rows).fill(caller))
     return outputs !== undefined && !difference(place, { ...place, outputs }, sameBits)

@@ -1,5 +1,5 @@
-"""Quantizes models to int8 with ONNX Runtime. The prover must accept static quantization in both formats, and must
-refuse dynamic quantization.
+"""Quantizes models to int8 with ONNX Runtime. The prover must accept static quantization in both formats, and refuse
+dynamic quantization.
 """
 
 import logging
@@ -31,7 +31,7 @@ class Calibration(CalibrationDataReader):
 
 
 def _values(declared, rng):
-    """Returns two rows for an input. Integers are token ids or a mask."""
+    """Two rows for an input. Integers are token ids or a mask."""
     tensor = declared.type.tensor_type
     shape = [2, *(dimension.dim_value or 7 for dimension in tensor.shape.dim[1:])]
     if tensor.elem_type == onnx.TensorProto.FLOAT:

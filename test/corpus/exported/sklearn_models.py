@@ -39,9 +39,7 @@ DIABETES = tuple(values[:150] for values in load_diabetes(return_X_y=True))
 
 
 def _plain(value):
-    """Converts numpy values to Python numbers: onnx 1.23 does not accept the uint32 and bool values in the trees of
-    scikit-learn 1.9.
-    """
+    """onnx 1.23 does not accept the uint32 and bool values of numpy in the trees of scikit-learn 1.9."""
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     item = value.item() if isinstance(value, np.generic) else value

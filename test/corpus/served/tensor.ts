@@ -20,10 +20,10 @@ const LIKE: Readonly<Record<string, (bytes: ArrayBuffer) => ArrayLike<number | b
 
 const FLOATS = new Set(['FP16', 'FP32', 'FP64'])
 
-/** Returns the elements of binary tensor data; BOOL elements are 0 and 1. */
+/** BOOL elements are 0 and 1. */
 export function elements(datatype: string, bytes: Buffer): readonly Value[] {
   if (datatype === 'BYTES') return texts(bytes)
-  // Copy the bytes, because a typed array must begin at a multiple of its element size.
+  // A typed array must begin at a multiple of its element size, so copy the bytes.
   const read = LIKE[datatype]?.(new Uint8Array(bytes).buffer)
   if (read === undefined) throw new Error(`the datatype ${datatype} is unknown`)
   return Array.from(read)
@@ -39,11 +39,10 @@ function texts(bytes: Buffer): string[] {
   return read
 }
 
-/** Returns the recorded elements. */
 export const recorded = (tensor: WrittenTensor): readonly Value[] =>
   tensor.data ?? elements(tensor.datatype, Buffer.from(tensor.data_base64 ?? '', 'base64'))
 
-/** Returns the tensor for a JSON request, with NaN and infinities as strings. */
+/** NaN and infinities are strings. */
 export function asJson(tensor: WrittenTensor) {
   const { name, datatype, shape } = tensor
   const data = recorded(tensor).map(value => {
@@ -74,7 +73,7 @@ export interface Tolerance {
   readonly atol: number
 }
 
-/** Describes the first difference between the outputs and the recorded ones, if any. */
+/** The first difference between the outputs and the recorded ones, if any. */
 export function difference(
   outputs: readonly Output[],
   expected: readonly WrittenTensor[],
@@ -96,7 +95,7 @@ export function difference(
   return undefined
 }
 
-/** Compares two values with the formula of numpy's allclose. */
+/** The formula of numpy's allclose. */
 const isClose =
   ({ rtol, atol }: Tolerance) =>
   (value: unknown, expected: unknown) =>

@@ -6,7 +6,7 @@ import { runPython, type Seen } from './run.ts'
 const NO_SHARED_MEMORY =
   'this server does not share memory with its callers; send and request binary tensor data (parameters.binary_data_size, binary_data)'
 
-/** The expected results, by action. */
+/** By action. */
 export type Expected = Readonly<Record<string, unknown>>
 
 export const NOTHING_AT = (path: string, why = 'see /docs for all routes') =>
@@ -16,7 +16,7 @@ const ONE_MODEL =
   'this server serves one model, which it loads at startup; to serve another model, deploy a new revision'
 const NO_REGIONS = 'this server does not share memory with clients; send tensors in the message'
 
-/** Expected results of both inference clients. */
+/** Of both inference clients. */
 const INFERS = {
   is_server_live: true,
   is_server_ready: true,
@@ -35,7 +35,7 @@ const INFERS = {
   'BYTES, JSON': ['naïve', '日本語', ''],
 }
 
-/** Defines one test per expected result, and one test that there are no other results. */
+/** One test per expected result, and one that there are no others. */
 function sees(look: () => Promise<Seen>, expected: Expected): void {
   let seen: Seen
   before(async () => {
@@ -51,7 +51,7 @@ function sees(look: () => Promise<Seen>, expected: Expected): void {
 }
 
 /**
- * Tests Triton's and KServe's clients on servers of iris, identity-int64, identity-fp16 and
+ * Triton's and KServe's clients on servers of iris, identity-int64, identity-fp16 and
  * identity-bytes.
  * @param v1 the expected V1 results, if these servers support V1
  */

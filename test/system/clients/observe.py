@@ -20,7 +20,7 @@ class Observations(dict):
 
 
 def plain(value):
-    """Converts a value to JSON; integers beyond 2^53 become strings."""
+    """Integers beyond 2^53 become strings."""
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, dict):

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /*
- * Installs perf_analyzer from its Python wheel. The program needs glibc 2.38: on an older Debian,
- * it uses the libraries of Debian 13, which apt downloads without installing them.
+ * Installs perf_analyzer from its Python wheel. It needs glibc 2.38: on an older Debian, it uses
+ * the libraries of Debian 13, which apt downloads without installing them.
  */
 
 const VERSION = '2.60.0'
@@ -20,10 +20,10 @@ const DEBIAN = join(FOLDER, 'debian')
 const LIBRARY_PATH = join(DEBIAN, 'usr/lib/x86_64-linux-gnu')
 const INSTALL_MS = 5 * 60_000
 
-/** Runs perf_analyzer. @returns its output */
+/** @returns perf_analyzer's output */
 export type PerfAnalyzer = (...options: string[]) => Promise<string>
 
-/** Installs perf_analyzer once, in a folder that Git ignores. */
+/** Once, in a folder that Git ignores. */
 export async function perfAnalyzer(): Promise<PerfAnalyzer> {
   const done = join(FOLDER, 'installed')
   if (!existsSync(done)) {
@@ -56,10 +56,7 @@ async function installProgram(): Promise<void> {
   chmodSync(PROGRAM, 0o755)
 }
 
-/**
- * Downloads the libraries with apt. All state of apt is in the folder, so that apt needs no root
- * and does not change this system.
- */
+/** All state of apt is in the folder, so that apt needs no root and does not change this system. */
 async function installLibraries(): Promise<void> {
   const apt = join(FOLDER, 'apt')
   for (const folder of ['lists/partial', 'cache/archives/partial'])

@@ -4,25 +4,25 @@ import { promisify } from 'node:util'
 import { makeEnvironment } from '../../../bench/peers/install.ts'
 
 /*
- * Runs programs that use third-party clients. The environments of these programs are created once,
- * from pinned versions, in folders that Git ignores.
+ * Runs programs that use third-party clients. Their environments are created once, from pinned
+ * versions, in folders that Git ignores.
  */
 
-/** A client's results by action: a value, or `{error}` with the client's own message. */
+/** By action: a value, or `{error}` with the client's own message. */
 export type Seen = Record<string, unknown> & { versions: Record<string, string> }
 
 const run = promisify(execFile)
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const LIMITS = { timeout: 60_000, maxBuffer: 2 ** 24 }
 
-/** Checks that a tool exists. @throws {Error} with the install command when the tool is missing */
+/** @throws {Error} with the install command if the tool is missing */
 export async function need(tool: string, install: string): Promise<void> {
   await run('sh', ['-c', `command -v ${tool}`]).catch(() => {
     throw new Error(`${tool} is missing: ${install}`)
   })
 }
 
-/** Runs a Python program in this folder in the environment with this name. */
+/** Runs a Python program of this folder in the named environment. */
 export async function runPython(
   environment: string,
   program: string,

@@ -1,5 +1,5 @@
-// An OpenTelemetry Collector that receives OTLP and writes it to a file as JSON, from the
-// collector's own components.
+// An OpenTelemetry Collector, from its own components, that receives OTLP and writes it to a file
+// as JSON.
 package main
 
 import (
@@ -23,7 +23,7 @@ func factories() (otelcol.Factories, error) {
 		return otelcol.Factories{}, err
 	}
 	exporters, err := otelcol.MakeFactoryMap[exporter.Factory](fileexporter.NewFactory())
-	// The collector's own telemetry is off: the default would include the detectors of every cloud.
+	// The default for the collector's own telemetry would include the detectors of every cloud.
 	silent := telemetry.NewFactory(func() component.Config { return struct{}{} })
 	return otelcol.Factories{Receivers: receivers, Exporters: exporters, Telemetry: silent}, err
 }

@@ -9,7 +9,7 @@ interface Configuration {
 }
 
 /**
- * Returns the configuration as YAML, with file-based discovery instead of Kubernetes' discovery.
+ * File-based discovery replaces Kubernetes'.
  * @param interval replaces the intervals of scraping and evaluation
  */
 export function withFiles(

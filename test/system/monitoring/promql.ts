@@ -1,6 +1,6 @@
 import { parser } from '@prometheus-io/lezer-promql'
 
-/** A selector in an expression: the name of the series, and the label matchers. */
+/** The name of the series, and the label matchers. */
 export interface Selector {
   readonly name: string
   readonly matchers: readonly {
@@ -16,11 +16,11 @@ export interface Parsed {
   readonly grouping: readonly string[]
 }
 
-/** Variables that Grafana replaces with numbers or durations; other variables are inside strings. */
+/** Grafana replaces these variables with numbers or durations; others are inside strings. */
 const NUMBERS = /\$\{?__(?:from|to|range_m?s|interval_ms)\}?/g
 const DURATIONS = /\$\{?__(?:rate_)?(?:interval|range)\}?/g
 
-/** Parses a query of a rule or dashboard. @throws {Error} when it is not valid PromQL */
+/** A query of a rule or dashboard. @throws {Error} if it is not valid PromQL */
 export function parsePromQL(written: string): Parsed {
   const text = written.replace(NUMBERS, '1').replace(DURATIONS, '5m')
   const selectors: {

@@ -6,10 +6,10 @@ import {
 } from '../../../function/telemetry/metrics.ts'
 import { parsePromQL } from './promql.ts'
 
-/** The labels of a series, each with all possible values if they are known. */
+/** Each with all possible values if they are known. */
 type Labels = Readonly<Record<string, readonly string[] | undefined>>
 
-/** Labels that Prometheus adds to each target: monitoring/prometheus/*.yml and operator/. */
+/** Prometheus adds these to each target: monitoring/prometheus/*.yml and operator/. */
 const OF_THE_TARGET: Labels = labels(
   'job',
   'instance',
@@ -37,8 +37,8 @@ const DISPATCH = [
 ]
 
 /**
- * Series and labels of Knative Serving 1.23 and Eventing 1.22 (from their source code, by
- * OpenTelemetry name), kube-state-metrics 2 and Prometheus itself.
+ * Knative Serving 1.23 and Eventing 1.22 (from their source code, by OpenTelemetry name),
+ * kube-state-metrics 2 and Prometheus itself.
  */
 const OF_OTHERS: Readonly<Record<string, readonly string[]>> = {
   up: [],
@@ -98,7 +98,7 @@ export interface Recorded {
   readonly expr: string
 }
 
-/** Returns the labels of every available series, by name. */
+/** The labels of every available series, by name. */
 export async function knownSeries(
   recorded: readonly Recorded[],
 ): Promise<ReadonlyMap<string, Labels>> {
@@ -152,7 +152,7 @@ async function processMetrics(): Promise<string[]> {
   return [...text.matchAll(/^# TYPE ((?:process|nodejs)_\S+)/gm)].map(([, name]) => name as string)
 }
 
-/** Returns a message for each series or label in an expression that does not exist. */
+/** A message for each series or label that does not exist. */
 export function unknownIn(expression: string, known: ReadonlyMap<string, Labels>): string[] {
   const { selectors, grouping } = parsePromQL(expression)
   const all = selectors.map(({ name }) => known.get(name))

@@ -28,7 +28,7 @@ export interface UnitTest {
   }[]
 }
 
-/** @returns paths of files, relative to the project */
+/** @returns paths relative to the project */
 export const find = (pattern: string): string[] => globSync(pattern, { cwd: projectFolder }).sort()
 
 export const read = (path: string): string => readFileSync(join(projectFolder, path), 'utf8')
@@ -49,14 +49,14 @@ export const unitTests = new Map<string, readonly UnitTest[]>(
   find('monitoring/prometheus/tests/*.yml').map(path => [path, readYaml(path).tests]),
 )
 
-/** Returns every query of a Grafana dashboard, with the labels in its legend. */
+/** Every query of a Grafana dashboard, with the labels in its legend. */
 export function queriesOf(dashboard: unknown): { expr: string; legend: readonly string[] }[] {
   if (Array.isArray(dashboard)) return dashboard.flatMap(queriesOf)
   if (typeof dashboard !== 'object' || dashboard === null) return []
   const { expr, legendFormat, query, ...rest } = dashboard as Record<string, unknown>
   const own =
     typeof expr === 'string' ? [{ expr, legend: labelsIn(String(legendFormat ?? '')) }] : []
-  // The query of a variable has the form label_values(series{…}, label).
+  // A variable's query has the form label_values(series{…}, label).
   const [, series, label] =
     /^label_values\((.*), *(\w+)\)$/.exec(typeof query === 'string' ? query : '') ?? []
   const variable =

@@ -7,14 +7,13 @@ import { parse } from 'yaml'
 import { type Answer, inHeaders, keepAlive, type Message, post } from './flowers.ts'
 
 /*
- * A bridge between RabbitMQ and the function. The bridge delivers events according to the rules of Knative Eventing 1.22 (pkg/kncloudevents retries.go and event_dispatcher.go,
- * pkg/broker/filter/filter_handler.go), with the `delivery` of one of this project's Triggers. It
- * acknowledges an event after RabbitMQ has confirmed the event's reply or dead letter.
+ * A bridge between RabbitMQ and the function. It delivers events by the rules of Knative Eventing
+ * 1.22 (pkg/kncloudevents retries.go and event_dispatcher.go, pkg/broker/filter/filter_handler.go),
+ * with the `delivery` of one of this project's Triggers, and acknowledges an event after RabbitMQ
+ * has confirmed its reply or dead letter.
  */
 
-/**
- * A Trigger's `delivery`, without `retryAfterMax`: Knative then ignores `Retry-After`.
- */
+/** Without `retryAfterMax`, Knative ignores `Retry-After`. */
 export interface Delivery {
   readonly retry: number
   readonly timeoutMs: number
@@ -22,7 +21,7 @@ export interface Delivery {
   backoffMs(attempt: number): number
 }
 
-/** Reads the `delivery` of a Trigger. @param file the Trigger's manifest */
+/** @param file the Trigger's manifest */
 export function readDelivery(file: string): Delivery {
   const { retry, timeout, backoffDelay, backoffPolicy, retryAfterMax } = parse(
     readFileSync(file, 'utf8'),
@@ -46,16 +45,13 @@ function milliseconds(duration: string): number {
 
 export const QUEUES = { events: 'events', replies: 'replies', deadLetters: 'dead-letters' } as const
 
-/**
- * Returns the form that RabbitMQ stores: an HTTP message's headers and body, and its event's
- * number.
- */
+/** As RabbitMQ stores an HTTP message: headers and body, and its event's number. */
 export const queued = ({ headers, body }: Message, n: number) =>
   [body, { headers, messageId: `${n}`, persistent: true }] as const
 
 export const numberOf = ({ properties }: ConsumeMessage) => Number(properties.messageId)
 
-/** Callbacks about the bridge's work. @param n the event's number */
+/** @param n the event's number */
 export interface Watch {
   /** The head of a response has arrived; the bridge reads the body after this resolves. */
   answers(n: number, headers: IncomingHttpHeaders): void | Promise<void>
@@ -75,7 +71,7 @@ export interface Bridge {
   close(): Promise<void>
 }
 
-/** Starts the bridge. @param workers the number of events delivered concurrently */
+/** @param workers how many events are delivered concurrently */
 export async function startBridge(
   url: string,
   port: number,
@@ -89,10 +85,10 @@ export async function startBridge(
   const end = new AbortController()
   const { promise: died, resolve, reject } = Promise.withResolvers<void>()
   died.catch(() => {})
-  /** The number of dead letters in progress. A crash of the bridge now would duplicate them. */
+  /** Dead letters in progress, which a crash of the bridge now would duplicate. */
   let burying = 0
 
-  /** Crashes like a killed process, without closing connections properly. */
+  /** Like a killed process, without closing connections properly. */
   function die(): void {
     end.abort()
     agent.destroy()
@@ -138,7 +134,7 @@ export async function startBridge(
     watch.done(n)
   }
 
-  /** Delivers an event, with retries. @returns the last response */
+  /** With retries. @returns the last response */
   async function deliver(
     event: Message,
     n: number,
@@ -198,10 +194,10 @@ export const publish = (channel: ConfirmChannel, queue: string, message: Message
     channel.sendToQueue(queue, ...queued(message, n), error => (error ? reject(error) : resolve()))
   })
 
-/** Returns whether Knative retries after this status (SelectiveRetry). */
+/** Knative's SelectiveRetry. */
 const isTriedAgain = (status: number) => status >= 500 || [404, 408, 409, 429].includes(status)
 
-/** Returns false for a 2xx response whose body is not an event; Knative turns it into a 502. */
+/** Knative turns a 2xx response whose body is not an event into a 502. */
 const isEventOrNothing = ({ status, headers, body }: Answer) =>
   status >= 300 ||
   body.length === 0 ||
@@ -212,7 +208,7 @@ const STRUCTURED = 'application/cloudevents+json'
 
 const MOST_ERROR_DATA = 1024
 
-/** Adds extensions to an event; they state where and why the delivery of the event failed. */
+/** Knative's extensions: where and why the delivery failed. */
 function withError({ headers, body }: Message, status: number, said: Buffer): Message {
   const extensions = {
     knativeerrordest: 'http://iris-classifier.iris.svc.cluster.local',

@@ -1,7 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { exchange, IRIS, irisBody, type RawAnswer, request } from '../../http/client.ts'
 
-/** The clients' results. */
 export interface Calls {
   /** Responses with the request's id and the correct prediction. */
   answered: number
@@ -16,18 +15,16 @@ export interface Calls {
 }
 
 export interface Callers {
-  /** The results so far. */
+  /** So far. */
   readonly calls: Calls
-  /** Stops the clients, and waits for each client's last response. */
+  /** Waits for each client's last response. */
   stop(): Promise<Calls>
 }
 
 const AGAIN_AFTER_MS = 20
 const PATIENCE_MS = 60_000
 
-/**
- * Starts clients that classify flowers on new connections, and retry until they get a response.
- */
+/** Clients classify flowers on new connections, and retry until they get a response. */
 export function callers(port: number, count: number, pauseMs = 0): Callers {
   const calls: Calls = { answered: 0, refused: 0, unanswered: 0, wrong: [] }
   let stopping = false
@@ -71,11 +68,11 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
   }
 }
 
-/** Returns whether the response asks the client to retry. */
+/** Whether the response asks the client to retry. */
 export const isRefusal = ({ status, headers }: RawAnswer) =>
   status === 503 && headers['retry-after'] !== undefined
 
-/** Returns the error in a response to {@link irisBody}, or undefined. */
+/** The error in a response to {@link irisBody}, if any. */
 export function wrongWith({ status, json, body }: RawAnswer, id: string): string | undefined {
   const right =
     status === 200 &&

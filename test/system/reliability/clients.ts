@@ -16,7 +16,7 @@ const MIB = 2 ** 20
 const PATH = '/v2/models/identity-fp32/infer'
 const MAX_BODY_BYTES = 8 * MIB
 const REQUEST_TIMEOUT_MS = 4_000
-/** The interval at which Node checks for expired requests. */
+/** Node checks for expired requests this often. */
 const CHECKED_EVERY_MS = 4_000
 
 const CERTIFICATES = fileURLToPath(new URL('../../security/certificates/', import.meta.url))
@@ -29,7 +29,7 @@ const TLS = {
 interface Bad {
   readonly kind: Kind
   readonly connections: (long: boolean) => number
-  /** The results that must occur; `|` separates alternatives. */
+  /** These must occur; `|` separates alternatives. */
   readonly gets: readonly string[]
   readonly says: string
   readonly overTls?: true
@@ -124,7 +124,7 @@ async function beside(
       totals.wrong.push(...wrong)
       return percentile99(ms)
     }
-    // Warm up the server: compile its code, and start the thread for large requests.
+    // Compiles the server's code, and starts the thread for large requests.
     await behave(to, 1)
     if (!overTls) await startThread(port)
     await until('all connections of the warm-up are closed', () => socketsOf(server) === sockets)
@@ -293,13 +293,11 @@ async function startBad(
   return child
 }
 
-/** Returns whether the result, or one of its alternatives, has occurred. */
+/** Whether the result, or one of its alternatives, has occurred. */
 const isIn = (seen: Report['seen']) => (what: string) =>
   what.split('|').some(one => (seen[one] ?? 0) > 0)
 
-/**
- * Waits until every expected result has occurred; after the deadline, the claim reports a failure.
- */
+/** After the deadline, the claim reports a failure. */
 async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Report> {
   const deadline = performance.now() + 2 * (REQUEST_TIMEOUT_MS + CHECKED_EVERY_MS)
   for (;;) {
@@ -332,14 +330,14 @@ function watchMemory(server: ServerProcess) {
   }
 }
 
-/** Counts the server's sockets; its other file descriptors belong to Node and its threads. */
+/** The server's other file descriptors belong to Node and its threads. */
 function socketsOf(server: ServerProcess): number {
   const folder = `/proc/${server.process.pid}/fd`
   const isSocket = (descriptor: string) => {
     try {
       return readlinkSync(`${folder}/${descriptor}`).startsWith('socket:')
     } catch {
-      // The descriptor was closed in the meantime.
+      // Closed in the meantime.
       return false
     }
   }

@@ -23,7 +23,7 @@ interface Attack {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Attacks, each of which stopped a server that had no connection limit. */
+/** Each of these stopped a server without a connection limit. */
 const ATTACKS: readonly Attack[] = [
   {
     what: 'connections that each send 15 KB of a request head',
@@ -114,7 +114,7 @@ function attackOn(port: number, bytes: Buffer): Socket {
   return socket
 }
 
-/** A client that opens a new connection for each request. */
+/** A new connection for each request. */
 class Honest {
   asked = 0
   answered = 0
@@ -160,7 +160,7 @@ class Honest {
     })
   }
 
-  /** Reads the number of dropped connections from the metrics port. */
+  /** From the metrics port. */
   async dropped(): Promise<number> {
     const bytes = Buffer.from(request('GET', '/metrics'))
     const { body } = await exchange(this.#metricsPort as number, bytes)

@@ -1,22 +1,19 @@
-/** A fault and its claims: the default export of each file that is named after a fault. */
+/** Each file that is named after a fault exports one, with its claims. */
 export interface Fault {
-  /** A description of the fault, and of the real programs involved. */
+  /** Describes the fault, and the real programs involved. */
   readonly how: string
   /** The required programs, each with its install command. */
   readonly needs: Readonly<Record<string, string>>
-  /**
-   * Causes the fault, and yields one row per variant. Leaves no process or file behind.
-   */
+  /** Causes the fault, and yields one row per variant. Leaves no process or file behind. */
   rows(run: Run): AsyncIterable<Row>
 }
 
 export interface Run {
-  /** Whether to run the long form, as for results.md. It takes minutes, the short form seconds. */
+  /** The long form, as for results.md, takes minutes, the short form seconds. */
   readonly long: boolean
   readonly seed: number
-  /** Returns pseudo-random numbers from 0 to 1, determined by the seed. */
+  /** From 0 to 1, determined by the seed. */
   readonly random: () => number
-  /** Reports progress. */
   progress(line: string): void
 }
 

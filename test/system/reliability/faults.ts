@@ -2,7 +2,7 @@ import { random } from '../../random.ts'
 import { need } from '../clients/run.ts'
 import type { Fault, Row, Run } from './fault.ts'
 
-/** The names of the faults on the command line, in the order of results.md. */
+/** In the order of results.md. */
 export const NAMES = [
   'restarts',
   'killed',
@@ -15,10 +15,7 @@ export const NAMES = [
 ] as const
 export type Name = (typeof NAMES)[number]
 
-/**
- * Runs a fault.
- * @throws {Error} when a required program is missing or the fault cannot be caused
- */
+/** @throws {Error} if a required program is missing or the fault cannot be caused */
 export async function* rowsOf(
   name: Name,
   { long, seed, progress }: Omit<Run, 'random'>,

@@ -3,9 +3,8 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { IRIS } from '../../http/client.ts'
 
 /*
- * Requests for the fault tests: three flowers, each request with its own id, so that the tests
- * detect a response to another request. Node's own client sends them: it keeps connections, like
- * most clients.
+ * Three flowers, and an id for each request, so that the tests detect a response to another
+ * request. Node's own client sends them: it keeps connections, like most clients.
  */
 
 export interface Message {
@@ -17,18 +16,16 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
-  /** Whether the response arrived on a reused connection. */
+  /** The response arrived on a reused connection. */
   readonly reused: boolean
 }
 
-/** @returns an agent that keeps at most this many connections */
 export const keepAlive = (maxSockets: number) => new Agent({ keepAlive: true, maxSockets })
 
 /**
- * Sends a POST request.
  * @param agent an agent of {@link keepAlive}, or false for a new connection
  * @param began called after the response's head; the body is read after the promise resolves
- * @throws {Error} when no complete response arrives
+ * @throws {Error} if no complete response arrives
  */
 export function post(
   port: number,
@@ -68,7 +65,7 @@ export function post(
 interface Flower {
   readonly label: string
   readonly values: readonly number[]
-  /** The probability of its label, from the shipped model. */
+  /** Of the flower's label, from the shipped model. */
   readonly probability: number
 }
 
@@ -78,7 +75,7 @@ const FLOWERS: readonly Flower[] = [
   { label: 'virginica', values: [6.3, 3.3, 6, 2.5], probability: 0.989315 },
 ]
 
-/** The tolerance: a joined run adds the values of a row in another order. */
+/** A joined run adds the values of a row in another order. */
 const TOLERANCE = 1e-5
 
 /** @param n selects the flower */
@@ -93,7 +90,6 @@ const tensorOf = ({ values }: Flower) => ({
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 
-/** Returns the attributes of an event about a flower. */
 export const eventOf = (n: number) => ({
   specversion: '1.0',
   id: `${n}`,
@@ -101,11 +97,11 @@ export const eventOf = (n: number) => ({
   type: 'com.example.iris.classify.request',
 })
 
-/** Returns an event's attributes as headers of binary content mode. */
+/** For binary content mode. */
 export const inHeaders = (attributes: object): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value]))
 
-/** Returns an event in binary content mode. */
+/** In binary content mode. */
 export const binaryEvent = (
   n: number,
   data: string | Buffer = JSON.stringify({ inputs: [tensorOf(flowerOf(n))] }),
@@ -119,9 +115,7 @@ export const structuredEvent = (n: number): Message => ({
   body: Buffer.from(JSON.stringify({ ...eventOf(n), data: { inputs: [tensorOf(flowerOf(n))] } })),
 })
 
-/**
- * Returns an event with copies of a flower as binary tensor data; its JSON reply is much longer.
- */
+/** Copies of a flower as binary tensor data; the JSON reply is much longer. */
 export function largeEvent(n: number, rows: number): Message {
   const tensor = Buffer.from(
     Float32Array.from(Array.from({ length: rows }, () => flowerOf(n).values).flat()).buffer,
@@ -152,7 +146,7 @@ function inBinary(
   }
 }
 
-/** A client's request. `check` throws when a response does not belong to the request. */
+/** `check` throws if a response does not belong to the request. */
 export interface Question extends Message {
   readonly path: string
   check(answer: Answer): void
@@ -214,9 +208,8 @@ export interface Reply {
 }
 
 /**
- * Checks a reply to event `n`.
  * @param rows the number of flowers in the event
- * @throws {Error} when the message is not a correct reply to this event
+ * @throws {Error} if the message is not a correct reply to event `n`
  */
 export function checkReply(message: Pick<Answer, 'headers' | 'body'>, n: number, rows = 1): Reply {
   const { data, ...reply } = readReply(message)

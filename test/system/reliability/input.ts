@@ -128,17 +128,17 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
   }
 }
 
-/** A socket that stays open, and starts the server at a connection if no server is running. */
+/** A socket that stays open, and starts the server at a connection if none is running. */
 interface Activated extends AsyncDisposable {
   readonly port: number
   /** Sends TERM to the running server, and waits for its exit. */
   restart(): Promise<void>
-  /** Returns the number of servers that have exited. */
+  /** Servers that have exited. */
   ends(): number
-  /** Returns the number of servers that had responded to all requests before they exited. */
+  /** Servers that had responded to all requests before they exited. */
   drained(): number
   errors(): string[]
-  /** Returns the final error of systemd-socket-activate, which exits after a server that failed. */
+  /** The final error of systemd-socket-activate, which exits after a server that failed. */
   crash(): string | undefined
 }
 
@@ -175,7 +175,7 @@ async function activate(env: Record<string, string>): Promise<Activated> {
   return {
     port,
     async restart() {
-      // A server that has not yet logged "serving" does not handle TERM: the signal would kill it.
+      // TERM would kill a server that has not yet logged "serving".
       const [pid] = served() > ends ? serversBelow(child.pid as number) : []
       if (pid === undefined) return
       process.kill(pid, 'SIGTERM')

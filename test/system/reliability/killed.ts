@@ -31,9 +31,9 @@ const TRIGGER = fileURLToPath(
 
 /** Events that the bridge delivers concurrently. */
 const WORKERS = 32
-/** The number of rows in an event whose response is larger than the socket buffers. */
+/** In an event whose response is larger than the socket buffers. */
 const MANY_ROWS = 60_000
-/** The longest period without progress; longer than any pause between two delivery attempts. */
+/** Without progress; longer than any pause between two delivery attempts. */
 const PATIENCE_MS = 120_000
 
 const fault: Fault = {
@@ -76,18 +76,18 @@ async function killed(run: Run): Promise<Row> {
 
 interface Plan {
   readonly total: number
-  /** Numbers of the events that must not get a reply. */
+  /** Events that must not get a reply. */
   readonly poison: ReadonlySet<number>
   readonly kills: readonly Kill[]
-  /** Numbers of the events at which the bridge crashes, after the reply. */
+  /** Events at which the bridge crashes, after the reply. */
   readonly bridgeDeaths: ReadonlySet<number>
 }
 
-/** A kill after `at` finished events, or during the long response to event number `at`. */
+/** After `at` finished events, or during the long response to event number `at`. */
 interface Kill {
   readonly moment: 'done' | 'answering'
   readonly at: number
-  /** The number of times to kill the replacement, each time as soon as the replacement listens. */
+  /** How often the replacement is killed as soon as it listens. */
   again: number
 }
 
@@ -114,7 +114,7 @@ function makePlan({ long, random }: Run): Plan {
   }
 }
 
-/** Events with a permanent mistake, which a retry does not fix. */
+/** Permanent mistakes, which a retry does not fix. */
 const POISONS: readonly ((n: number) => Message)[] = [
   n => binaryEvent(n, '{"inputs":['),
   n =>
@@ -148,16 +148,13 @@ interface Supervised {
   readonly kills: number
   /** The codes or signals of exits that `kill` did not cause. */
   readonly otherEnds: readonly string[]
-  /** Kills the function. Resolves when the replacement has been started. */
+  /** Resolves when the replacement has been started. */
   kill(): Promise<void>
   listens(): Promise<void>
   stop(): Promise<void>
 }
 
-/**
- * Starts the function, and restarts it immediately after each exit, as a kubelet does after the
- * first exit.
- */
+/** Restarts the function immediately after each exit, as a kubelet does after the first. */
 async function superviseServer(): Promise<Supervised> {
   const port = await freePort()
   const otherEnds: string[] = []
@@ -201,7 +198,7 @@ async function superviseServer(): Promise<Supervised> {
   }
 }
 
-/** The results, by event number. */
+/** By event number. */
 interface Seen {
   /** Events that the bridge has finished. */
   readonly done: Set<number>
@@ -211,12 +208,11 @@ interface Seen {
   /** Events with repeated replies, and events whose replies have different ids. */
   readonly again: Set<number>
   readonly differing: Set<number>
-  /** Wrong replies. */
   readonly wrong: Map<number, string>
   replies: number
   brokenOff: number
   unanswered: number
-  /** The number of rejections of each event. */
+  /** The rejections of each event. */
   readonly refusals: Map<number, number>
   readonly deadLetters: Map<number, number>
   bridgeDeaths: number
@@ -327,7 +323,7 @@ async function deliverAll(
   }
 }
 
-/** Reads a queue. @returns a function that waits until all current messages are read */
+/** @returns a function that waits until all current messages are read */
 async function readAll(
   channel: ConfirmChannel,
   queue: string,
@@ -346,7 +342,7 @@ async function readAll(
   }
 }
 
-/** The number of an end marker; no event has this number. */
+/** Marks the end; no event has this number. */
 const END = -1
 
 async function produce(channel: ConfirmChannel, plan: Plan): Promise<void> {

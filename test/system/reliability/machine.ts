@@ -73,17 +73,17 @@ export default machine
 
 interface Launched extends AsyncDisposable {
   readonly port: number
-  /** The launched process, which may have started the server as its child. */
+  /** May have started the server as its child. */
   readonly pid: number
   readonly exited: Promise<number | null>
-  /** Returns all output so far. */
+  /** So far. */
   output(): string
 }
 
 const SERVER = [process.execPath, 'build/main.js']
 
 /**
- * Starts the server; resolves when it is ready, unless `ready` is false.
+ * Resolves when the server is ready, unless `ready` is false.
  * @param log its output file
  */
 async function launch(
@@ -101,14 +101,12 @@ async function launch(
   })
   closeSync(file)
   const pid = child.pid as number
-  /**
-   * Kills the complete process group, because the server may be a child of the launched process.
-   */
+  /** Kills the process group, because the server may be a child of the launched process. */
   const kill = () => {
     try {
       process.kill(-pid, 'SIGKILL')
     } catch {
-      // The process has exited.
+      // Already exited.
     }
   }
   process.once('exit', kill)
@@ -147,7 +145,7 @@ const isReady = (port: number) =>
   )
 
 /**
- * Returns a command that restarts the server after a failure, like systemd's Restart=on-failure.
+ * Restarts the server after a failure, like systemd's Restart=on-failure.
  * @param first shell commands to run before the server
  */
 const supervised = (first = ':') => [
@@ -158,7 +156,7 @@ const supervised = (first = ':') => [
   ...SERVER,
 ]
 
-/** Returns the process id of the server that the supervisor has started. */
+/** The server that the supervisor has started. */
 function childOf(pid: number): number | undefined {
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     .split(' ')
@@ -169,7 +167,7 @@ function childOf(pid: number): number | undefined {
       ? child
       : undefined
   } catch {
-    // The process has exited in the meantime.
+    // Exited in the meantime.
     return undefined
   }
 }
@@ -216,7 +214,7 @@ const answers = (calls: Calls, more: number) => {
   )
 }
 
-/** The timeout of all waits, long enough for a very busy machine. */
+/** Long enough for a very busy machine. */
 const PATIENCE_MS = 300_000
 
 // Faults
@@ -237,7 +235,7 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
     try {
       writeFileSync(join(disk, 'filler'), Buffer.alloc(2 ** 20))
     } catch {
-      // The disk is full, as intended.
+      // As intended.
     }
     const full = statSync(log).size
     const load = callers(server.port, 4)
@@ -359,7 +357,7 @@ function rmIfThere(path: string): boolean {
   return there
 }
 
-/** Copies a model into a folder, to corrupt it there. */
+/** A copy of the model, to be corrupted. */
 function modelFolder(folder: string, from: string, modelJson: object): string {
   const copy = join(folder, 'model')
   mkdirSync(copy)
@@ -481,14 +479,14 @@ async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row
   }
 }
 
-/** A request for which poison.mjs fills the heap of the thread that parses it. */
+/** poison.mjs fills the heap of the thread that parses this request. */
 const POISON = request(
   'POST',
   IRIS,
   { 'content-type': 'application/json' },
   `{"id":"poison","inputs":[{"name":"input","shape":[20000,4],"datatype":"FP32","data":[${'1,'.repeat(79_999)}1]}]}`,
 )
-/** Limits the heap, so that the thread that parses POISON quickly runs out of heap. */
+/** So that the thread that parses POISON quickly runs out of heap. */
 const LITTLE_HEAP = {
   NODE_OPTIONS: `--max-old-space-size=48 --import=${join(import.meta.dirname, 'poison.mjs')}`,
 }
@@ -520,7 +518,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
     for (let i = 0; i < times; i++) {
       renameSync(model, join(own, 'kept'))
       cpSync(i % 2 === 0 ? OTHER : '/dev/null', model)
-      // The other file gets the same modification time, so that only its size or digest differs.
+      // With the same modification time, only the file's size or digest differs.
       utimesSync(model, 1, 1)
       for (
         let tries = 0;
@@ -563,9 +561,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
   }
 }
 
-/**
- * Returns whether the response is from the shipped version: the other version's last digits differ.
- */
+/** The other version's last digits differ. */
 const isFirst = (json: { outputs: readonly [{ data: readonly number[] }] }) =>
   json.outputs[0].data[0] === 0.97868073
 
@@ -650,7 +646,7 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const offset = join(folder, 'offset')
   const jump = (seconds: number) => writeFileSync(offset, `${seconds < 0 ? '' : '+'}${seconds}\n`)
   jump(0)
-  // The jumps affect only the time of day, because a monotonic clock cannot be set.
+  // Only the time of day jumps: a monotonic clock cannot be set.
   const env = {
     LD_PRELOAD,
     FAKETIME_TIMESTAMP_FILE: offset,
@@ -713,7 +709,7 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const mostSeconds = (4 * (performance.now() - began)) / 1_000
 
   // The server is idle for less than the limit while the time of day jumps forward, then for longer
-  // while the time of day jumps back.
+  // while it jumps back.
   await using idle = await launch(join(folder, 'idle'), { ...env, IDLE_EXIT_SECONDS: '5' })
   jump(DAY)
   const alive = await statusOf(idle.port, '/v2/health/ready')
@@ -829,12 +825,12 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
 
 interface Group extends AsyncDisposable {
   readonly folder: string
-  /** Returns how often the kernel killed a process in the cgroup. */
+  /** How often the kernel killed a process in the cgroup. */
   kills(): number
   peakMiB(): number
 }
 
-/** Creates a cgroup with a memory limit. @throws {Error} when the cgroup cannot be created */
+/** @throws {Error} if the cgroup cannot be created */
 function limitMemory(mebibytes: number): Group {
   const isFirst =
     statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory() ?? false
@@ -847,7 +843,7 @@ function limitMemory(mebibytes: number): Group {
       `${folder}/${isFirst ? 'memory.limit_in_bytes' : 'memory.max'}`,
       String(mebibytes * 2 ** 20),
     )
-    // Without swap, so that allocations above the limit fail.
+    // Without swap, allocations above the limit fail.
     const swap = `${folder}/${isFirst ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'}`
     if (statSync(swap, { throwIfNoEntry: false }) !== undefined)
       writeFileSync(swap, isFirst ? String(mebibytes * 2 ** 20) : '0')
@@ -878,7 +874,7 @@ const inGroup = ({ folder }: Group) => supervised(`echo $$ > ${folder}/cgroup.pr
 
 const LARGE = binaryRows(4_000_000, ['probabilities']).at(IRIS)
 
-/** Starts clients that send bodies of 64 MB. */
+/** Their bodies have 64 MB. */
 function largeCallers(port: number, count: number) {
   const seen: Record<string, number> = {}
   const wrong: string[] = []

@@ -11,19 +11,19 @@ import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
 import { startProcess, testModel } from '../../server.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
-/** Clients do not wait longer than this for a response. */
+/** Clients do not wait longer for a response. */
 const PATIENCE_MS = 1_000
 
 /** A load: its requests, and their rate relative to the peak. */
 interface Case {
   readonly fault: string
   readonly env: Readonly<Record<string, string>>
-  /** The number of connections in the load that measures the peak. */
+  /** In the load that measures the peak. */
   readonly connections: number
   /** The offered load, as a multiple of the peak. */
   readonly times: number
   ask(index: number): Buffer
-  /** Throws when the response does not belong to the request. */
+  /** Throws if the response does not belong to the request. */
   check(answer: OpenAnswer['body'], index: number): void
 }
 
@@ -33,7 +33,7 @@ const inferenceOf = (path: string, index: number, input: object) =>
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 const VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 
-/** Requests that are built beforehand, so that the load generator only has to send them. */
+/** Built beforehand, so that the load generator only has to send them. */
 const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
   inferenceOf(IRIS, index, {
     name: 'input',
@@ -44,12 +44,12 @@ const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
 )
 
 /**
- * A model that takes at least 50 ms per run, for any number of rows. Its peak is a few hundred
- * requests per second, so that one process can send ten times that.
+ * At least 50 ms per run, for any number of rows. The peak is a few hundred requests per second, so
+ * that one process can send ten times that.
  */
 const HEAVY: Case = {
   fault: 'ten times the peak of a model that takes 50 ms per run',
-  // The queue has room for four runs, so that no request waits longer than its client.
+  // Room for four runs, so that no request waits longer than its client.
   env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
   connections: 48,
   times: 10,
@@ -96,7 +96,7 @@ interface Tally {
   refused: number
   /** The errors of any other responses. */
   wrong: string[]
-  /** Requests that were not sent, because no connection became free in time. */
+  /** Not sent, because no connection became free in time. */
   givenUp: number
   readonly refusalMs: number[]
   readonly answers: { readonly due: number; readonly ms: number; readonly refused: boolean }[]
@@ -184,7 +184,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       seen.offered.push(during.sent / seconds / peak)
       seen.probes += probed.requests
       seen.probeP99 = Math.max(seen.probeP99, probed.p99)
-      // The first second does not count, because these requests wait for new connections.
+      // In the first second, requests wait for new connections.
       const late = after.answers.filter(({ due }) => due >= 1_000)
       calm.before.push(
         percentile(
@@ -283,7 +283,7 @@ const READY: Exchange = {
   verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true, ready: true }),
 }
 
-/** Reads the server's counts of inference requests from its metrics. */
+/** Inference requests in the server's metrics. */
 async function countsOf(port: number): Promise<{ answered: number; rejected: number }> {
   const { status, body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
   assert.equal(status, 200)

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { isListening, until } from '../../http/client.ts'
 import { freePort } from '../../server.ts'
 
-/** The program that Debian's rabbitmq-server starts as the user rabbitmq. */
+/** Debian's rabbitmq-server starts this as the user rabbitmq. */
 const PROGRAM = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 
 export interface RabbitMQ {
@@ -15,10 +15,7 @@ export interface RabbitMQ {
   stop(): Promise<void>
 }
 
-/**
- * Starts a RabbitMQ that is separate from other brokers on this machine, with its own name, ports, cookie
- * and folder.
- */
+/** Separate from other brokers on this machine, with its own name, ports, cookie and folder. */
 export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
   const folder = mkdtempSync(join(tmpdir(), 'rabbitmq-'))
   const [port, distributionPort, epmdPort] = [await freePort(), await freePort(), await freePort()]
@@ -61,7 +58,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    // Start the port mapper here, because one that the broker starts would outlive the broker.
+    // A port mapper that the broker starts would outlive it.
     run('epmd')
     await until('epmd listens', () => isListening(epmdPort))
     const broker = run(PROGRAM, '-noinput')

@@ -11,7 +11,7 @@ import type { Fault, Row, Run } from './fault.ts'
 import { keepAlive, post, QUESTIONS } from './flowers.ts'
 
 const LONGEST_MS = 30 * 60_000
-/** A folder with the built version to upgrade from; if it is not set, the upgrade is skipped. */
+/** A folder with the built version to upgrade from; by default, the upgrade is skipped. */
 const OLDER = process.env.UPGRADE_FROM
 const INSTANCES = 3
 
@@ -31,14 +31,12 @@ const fault: Fault = {
 }
 export default fault
 
-/**
- * A proxy in front of instances. No proxy retries, so that the test detects each lost request.
- */
+/** In front of instances. No proxy retries, so that the test detects each lost request. */
 interface Proxy {
   readonly what: string
   readonly command: readonly [program: string, ...args: string[]]
   readonly start: () => Promise<Instance>
-  /** Returns the configuration, which is written to `proxy.conf` in the working folder. */
+  /** Written to `proxy.conf` in the working folder. */
   configuration(port: number, ports: readonly number[], folder: string): string
 }
 
@@ -104,8 +102,8 @@ ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
 }
 
 /**
- * Upgrades each instance from the older build to this build with a symbolic link, with the drain
- * times of kubernetes/base.
+ * Upgrades each instance from the older build with a symbolic link, with the drain times of
+ * kubernetes/base.
  */
 const upgradeFrom = (older: string): Proxy => ({
   ...NGINX,
@@ -172,7 +170,7 @@ async function behind(
  */
 const AT_REST_MS = 100
 
-/** Restarts a single instance, to which clients connect directly. */
+/** A single instance, to which clients connect directly. */
 async function alone(run: Run): Promise<Row> {
   const what = 'TERM of the only instance, with a socket held open by systemd'
   const instance = await startOnKeptSocket()
@@ -235,9 +233,7 @@ async function startOnPort(env: Record<string, string>): Promise<Instance> {
   }
 }
 
-/**
- * Holds a socket open and starts the program at a connection, as systemd does.
- */
+/** Holds a socket open and starts the program at a connection, as systemd does. */
 async function startOnKeptSocket({
   program = 'build/main.js',
   env = {},
@@ -291,7 +287,7 @@ interface Restart {
   readonly endedWell: boolean
 }
 
-/** Restarts instances in turn, after a random number of responses each. */
+/** In turn, after a random number of responses each. */
 async function restart(
   instances: readonly Instance[],
   load: Load,
@@ -318,7 +314,7 @@ async function restart(
 
 /** The longest pauses between a response and the next request; some clients do not pause. */
 const PAUSES_MS = [0, 0, 20, 700]
-/** The longest pause of clients with a new connection per request: it limits the ports in use. */
+/** For clients with a new connection per request: it limits the ports in use. */
 const FRESH_PAUSE_MS = 50
 const KEEPING = 12
 const FRESH = 8
@@ -340,7 +336,7 @@ interface Load {
   stop(): Promise<void>
 }
 
-/** Starts clients that send requests, check each response, and never retry. */
+/** Clients send requests, check each response, and never retry. */
 function startLoad(port: number, random: () => number): Load {
   const failures: Failure[] = []
   let [answered, asked, inFlight, toldToClose, closedUntold] = [0, 0, 0, 0, 0]

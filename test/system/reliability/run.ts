@@ -38,7 +38,7 @@ if (unknown !== undefined || !Number.isSafeInteger(seed)) {
 }
 
 const held = ({ holds, measurement }: Claim) => holds || (measurement === true && !values.long)
-/** Returns whether the count is of a status, which the table shows as `900 × 408`. */
+/** The table shows the count of a status as `900 × 408`. */
 const isStatus = (what: string) => /^\d/.test(what)
 const countsOf = ({ counts }: Row) =>
   Object.entries(counts)

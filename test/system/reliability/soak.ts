@@ -24,14 +24,14 @@ const FORMS = {
   short: { totalMs: 10_000, windowMs: 1_000, pairs: 4, pairMs: 500 },
 } as const
 
-/** Measurements after a window, when all connections are closed. */
+/** After a window, when all connections are closed. */
 interface Window {
   readonly descriptors: number
   readonly threads: number
   readonly residentMiB: number
 }
 
-/** Values of the old process, divided by values of a fresh process at the same time. */
+/** The old process's values, divided by a fresh process's at the same time. */
 interface Aged {
   readonly p50: number
   readonly p99: number
@@ -39,7 +39,7 @@ interface Aged {
   readonly loopDelay: number
 }
 
-/** Steady traffic: an exchange, and the interval between exchanges. */
+/** An exchange, and the interval between exchanges. */
 type Kind = readonly [exchange: Exchange, everyMs: number]
 
 const KINDS: Readonly<Record<string, Kind>> = {
@@ -70,7 +70,7 @@ const MISTAKES: readonly (readonly [request: string, status: number, says: RegEx
   ],
 ]
 
-/** A large request, which the server processes in a separate thread. */
+/** The server processes this in a separate thread. */
 const LARGE = jsonRows(10_000).at(IRIS)
 
 const soak: Fault = {
@@ -89,7 +89,7 @@ const soak: Fault = {
     const old = await startWatched()
     let young: Watched | undefined
     try {
-      // A first window, because memory for modules that are loaded at first use is not growth.
+      // Memory for modules that are loaded at first use is not growth.
       await oneWindow(old.port, 1_000, add)
       // If the client does not close a rejected connection, the server closes it after a second.
       await wait(2_000)
@@ -149,7 +149,7 @@ const soak: Fault = {
 export default soak
 
 interface Watched extends Running {
-  /** The port of the process' debugger, once the debugger is enabled. */
+  /** The port of the debugger, once it is enabled. */
   readonly inspectPort: number
 }
 
@@ -161,7 +161,7 @@ async function startWatched(): Promise<Watched> {
   }
 }
 
-/** Sends all kinds of requests for one window. @throws {Error} at a wrong response */
+/** All kinds of requests. @throws {Error} at a wrong response */
 async function oneWindow(
   port: number,
   windowMs: number,
@@ -180,7 +180,7 @@ async function oneWindow(
   await beside
 }
 
-/** Compares both processes at the same time, so that other programs affect both equally. */
+/** At the same time, so that other programs affect both processes equally. */
 async function compare(old: Running, young: Running, ms: number): Promise<Aged> {
   const [a, b] = await Promise.all(
     [old, young].map(async server => {
@@ -202,7 +202,7 @@ async function compare(old: Running, young: Running, ms: number): Promise<Aged> 
   return { p50: over('p50'), p99: over('p99'), cpu: over('cpu'), loopDelay: over('loopDelay') }
 }
 
-/** Returns a process' used heap after garbage collection, from Node's debugger. */
+/** The used heap after garbage collection, from Node's debugger. */
 async function heapMiB(pid: number, inspectPort: number): Promise<number> {
   process.kill(pid, 'SIGUSR1')
   let url = ''
@@ -227,7 +227,7 @@ async function heapMiB(pid: number, inspectPort: number): Promise<number> {
   return usedSize / 2 ** 20
 }
 
-/** Sends rarer requests: invalid requests, large bodies and scrapes. */
+/** Rarer requests: invalid ones, large bodies and scrapes. */
 async function besides(
   port: number,
   windowMs: number,
@@ -268,9 +268,7 @@ function same(what: string, values: readonly number[]): Claim {
   }
 }
 
-/**
- * Claims that growth, by a line through the windows, is less than this share at its upper bound.
- */
+/** Growth, by a line through the windows, must be less than this share at its upper bound. */
 function steady(what: string, unit: string, values: readonly number[], share: number): Claim {
   const { median } = spread(values)
   const { median: likely, min, max } = growth(values)
@@ -284,8 +282,8 @@ function steady(what: string, unit: string, values: readonly number[], share: nu
 }
 
 /**
- * Claims that the median over all pairs is at most `most`, at the upper bound of its 95 %
- * confidence interval.
+ * The median over all pairs must be at most `most`, at the upper bound of its 95 % confidence
+ * interval.
  */
 function asYoung(what: string, ratios: readonly number[], most: number): Claim {
   const sorted = ratios.toSorted((a, b) => a - b)

@@ -1,6 +1,6 @@
 import { defineTransform } from 'onnx-function'
 
-/* A transform of the iris model without preprocess: callers send inference requests. */
+/* For iris, without preprocess: callers send inference requests. */
 
 interface Model {
   inputs: { input: { datatype: 'FP32'; shape: [rows: number, 4] } }

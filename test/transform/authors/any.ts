@@ -4,8 +4,8 @@ import { BadRequest, defineTransform, Refused, Unavailable } from 'onnx-function
 import type { Context, Outputs } from '../../../function/transform/contract.ts'
 
 /*
- * A transform for the iris model. The data of each call selects its behaviour, as listed in
- * table.ts. Tests load the transform with TRANSFORM.
+ * For iris. The data of each call selects the behaviour, as listed in table.ts. Tests load this
+ * with TRANSFORM.
  */
 
 const ROW = [5.1, 3.5, 1.4, 0.2]
@@ -15,12 +15,12 @@ const filled = new Float32Array(ROW.length)
 const written = new Uint8Array(8)
 
 interface Asked {
-  /** A value that preprocess throws. */
+  /** preprocess throws this. */
   readonly throws?: string
-  /** A value that preprocess returns in place of rows. */
+  /** preprocess returns this in place of rows. */
   readonly wrong?: string
   readonly rows?: number[][]
-  /** A row that preprocess returns in an array that all calls share. */
+  /** preprocess returns this row in an array that all calls share. */
   readonly fills?: number[]
   /** Milliseconds that preprocess waits. */
   readonly waits?: number

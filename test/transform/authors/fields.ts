@@ -1,6 +1,6 @@
 import type { ModelTypes, Transform } from '../../../function/transform/contract.ts'
 
-/** A transform for the iris model with named fields and schemas. */
+/** For iris, with named fields and schemas. */
 interface Flower {
   readonly sepalLength: number
   readonly sepalWidth: number

@@ -2,7 +2,7 @@ import { appendFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { defineTransform } from 'onnx-function'
 
-/* A transform that records its calls in LIFE_FILE, which life.long.ts reads. */
+/* Records its calls in LIFE_FILE, which life.long.ts reads. */
 
 const tell = (what: string) => appendFileSync(process.env.LIFE_FILE as string, `${what}\n`)
 

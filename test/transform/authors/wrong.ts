@@ -1,10 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { defineTransform } from 'onnx-function'
 
-/*
- * A transform for the iris model with the faults that wrong.long.ts tests. Each thread has its own
- * module state.
- */
+/* For iris, with the faults that wrong.long.ts tests. Each thread has its own module state. */
 
 let hungUp = 0
 let counted = 0

@@ -4,9 +4,7 @@ import type { Model } from './iris.onnx'
 
 const LABELS = ['setosa', 'versicolor', 'virginica']
 
-/**
- * A transform whose data has the type of the schema, and whose tensors have the types of the model.
- */
+/** The data has the type of the schema, and the tensors have the types of the model. */
 export default defineTransform<Model>()({
   input: {
     type: 'object',
@@ -31,7 +29,7 @@ export default defineTransform<Model>()({
   }),
 })
 
-/** A transform with methods, any number of rows, and data that no schema describes. */
+/** Methods, any number of rows, and data that no schema describes. */
 export const rows = defineTransform<Model>()({
   preprocess(data) {
     const flowers = data as readonly { length: number; width: number }[]
@@ -39,7 +37,7 @@ export const rows = defineTransform<Model>()({
   },
 })
 
-/** An async transform with flat data and all optional members. */
+/** Async, with flat data and all optional members. */
 export const flat = defineTransform<Model>()({
   input: { type: 'array', items: { type: 'number' } },
   async setup({ model, log }) {
@@ -56,24 +54,24 @@ export const flat = defineTransform<Model>()({
     state.count === 0 ? undefined : { body: probabilities.data.join(), contentType: 'text/csv' },
 })
 
-/** A transform without defineTransform, for which the author declares the type of the data. */
+/** Without defineTransform, the author declares the type of the data. */
 export const plain = {
   preprocess: ({ length }) => ({ input: [[length, length, length, length]] }),
   postprocess: ({ predicted_class }) => predicted_class.data[0],
 } satisfies Transform<Model, { length: number }>
 
-/** A transform without a model's types. */
+/** Without a model's types. */
 export const untyped = defineTransform()({
   preprocess: data => ({ input: [[1, 2, 3, Number(data)]] }),
   postprocess: outputs => outputs.predicted_class?.data.length,
 })
 
-/** A transform with only postprocess, whose input is an inference request. */
+/** Only postprocess: the input is an inference request. */
 export const after = defineTransform<Model>()({
   postprocess: ({ predicted_class }) => LABELS[Number(predicted_class.data[0])],
 })
 
-/** A transform of bytes or text with a media type. */
+/** Bytes or text with a media type. */
 export const png = defineTransform<Model>()({
   input: { contentMediaType: 'image/png' },
   preprocess: data => ({ input: { shape: [data.byteLength / 4, 4], data: Array.from(data) } }),
@@ -83,7 +81,7 @@ export const text = defineTransform<Model>()({
   preprocess: data => ({ input: [[data.length, data.trim().length, 0, 0]] }),
 })
 
-/** A transform of a picture, which no schema describes. */
+/** A picture, which no schema describes. */
 export const picture = defineTransform<Model>()({
   preprocess: data => {
     if (!(data instanceof Uint8Array)) throw new TypeError('no picture')

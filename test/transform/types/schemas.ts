@@ -1,6 +1,6 @@
 import type { FromSchema, JsonSchema } from '../../../function/transform/json-schema.ts'
 
-/* Checks the type of each schema's values. The compiler reports an error for a wrong type. */
+/* The compiler reports an error for a schema whose values have the wrong type. */
 
 const typed =
   <const Schema extends JsonSchema>(_schema: Schema) =>

@@ -7,8 +7,8 @@ import { request } from '../../../http/client.ts'
 import { random } from '../../../random.ts'
 
 /*
- * Runs harmful clients in a separate process: `bad.ts KIND PORT CONNECTIONS SEED`. The process
- * reports its results on request, and exits when its parent exits.
+ * Harmful clients in a separate process: `bad.ts KIND PORT CONNECTIONS SEED`. It reports its
+ * results on request, and exits with its parent.
  */
 
 const [kind, port, connections, seed] = [
@@ -17,7 +17,7 @@ const [kind, port, connections, seed] = [
 ] as [Kind, number, number, number]
 const draw = random(seed)
 
-/** The number of connections or requests, by result. */
+/** Connections or requests, by result. */
 const seen: Record<string, number> = {}
 const count = (what: string) => {
   seen[what] = (seen[what] ?? 0) + 1
@@ -32,7 +32,7 @@ const small = request(
   JSON.stringify({ inputs: [{ name: 'x', shape: [2], datatype: 'FP32', data: [1, 2] }] }),
 )
 
-/** The actions of each connection until it is closed; a new connection then replaces it. */
+/** The actions of a connection until it is closed; a new connection then replaces it. */
 const KINDS = {
   async 'slow headers'(socket: Socket) {
     socket.write('GET /v2 HTTP/1.1\r\nHost: test\r\nX-Slow: ')
@@ -42,12 +42,12 @@ const KINDS = {
     socket.write(request('POST', PATH, { 'content-length': '100000' }))
     await dribble(socket, ' ')
   },
-  /** Requests a few large responses or many small responses, and reads none of them. */
+  /** Requests a few large responses or many small ones, and reads none. */
   async 'slow readers'(socket: Socket) {
     socket.pause()
-    // Only one in ten connections sends large requests: many expensive requests would be a flood.
+    // Only one connection in ten: many expensive requests would be a flood.
     const large = draw() < 0.1
-    // Send 100 requests, because the server cuts a connection that pipelines more than 128.
+    // Not more than 100, because the server cuts a connection that pipelines more than 128.
     socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(100))
     // The responses exceed the kernel's socket buffers.
     if (large) for (let i = 0; i < 6; i++) socket.write(megabyte)
@@ -61,12 +61,12 @@ const KINDS = {
     if (draw() < 0.5) socket.write(request('GET', '/v2'))
     await once(socket, 'close')
   },
-  /** Sends only the first bytes of a ClientHello. */
+  /** Only the first bytes of a ClientHello. */
   async 'TLS handshakes'(socket: Socket) {
     socket.write(Buffer.from('16030100f5010000f10303', 'hex'))
     await once(socket, 'close')
   },
-  /** Allows the server to send no part of a response body. */
+  /** The server may send no part of a response body. */
   async 'HTTP/2 streams without windows'(socket: Socket) {
     const session = connectHttp2('http://test', {
       createConnection: () => socket,
@@ -94,7 +94,7 @@ const KINDS = {
     await wait(10 * draw())
     socket.resetAndDestroy()
   },
-  /** Sends requests as fast as responses arrive, and faster on some connections. */
+  /** As fast as responses arrive, and faster on some connections. */
   async 'pipelined floods'(socket: Socket) {
     const ahead = draw() < 0.9 ? 100 : 2_000
     let left = ahead
@@ -124,7 +124,7 @@ const megabyte = (() => {
   return Buffer.concat([Buffer.from(request('POST', PATH, headers) + json), Buffer.alloc(2 ** 20)])
 })()
 
-/** A request whose gzip body expands to 64 MiB of spaces. */
+/** A gzip body that expands to 64 MiB of spaces. */
 const bomb = (() => {
   const body = gzipSync(Buffer.alloc(64 * 2 ** 20, ' '))
   return Buffer.concat([
@@ -172,7 +172,7 @@ async function one(isFirst: boolean): Promise<void> {
 async function again(isFirst: boolean): Promise<never> {
   for (let first = isFirst; ; first = false) {
     await one(first)
-    // A pause keeps the rate of new connections low, because this is not a flood.
+    // This is not a flood, so the rate of new connections stays low.
     await wait(kind === 'slow readers' ? 1_000 : 50)
   }
 }
@@ -182,7 +182,7 @@ process.on('message', () => process.send?.({ seen, longestMs }))
 process.on('disconnect', () => process.exit())
 for (let i = 0; i < connections; i++) {
   void again(true)
-  // Allow at most 200 unfinished connections, because a listener's backlog is limited.
+  // A listener's backlog is limited.
   while (i - opened > 200) await wait(5)
 }
 while (opened < connections) await wait(10)
