@@ -40,7 +40,7 @@ let service: Service | undefined
 let config: Config | undefined
 let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
-/** @throws {Error} with a one-line message if the model cannot be served */
+/** @throws {Error} if the model cannot be served */
 export async function init(): Promise<void> {
   config = readConfig(process.env)
   // The runtime's listener admits every client, and ?headers=… in a query can replace the headers.

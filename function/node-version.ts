@@ -1,6 +1,6 @@
 import manifest from '../package.json' with { type: 'json' }
 
-/** @throws {Error} with a one-line message if Node is older than package.json requires */
+/** @throws {Error} if Node is older than package.json requires */
 export function checkNode(version: string): void {
   const least = manifest.engines.node.replace('>=', '')
   const [major = 0, minor = 0] = version.split('.').map(Number)

@@ -65,7 +65,7 @@ export interface StartedFunction extends LoadedFunction {
 
 /**
  * Loads a model for tests, without a port. Tests may load several models at once.
- * @throws {Error} with a one-line message if the model cannot be served
+ * @throws {Error} if the model cannot be served
  */
 export async function load(options: FunctionOptions = {}): Promise<LoadedFunction> {
   const { service, config } = prepare(options)
@@ -76,7 +76,7 @@ export async function load(options: FunctionOptions = {}): Promise<LoadedFunctio
 
 /**
  * Serves a model on a port, for tests. Resolves when the model is ready.
- * @throws {Error} with a one-line message if the model cannot be served
+ * @throws {Error} if the model cannot be served
  */
 export async function start(options: FunctionOptions = {}): Promise<StartedFunction> {
   const { service, config } = prepare(options)
@@ -103,7 +103,7 @@ export async function start(options: FunctionOptions = {}): Promise<StartedFunct
 /**
  * Loads a model, handles one request without a socket, and closes the model. For several requests,
  * use {@link load}.
- * @throws {Error} with a one-line message if the model cannot be served
+ * @throws {Error} if the model cannot be served
  */
 export async function request(
   target: string | URL | Request,

@@ -86,7 +86,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   }
 }
 
-/** @throws {Error} with a one-line message if the model cannot be served */
+/** @throws {Error} if the model cannot be served */
 async function untilLoaded(running: Running): Promise<void> {
   const { service, listener, loading, pushing } = running
   try {

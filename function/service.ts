@@ -24,7 +24,7 @@ export interface Service {
 
 /**
  * Creates the service without loading the model.
- * @throws {Error} with a one-line message if there is no model to serve
+ * @throws {Error} if there is no model to serve
  */
 export function createService(config: Config): Service {
   const log = createLog(config.logLevel)

@@ -59,7 +59,7 @@ function sourceIn(path: string): string {
 /**
  * Loads esbuild from the project. Serving does not need esbuild, so this package does not depend on
  * it.
- * @throws {Error} with a one-line message if esbuild is not installed
+ * @throws {Error} if esbuild is not installed
  */
 async function loadBundler(source: string): Promise<typeof Esbuild> {
   for (const from of [source, join(process.cwd(), 'package.json')]) {

@@ -46,7 +46,7 @@ export interface ListenOptions {
 
 /**
  * Listens on the configured port.
- * @throws {Error} with a one-line message if it cannot listen on the port
+ * @throws {Error} if it cannot listen on the port
  */
 export async function listen(
   service: Service,

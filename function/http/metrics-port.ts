@@ -11,7 +11,7 @@ const MOST_CONNECTIONS = 64
 /**
  * Listens on METRICS_PORT, for metrics and health only. There is no authentication: restrict access
  * at the network.
- * @throws {Error} with a one-line message if it cannot listen on the port
+ * @throws {Error} if it cannot listen on the port
  */
 export const listenForMetrics = (
   service: Service,

@@ -255,7 +255,7 @@ const shorten = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...`
 /**
  * Creates a service's responder. Loads authentication, CORS and pages only if they are used, to
  * keep startup and other requests fast.
- * @throws {Error} with a one-line message if the configured authentication cannot be used
+ * @throws {Error} if the configured authentication cannot be used
  */
 export async function createResponder(
   service: Service,

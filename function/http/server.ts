@@ -30,7 +30,7 @@ export interface HttpServer {
 export const keepAliveMs = ({ idleExitMs }: Config): number =>
   idleExitMs > 0 ? Math.min(idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS
 
-/** @throws {Error} with a one-line message if the certificate or its key cannot be used */
+/** @throws {Error} if the certificate or its key cannot be used */
 export async function createHttpServer(
   config: Config,
   log: Log,
@@ -61,7 +61,7 @@ export async function createHttpServer(
 /**
  * Listens on the configured port or socket.
  * @returns the port
- * @throws {Error} with a one-line message if it cannot listen on the port
+ * @throws {Error} if it cannot listen on the port
  */
 export async function bind(server: Server, config: Config): Promise<number> {
   const { port, listenHost, listenFd } = config

@@ -65,7 +65,7 @@ export class CallServer {
   #done = new Done()
   readonly #flush = () => this.#post()
 
-  /** @throws {Error} with a one-line message if the transform cannot be used */
+  /** @throws {Error} if the transform cannot be used */
   static async open(
     start: CallStart,
     { session, sizes }: { readonly session: Session; readonly sizes: RunSizes },

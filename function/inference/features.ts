@@ -9,7 +9,7 @@ export type Features = FeatureNames | Readonly<Record<string, FeatureNames>>
 
 /**
  * @returns the names keyed by input, omitting inputs without names
- * @throws {Error} with a one-line message if the names do not match the model
+ * @throws {Error} if the names do not match the model
  */
 export function featuresByInput(
   features: Features | undefined,

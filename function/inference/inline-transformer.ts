@@ -28,7 +28,7 @@ export class InlineTransformer implements Transformer {
   readonly #host: Host
   readonly #transform: ThreadTransform
 
-  /** @throws {Error} with a one-line message if the transform cannot be used */
+  /** @throws {Error} if the transform cannot be used */
   static async open(options: InlineOptions): Promise<InlineTransformer> {
     const { file, identity, loaded, log } = options
     const model = servedModel(identity, loaded.signature)

@@ -33,7 +33,7 @@ export interface ModelFolder {
 
 /**
  * Finds the model at MODEL_DIR and reads model.json.
- * @throws {Error} with a one-line message if there is no model or model.json is invalid
+ * @throws {Error} if there is no model or model.json is invalid
  */
 export function readModelFolder(config: Config): ModelFolder {
   const found = findModel(config.modelDir)

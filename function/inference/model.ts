@@ -66,7 +66,7 @@ export interface Model extends ModelFolder {
   readonly limits: ResponseLimits
   /**
    * Loads the model and warms it up. Afterwards, `batching` is decided.
-   * @throws {Error} with a one-line message if the model cannot be served
+   * @throws {Error} if the model cannot be served
    */
   load(): Promise<void>
   /**
@@ -318,7 +318,7 @@ function logLeftOut({ leftOut }: Executor, log: Log): void {
 
 /**
  * Reads model.json's sample and feature names.
- * @throws {Error} with a one-line message if they do not match the model
+ * @throws {Error} if they do not match the model
  */
 const describeInputs = (executor: Executor, folder: ModelFolder) => ({
   example: readExample(executor, folder),

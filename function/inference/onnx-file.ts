@@ -99,7 +99,7 @@ export interface ValueType {
 /** Values above this size in bytes are skipped: weights are larger; shapes and axes are smaller. */
 export const MOST_VALUE_BYTES = 4_096
 
-/** @throws {Error} with a one-line message if the file cannot be read or is not an ONNX model */
+/** @throws {Error} if the file cannot be read or is not an ONNX model */
 export async function readOnnxModel(path: string): Promise<OnnxModel> {
   const bytes = new FileBytes(path)
   try {
@@ -113,7 +113,7 @@ export type Operator = Pick<Node, 'operator' | 'domain'>
 
 /**
  * Reads only the operators of the graph's own nodes, in order, which is faster.
- * @throws {Error} with a one-line message if the file cannot be read or is not an ONNX model
+ * @throws {Error} if the file cannot be read or is not an ONNX model
  */
 export async function readOperators(path: string): Promise<readonly Operator[]> {
   const bytes = new FileBytes(path)

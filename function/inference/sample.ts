@@ -22,7 +22,7 @@ export const isShaped = (input: SampleInput): input is ShapedInput =>
 /**
  * Reads the files that a sample names.
  * @param path model.json's path; file paths are relative to its folder
- * @throws {Error} with a one-line message if an input is invalid or a file cannot be read
+ * @throws {Error} if an input is invalid or a file cannot be read
  */
 export function readSample(
   sample: Readonly<Record<string, unknown>> | undefined,

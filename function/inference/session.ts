@@ -49,7 +49,7 @@ const DATATYPE_NAMED = new Map(
  * Loads an ONNX file. ONNX Runtime gets the path, to find external data beside the file.
  * @param threads ONNX Runtime's threads for a run
  * @param sha256 the digests of the folder's files; each thread reads the files, so each checks them
- * @throws {Error} with a one-line message if the file is not a model that can be served
+ * @throws {Error} if the file is not a model that can be served
  */
 export async function openSession(
   file: string,

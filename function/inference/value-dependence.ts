@@ -22,7 +22,7 @@ export interface ValueDependence {
 /**
  * Finds nodes whose cost depends on input values. Unknown operators count.
  * @param file an .onnx file, whose weights are skipped
- * @throws {Error} with a one-line message if the file cannot be read
+ * @throws {Error} if the file cannot be read
  */
 export async function valueDependence(file: string): Promise<ValueDependence> {
   const model = await readOnnxModel(file)

@@ -50,7 +50,7 @@ export interface WorkerOptions {
 
 /**
  * Opens a pool of worker threads, so that the main thread stays free.
- * @throws {Error} with a one-line message if the file is not a model that can be served
+ * @throws {Error} if the file is not a model that can be served
  */
 export async function openWorkers(file: string, options: WorkerOptions): Promise<WorkerPool> {
   const pool = new WorkerPool(file, options)

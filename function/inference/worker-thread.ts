@@ -80,7 +80,7 @@ export class WorkerThread {
 
   /**
    * Starts a thread that loads the model.
-   * @throws {Error} with a one-line message if the file is not a model that can be served
+   * @throws {Error} if the file is not a model that can be served
    */
   static async open(start: ThreadStart, events: ThreadEvents): Promise<WorkerThread> {
     const thread = new WorkerThread(start, events)

@@ -13,7 +13,7 @@ export interface DescribedTransform {
   readonly postprocess: boolean
 }
 
-/** @throws {Error} with a one-line message if a schema is not plain JSON */
+/** @throws {Error} if a schema is not plain JSON */
 export function describeTransform(transform: Transform): DescribedTransform {
   const { input, output, preprocess, postprocess } = transform
   return {

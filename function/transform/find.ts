@@ -30,7 +30,7 @@ const NONE: FoundTransform = { transform: undefined, ignored: undefined }
  * Finds the transform: the file that TRANSFORM names; else transform.js, transform.mjs or
  * transform.ts beside the model; else beside model.json. Ignores a file beside a stored model,
  * because a store of models must not supply code.
- * @throws {Error} with a one-line message if TRANSFORM does not name a file
+ * @throws {Error} if TRANSFORM does not name a file
  */
 export function findTransform(
   { file, modelJson }: Places,

@@ -44,7 +44,7 @@ export const AJV_OPTIONS = {
 /**
  * @param validate the function that a build compiled; if absent, Ajv is loaded to compile the
  * schema
- * @throws {Error} with a one-line message if the schema cannot be used for checking
+ * @throws {Error} if the schema cannot be used for checking
  */
 export async function inputCheck(schema: JsonSchema, validate?: Validate): Promise<CheckInput> {
   const mediaType = mediaTypeOf(schema)
@@ -96,7 +96,7 @@ function run(validate: Validate, data: unknown): boolean {
  * to compile.
  * @param name the schema's name in errors: input or output
  * @param code how Ajv writes the function's code
- * @throws {Error} with a one-line message if the schema cannot be used for checking
+ * @throws {Error} if the schema cannot be used for checking
  */
 export async function compileSchema(schema: JsonSchema, name: string, code: CodeOptions = {}) {
   const { default: all } = await import('ajv/dist/2020.js')

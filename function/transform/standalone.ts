@@ -5,7 +5,7 @@ import { compileSchema } from './schema.ts'
  * Returns a schema's validation function as an ES module that exports `validate` and imports
  * nothing. `onnx-function build` adds it to the bundle, so that startup neither loads Ajv nor
  * compiles the schema.
- * @throws {Error} with a one-line message if the schema cannot be used for checking
+ * @throws {Error} if the schema cannot be used for checking
  */
 export async function standaloneValidate(schema: JsonSchema): Promise<string> {
   const { ajv, validate } = await compileSchema(schema, 'input', { source: true, esm: true })

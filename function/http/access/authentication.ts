@@ -17,7 +17,7 @@ export type Authenticate = (
   findRoute: () => Route | undefined,
 ) => Promise<Refusal | undefined>
 
-/** @throws {Error} with a one-line message if a secret or a file cannot be used */
+/** @throws {Error} if a secret or a file cannot be used */
 export async function createAuthentication(config: AuthConfig, log: Log): Promise<Authenticate> {
   const secrets = new Secrets(config, log)
   const verify = config.jwt && (await createVerify(config.jwt, log))

@@ -21,7 +21,7 @@ export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | unde
 /** The minimum time between two fetches of the issuer's keys, even if they fail. */
 const COOLDOWN_MS = 30_000
 
-/** @throws {Error} with a one-line message if the file is not a JSON Web Key Set */
+/** @throws {Error} if the file is not a JSON Web Key Set */
 export function createVerify(
   { jwks, issuer, audience, eventsAudience, algorithms, subjects, clockSkewSeconds }: JwtConfig,
   log: Log,

@@ -37,7 +37,7 @@ interface Handshake {
 /**
  * Creates an HTTPS server, which replaces its certificate when the files change; open connections
  * keep the previous one.
- * @throws {Error} with a one-line message if the files are not a certificate and its key
+ * @throws {Error} if the files are not a certificate and its key
  */
 export function createSecureServer(
   options: ServerOptions,

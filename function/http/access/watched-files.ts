@@ -17,7 +17,7 @@ const AGAIN_MS = 2_000
  * stay in use, and the reason is logged
  * @param lose called if a file is empty or missing in two attempts in a row, so it was removed; one
  * attempt may coincide with a rewrite in place. If absent, the previous contents stay in use
- * @throws {Error} with a one-line message if the first contents are not valid
+ * @throws {Error} if the first contents are not valid
  */
 export function watchFiles<Name extends string>(
   named: Readonly<Record<Name, string>>,

@@ -37,7 +37,7 @@ export type Proof =
  * share a run, and a large request may be divided. Runs on this thread in time slices.
  * @param file an .onnx file; weights longer than a few bytes are not read
  * @param signature the inputs and outputs that the server offers
- * @throws {Error} with a one-line message if the file cannot be read
+ * @throws {Error} if the file cannot be read
  */
 export async function proveIndependent(file: string, signature: Signature): Promise<Proof> {
   const model = await readOnnxModel(file)
