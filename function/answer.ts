@@ -20,7 +20,7 @@ export interface Answer {
 }
 
 export interface Caller {
-  /** Milliseconds, on performance.now()'s clock. */
+  /** In milliseconds, on performance.now()'s clock. */
   readonly arrived: number
   /** No run begins after this time, on the same clock. */
   readonly deadline: number
@@ -41,17 +41,15 @@ export interface Caller {
 /** Returns the client, which all events of a batch share. */
 export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
 
-/** Records that the client hung up or will not receive a response. */
 export function hangUp(caller: Caller): void {
   caller.gone = true
   if (caller.onGone !== undefined) for (const act of caller.onGone) act()
 }
 
-/** Memory of a response, counted from before its run until it is sent. */
+/** The memory of a response, counted from before its run until it is sent. */
 export interface AnswerMemory {
   /**
-   * Reserves memory for a response before its run, and waits until other responses have released
-   * it.
+   * Reserves memory for a response before its run. Waits while other responses use the memory.
    * @throws {DeadlinePassed} if the deadline passes or the caller hangs up first
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined

@@ -27,7 +27,6 @@ export interface DataPlane {
    * @param onlyReady omits a model that is not ready
    */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
-  /** Returns Triton's statistics since the process started. */
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
   /**
    * Handles an inference request once the model is loaded, and counts it in the metrics.
@@ -35,7 +34,7 @@ export interface DataPlane {
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
-  /** Whether a transform is loaded. Its calls need not contain tensors. */
+  /** Whether there is a transform. Its calls need not contain tensors. */
   readonly transforms: boolean
   /**
    * Like `infer`, for a call of the transform.
@@ -48,10 +47,8 @@ export interface DataPlane {
 /** An entry in the model repository index (Triton's model repository extension, "Index"). */
 export interface RepositoryEntry {
   readonly name: string
-  /** Empty if the model has no version. */
   readonly version: string
   readonly state: 'READY' | 'UNAVAILABLE'
-  /** Empty if the model is ready. */
   readonly reason: string
 }
 

@@ -20,7 +20,6 @@ export interface Meaning {
   readonly retryAfter?: number
   /** Set if the error counts as a rejection (no run). */
   readonly rejected?: RejectionReason
-  /** Set if the error counts as a failure. */
   readonly failed?: Exclude<FailureCause, RejectionReason>
   /** Whose mistake made a transform's call fail. */
   readonly mistakeOf?: Mistake
@@ -38,7 +37,6 @@ const INFERENCE = {
   RUN_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'model' },
 } as const satisfies Readonly<Record<InferenceErrorCode, Meaning>>
 
-/** Refusals by HTTP and gRPC. */
 // biome-ignore format: one row per refusal is easiest to read
 const REFUSALS = {
   BAD_HTTP:               { http: 400, event: 400, grpc: 3 },
@@ -55,7 +53,6 @@ const REFUSALS = {
   KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14 },
 } as const satisfies Readonly<Record<string, Meaning>>
 
-/** Errors and failures of a transform (transform/errors.ts). */
 // biome-ignore format: one row per error is easiest to read
 const TRANSFORM = {
   // The error may set another status.
@@ -95,7 +92,6 @@ export function meaningOf(error: unknown): Meaning | undefined {
   return meaning
 }
 
-/** An error of transform/errors.ts. */
 interface AuthorsError {
   readonly code: string
   readonly status: number

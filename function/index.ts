@@ -137,7 +137,6 @@ export function readiness(_request: unknown, reply: HealthReply): unknown {
   return reply.code(state.ready ? 200 : 503).send(state)
 }
 
-/** The runtime calls this function when it stops. */
 export async function shutdown(): Promise<void> {
   service?.model.retire()
   const timeoutMs = config?.drainTimeoutMs ?? 0

@@ -1,12 +1,10 @@
 /*
- * Requests of Triton clients that this server does not support. They get the reason, with 404
- * (HTTP) or UNIMPLEMENTED (gRPC).
+ * Requests of Triton clients that this server does not support. The response, 404 (HTTP) or
+ * UNIMPLEMENTED (gRPC), has the reason.
  */
 
 interface NotServed {
-  /** Paths of Triton's HTTP protocol. */
   readonly paths: RegExp
-  /** Methods of inference.GRPCInferenceService. */
   readonly methods: RegExp
   readonly why: string
 }
@@ -34,10 +32,10 @@ const NOT_SERVED: readonly NotServed[] = [
   },
 ]
 
-/** Why a path of Triton's protocol is not supported. @returns undefined for other paths */
+/** Undefined for other paths. */
 export const whyNoPath = (path: string): string | undefined =>
   NOT_SERVED.find(({ paths }) => paths.test(path))?.why
 
-/** Why a method of Triton's service is not supported. @returns undefined for other methods */
+/** Undefined for other methods. */
 export const whyNoMethod = (method: string): string | undefined =>
   NOT_SERVED.find(({ methods }) => methods.test(method))?.why

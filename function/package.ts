@@ -13,8 +13,6 @@ import { urlOf } from './http/server.ts'
 import { checkNode } from './node-version.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
 
-/* The exports of the package. */
-
 export type {
   BodyAnswer,
   Context,
@@ -59,14 +57,11 @@ export interface LoadedFunction {
 }
 
 export interface StartedFunction extends LoadedFunction {
-  /** Without a trailing slash, for example http://127.0.0.1:41234. */
+  /** Without a trailing slash. */
   readonly url: string
 }
 
-/**
- * Loads a model for tests, without a port. Tests may load several models at once.
- * @throws {Error} if the model cannot be served
- */
+/** Loads a model for tests, without a port. A test may load several models. */
 export async function load(options: FunctionOptions = {}): Promise<LoadedFunction> {
   const { service, config } = prepare(options)
   const responder = await createResponder(service, config)

@@ -10,9 +10,7 @@ import type { Push } from './telemetry/push.ts'
 
 export interface Setup {
   readonly config: Config
-  /** Additional routes and middleware. */
   readonly listening?: ListenOptions
-  /** Logged at startup. */
   readonly warnings?: readonly string[]
   /**
    * True if a parent process owns the port (node:cluster) and restarts this process. Another
@@ -47,9 +45,7 @@ interface Running {
   readonly config: Config
   readonly isSupervised: boolean
   readonly listener: Listener
-  /** Settles when the model is loaded or fails to load. */
   readonly loading: Promise<void>
-  /** Starts when the model is loaded. */
   readonly pushing: Promise<Push | undefined>
 }
 
@@ -80,7 +76,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   // The process may already be shutting down.
   if (!model.retired) await logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    // Push first: a client that connects during the push is then still served.
+    // Push first, so that clients that connect during the push are still served.
     await listener.closeWhenUnused(config.idleExitMs, () => flushPush(pushing))
     if (!model.retired) await endUnused(running)
   }
@@ -92,7 +88,7 @@ async function untilLoaded(running: Running): Promise<void> {
   try {
     await loading
   } catch (error) {
-    // Push first: clients that connect during the push are then still served.
+    // Answer the requests that waited for the model.
     await listener.close(1_000)
     await endPush(pushing, 1_000)
     if (await isIdle(running, 1_000)) throw error
@@ -171,7 +167,6 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ ...cause, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
-  // Push now: the requests in progress may use the entire timeout.
   void pushing.then(push => push?.flush())
   if (drainDelayMs > 0) {
     listener.stopKeepAlive()
@@ -239,7 +234,6 @@ async function logStarted(
   // must be JSON.
   const isByHand = !inCluster && listenFd === undefined
   if (!isByHand || auth !== undefined || model.loaded === undefined) return
-  // Most processes do not need this module.
   const { tryCommand } = await import('./inference/try-it.ts')
   const curl = tryCommand(url, name, model.loaded, model.transformer?.described)
   if (curl === undefined) return

@@ -6,7 +6,7 @@ interface Served {
   readonly version: string | undefined
 }
 
-/** @throws {Refused} with status 404 if the request names another model or version */
+/** @throws {Refused} 404 if the request names another model or version */
 export function checkServed(
   { model, version }: { readonly model?: string; readonly version?: string },
   served: Served,

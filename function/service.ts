@@ -10,15 +10,12 @@ import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Push } from './telemetry/push.ts'
 import { createTraces, type Traces } from './telemetry/trace.ts'
 
-/** The parts that all protocols share. */
 export interface Service {
   readonly model: Model
   readonly dataPlane: DataPlane
-  /** Identifies this server in reply events. */
   readonly replier: Replier
   readonly metrics: Metrics
   readonly log: Log
-  /** Undefined if no traces are sent. */
   readonly traces: Traces | undefined
 }
 

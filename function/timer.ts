@@ -1,4 +1,3 @@
-/** setTimeout's longest delay. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /** Returns setTimeout's delay until `at`, on performance.now()'s clock. */

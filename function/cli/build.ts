@@ -75,7 +75,6 @@ async function loadBundler(source: string): Promise<typeof Esbuild> {
 
 interface Bundle {
   readonly code: string
-  /** Packages with native code, which are not bundled. */
   readonly kept: readonly string[]
 }
 
@@ -106,7 +105,7 @@ async function bundle(source: string, esbuild: typeof Esbuild): Promise<Bundle> 
   return { code: outputFiles[0]?.text ?? '', kept: [...kept].sort() }
 }
 
-/** Makes `import … from 'validate'` resolve to `code`. */
+/** Makes `import … from 'validate'` load `code`. */
 function provide(build: Esbuild.PluginBuild, code: string): void {
   build.onResolve({ filter: /^validate$/ }, ({ path, importer }) =>
     importer === '<stdin>' ? { path, namespace: 'validate' } : undefined,
@@ -127,7 +126,7 @@ function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
   })
 }
 
-/** Finds a package's folder as Node does: in the node_modules of `from` and of its parents. */
+/** Finds a package's folder as Node does: in the node_modules beside `from` or above. */
 function packageFolder(name: string, from: string): string | undefined {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name)

@@ -6,7 +6,6 @@ import { Usage } from './usage.ts'
 interface Command {
   readonly usage: string
   readonly summary: string
-  /** Loads the command's code. */
   readonly load: () => Promise<(args: readonly string[]) => void | Promise<void>>
 }
 

@@ -19,7 +19,7 @@ func create -l typescript -t onnx --repository REPOSITORY creates the same proje
 /** The project name in the template's files. */
 const TEMPLATE_NAME = 'my-classifier'
 
-/** Kubernetes' rule for the name of a Service (RFC 1035). */
+/** The name of a Kubernetes Service (RFC 1035). */
 const NAME = /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 
 /** This package's folder: one level above build/, two above this source file. */
@@ -73,7 +73,7 @@ function writeProject(folder: string, name: string): void {
   writeFileSync(join(folder, 'func.yaml'), funcYaml(name, manifest))
 }
 
-/** Packs this package into the project, because no registry has it. */
+/** No registry has this package, so the project contains it. */
 function packInto(folder: string): void {
   mkdirSync(folder, { recursive: true })
   const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder, PACKAGE]

@@ -1,6 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
-/** A wrong command line. The message is one line. */
 export class Usage extends Error {}
 
 /**

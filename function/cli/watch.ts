@@ -12,10 +12,7 @@ import { findTransform, sourceOf } from '../transform/find.ts'
 // These functions use `this`, so import the object.
 const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
 
-/**
- * How long files must be unchanged before a restart: editors and training scripts write in several
- * steps.
- */
+/** Wait this long after the last change: editors and training scripts write in several steps. */
 const QUIET_MS = 100
 
 /**
@@ -31,7 +28,6 @@ export async function watch(configure: () => Config): Promise<void> {
     }))
     return
   }
-  // An invalid configuration also stops this process.
   const config = configure()
   const log = createLog(config.logLevel)
   const supervisor = new Supervisor(log, await choosePort(config))
@@ -81,8 +77,8 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
     return opened.on('error', error => log.error({ err: error }, sentence))
   }
   let watcher = open()
-  // On Linux, Node watches files one by one and loses a file when another replaces it, as git and
-  // many editors do. Start a new watcher.
+  // On Linux, Node watches files one by one, and loses a file when another replaces it, as git and
+  // many editors do.
   const settled = () => {
     const before = watcher
     watcher = open()
@@ -98,7 +94,6 @@ class Supervisor {
   private isEnding = false
   private readonly env: NodeJS.ProcessEnv
 
-  /** @param env added to this process's environment variables */
   constructor(log: Log, env: NodeJS.ProcessEnv) {
     this.log = log
     this.env = env
@@ -114,7 +109,7 @@ class Supervisor {
     worker.once('exit', (code: number | null) => this.ended(worker, code ?? 1))
   }
 
-  /** @param signal received by this process; a terminal sends SIGINT to the child processes, too */
+  /** @param signal received by this process; a terminal also sends SIGINT to the child processes */
   end(signal: 'SIGTERM' | 'SIGINT'): void {
     const isKnown = signal === 'SIGINT' && process.stdin.isTTY
     const workers = Object.values(cluster.workers ?? {})
@@ -140,7 +135,6 @@ class Supervisor {
       if (others.length === 0) process.exit(code)
     } else if (worker === this.next) {
       this.next = undefined
-      // The child process has logged the reason.
       if (this.serving === undefined) process.exit(code)
     } else if (worker === this.serving) {
       this.serving = undefined

@@ -3,7 +3,6 @@ import { AUTH, TLS } from './variables.ts'
 
 type AuthValues = Values<typeof AUTH>
 
-/** At least one field is set. */
 export interface AuthConfig {
   readonly secret: string | undefined
   /** A file with one secret per line. */
@@ -14,9 +13,8 @@ export interface AuthConfig {
 export interface JwtConfig {
   readonly issuer: string
   readonly audience: string
-  /** The audience of tokens sent with events. */
   readonly eventsAudience: string
-  /** The issuer's public keys: a URL or a file. */
+  /** A URL or a file. */
   readonly jwks: URL | string
   readonly algorithms: readonly string[]
   /** Undefined allows every subject. */
@@ -29,7 +27,6 @@ export interface TlsConfig {
   readonly keyFile: string
 }
 
-/** Undefined if requests need no authentication. */
 export function readAuth(source: Source): AuthConfig | undefined {
   refuseEmpty(AUTH, source)
   const values = readRows(AUTH, source)
@@ -58,7 +55,6 @@ function readJwt(values: AuthValues): JwtConfig | undefined {
   }
 }
 
-/** Undefined for plain HTTP. */
 export function readTls(source: Source): TlsConfig | undefined {
   refuseEmpty(TLS, source)
   const values = readRows(TLS, source)
@@ -73,7 +69,7 @@ function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)
 }
 
-/** If a variable of `any` is set, all variables of `all` must be set. */
+/** If a variable of `any` is set, those of `all` must be set, too. */
 function requireTogether<Rows extends typeof AUTH | typeof TLS>(
   rows: Rows,
   values: Values<Rows>,

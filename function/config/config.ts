@@ -12,28 +12,24 @@ type Rows = Values<typeof ROWS>
 
 /** The only place that reads the environment. */
 export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
-  /** ONNX Runtime's threads within a run; at most `cpus`. */
+  /** The number of ONNX Runtime's threads within a run; at most `cpus`. */
   readonly ortThreads: number
   readonly maxConnections: number
-  /** The CPUs that this process may use at once. */
+  /** The number of CPUs that this process may use at once. */
   readonly cpus: number
   /** The cgroup's memory limit, or else the machine's memory. */
   readonly memoryBytes: number
-  /** True if KServe mounts the model: other files in its folder are not this project's. */
+  /** True if KServe mounts the model: files beside it then do not belong to this project. */
   readonly isModelStored: boolean
   /** A listening socket from systemd, which replaces the port and the host. */
   readonly listenFd: number | undefined
-  /** The Knative service or KServe InferenceService of this process. */
+  /** From Knative or KServe. */
   readonly service: string | undefined
   readonly inferenceService: string | undefined
   readonly revision: string | undefined
-  /** True in a Kubernetes pod. */
   readonly inCluster: boolean
-  /** Undefined if nothing is pushed. */
   readonly push: PushConfig | undefined
-  /** Undefined if requests need no authentication. */
   readonly auth: AuthConfig | undefined
-  /** Undefined for plain HTTP. */
   readonly tls: TlsConfig | undefined
 }
 
@@ -74,7 +70,7 @@ export function readConfig(
 
 /**
  * A connection needs 30 KB, with TLS 75 KB; an HTTP/2 stream with the largest headers needs 40 KB.
- * With this limit, all of them need at most a fifth of the memory.
+ * All connections and streams together then need at most a fifth of the memory.
  */
 const MEMORY_PER_CONNECTION = 512 * 1024
 const LEAST_CONNECTIONS = 64
@@ -107,10 +103,10 @@ function checkDrain({ drainDelayMs: delay, drainTimeoutMs: timeout }: Rows): voi
   throw new Error(`DRAIN_DELAY_MS is "${delay}"; it must be ${allowed}`)
 }
 
-/** systemd's first file descriptor (sd_listen_fds(3)). */
+/** See sd_listen_fds(3). */
 const LISTEN_FDS_START = 3
 
-/** Returns systemd's socket. An inherited environment may describe another process's socket. */
+/** Returns systemd's socket. An inherited environment may name another process's socket. */
 function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
   if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
   if (LISTEN_FDS === '1') return LISTEN_FDS_START

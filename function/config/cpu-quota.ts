@@ -3,8 +3,8 @@ import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
 
 /**
- * Returns the CPUs that this process may use at once, at least 1: its cgroup's quota, or else all
- * CPUs. ONNX Runtime ignores the quota; so does Node 24.21 with cgroups version 1.
+ * Returns the number of CPUs that this process may use at once: its cgroup's quota, or else all
+ * CPUs; at least 1. ONNX Runtime ignores the quota; so does Node 24.21 with cgroups version 1.
  * @param root the folder of proc and sys
  */
 export function availableCpus(root = '/'): number {
@@ -15,9 +15,8 @@ export function availableCpus(root = '/'): number {
 }
 
 interface Controller {
-  /** This process's folder in the hierarchy. */
   readonly path: string
-  /** In CPUs; undefined if the folder has no quota. */
+  /** The folder's quota in CPUs. */
   readonly read: (folder: string) => number | undefined
 }
 
@@ -37,10 +36,7 @@ function cpuControllers(root: string): Controller[] {
   })
 }
 
-/**
- * Adds the parents, because a folder's quota applies to all folders below. A container sees its own
- * folder as the root.
- */
+/** A folder's quota applies to all folders below. A container sees its own folder as the root. */
 const withParents = (path: string): string[] =>
   path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]
 

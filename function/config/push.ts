@@ -9,12 +9,10 @@ export interface PushConfig {
   readonly traces: boolean
   readonly metrics: boolean
   readonly sampler: SamplerName
-  /** The share of traces that a ratio sampler keeps. */
   readonly samplerShare: number
   readonly metricIntervalMs: number
 }
 
-/** Undefined if nothing is pushed. */
 export function readPush(source: Source): PushConfig | undefined {
   const values = readRows(PUSHING, source)
   const { endpoint, tracesEndpoint, metricsEndpoint, disabled } = values

@@ -5,18 +5,15 @@
 
 export interface Variable<Name extends string = string, Value = unknown> {
   readonly name: Name
-  /** As docs/configuration.md shows it. */
   readonly default: string
   readonly allowed: string
   readonly meaning: string
   readonly parse: (text: string) => Value | undefined
-  /** The value if the variable is not set. */
   readonly unset: Value
 }
 
 export interface Kind<Value> {
   readonly allowed: string
-  /** Undefined for a text that is not allowed. */
   readonly parse: (text: string) => Value | undefined
   /** Formats a default for the documentation; String() if absent. */
   readonly show?: (value: Value) => string
@@ -28,7 +25,6 @@ interface Defaulted<Value> {
 }
 
 interface Optional {
-  /** The behaviour if the variable is not set. */
   readonly otherwise: string
   readonly meaning: string
 }
@@ -97,7 +93,6 @@ export const httpUrl = text('an http or https URL', value =>
   /^https?:$/.test(URL.parse(value)?.protocol ?? ''),
 )
 
-/** @param allowed describes the list in words */
 export const list = (
   allowed: string,
   isAllowed: (item: string) => boolean = () => true,
@@ -109,7 +104,6 @@ export const list = (
   },
 })
 
-/** Keyed by the field of the configuration. */
 export type Rows = Readonly<Record<string, Variable>>
 
 export type Values<R extends Rows> = {

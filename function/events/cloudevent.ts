@@ -25,14 +25,13 @@ export interface CloudEvent {
   readonly data: EventData | undefined
 }
 
-/** Context attributes. `specversion`, `id`, `source` and `type` are always present. */
+/** `specversion`, `id`, `source` and `type` are always present. */
 export type Attributes = { readonly id: string; readonly source: string; readonly type: string } & {
   readonly [name: string]: string | number | boolean
 }
 
 /**
- * The received bytes, or JSON that is part of the event's own. Large JSON stays bytes, with
- * `isJson`.
+ * Received bytes, or JSON that is part of the event's own. Large JSON stays bytes, with `isJson`.
  */
 export type EventData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
@@ -106,7 +105,6 @@ const LARGE_BYTES = 128 * 1024
 /** In a large event, a data or data_base64 member up to this size is parsed with the event. */
 const MOST_PARSED_BYTES = 1024
 
-/** An event and its size in the batch. */
 export interface BatchedEvent {
   readonly event: CloudEvent
   readonly bytes: number
@@ -161,7 +159,6 @@ const NAMES: ReadonlyMap<string, string> = new Map(
   [...HEADERS].map(([name, header]) => [header, name]),
 )
 
-/** @param data JSON text, inserted unchanged */
 export const toJson = (attributes: Attributes, data: string): string =>
   `${beginJson(attributes)}${data}}`
 
@@ -245,7 +242,7 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
 
 const isInteger = (value: unknown) => typeof value === 'number' && value === (value | 0)
 
-/** Matches nearly all values, and is cheaper than FORBIDDEN. */
+/** Matches nearly all values faster than FORBIDDEN. */
 const PLAIN = /^[\x20-\x7e]*$/
 
 /**

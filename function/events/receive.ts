@@ -40,9 +40,9 @@ export interface EventContext {
   readonly dataPlane: DataPlane
   readonly model: Pick<Model, 'limits'>
   readonly replier: Replier
-  /** Reads an event's data. Needed only if the data is not a V2 request. */
+  /** Needed only if the data is not a V2 request. */
   readonly codecOf?: CodecOf
-  /** Answers events. Needed only if an event is more than one inference. */
+  /** Needed only if an event is more than one inference. */
   readonly answer?: AnswerEvent
 }
 
@@ -67,7 +67,7 @@ export const receiveEvents = (
   context: EventContext,
 ): Promise<Answer> => orError(RECEIVERS[mode](request, caller, context))
 
-/** Answers an event in binary mode whose data a runtime has parsed. */
+/** Like {@link receiveEvents}, for an event in binary mode whose data a runtime has parsed. */
 export const receiveParsed = (
   headers: IncomingHttpHeaders,
   data: ParsedJson,
@@ -89,23 +89,22 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
  */
 const MOST_JSON_BYTES = 2 ** 20
 
-/** Bytes of a batch parsed per turn of the event loop. */
+/** The bytes of a batch that are parsed per turn of the event loop. */
 const BYTES_AT_A_TIME = 64 * 1024
 
 /**
- * Events of a batch that run together, and may share a run, before other requests are handled.
- * Large events form smaller groups.
+ * The events of a batch that run together, and may share a run, before other requests are handled.
  */
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 
-/** How an event's mode reads its data and writes the reply's data. */
+/** How to read an event's data and write the reply's data. */
 export interface Binding {
   readonly responseData: ResponseData
-  /** The length of the JSON in the data. Only binary mode has a header for it. */
+  /** Only binary mode has a header for this length. */
   readonly jsonLength: number | undefined
 }
 
-/** For events in JSON, whose replies cannot carry binary tensor data. */
+/** Replies in JSON cannot carry binary tensor data. */
 const IN_JSON: Binding = { responseData: 'json', jsonLength: undefined }
 
 /** For an event in binary mode whose data is only JSON. */
@@ -130,7 +129,6 @@ const answerParsed = async (
   context: EventContext,
 ) => answerEvent({ attributes: readHeaders(headers), data: { json } }, ALL_JSON, caller, context)
 
-/** @returns the reply in binary mode */
 async function answerEvent(
   event: CloudEvent,
   binding: Binding,
@@ -181,7 +179,6 @@ async function receiveStructured(
   }
 }
 
-/** Writes a reply as an event in JSON. */
 function replyInJson(
   { attributes: request }: CloudEvent,
   content: Content,
@@ -231,8 +228,8 @@ async function receiveBatch(
 }
 
 /**
- * Returns the events to answer, in groups that run together. Reads the whole batch first, because
- * one invalid event fails all of it.
+ * Returns the events to answer, in groups that run together. Reads the whole batch first: one
+ * invalid event fails all of it.
  */
 async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<CloudEvent[][]> {
   const steps = new Steps(BYTES_AT_A_TIME)
@@ -390,7 +387,6 @@ function checkFormat(contentType = '', expected: string): void {
   )
 }
 
-/** True without a charset, and with UTF-8. */
 function isInUtf8(contentType: string): boolean {
   const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1]
   return charset === undefined || /^utf-?8$/i.test(charset)

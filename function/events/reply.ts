@@ -11,7 +11,6 @@ export interface Replier {
 
 export interface ReplyContent {
   readonly contentType: string
-  /** Settings of the transform. */
   readonly event?: Reply['event']
 }
 
@@ -52,7 +51,6 @@ export function replyAttributes(
     : reply
 }
 
-/** Returns the attributes that a reply copies from its request. */
 const passedOn = ({ correlationid, traceparent, tracestate }: Partial<Attributes>) => ({
   // Knative's RequestReply matches replies by this attribute.
   ...(correlationid !== undefined && { replyid: correlationid }),

@@ -6,7 +6,6 @@ import type { EventAttributes } from '../transform/contract.ts'
 import { type CloudEvent, modeOf } from './cloudevent.ts'
 import type { AnswerEvent } from './receive.ts'
 
-/** Answers each event with one call of the transform. */
 export const answerByTransform =
   (request: Request): AnswerEvent =>
   (event, caller, { dataPlane }) =>

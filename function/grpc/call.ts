@@ -23,15 +23,13 @@ const ACCEPTED = 'identity,deflate,gzip'
 /** Up to this size, messages are sent in one piece: the copy is faster than a second write. */
 const MOST_JOINED = 16 * 1024
 
-/** A gRPC call: messages, responses, status and deadline. */
 export class Call {
   readonly head: RequestHead
   readonly caller: Caller
   /** From grpc-timeout, on performance.now()'s clock. */
   readonly deadline: number
-  /** Undefined until the call is over. */
   status: Status | undefined
-  /** Responses in preparation. */
+  /** The number of responses in preparation. */
   pending = 0
   readonly #stream: ServerHttp2Stream
   readonly #options: CallOptions
@@ -42,7 +40,6 @@ export class Call {
   /** Whether the connection was ending and no response was due at the last tick. */
   #mayEnd = false
   #timer: NodeJS.Timeout | undefined
-  /** Timers of responses that the client has not read. */
   readonly #unread = new Set<NodeJS.Timeout>()
   #received: Received | undefined
 
@@ -233,7 +230,6 @@ export class Call {
     this.#reader?.stop()
   }
 
-  /** Stops the call, because its client no longer waits. */
   cancel(): void {
     if (this.status !== undefined) return
     this.#reader?.stop()
@@ -271,7 +267,6 @@ export class Call {
     clearTimeout(this.#timer)
     for (const late of this.#unread) clearTimeout(late)
     this.#received?.reservation.release()
-    // Release messages that will not be read.
     this.#reader?.stop()
     LONG_CALLS.delete(this)
     if (this.status === undefined) hangUp(this.caller)
@@ -285,7 +280,7 @@ export class Call {
     return compressed.byteLength < size ? frameOf([compressed], true) : frameOf(parts, false)
   }
 
-  /** Waits until more can be written. @throws {Cancelled} */
+  /** @throws {Cancelled} */
   #untilDrained(): Promise<void> {
     const stream = this.#stream
     return new Promise((resolve, reject) => {
@@ -340,9 +335,7 @@ const compress = (encoding: string, bytes: Uint8Array): Promise<Buffer> =>
     run(bytes, (error, result) => (error === null ? resolve(result) : reject(error)))
   })
 
-/**
- * How often long calls look for changes. Probes that use Watch learn of a change within this time.
- */
+/** How often long calls check for changes, such as for clients of Watch. */
 const TICK_MS = 250
 
 /**

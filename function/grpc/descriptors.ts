@@ -45,7 +45,7 @@ export function describeFile(file: ProtoFile): Uint8Array {
   return Buffer.concat(encodeMessage(type, description).parts)
 }
 
-/** Returns the full names of a file's messages, fields, enums, services and methods. */
+/** Returns full names. */
 export function symbolsOf({ types, services }: ProtoFile): string[] {
   const ofType = (type: MessageType | EnumType): string[] => [
     type.fullName,

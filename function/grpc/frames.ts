@@ -30,7 +30,6 @@ export interface ReaderOptions {
   readonly decoder: Decoder | undefined
 }
 
-/** A received message, perhaps still compressed. */
 interface Waiting extends Received {
   readonly isCompressed: boolean
 }
@@ -38,7 +37,7 @@ interface Waiting extends Received {
 /** One byte says whether the message is compressed; four bytes contain its length. */
 const PREFIX_BYTES = 5
 
-/** When this many messages wait, the stream is paused. */
+/** When this many messages wait, the stream pauses. */
 const MOST_WAITING = 16
 
 /**
@@ -52,7 +51,6 @@ export class MessageReader implements Arriving {
   readonly #prefix = Buffer.alloc(PREFIX_BYTES)
   #prefixBytes = 0
   #message: Buffer | undefined
-  /** The message's length, from the prefix. */
   #length = 0
   #messageBytes = 0
   #isCompressed = false
@@ -101,12 +99,10 @@ export class MessageReader implements Arriving {
     this.#fail(new Overloaded(FULL))
   }
 
-  /** Starts the time limit for the next message. */
   expectMessage(): void {
     if (this.#arrival !== undefined) return
     this.#arrival = this.#options.memory.arrivals.begin(this)
     const late = () => {
-      // The message may have just arrived.
       if (this.#late !== timer) return
       this.#fail(new DeadlinePassed('no message arrived within REQUEST_TIMEOUT_MS'))
     }
@@ -141,7 +137,6 @@ export class MessageReader implements Arriving {
     return received.isCompressed ? this.#inflate(received) : received
   }
 
-  /** Stops reading and ignores the remaining messages. */
   stop(): void {
     this.#fail(STOPPED)
     for (const { reservation } of this.#waiting.splice(0)) reservation.release()
@@ -171,7 +166,7 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /** Begins a message after its prefix. @throws {Refused} before any of the message is stored */
+  /** @throws {Refused} before any of the message is stored */
   #begin(): void {
     const { maxBytes, decoder } = this.#options
     const flag = this.#prefix[0] as number

@@ -25,7 +25,6 @@ export interface GrpcContext {
   readonly config: Config
   /** Shared with HTTP bodies. */
   readonly memory: BodyMemory
-  /** Undefined if callers need no authentication. */
   readonly authenticate: Authenticate | undefined
   /** Called after each call that is not a probe: the process is not idle. */
   readonly onUsed: () => void
@@ -47,7 +46,6 @@ interface Entry {
   readonly handler: Handler
 }
 
-/** All methods, keyed by path. */
 const METHODS: ReadonlyMap<string, Entry> = new Map([
   ...entriesOf(INFERENCE, INFERENCE_METHODS),
   ...entriesOf(HEALTH, HEALTH_METHODS),
@@ -85,7 +83,6 @@ async function answerCall(call: Call, context: GrpcContext): Promise<void> {
   }
 }
 
-/** Ends a call with an error's status. Counts the error, and logs an unexpected one. */
 function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   const meaning = meaningOf(error)
   if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)

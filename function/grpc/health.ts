@@ -32,7 +32,6 @@ const isKnown = (asked: string, { model }: Service): boolean =>
 const healthOf = ({ dataPlane }: Service): Health =>
   dataPlane.ready().ready ? 'SERVING' : 'NOT_SERVING'
 
-/** Sends the status now and after each change, until the call ends. */
 async function watch(call: Call, { input, output }: Method, service: Service): Promise<void> {
   const watchesKnown = await asksForKnown(call, input, service)
   let told: Health | undefined

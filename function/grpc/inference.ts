@@ -74,7 +74,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
   turn.end()
 }
 
-/** Requests of one call that are answered concurrently. */
+/** The maximum number of requests of one call in progress. */
 const MOST_PENDING = 128
 
 /** Answers a stream of requests. Requests run as they arrive; responses keep their order. */
@@ -124,7 +124,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
 }
 
 /**
- * Reads a request's head. The data plane counts a failure like any other error.
+ * Reads a request's head, and counts a failure like the data plane.
  * @throws {BadRequest}
  */
 async function headOf({ message }: Received, turn: Turn, { dataPlane }: Service) {

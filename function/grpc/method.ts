@@ -5,7 +5,6 @@ import type { Method } from '../protocol/protobuf-schema.ts'
 import type { Service } from '../service.ts'
 import type { Call } from './call.ts'
 
-/** Answers the calls of one method. */
 export interface Handler {
   /** The kind of the equivalent HTTP route. Health needs no authentication. */
   readonly kind?: Route['kind']
@@ -16,7 +15,6 @@ export interface Handler {
   readonly answer: (call: Call, method: Method, service: Service) => Promise<void>
 }
 
-/** For a method with one request and one response. */
 export const unary = (
   answer: (request: Message, call: Call, service: Service) => Message | Promise<Message>,
   kind?: Route['kind'],

@@ -7,7 +7,6 @@ import type { Handler } from './method.ts'
 import { FILES } from './protos.ts'
 import { NOT_FOUND, UNIMPLEMENTED } from './status.ts'
 
-/** Server reflection, for clients without a .proto file. */
 export const REFLECTION_METHODS: Readonly<Record<string, Handler>> = {
   ServerReflectionInfo: { answer: reflect },
 }

@@ -10,7 +10,6 @@ const SAMPLED_EVERY_MS = 500
 /** An arrival with more bytes in two samples is not too slow. */
 const FAST_BYTES = 64 * 1024
 
-/** A body or response that needs memory. */
 export interface Needing {
   /** Bytes of the last 0.5 to 1 s; infinite if all bytes have arrived. */
   readonly lately: number
@@ -19,7 +18,6 @@ export interface Needing {
 
 /** A body that is arriving, or a response being read. It uses memory until it is complete. */
 export interface Arriving extends Pick<Needing, 'address'> {
-  /** Memory in use. */
   readonly bytes: number
   /**
    * Called when the client is too slow. If absent, a slow client stays until other requests need
@@ -33,7 +31,6 @@ export interface Arriving extends Pick<Needing, 'address'> {
 /** The progress of a body that arrives in pieces, or of a large response being read. */
 export class Arrival implements Needing {
   readonly source: Arriving
-  /** Bytes so far. */
   received = 0
   isWhole = false
   #atSample = 0
@@ -54,7 +51,7 @@ export class Arrival implements Needing {
     return this.isWhole ? Number.POSITIVE_INFINITY : this.#inSample + this.received - this.#atSample
   }
 
-  /** Whether there are enough samples to judge the progress. */
+  /** Whether there are enough samples. */
   get isSettled(): boolean {
     return this.#samples > 1
   }
@@ -90,7 +87,6 @@ export class Arrivals {
     return arrival
   }
 
-  /** Removes a complete or abandoned arrival. */
   end(arrival: Arrival): void {
     this.#open.delete(arrival)
   }

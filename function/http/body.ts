@@ -32,7 +32,7 @@ export type BodyStream = Readable & {
   readonly session?: Http2Session | undefined
 }
 
-/** Undefined after the connection was closed. */
+/** Undefined after the connection closed. */
 export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
   session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
 
@@ -40,7 +40,6 @@ export interface BodySource {
   readonly head: RequestHead
   readonly stream: BodyStream
   readonly response: {
-    /** Sends 100 Continue to a client that waits for it. */
     writeContinue(): void
   }
 }
@@ -183,7 +182,6 @@ export interface Growth {
   readonly maxBytes: number
   /** Counts memory before it is allocated. @throws {Overloaded} */
   readonly reserve: (bytes: number) => void
-  /** Called when bytes arrive. */
   readonly onBytes?: (bytes: number) => void
 }
 
@@ -264,13 +262,10 @@ class Collector {
 }
 
 interface Collecting {
-  /** Returns the error to throw if the stream fails. */
   readonly broken: (error: Error) => Error
-  /** Receives a function that stops the collection early. */
   readonly onBegun?: (refuse: (error: unknown) => void) => void
 }
 
-/** Collects all chunks of a stream. */
 function collect(
   stream: Readable,
   collector: Collector,
@@ -315,17 +310,17 @@ const LEAST_AHEAD_BYTES = 4 * 1024
 const MOST_AHEAD_BYTES = 16 * 1024
 
 /**
- * Returns how many bytes to allocate for a body of which `bytes` have arrived: in proportion to
- * them, and at most `most`. The announced size is not allocated, because V8 collects garbage for
- * it: 128 announcements of 64 MiB blocked all requests for seconds. Small bodies get little extra,
- * because many share a limit; large bodies get more, to be copied less often.
+ * Returns how many bytes to allocate for a body of which `bytes` have arrived: in proportion, and
+ * at most `most`. Allocating the announced size makes V8 collect garbage: 128 announcements of 64
+ * MiB blocked all requests for seconds. Small bodies get little extra, because many share a limit;
+ * large bodies get more, to be copied less often.
  */
 export function roomFor(bytes: number, most: number): number {
   const ahead = bytes <= SMALL_BYTES ? Math.min(bytes, MOST_AHEAD_BYTES) : bytes
   return Math.min(most, bytes + Math.max(ahead, LEAST_AHEAD_BYTES))
 }
 
-/** Frees a large buffer without waiting for the garbage collector. */
+/** Frees the memory now, not when garbage is collected. */
 export function freeBody({ buffer }: Uint8Array): void {
   if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
 }

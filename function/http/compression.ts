@@ -5,15 +5,14 @@ import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
 /**
- * Compress responses of these sizes, in bytes. A smaller response fits in one packet anyway. A
- * larger one would take seconds, and as much memory as the response itself.
+ * Compress responses of these sizes, in bytes. A smaller one fits in one packet anyway. A larger
+ * one would take seconds, and as much memory as the response itself.
  */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
 export const isWorthCompressing = (bytes: number): boolean =>
   bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
 
-/** Decompresses bodies of one Content-Encoding. */
 export interface Decoder {
   readonly name: string
   create(options: { chunkSize: number }): Transform
@@ -53,19 +52,18 @@ export interface Compressed {
 
 type Encoding = 'gzip' | 'deflate'
 
-/** libuv's threads. A compression takes 270 KiB besides its input and output. */
+/** The number of libuv's threads. A compression takes 270 KiB besides its input and output. */
 const AT_A_TIME = 4
 
-/** Responses that wait for compression; others are sent uncompressed. */
+/** Further responses are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
 /**
- * Limits the compressed documents that are kept: some contain the request's host name, so there is
- * no end of them.
+ * Limits the compressed documents that are kept. Without a limit, clients could fill the memory
+ * with documents for any host name.
  */
 const KEPT = { documents: 16, bytes: 256 * 1024 }
 
-/** Compresses responses, a few at a time, and each document only once. */
 export class Compressor {
   /** Keyed by encoding and entity tag; the last used is last. */
   readonly #documents = new Map<string, Promise<Uint8Array | undefined>>()
@@ -116,7 +114,7 @@ export class Compressor {
     else {
       if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
       this.#waitingBytes += bytes
-      // A compression passes its slot to the next one when it ends.
+      // The compression that ends passes its slot on.
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       this.#waitingBytes -= bytes
     }

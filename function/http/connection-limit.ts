@@ -12,10 +12,8 @@ export const MOST_LOOKS = 64
 /** If more than this share of the connections sent no request, these are dropped first. */
 const SHARE_OF_UNUSED = 1 / 4
 
-/** The minimum interval between log lines about drops. */
 const LOGGED_EVERY_MS = 60_000
 
-/** Counts and logs connections dropped because of MAX_CONNECTIONS. */
 export class Drops {
   readonly #metrics: Pick<Metrics, 'dropped'>
   readonly #log: Pick<Log, 'warn'>
@@ -63,7 +61,7 @@ export class Round<Item> {
     if (this.#left.next().done === true) this.#left = this.#items[Symbol.iterator]()
   }
 
-  /** Yields the next items, at most `most`; wraps around once. */
+  /** Wraps around once. */
   *next(most: number): Generator<Item> {
     let begins = 0
     for (let taken = 0; taken < most; ) {
@@ -148,7 +146,6 @@ function stateOf(
   return latest.req.complete && !latest.headersSent ? 'working' : 'waiting'
 }
 
-/** Whether the client has sent nothing since an earlier check. */
 function isStuck(socket: Socket, connection: Connection, settled: number): boolean {
   const { bytesRead } = socket
   const { seen } = connection

@@ -18,9 +18,7 @@ export interface Connection {
   idleBytes: number
   /** When the connection last became idle, on performance.now()'s clock. */
   idleSince: number
-  /** True if the connection will close because of malformed HTTP. */
   malformed: boolean
-  /** Undefined for HTTP/1.1. */
   session: Session | undefined
   /** Bytes read when this connection was last considered for dropping. */
   seen?: { readonly bytes: number; readonly at: number }
@@ -35,6 +33,5 @@ export interface Session {
   readonly state: 'idle' | 'waiting' | 'working'
   /** Closes the connection once its streams are answered. New streams are soon refused. */
   end(): void
-  /** Closes the connection at once. */
   drop(): void
 }

@@ -9,15 +9,14 @@ import { sendRaw } from './malformed.ts'
 export const NEXT_REQUEST_MS = 250
 
 /**
- * The requests that a client may pipeline on one connection. Node reads hundreds at once: from 150
- * connections, that took 2.5 s, mostly for requests that were then not answered.
+ * The maximum number of requests that a client may pipeline on one connection. Node reads hundreds
+ * at once: from 150 connections, that took 2.5 s, mostly for requests that were then not answered.
  */
 const MAX_PIPELINED = 128
 
-/** Limits over all clients. */
 export interface Bounds {
   readonly connections: number
-  /** Pipelined requests over all connections. */
+  /** The limit over all connections. */
   readonly pipelined: number
 }
 
@@ -29,7 +28,7 @@ export class Connections {
   readonly #limit: ConnectionLimit
   readonly #maxPipelined: number
   readonly #begin: (exchange: Exchange) => void
-  /** Pipelined requests over all connections. */
+  /** Over all connections. */
   #pipelined = 0
   #ending = false
   #patienceMs = NEXT_REQUEST_MS
@@ -71,7 +70,6 @@ export class Connections {
     else session.drop()
   }
 
-  /** Records that the connection now uses HTTP/2. */
   handOver(socket: Socket, session: Session): void {
     const connection = this.#open.get(socket)
     if (connection !== undefined) connection.session = session
@@ -86,12 +84,11 @@ export class Connections {
     for (const { session } of this.#open.values()) session?.end()
   }
 
-  /** Destroys HTTP/2 connections, which Node's HTTP/1.1 server no longer tracks. */
+  /** Node's HTTP/1.1 server no longer tracks these connections. */
   destroySessions(): void {
     for (const [socket, { session }] of this.#open) if (session !== undefined) socket.destroy()
   }
 
-  /** Undefined if the connection is closed. */
   of(socket: Socket): Connection | undefined {
     return this.#open.get(socket)
   }
@@ -122,7 +119,6 @@ export class Connections {
     this.#pipelined++
   }
 
-  /** Records that the response was sent, or that the client hung up. */
   answered({ request }: Exchange, connection: Connection): void {
     const { socket } = request
     // The client may read a refusal before its body has arrived.
@@ -152,7 +148,6 @@ export class Connections {
     if (this.#ending) closeWhenIdle(socket, connection, this.#patienceMs)
   }
 
-  /** Closes a connection that has received nothing since it became idle. */
   closeIdle(socket: Socket): void {
     const connection = this.#open.get(socket)
     if (connection === undefined || isIdle(socket, connection)) socket.destroy()

@@ -5,7 +5,6 @@ import type { RequestHead } from './head.ts'
 
 /* The first and last steps of every request, in all versions of HTTP. */
 
-/** Creates the caller of a request that begins now. */
 export function callerOf(
   { method, headers }: RequestHead,
   { traces }: Service,
@@ -29,7 +28,6 @@ export interface Finished {
   readonly status: number | undefined
 }
 
-/** Ends a request's trace and logs the request. */
 export function report({ head, caller, status }: Finished, { traces, log }: Service): void {
   if (caller.trace !== undefined) traces?.finish(caller.trace, head, status, caller.traceparent)
   if (!log.isLevelEnabled('debug')) return

@@ -8,9 +8,8 @@ export interface RequestHead {
   /** The request target: a path with or without a query. */
   readonly url?: string | undefined
   readonly httpVersion: string
-  /** Keyed by name in lower case. */
   readonly headers: IncomingHttpHeaders
-  /** Alternating names and values, as received. */
+  /** Alternating names and values. */
   readonly rawHeaders: readonly string[]
 }
 
@@ -30,7 +29,7 @@ export function originForm(target: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-/** The scheme and the authority; captures the rest, up to a fragment. */
+/** Matches the scheme and the authority; captures the rest, up to a fragment. */
 const ABSOLUTE_FORM = /^[a-z][a-z\d+.-]*:\/\/[^/?#]+([^#]*)/i
 
 export const CLOSE = { connection: 'close' }

@@ -19,25 +19,25 @@ import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
 import { StreamLimit, waitsForClient } from './stream-limit.ts'
 
-/** Open streams per connection, like pipelined requests. */
+/** The same as for pipelined requests. */
 const MAX_STREAMS = 128
 
-/** Bytes that a client may send on one stream before the server reads them. */
+/** How many bytes a client may send on one stream before the server reads them. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 
 /**
- * The same with authentication: these bytes are not counted while authentication waits for the
- * issuer's keys. HTTP/2's default.
+ * The same with authentication, which may wait for the issuer's keys: these bytes are not counted
+ * until then. HTTP/2's default.
  */
 const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
 /**
- * Bytes that a client may send on all streams of a connection before the server reads them. Node
- * always reads these bytes.
+ * How many bytes a client may send on all streams of a connection before the server reads them.
+ * Node always reads these bytes.
  */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 
-/** As for HTTP/1.1. */
+/** The same as for HTTP/1.1. */
 const MAX_HEADER_BYTES = 16 * 1024
 
 /** If connections never closed, gRPC clients would never connect to a new replica. */
@@ -52,7 +52,6 @@ const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255
 export interface Http2Context extends StreamContext {
   readonly connections: Connections
   readonly drops: Drops
-  /** Whether to answer gRPC calls. */
   readonly grpc: boolean
   /** Whether the server is closing, so that new sessions must end, too. */
   isClosing(): boolean
@@ -87,7 +86,6 @@ export class Http2 {
     })
   }
 
-  /** @param received the connection's first bytes */
   takeOver(socket: Socket, received: Uint8Array): void {
     if (socket.destroyed) return
     if (received.byteLength > 0) socket.unshift(received)
@@ -182,7 +180,7 @@ export class OpenSession implements Session {
     this.#socket = socket
     this.#times = times
     this.#idle = setTimeout(afterReading, times.firstMs, () => this.#onIdle()).unref()
-    // Vary the age by 10 %, so that clients that connected together do not reconnect together.
+    // Vary the age by 10 %: clients that connected together should not reconnect together.
     const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
     session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
     session.once('remoteSettings', () => this.#restartIdle())

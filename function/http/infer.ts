@@ -10,7 +10,6 @@ import { type ParsedJson, show } from '../protocol/json.ts'
  * no listener, so another runtime can use it.
  */
 
-/** Answers one V2 inference request; errors become error responses. */
 export const infer = (request: Request, caller: Caller, dataPlane: DataPlane): Promise<Answer> =>
   answerTo(() => codecOf(request), caller, dataPlane)
 
@@ -56,7 +55,7 @@ export function toAnswer(response: EncodedResponse): Answer {
 /**
  * Checks a request's media type. Without Inference-Header-Content-Length, the body is JSON under
  * any media type (binary tensor data extension).
- * @throws {Refused} 415 if the media type is not supported
+ * @throws {Refused} 415
  */
 export function checkMediaType({ headers }: Request, jsonLength?: number): void {
   const contentType = headers['content-type']
@@ -75,7 +74,7 @@ export function checkMediaType({ headers }: Request, jsonLength?: number): void 
   )
 }
 
-/** Whether the media type is application/json, without a charset or with UTF-8. */
+/** JSON without a charset, or in UTF-8. */
 function isJsonType(contentType: string): boolean {
   const [type, ...parameters] = contentType.split(';').map(part => part.trim().toLowerCase())
   return (

@@ -20,23 +20,18 @@ import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
 import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 
-/** In a shorter turn of the event loop, hardly any connections can have arrived. */
+/** In a shorter turn of the event loop, hardly any connection can have arrived. */
 const QUIET_TURN_MS = 0.02
 
-/** Answers the request with its route's handler. */
 export type Respond = () => Promise<void>
 
-/**
- * A handler that runs before the routes, such as an Express application. It calls `respond` to pass
- * a request on.
- */
+/** Runs before the routes, such as an Express application. Calls `respond` to pass a request on. */
 export type Middleware = (
   request: IncomingMessage,
   response: ServerResponse,
   respond: Respond,
 ) => void
 
-/** Replace or extend the configured routes. */
 export interface ListenOptions {
   readonly middleware?: Middleware | undefined
   readonly rows?: readonly TableRoute[]
@@ -117,7 +112,6 @@ interface Handling {
 
 const NOTHING = new Uint8Array(0)
 
-/** Attaches the event listeners to the server. */
 function handleRequests(
   { server, connectionEvent }: HttpServer,
   connections: Connections,
@@ -134,7 +128,6 @@ function handleRequests(
     connections.take(exchange, connection)
   }
   const onClose = (exchange: Exchange, connection: Connection) => {
-    // The response was sent, or the client hung up.
     if (!exchange.response.writableFinished) hangUp(exchange.caller)
     connections.answered(exchange, connection)
     const { request: head, response, caller } = exchange
@@ -186,15 +179,14 @@ export class Listener {
     this.#parts = parts
   }
 
-  /** Closes every connection after its next response. */
   stopKeepAlive(): void {
     this.#parts.sender.closing = true
     this.#parts.connections.endSessions()
   }
 
   /**
-   * Stops listening once no client is connected and no request has been answered for `ms`
-   * milliseconds from this call. Resolves then.
+   * Stops listening once there has been no connection and no request for `ms` milliseconds from
+   * this call.
    * @param prepare awaited before listening stops; clients that connect meanwhile are served
    */
   async closeWhenUnused(ms: number, prepare = async () => {}): Promise<void> {

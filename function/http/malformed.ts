@@ -14,7 +14,7 @@ const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }
 
-/** Returns the status and the reason for bytes that Node's parser rejects. */
+/** For bytes that Node's parser rejects. */
 export const reasonOf = ({
   code = '',
   message,

@@ -9,7 +9,7 @@ import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
  */
 const LARGE_BODIES = 2
 
-/** The share of the memory that the model leaves free, for bodies and responses. */
+/** The share for bodies and responses of the memory that the model leaves free. */
 const SHARE_OF_FREE = 1 / 3
 
 /** Bodies up to this size have their own room, so that large bodies cannot crowd them out. */
@@ -33,7 +33,6 @@ const ROOM_FOR_LARGE_ANSWERS_BYTES = 32 * 2 ** 20
 
 type Room = Record<'small' | 'large', number>
 
-/** A response that waits for room. */
 interface Waiting {
   readonly reservation: Reservation
   readonly bytes: number
@@ -122,7 +121,6 @@ export class BodyMemory {
     })
   }
 
-  /** Whether there is room for a response now. */
   hasRoom(reservation: Reservation, bytes: number): boolean {
     return this.#hasRoom(reservation, reservation.bytes + bytes)
   }
@@ -134,7 +132,6 @@ export class BodyMemory {
     return others === 0 || others + total <= this.#available(this.#roomForAnswers, room)
   }
 
-  /** Admits waiting responses in order, while there is room. */
   #admit(waiting: Waiting[]): void {
     for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
       const { reservation, bytes, caller, timer, resolve, reject } = next
@@ -149,7 +146,7 @@ export class BodyMemory {
     }
   }
 
-  /** Returns the bytes that small or large bodies or responses may use. */
+  /** In bytes, for small or for large bodies or responses. */
   #available(room: Room, kind: keyof Room): number {
     const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
     if (kind === 'large') return large - Math.max(0, this.#used.small - this.#roomForAnswers.small)
@@ -207,7 +204,6 @@ export class BodyMemory {
   }
 }
 
-/** A request that has arrived completely. */
 const WHOLE: Needing = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
 export const FULL = 'other requests\u2019 bodies use all the memory allowed; try again later'

@@ -9,7 +9,6 @@ import type { TLSSocket } from 'node:tls'
 /** RFC 9113 section 3.4. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 
-/** Node's error for bytes that its parser rejects. */
 export interface ParserError extends NodeJS.ErrnoException {
   readonly rawPacket?: Buffer
   readonly bytesParsed?: number
@@ -32,7 +31,6 @@ export function prefacedBytes(
   return Buffer.concat([PREFACE, rest])
 }
 
-/** Whether ALPN selected HTTP/2. */
 export const agreedOnHttp2 = (socket: Socket): boolean =>
   (socket as TLSSocket).alpnProtocol === 'h2'
 

@@ -43,7 +43,6 @@ export interface ResponderOptions {
   readonly routeOf: RouteLookup
   readonly authenticate: Authenticate | undefined
   readonly cors: Cors | undefined
-  /** Undefined if WEBHOOK_ORIGINS is not set. */
   readonly handshake: Handshake | undefined
   readonly metrics: Metrics
   readonly log: Log
@@ -54,7 +53,6 @@ export interface ResponderOptions {
   readonly closeProbes: boolean
 }
 
-/** The state of a request between the steps. */
 interface StepContext {
   readonly head: RequestHead
   readonly path: string
@@ -137,7 +135,6 @@ export class Responder {
     return errorAnswer(error)
   }
 
-  /** Adds the headers for CORS, and closes a probe's connection. */
   #finish({ head, route }: StepContext, answer: Answer): Answer {
     const { cors, closeProbes } = this.#options
     const isProbe = closeProbes && route?.kind !== undefined
@@ -193,7 +190,6 @@ function checkCaller(
   return authenticate && refuseUnlessAllowed(authenticate, head, findRoute)
 }
 
-/** @throws {Refused} 400, 401, 403, 503 */
 async function refuseUnlessAllowed(
   authenticate: Authenticate,
   head: RequestHead,

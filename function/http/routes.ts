@@ -12,10 +12,9 @@ import { infer } from './infer.ts'
 import type { Operations } from './pages/operation.ts'
 import { asksOnlyReady } from './repository.ts'
 
-/** Answers a request for one route, in any HTTP version. */
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
-/** A path's handlers by method. GET and POST also give HEAD and OPTIONS. */
+/** HEAD and OPTIONS follow from GET and POST. */
 export interface Route<Answers = Handler> {
   readonly GET?: Answers
   readonly POST?: Answers
@@ -71,12 +70,11 @@ const plainReady: TableHandler = ({ service: { dataPlane } }) => {
   return ready ? json({ status: 'ready' }) : json({ status: 'not ready', error }, 503, RETRY)
 }
 
-/** Whether a POST is an event, on routes that accept events. */
 export const isEvent = (headers: IncomingHttpHeaders) => modeOf(headers) !== undefined
 
 /**
- * Answers an event with an event, on every path that a subscriber's URI may name: a Broker treats a
- * response without `ce-` headers as a failed delivery.
+ * Answers an event with an event on every path, because a subscriber's URI may name any: a Broker
+ * treats a response without `ce-` headers as a failed delivery.
  */
 const receive: TableHandler = ({ service }, request, caller) => {
   const mode = modeOf(request.headers)
@@ -197,7 +195,6 @@ export const rowsFor = ({
  */
 export type RouteLookup = (path: string) => Route | undefined
 
-/** Binds the rows to one service. */
 export function createRoutes(rows: readonly TableRoute[], context: RouteContext): RouteLookup {
   const { model } = context.service
   const routes = rows.map(row => ({ path: row.path, route: bind(row, context) }))
@@ -238,7 +235,7 @@ function bind(
 
 type Named = Pick<Model, 'name' | 'version'>
 
-/** Returns a row's paths for one model, the path without the optional part first. */
+/** The path without the optional part comes first. */
 export function pathsOf(path: string, { name, version }: Named): string[] {
   const short = path.replace(OPTIONAL_PART, '')
   const long = path.replace(OPTIONAL_PART, '$1')

@@ -17,8 +17,8 @@ import { SLICE_BYTES, writeInSlices } from './slices.ts'
 export const LINGER_MS = 1_000
 
 /**
- * Statuses that refuse a body for its size, speed or sender. The server does not read the rest of
- * the body.
+ * Statuses that refuse a body for its size, speed or sender, so that the rest of the body is not
+ * read.
  */
 const CUT_OFF = new Set([401, 403, 408, 413, 503])
 
@@ -30,18 +30,15 @@ export interface Destination {
   readonly body: IncomingBody
 }
 
-/** For waiting until a client has read its response. */
 export interface Waiting {
   readonly memory: BodyMemory
   readonly requestTimeoutMs: number
   readonly address: string | undefined
-  /** Ends an incomplete response. */
   cutOff(): void
 }
 
-/** Sends responses over HTTP/1.1. */
 export class Sender {
-  /** If true, each connection closes after its response. */
+  /** Closes each connection after its response. */
   closing = false
   readonly #memory: BodyMemory
   readonly #config: Config
@@ -109,7 +106,6 @@ export class Sender {
 /** One per process, because all listeners share libuv's threads. */
 const COMPRESSOR = new Compressor()
 
-/** Compresses a response in the encoding that its client prefers. */
 export async function compressAnswer(answer: Answer, acceptEncoding: string): Promise<Answer> {
   const compressed = await COMPRESSOR.compress(answer, sizeOf(answer.body), acceptEncoding)
   if (compressed === undefined) return answer
@@ -205,7 +201,7 @@ function endWithText(response: ServerResponse, text: string, bytes: number): voi
   else response.end(Buffer.from(text))
 }
 
-/** Writes headers and parts to the socket at once, without copying the tensors. */
+/** Writes headers and parts at once, without copying the tensors. */
 function endWithParts(response: ServerResponse, parts: readonly (string | Uint8Array)[]): void {
   response.cork()
   for (const part of parts) response.write(part)

@@ -7,26 +7,20 @@ import type { Drops } from './connection-limit.ts'
 // queue-proxy's next request would fail with 502.
 const KEEP_ALIVE_MS = 95_000
 
-/** Connections that may wait to be accepted. */
 export const BACKLOG = 1024
 
-/**
- * TLS handshakes that may be in progress besides MAX_CONNECTIONS connections, as a share of them.
- */
+/** The share of MAX_CONNECTIONS for TLS handshakes, in addition to the connections. */
 const SHARE_OF_HANDSHAKES = 1 / 4
 
-/** Node's server, with or without TLS. */
 export interface HttpServer {
   readonly server: Server
   /** The event for a new connection that can carry requests. */
   readonly connectionEvent: 'connection' | 'secureConnection'
-  /** Closes connections whose TLS handshake is incomplete. */
   dropHandshakes(): void
   /** Resolves when the oldest open handshake ends; undefined if none is open. */
   handshakeEnds(): Promise<void> | undefined
 }
 
-/** How long an idle connection is kept. */
 export const keepAliveMs = ({ idleExitMs }: Config): number =>
   idleExitMs > 0 ? Math.min(idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS
 
@@ -81,7 +75,6 @@ export async function bind(server: Server, config: Config): Promise<number> {
   return address.port
 }
 
-/** Without a trailing slash. */
 export function urlOf({ listenHost = 'localhost', tls }: Config, port: number): string {
   const host = listenHost.includes(':') ? `[${listenHost}]` : listenHost
   return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`

@@ -9,7 +9,7 @@ export const waitsForClient = (stream: ServerHttp2Stream): boolean =>
 export class StreamLimit {
   readonly #most: number
   readonly #drops: Drops
-  /** When each open stream began, on performance.now()'s clock. */
+  /** On performance.now()'s clock. */
   readonly #open = new Map<ServerHttp2Stream, number>()
   readonly #round = new Round(this.#open)
 

@@ -22,7 +22,6 @@ export interface StreamContext {
   readonly memory: BodyMemory
 }
 
-/** A request and its response on an HTTP/2 stream. */
 interface Exchange {
   readonly stream: ServerHttp2Stream
   readonly head: RequestHead

@@ -12,16 +12,13 @@ import type { TimedRun, WorkerPool } from './worker-pool.ts'
 const MOST_LOAD_MS = 100
 
 export interface PoolSize {
-  /** ONNX Runtime's threads in each worker. */
   readonly threads: number
   readonly workers: number
 }
 
 export interface AdaptiveOptions {
-  /** Loads the model on the main thread. */
   readonly openSession: () => Promise<Session>
   readonly openWorkers: (size: PoolSize) => Promise<WorkerPool>
-  /** The pool for a slow model. */
   readonly size: PoolSize
   /** The file's size if it is small and has only plain operators; otherwise undefined. */
   readonly plainBytes: number | undefined

@@ -20,11 +20,10 @@ export const LARGE_JSON_ELEMENTS = 16 * 1024
 export interface AnswerSize {
   /** The outputs in memory, plus their JSON at its largest, in bytes. */
   readonly bytes: number
-  /** Elements of outputs that are written as JSON. */
+  /** The number of elements that are written as JSON. */
   readonly jsonElements: number
 }
 
-/** Checks the size of each response before its run. */
 export class Admission {
   readonly #sizes: RunSizes
   readonly #limits: ResponseLimits
@@ -37,7 +36,7 @@ export class Admission {
     this.#datatypes = new Map(signature.outputs.map(({ name, datatype }) => [name, datatype]))
   }
 
-  /** Requests that wait for memory for their responses. */
+  /** How many requests wait for memory for their responses. */
   get waiting(): number {
     return this.#waiting
   }

@@ -21,9 +21,7 @@ export interface BatcherOptions {
    * startup.
    */
   readonly mayJoin: () => boolean
-  /** Receives the rows of each run. */
   readonly onRun: (rows: number) => void
-  /** Receives the times of each successful run. */
   readonly onRan: (times: RunTimes) => void
 }
 
@@ -39,7 +37,7 @@ export class Batcher {
   private readonly isBatched: boolean
   private readonly takesTexts: boolean
   private running = 0
-  /** True from a run's start until nothing runs or waits. */
+  /** True from a run's start until no request runs or waits. */
   private isBusy = false
   private scheduled = false
   /** True while large requests occupy all threads. */
@@ -220,7 +218,7 @@ function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes):
   times.output += ran.output
 }
 
-/** The rows that a request counts for. A tensor without elements counts as one row. */
+/** How many rows a request counts for. A tensor without elements counts as one row. */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }
@@ -252,8 +250,9 @@ const hasLongText = ({ inputs }: InferenceRequest) =>
   )
 
 /**
- * Raises estimated waits, because run times vary. Without it, half of the last admitted requests
- * got a late response or none. Throughput does not suffer: the queue still fills 80% of a deadline.
+ * Raises estimated waits, because run times vary. Without this factor, half of the last admitted
+ * requests got a late response or none. Throughput does not suffer: the queue still fills 80% of a
+ * deadline.
  */
 const MARGIN = 1.25
 

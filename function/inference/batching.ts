@@ -1,7 +1,6 @@
 import type { Signature } from '../protocol/tensor.ts'
 import type { BatchingReason } from '../telemetry/metrics.ts'
 
-/** Whether requests may share a run, and large requests may be divided. */
 export interface Batching {
   readonly joins: boolean
   readonly reason: BatchingReason

@@ -14,16 +14,12 @@ export type CallCommand =
   /** Ends calls whose results no caller needs any more. */
   | { readonly ended: readonly { readonly id: number; readonly why: string }[] }
   | { readonly settings: CallSettings }
-  /** Checks that the thread responds. */
   | { readonly ping: true }
-  /** Runs the transform's close(). */
   | { readonly close: true }
 
-/** Known only after the model is loaded. */
 export interface CallSettings {
-  /** The bytes that a run may use. */
   readonly runBytes: number
-  /** Whether requests share runs; undefined until decided. */
+  /** Undefined until decided. */
   readonly joins: boolean | undefined
 }
 
@@ -41,7 +37,6 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly arrivedAt: number
   readonly deadlineAt: number
   readonly traceparent: string | undefined
-  /** The ids of the call's span, if traced. */
   readonly trace: SpanIds | undefined
 }
 
@@ -49,7 +44,6 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
 export interface CallAnswers {
   readonly answers: readonly CallAnswer[]
   readonly ran: readonly RunTimes[]
-  /** Rows per predicted label. */
   readonly predicted: readonly (readonly [label: string, rows: number])[]
   readonly took: readonly (readonly [half: Half, seconds: number])[]
   readonly succeeded: readonly (readonly [ms: number, times: RequestTimes])[]
@@ -62,7 +56,6 @@ export interface CallAnswer {
   readonly parts?: readonly { readonly name: Part; readonly beganAt: number }[] | undefined
 }
 
-/** The fields of an error that other threads need. */
 export interface CallError {
   readonly code: string | undefined
   readonly message: string
@@ -70,7 +63,7 @@ export interface CallError {
   readonly retryAfter?: number | undefined
 }
 
-/** An error from another thread. It loses its class on the way; only the code identifies it. */
+/** An error from another thread, which keeps its code but not its class. */
 export class ThreadError extends Error {
   readonly code: string | undefined
   readonly status: number | undefined

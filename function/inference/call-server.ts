@@ -30,7 +30,6 @@ import { Slices } from './slices.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 import { type At, ThreadWatch } from './thread-watch.ts'
 
-/** Starts a transform on a thread. */
 export interface CallStart {
   readonly file: string
   readonly model: ModelIdentity
@@ -46,7 +45,6 @@ interface OpenCall {
   readonly running: RunningCall
 }
 
-/** Sends a message to the main thread. */
 type Tell = (told: { calls: CallAnswers } | { closed: true }, transfer?: ArrayBuffer[]) => void
 
 /**
@@ -224,7 +222,6 @@ type UnionOf<U> = (U extends unknown ? (one: U) => void : never) extends (all: i
   ? All
   : never
 
-/** The results of one turn of the event loop. */
 class Done implements CallAnswers {
   readonly answers: CallAnswer[] = []
   readonly ran: RunTimes[] = []
@@ -234,7 +231,7 @@ class Done implements CallAnswers {
   readonly transfer: ArrayBuffer[] = []
   isScheduled = false
 
-  /** Returns the reply with its bytes in transferable memory. */
+  /** Returns the reply in transferable memory. */
   moved(reply: Reply): Reply {
     const { content } = reply
     if (content === undefined) return reply

@@ -4,7 +4,6 @@ import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import { delayUntil } from '../timer.ts'
 import type { Call, Reply } from '../transform/call.ts'
 
-/** A call of the transform in progress. */
 export interface StartedCall {
   readonly reply: Promise<Reply>
   /**
@@ -15,11 +14,9 @@ export interface StartedCall {
 }
 
 export interface CallLimits {
-  /** The maximum number of calls in progress. */
   readonly maxQueueRows: number
-  /** The maximum JSON of one call, in bytes. */
   readonly maxJsonBytes: number
-  /** Returns the bytes that the loaded model leaves free. */
+  /** The bytes that the loaded model leaves free. */
   readonly freeBytes: () => number
 }
 
@@ -50,7 +47,6 @@ export class Calls {
     this.#limits = limits
   }
 
-  /** Calls without a result. */
   get count(): number {
     return this.#open.size
   }
@@ -137,7 +133,6 @@ export class Calls {
 
 export const hungUp = () => new DeadlinePassed('the caller hung up')
 
-/** The bytes of JSON from which a call's data is parsed. */
 function jsonBytesOf({ data, contentType }: Call): number {
   if ('value' in data) return data.jsonBytes ?? 0
   const isParsed = data.isJson === true || isJson(mediaTypeOf(contentType).type)

@@ -2,15 +2,12 @@ import { basename } from 'node:path'
 import type { Datatype } from '../protocol/datatypes.ts'
 import { isBatched, type Signature, type TensorMetadata } from '../protocol/tensor.ts'
 
-/** The model's properties in its Triton model configuration. */
 export interface ConfiguredModel {
   readonly name: string
   readonly file: string
   readonly signature: Signature
   readonly maxBatchRows: number
-  /** Whether requests may share a run. */
   readonly joins: boolean
-  /** The maximum number of concurrent runs. */
   readonly concurrency: number
 }
 

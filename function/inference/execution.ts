@@ -66,9 +66,7 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
 export interface TransformerOptions extends Omit<ExecutorOptions, 'check' | 'onStuck'> {
   readonly executor: Executor
   readonly loaded: LoadedModel
-  /** The bytes that the loaded model leaves free. */
   readonly freeBytes: number
-  /** The bytes that a run may use. */
   readonly runBytes: number
 }
 
@@ -214,7 +212,6 @@ function rememberFiles(folder: string, transform: string | undefined): () => voi
   }
 }
 
-/** In bytes, of the whole folder. */
 export function folderBytes(file: string): number {
   const folder = dirname(file)
   return readdirSync(folder).reduce(

@@ -4,9 +4,7 @@ import { inferLarge, type LargeRequest, type LargeResponse } from './large.ts'
 import type { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 
-/** A loaded model, and the threads that run it. */
 export interface Executor extends Session {
-  /** The maximum number of concurrent runs. */
   readonly concurrency: number
   /** Why no thread can run the model now; undefined while a thread can. */
   readonly lost: string | undefined
@@ -31,7 +29,6 @@ export interface Executor extends Session {
   inferLarge(request: LargeRequest, caller: Caller, sizes: RunSizes): Promise<LargeResponse>
 }
 
-/** Runs the model on the calling thread. */
 export class InlineExecutor implements Executor {
   readonly concurrency = 1
   readonly lost = undefined

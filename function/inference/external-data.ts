@@ -3,7 +3,6 @@ import { basename, dirname, isAbsolute, join, normalize } from 'node:path'
 import { kindOf, LFS_POINTER, unreadable } from './file-kind.ts'
 import type { Graph, Node, OnnxModel, TensorProto } from './onnx-file.ts'
 
-/** A file of weights beside the model. */
 export interface ExternalFile {
   /** As in the model, relative to the model's folder. */
   readonly location: string

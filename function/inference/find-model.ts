@@ -2,12 +2,10 @@ import { readdirSync, type Stats, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { unreadable } from './file-kind.ts'
 
-/** The model that MODEL_DIR names. */
 export interface FoundModel {
   readonly file: string
   /** The path of model.json, which may not exist. */
   readonly modelJson: string
-  /** The name if nothing else names the model. */
   readonly name: string
   /** The number of the model's folder, as in Triton's model repositories. */
   readonly version: string | undefined
@@ -95,7 +93,6 @@ const MOST_NAMED = 5
 class Tree {
   readonly folders: readonly string[]
   readonly #folder: string
-  /** The first error from reading a subfolder. */
   #unread: Error | undefined
 
   constructor(folder: string) {
@@ -117,7 +114,6 @@ class Tree {
     return join(below, name)
   }
 
-  /** Returns the paths of all .onnx files. */
   models(below = '', depth = DEPTH): string[] {
     const { files, folders } = this.#entries(below)
     const deeper = depth === 0 ? [] : folders

@@ -72,7 +72,7 @@ export class InlineTransformer implements Transformer {
     })
   }
 
-  /** The model on this thread already has this setting. */
+  /** Not needed: the model is on this thread. */
   decided(): void {}
 
   close(): Promise<void> {

@@ -6,21 +6,18 @@ import type { Kind } from './kinds.ts'
 import { Place } from './line.ts'
 import type { RequestTimes } from './statistics.ts'
 
-/** The properties of a request that determine its run. */
 export interface Work {
   readonly request: InferenceRequest
   readonly rows: number
   /**
-   * The rows that the request counts for in the queue: at most those of one run, because byte
+   * How many rows the request counts for in the queue: at most those of one run, because byte
    * limits apply to larger requests.
    */
   readonly counted: number
   readonly bytes: number
-  /** Whether the request may share a run. */
   readonly joins: boolean
 }
 
-/** A request that waits or runs. */
 export class Job implements Work {
   readonly request: InferenceRequest
   readonly rows: number
@@ -30,7 +27,6 @@ export class Job implements Work {
   readonly caller: Caller
   /** The client, which all events of a batch share. */
   readonly sender: Caller
-  /** Receives the times of the run. */
   readonly times: RequestTimes
   /** On performance.now()'s clock, like the deadline. */
   readonly queuedAt = performance.now()
@@ -39,7 +35,6 @@ export class Job implements Work {
   readonly place = new Place<Job>(this)
   /** Its place among the jobs that it may join. */
   readonly placeOfKind = new Place<Job>(this)
-  /** Set by the queue while the job waits. */
   kind: Kind<Job> | undefined
   resolve!: (outputs: Tensor[]) => void
   reject!: (error: unknown) => void

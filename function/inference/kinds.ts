@@ -25,7 +25,6 @@ export class Kind<Item> extends Line<Item> {
   }
 }
 
-/** The kinds of the waiting requests. */
 export class Kinds<Item> {
   readonly #byKey = new Map<string, Kind<Item>>()
   /**

@@ -15,9 +15,8 @@ import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 export interface LargeRequest {
   readonly bytes: RequestBytes
   readonly limits: ResponseLimits
-  /** The bytes that a run may use. */
   readonly runBytes: number
-  /** Milliseconds since 1970: all threads share this clock. */
+  /** In milliseconds since 1970, a clock that all threads share. */
   readonly arrivedAt: number
   /** Whether rows are independent, so that the request may be divided into runs. */
   readonly mayDivide: boolean
@@ -31,7 +30,6 @@ export interface LargeResponse {
   readonly runs: readonly RunTimes[]
   /** The total of all runs, without the wait for the thread. */
   readonly times: RequestTimes
-  /** Rows per predicted label. */
   readonly predicted: ReadonlyMap<string, number>
   /** When each part of the work began, on the clock of `arrivedAt`. */
   readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]
@@ -87,7 +85,6 @@ async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResp
   return new MessageCodec(bytes, limits)
 }
 
-/** Runs a request on this thread in several runs. */
 class RowsRunner implements Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits

@@ -1,4 +1,3 @@
-/** An item's place in a {@link Line}. */
 export class Place<Item> {
   readonly item: Item
   older: Place<Item> | undefined

@@ -26,9 +26,7 @@ const LARGE_BODY_BYTES = 128 * 1024
 
 export interface LoadedModelOptions {
   readonly executor: Executor
-  /** Inputs that the model accepts. */
   readonly example: readonly Tensor[]
-  /** Feature names, keyed by input. */
   readonly features: Readonly<Record<string, FeatureNames>>
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
@@ -39,7 +37,6 @@ export interface LoadedModelOptions {
   readonly whenDecided: Promise<void>
 }
 
-/** A model that is loaded and warmed up. */
 export class LoadedModel {
   readonly signature: Signature
   readonly example: readonly Tensor[]
@@ -117,7 +114,7 @@ export class LoadedModel {
   }
 
   /**
-   * Rows that wait for a run. Large requests and requests that wait for memory count as one row
+   * How many rows wait for a run. Large requests and requests that wait for memory count as one row
    * each.
    */
   get queuedRows(): number {
@@ -248,7 +245,6 @@ export class LoadedModel {
   }
 }
 
-/** Records the parts of the work in the worker. */
 function enterParts(trace: Trace, { parts, runs }: LargeResponse): void {
   for (const { name, beganAt } of parts) {
     const attributes = name === 'run' ? { 'inference.request.runs': runs.length } : undefined

@@ -58,7 +58,6 @@ export function curlCommand(
 export const inferUrl = (url: string, modelName: string) =>
   `${url}/v2/models/${encodeURIComponent(modelName)}/infer`
 
-/** Quotes a text as one word for a shell. */
 export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 /**

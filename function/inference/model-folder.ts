@@ -21,11 +21,8 @@ export interface ModelFolder {
   readonly features: Features | undefined
   /** model.json's `batch`: true declares that rows are independent; false forbids shared runs. */
   readonly batch: boolean | undefined
-  /** Inputs that the model accepts. */
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
-  /** Digests of all files in the folder except model.json. */
   readonly sha256: Digests | undefined
-  /** The transform's file. */
   readonly transform: string | undefined
   /** Code beside a stored model, which is not loaded. */
   readonly ignoredTransform: string | undefined

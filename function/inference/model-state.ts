@@ -1,7 +1,6 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 
-/** Why requests are refused, by state. */
 const REASONS = {
   loading: 'the model is loading',
   ready: undefined,
@@ -22,7 +21,6 @@ export class ModelState {
     this.settled.promise.catch(() => {})
   }
 
-  /** The callers that wait for the model. */
   get waiting(): number {
     return this.callers
   }

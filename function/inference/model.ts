@@ -35,30 +35,26 @@ function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config)
   return free
 }
 
-/** The model of this process, from before its load. */
 export interface Model extends ModelFolder {
-  /** Undefined until the model is loaded and warmed up. */
   readonly loaded: LoadedModel | undefined
   /** Undefined until the model is loaded, and if there is no transform. */
   readonly transformer: Transformer | undefined
   /** Why requests are refused now; undefined while they are accepted. */
   readonly notReady: string | undefined
-  /** True after {@link retire} was called. */
   readonly retired: boolean
   /**
    * Resolves with the reason when a run exceeds its time limit and the process must be replaced.
    */
   readonly whenStuck: Promise<string>
   readonly isStuck: boolean
-  /** Decided after the model is ready. */
   readonly batching: Batching
   /** Resolves when `batching` is decided, or the load failed. */
   readonly whenDecided: Promise<void>
   /** The bytes that the loaded model leaves free; infinite until the model is loaded. */
   readonly freeBytes: number
   /**
-   * Rows that wait for a run. Large requests and requests that wait for the model count as one row
-   * each.
+   * How many rows wait for a run. Large requests and requests that wait for the model count as one
+   * row each.
    */
   readonly queuedRows: number
   readonly statistics: Statistics
@@ -85,7 +81,6 @@ export interface Model extends ModelFolder {
   close(): Promise<void>
 }
 
-/** Creates a model without loading it. */
 export function createModel(
   folder: ModelFolder,
   config: Config,
@@ -174,7 +169,6 @@ interface Opening extends Omit<TransformerOptions, 'loaded' | 'freeBytes' | 'run
   readonly whenDecided: Promise<void>
 }
 
-/** Warms up the model, and opens the transform. */
 async function openModel(opening: Opening) {
   const { folder, config, metrics, statistics, log, check, executor, whenDecided } = opening
   metrics.mark('session')
@@ -234,9 +228,7 @@ async function decide(deciding: Deciding): Promise<void> {
   }
 }
 
-/** Records a run that exceeds RUN_TIMEOUT_MS. */
 class StuckRun {
-  /** Undefined while no run has exceeded the limit. */
   reason: string | undefined
   private readonly first = Promise.withResolvers<string>()
   private readonly limitMs: number

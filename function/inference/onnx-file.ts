@@ -62,7 +62,6 @@ export interface Attribute {
 
 export interface TensorProto {
   readonly name: string
-  /** A value of TensorProto.DataType. */
   readonly type: number
   readonly dims: readonly number[]
   /**
@@ -77,7 +76,6 @@ export interface TensorProto {
   }
 }
 
-/** A graph input or output. */
 export interface ValueInfo {
   readonly name: string
   readonly type: ValueType
@@ -133,8 +131,8 @@ export async function readOperators(path: string): Promise<readonly Operator[]> 
 }
 
 /**
- * Returns the graph inputs and outputs without a shape in the file, which accept any rank. ONNX
- * Runtime for Node reports their shape as [], like a scalar's.
+ * Returns graph inputs and outputs without a shape in the file, which accept any rank. ONNX Runtime
+ * for Node reports their shape as [], like a scalar's.
  */
 export async function readShapeless(path: string): Promise<ReadonlySet<string>> {
   const { graph } = await readOnnxModel(path)
@@ -144,7 +142,6 @@ export async function readShapeless(path: string): Promise<ReadonlySet<string>> 
   return new Set(shapeless.map(({ name }) => name))
 }
 
-/** Reads a file's bytes from a moving position. */
 class FileBytes {
   readonly size: number
   at = 0
@@ -224,7 +221,7 @@ class FileBytes {
   }
 }
 
-/** Where a field is in the file: the start of its tag, the start of its value, and its end. */
+/** The start of a field's tag, the start of its value, and its end. */
 export interface Place {
   readonly number: number
   readonly begin: number
@@ -232,7 +229,6 @@ export interface Place {
   readonly end: number
 }
 
-/** Returns the fields of the message between two positions of a file. */
 export function fieldsIn(path: string, from: number, end: number): Place[] {
   const bytes = new FileBytes(path)
   try {
@@ -249,7 +245,6 @@ export function fieldsIn(path: string, from: number, end: number): Place[] {
 /** A field of a message: a number, or `length` bytes from the current position. */
 interface Field {
   readonly number: number
-  /** The position of its tag. */
   readonly begin: number
   readonly value: number
   /** 0 for a number. */
@@ -460,7 +455,6 @@ async function readSingle(
   return number >= 10 && number <= 15 && number !== 13 ? { skipped: true } : {}
 }
 
-/** Values read before a pause. */
 const NUMBERS_AT_A_TIME = 4_096
 
 /** Reads any number of repeated values, packed or one per field. */

@@ -23,7 +23,6 @@ export interface NativeTensor {
   readonly location?: 'cpu'
 }
 
-/** A graph input or output. */
 export interface NativeMetadata {
   readonly name: string
   readonly isTensor: boolean
@@ -66,7 +65,6 @@ interface Binding {
   readonly InferenceSession: new () => NativeSession
 }
 
-/** The native binding creates this object for each output. */
 class Output implements NativeTensor {
   readonly type: string
   readonly data: ArrayBufferView | readonly string[]

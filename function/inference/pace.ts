@@ -5,7 +5,6 @@
 const HALF_LIFE_MS = 1_000
 const FORGET_MS = 2_000
 
-/** A run in progress. */
 export interface Going {
   readonly rows: number
   readonly beganAt: number
@@ -36,7 +35,6 @@ export class Pace {
     this.#endedAt = endedAt
   }
 
-  /** Ignores the duration of a failed run. */
   failed(run: Going): void {
     this.#going.delete(run)
   }

@@ -41,7 +41,6 @@ export interface Runner {
   succeeded(times: RequestTimes, caller: Caller, ended: number): void
 }
 
-/** The model's identity in responses. */
 export interface ModelIdentity {
   readonly name: string
   readonly version: string | undefined

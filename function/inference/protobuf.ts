@@ -1,6 +1,5 @@
 /* Writes the fields of a Protocol Buffers message. */
 
-/** Writes a message as a field of another message. */
 export const message = (number: number, fields: readonly Buffer[]) =>
   field(number, Buffer.concat(fields))
 

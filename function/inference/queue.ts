@@ -17,8 +17,8 @@ export interface QueueLimits {
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /**
- * The pause after a check, for each job checked. A check takes about ten nanoseconds per job, so
- * checks take about 1% of the time.
+ * The pause after a check, per job. A check takes about ten nanoseconds per job, so checks take
+ * about 1% of the time.
  */
 const PAUSE_MS = 1e-3
 
@@ -56,7 +56,6 @@ export class Queue {
     return this.rowCount
   }
 
-  /** The minimum number of runs for the waiting requests. */
   get runs(): number {
     return this.runCount
   }

@@ -15,7 +15,6 @@ const FIRST_RUN_MS = 20
 const PLAIN_NUMBERS = SLOW_RUN_MS * 1e6
 const BYTES_A_NUMBER = 4
 
-/** The input sizes of fast runs to remember. */
 const MOST_SIZES = 1_024
 
 /** The known cost of a thread's runs, keyed by input elements. The cost depends only on shapes. */
@@ -42,7 +41,6 @@ export class RunCosts {
     return elements <= this.plainElements
   }
 
-  /** Records a run without its time. */
   ran(): void {
     this.hasRun = true
   }

@@ -8,7 +8,6 @@ import {
   type Tensor,
 } from '../protocol/tensor.ts'
 
-/** The size of one output of a run. */
 export interface OutputSize {
   readonly elements: number
   readonly bytes: number
@@ -16,7 +15,6 @@ export interface OutputSize {
 
 /** The memory of runs with one row shape so far. */
 interface Seen {
-  /** The largest number of rows so far. */
   rows: number
   /** An upper bound of the bytes per row in larger runs. */
   rowBytes: number
@@ -56,7 +54,6 @@ export function nativeBytes(): number {
  * upper bound for each run. Until the first run of a row shape has ended, its runs have one row.
  */
 export class RunSizes {
-  /** The bytes that a run may use. */
   budget: number
   /**
    * True if rows are independent: the size of one run then predicts runs with more or fewer rows.
@@ -71,7 +68,6 @@ export class RunSizes {
   readonly #hasOneShape: boolean
   readonly #seen = new Map<string, Seen>()
   readonly #native: () => number
-  /** In bytes, before the first run. */
   #before: number
   /** False after an output was larger than the graph declares. */
   #trustsDeclared = true
@@ -124,7 +120,6 @@ export class RunSizes {
     return sizes
   }
 
-  /** Records a finished run's sizes, unless they are known. */
   ran(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
     const key = this.#keyOf(inputs)
     const rows = this.rowsOf(inputs)
@@ -190,7 +185,6 @@ export class RunSizes {
    */
   #declared(name: string, inputs: readonly Tensor[]): OutputSize | undefined {
     const output = this.#signature.outputs.find(one => one.name === name)
-    // The lengths of texts are not declared.
     if (output === undefined || output.anyRank || output.datatype === 'BYTES') return undefined
     if (!this.#trustsDeclared) return undefined
     let elements = 1
@@ -203,7 +197,6 @@ export class RunSizes {
     return { elements, bytes: elements * DATATYPES[output.datatype].bytes }
   }
 
-  /** Returns the size of a symbolic dimension. */
   #valueOf(symbol: string, inputs: readonly Tensor[]): number | undefined {
     if (!BINDS.test(symbol)) return undefined
     for (const [i, { dimensionNames }] of this.#signature.inputs.entries()) {

@@ -2,7 +2,6 @@ import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 import type { ServedModel } from '../transform/contract.ts'
 import type { ModelIdentity } from './pipeline.ts'
 
-/** Describes the model to the transform. */
 export const servedModel = (
   { name, version, labels }: ModelIdentity,
   { inputs, outputs }: Signature,

@@ -66,7 +66,6 @@ export async function openSession(
   }
 }
 
-/** A model that ONNX Runtime has loaded. */
 interface Loaded {
   readonly native: NativeSession
   /** The removed ZipMaps, keyed by the output that replaces them. */

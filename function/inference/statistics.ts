@@ -14,12 +14,10 @@ export interface RequestTimes {
   output: number
 }
 
-/** The times of one run, in milliseconds. */
 export type RunTimes = Readonly<Omit<RequestTimes, 'queue'>>
 
 export const noTimes = (): RequestTimes => ({ rows: 0, queue: 0, input: 0, infer: 0, output: 0 })
 
-/** Requests or runs, and their total time. */
 export interface StatisticDuration {
   readonly count: number
   readonly ns: number
@@ -56,7 +54,6 @@ export interface ModelStatistics {
 /** Callers choose the rows of a request, so only this many batch sizes are listed. */
 const MOST_BATCH_SIZES = 1_000
 
-/** Adds up the figures of Triton's statistics extension. */
 export class Statistics {
   #lastInference = 0
   #rows = 0

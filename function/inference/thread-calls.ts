@@ -15,11 +15,10 @@ import { movable } from './transfer.ts'
 
 export interface ThreadCallsOptions {
   readonly post: (command: CallCommand, transfer?: readonly ArrayBuffer[]) => void
-  /** The calls whose state fits into the shared memory. */
+  /** How many calls have room for their state in the shared memory. */
   readonly places: number
   /** How long the thread may take for one piece of work; 0 means no limit. */
   readonly limitMs: number
-  /** Adds the thread's work to metrics and statistics. */
   readonly count: (done: Omit<CallAnswers, 'answers'>) => void
   /**
    * Called when the thread has taken too long for one piece of work.
@@ -31,7 +30,7 @@ export interface ThreadCallsOptions {
 
 /** The longest interval between two checks of a thread's progress. */
 const MOST_TICK_MS = 1_000
-/** Checks of a thread's progress within the time limit. */
+/** How often progress is checked within the time limit. */
 const TICKS = 4
 
 /** Bodies up to this size are sent to the thread as text. */
@@ -60,14 +59,12 @@ export class ThreadCalls {
   readonly #open = new Map<number, OpenCall>()
   readonly #places: number[]
   #nextId = 0
-  /** Messages sent to the thread. */
   #sent = 0
   #outbox: Outgoing[] = []
   /** Numbers of the clients whose calls are in the outbox. */
   readonly #senders = new Map<Caller, number>()
   #ticking: NodeJS.Timeout | undefined
   #progress = 0
-  /** Consecutive checks without progress. */
   #silentTicks = 0
   readonly #flush = () => this.#post()
 
@@ -77,7 +74,6 @@ export class ThreadCalls {
     this.#places = this.watch.places()
   }
 
-  /** Calls without a result. */
   get count(): number {
     return this.#open.size
   }
@@ -102,7 +98,6 @@ export class ThreadCalls {
     return { reply, end: error => this.#end(id, error) }
   }
 
-  /** Counts a message that does not concern calls. */
   posted(): void {
     this.#sent++
   }
@@ -120,7 +115,6 @@ export class ThreadCalls {
     }
   }
 
-  /** Rejects all calls, because the thread ended. */
   fail(error: unknown): void {
     for (const id of [...this.#open.keys()]) this.#take(id)?.reject(error)
   }

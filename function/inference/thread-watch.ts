@@ -1,4 +1,3 @@
-/** The states of a call on its thread. */
 export const AT = { waiting: 0, author: 1, queue: 2, run: 3 } as const
 export type At = keyof typeof AT
 
@@ -28,7 +27,6 @@ const NO_PLACE = 0
 export class ThreadWatch {
   readonly memory: SharedArrayBuffer
   readonly #numbers: Int32Array
-  /** The state of each call, indexed by place. */
   readonly #calls: Uint8Array
 
   /** @param memory another thread's memory, or the number of calls to allocate memory for */
@@ -43,7 +41,6 @@ export class ThreadWatch {
     return Array.from({ length: this.#calls.length - 1 }, (_, i) => i + 1)
   }
 
-  /** Messages that the thread has begun to read. */
   get received(): number {
     return Atomics.load(this.#numbers, RECEIVED)
   }

@@ -2,7 +2,6 @@ import { isMarkedAsUntransferable } from 'node:worker_threads'
 import { type EncodedMessage, type EncodedResponse, mapBytes } from '../protocol/encode.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** Tensors to transfer to another thread. */
 export interface Detached {
   readonly tensors: readonly Tensor[]
   /** The tensors' buffers. This thread cannot use them after the transfer. */

@@ -4,9 +4,7 @@ import type { DescribedTransform } from '../transform/described.ts'
 
 /** Handles calls with a transform and the model, on this thread or in workers. */
 export interface Transformer {
-  /** For the OpenAPI document and pages. */
   readonly described: DescribedTransform
-  /** Calls without a result. */
   readonly count: number
   /**
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError|RunTimedOut} and the

@@ -23,11 +23,9 @@ const LONGEST_TRY_MS = 60_000
 const KEPT_FREE = 0.25
 
 export interface WorkerOptions {
-  /** Undefined if model.json has no digests. */
   readonly sha256?: Digests | undefined
   /** Throws an {Error} with a one-line message if the files must not be loaded again. */
   readonly beforeLoad?: () => void
-  /** ONNX Runtime's threads in each worker. */
   readonly threads: number
   /** See {@link RunSizes.followShapes}. The default is true. */
   readonly followShapes?: boolean
@@ -36,7 +34,7 @@ export interface WorkerOptions {
    * memory.
    */
   readonly workers: number
-  /** The time limit of one run in milliseconds; 0 means no limit. */
+  /** In milliseconds; 0 means no limit. */
   readonly runTimeoutMs: number
   /** Called for each thread that ended unexpectedly. */
   readonly onDeath: (reason: string) => void
@@ -44,7 +42,6 @@ export interface WorkerOptions {
   readonly onLoss: (reason: string) => void
   /** Receives the input shapes of a run that exceeds its time limit. */
   readonly onStuck: (shapes: string) => void
-  /** For the transform, which the threads run. */
   readonly calls?: CallOptions | undefined
 }
 
@@ -74,7 +71,6 @@ export class WorkerPool implements Executor {
   private readonly options: WorkerOptions
   private readonly workers = new Set<WorkerThread>()
   private readonly stuck = new Set<WorkerThread>()
-  /** Threads that are being terminated. */
   private readonly ending = new Set<Promise<unknown>>()
   private readonly idle: WorkerThread[] = []
   private readonly waiting: PromiseWithResolvers<WorkerThread>[] = []
@@ -88,7 +84,6 @@ export class WorkerPool implements Executor {
   private description: WorkerThread['description'] | undefined
   /** Also sent to threads that start later. */
   private settings: CallSettings | undefined
-  /** Resolves when the next thread is available. */
   private started = Promise.withResolvers<void>()
 
   constructor(file: string, options: WorkerOptions) {
@@ -113,7 +108,6 @@ export class WorkerPool implements Executor {
     return (this.description as WorkerThread['description']).leftOut
   }
 
-  /** The first worker's description of the transform. */
   get transform(): WorkerThread['description']['transform'] {
     return this.description?.transform
   }
@@ -194,7 +188,6 @@ export class WorkerPool implements Executor {
     }
   }
 
-  /** Sends the settings to all threads, including later ones. */
   setCalls(settings: CallSettings): void {
     this.settings = settings
     for (const { calls } of this.workers) calls?.send({ settings })
@@ -345,7 +338,6 @@ export class WorkerPool implements Executor {
   }
 }
 
-/** Transfers the inputs to the thread. */
 function runOf(inputs: readonly Tensor[], outputs: readonly string[], limitMs: number): Sent {
   const { tensors, transfer } = detach(inputs)
   return { command: { inputs: tensors, outputs }, transfer, limitMs }

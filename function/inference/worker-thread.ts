@@ -28,12 +28,10 @@ const ENDED = 'the thread that ran the model ended; try again'
 
 export interface Sent {
   readonly command: Exclude<Command, CallCommand>
-  /** The buffers transferred to the thread. */
   readonly transfer: readonly ArrayBuffer[]
   readonly limitMs: number
 }
 
-/** For a thread that runs a transform. */
 export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
   /** The limit of V8's heap, in megabytes. Beyond it, only this thread ends. */
   readonly heapMb: number
@@ -65,11 +63,10 @@ export class WorkerThread {
   private alarm: NodeJS.Timeout | undefined
   /** The current run's input shapes, for people. */
   private shapes = ''
-  /** The result of the current or last command. */
+  /** Of the current or last command. */
   private pending = Promise.withResolvers<unknown>()
   private cause = 'the thread ended'
   private described: Description | undefined
-  /** Undefined if there is no transform. */
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
   /**

@@ -5,7 +5,6 @@ import { type CallLimits, Calls, hungUp, type StartedCall } from './calls.ts'
 import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
-/** Runs a transform in the model's threads. */
 export class WorkerTransformer implements Transformer {
   readonly #pool: WorkerPool
   readonly #calls: Calls
@@ -44,6 +43,6 @@ export class WorkerTransformer implements Transformer {
     this.#pool.setCalls({ runBytes: this.#runBytes, joins })
   }
 
-  /** WorkerPool.close() closes the transform in each thread. */
+  /** Not needed: WorkerPool.close() closes the transform in each thread. */
   async close(): Promise<void> {}
 }

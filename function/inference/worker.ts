@@ -11,15 +11,12 @@ import { RunSizes } from './run-sizes.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach, movableResponse } from './transfer.ts'
 
-/** A worker's startup data. */
 export interface WorkerStart {
   readonly file: string
   readonly sha256: Digests | undefined
-  /** ONNX Runtime's threads. */
   readonly threads: number
   /** See {@link RunSizes.followShapes}. */
   readonly followShapes: boolean
-  /** Undefined if there is no transform. */
   readonly calls?: CallStart | undefined
 }
 

@@ -16,7 +16,6 @@ import { field, message, numberField } from './protobuf.ts'
  * probability, which the protocol cannot carry, so the server returns the tensor.
  */
 
-/** A ZipMap that produces an output of the graph. */
 export interface ZipMap {
   /** A tensor [N, classes]. */
   readonly input: string
@@ -47,9 +46,7 @@ function classesOf({ attributes }: Node): readonly string[] {
   return texts ?? attributes.get('classlabels_int64s')?.numbers?.map(String) ?? []
 }
 
-/** A model whose ZipMaps are replaced with their inputs. */
 export interface Unzipped {
-  /** The changed .onnx file. */
   readonly bytes: Buffer
   readonly zipMaps: ReadonlyMap<string, ZipMap>
 }
@@ -81,7 +78,6 @@ const hasExternalData = ({ initializers, nodes }: Graph): boolean =>
 const MODEL = { graph: 7, opset: 8 }
 const GRAPH = { node: 1, output: 12 }
 
-/** Copies the file's fields, and replaces ZipMaps and their outputs. */
 function rewrite(
   file: string,
   { graph, opsets }: OnnxModel,

@@ -8,9 +8,8 @@ import { elementCount, type Tensor } from './tensor.ts'
  */
 
 export interface Classes {
-  /** Values per row. */
+  /** The number of values per row. */
   readonly count: number
-  /** Whether the model's first dimension counts rows. */
   readonly batched: boolean
   /** By index; for rows with one value per label. */
   readonly labels: readonly string[]

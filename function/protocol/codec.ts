@@ -54,15 +54,13 @@ export interface BodyBytes {
   readonly responseData: ResponseData
 }
 
-/** A protobuf message, `ModelInferRequest`. */
 export interface MessageBytes {
   readonly kind: 'message'
   readonly body: Uint8Array
-  /** Whether the response must say that it is the final one. */
+  /** Whether the response must be marked as the final one. */
   readonly isFinal: boolean
 }
 
-/** A request of KServe's V1 protocol. */
 export interface PredictBytes {
   readonly kind: 'predict'
   readonly body: Uint8Array
@@ -173,7 +171,7 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {
     this.writer ??= new ResponseWriter(this.requested, this.limits)
-    // A second run has ended, and the first run's small outputs are not yet written.
+    // A second run has ended before the first run's small outputs were written.
     if (this.outputs !== undefined) yield* this.writer.add(this.outputs)
     this.outputs = undefined
     yield* this.writer.add(outputs)
@@ -196,12 +194,10 @@ function allowed(request: InferenceRequest, responseData: ResponseData): Inferen
   return request
 }
 
-/** Frees memory that no other code uses. */
 export const free = ({ buffer }: Uint8Array): void => {
   ;(buffer as ArrayBuffer).transfer(0)
 }
 
-/** @throws {TooLarge} */
 export function checkJsonBytes(bytes: number, maxJsonBytes: number): void {
   if (bytes <= maxJsonBytes) return
   throw new TooLarge(

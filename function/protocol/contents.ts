@@ -60,7 +60,6 @@ const NAMES = new Map<number, string>(
   Object.values(FIELDS).map(({ number, name }) => [number, name]),
 )
 
-/** Whether tensors of this datatype can be written as typed contents. */
 export const hasContents = (datatype: Datatype) => FIELD_OF[datatype] !== undefined
 
 /**
@@ -129,7 +128,6 @@ class ContentsReader {
   readonly #contents: Uint8Array
   readonly #field: ContentsField
   readonly #input: string
-  /** Elements written so far. */
   #count = 0
 
   constructor(contents: Uint8Array, field: ContentsField, input: string) {

@@ -24,7 +24,6 @@ export type TensorElements = Exclude<TensorData, readonly string[]> | string[]
 export interface DatatypeRow {
   /** Bytes per element in binary tensor data; 0 for BYTES, whose elements have their own length. */
   readonly bytes: number
-  /** ONNX Runtime's name. */
   readonly ort: string
   /** The number in onnx.proto (TensorProto.DataType). */
   readonly onnx: number
@@ -49,7 +48,7 @@ export interface DatatypeRow {
    * length, and if `toJson` is absent.
    */
   readonly jsonBytes?: { readonly least: number; readonly most: number }
-  /** The values that `fromJson` accepts, for error messages. */
+  /** For error messages. */
   readonly takes: string
 }
 
@@ -150,13 +149,11 @@ export type Datatype = keyof typeof ROWS
 
 export const DATATYPES: Readonly<Record<Datatype, DatatypeRow>> = ROWS
 
-/** Whether JSON can represent this datatype. */
 export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== undefined
 
 /** Whether elements are read as bigints, because JSON.parse() would round them. */
 export const isBigInteger = (datatype: Datatype) => DATATYPES[datatype].isBigInteger === true
 
-/** Whether elements are numbers in JSON. */
 export const isNumeric = (datatype: Datatype) => datatype !== 'BOOL' && datatype !== 'BYTES'
 
 const BY_ONNX_NUMBER = new Map(

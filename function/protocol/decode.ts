@@ -24,7 +24,7 @@ import {
   type TensorMetadata,
 } from './tensor.ts'
 
-/** The maximum elements of a tensor. No body has more. */
+/** No body has more elements. */
 const MAX_ELEMENTS = 2 ** 31
 
 /**
@@ -36,7 +36,6 @@ const MAX_BESIDE_ZERO = 2 ** 20
 /** The maximum rank, as in NumPy. A shape must fit into an error message. */
 const MAX_RANK = 64
 
-/** A request whose tensor data may be unread. */
 export interface Decoding {
   readonly request: InferenceRequest
   /** Steps that read the data, each in a few milliseconds. @throws {BadRequest} */
@@ -121,10 +120,9 @@ const NOTHING = new Uint8Array(0)
 /** Below about 700 bytes, JSON.parse alone is faster. */
 const MANY_NUMBERS_BYTES = 1024
 
-/** From this size on, the memory of parsed JSON matters more than speed. */
+/** From this size on, memory matters more than speed. */
 const LARGE_JSON_BYTES = 128 * 1024
 
-/** Provides the data of the inputs, read in the order of the request. */
 export interface InputData {
   /**
    * Reads the data of inputs[i], whose shape fits the model.
@@ -177,11 +175,8 @@ export function readRequest(
 class InputsOfJson implements InputData {
   /** See {@link ParsedJson.exact}. */
   private readonly exact: () => unknown
-  /** The binary tensor data after the JSON. */
   private readonly binary: Uint8Array
-  /** Bytes of binary data read so far. */
   private binaryAt = 0
-  /** Readers of data in a large body. */
   private readers: Set<DataReader> | undefined
 
   constructor(exact: () => unknown, binary: Uint8Array) {
@@ -189,7 +184,6 @@ class InputsOfJson implements InputData {
     this.binary = binary
   }
 
-  /** The steps for the data that read() left unread. */
   get steps(): Iterable<void> {
     return this.readers === undefined ? NO_STEPS : stepsOf(this.readers)
   }
@@ -246,9 +240,8 @@ class InputsReader {
   private readonly data: InputData
   private readonly signature: Signature
   private readonly maxTensorBytes: number
-  /** The tensors read so far, in graph order. */
+  /** In graph order. */
   private readonly tensors: (Tensor | undefined)[]
-  /** The tensors' bytes in memory so far. */
   private tensorBytes = 0
 
   constructor(data: InputData, signature: Signature, maxTensorBytes: number) {
@@ -574,7 +567,7 @@ function booleanParameter(
   throw new BadRequest(`${where}.${name} is ${show(value)}; it must be true or false`)
 }
 
-/** Reads the number of classes (Triton, classification extension). */
+/** See Triton's classification extension. */
 function classesParameter(parameters: JsonObject | undefined, where: string): number | undefined {
   const count = parameters?.classification
   if (count === undefined) return undefined
@@ -584,7 +577,7 @@ function classesParameter(parameters: JsonObject | undefined, where: string): nu
   )
 }
 
-/** Reads the timeout in microseconds; 0 means no limit (Triton, schedule policy extension). */
+/** In microseconds; 0 means no limit (Triton, schedule policy extension). */
 function readTimeout(parameters: JsonObject | undefined): number | undefined {
   const timeout = parameters?.timeout
   if (timeout === undefined || timeout === 0) return undefined

@@ -4,12 +4,9 @@ import { ModelError, TooLarge } from './errors.ts'
 import type { RequestedOutput } from './request.ts'
 import type { Tensor, TensorData } from './tensor.ts'
 
-/** An inference response without its outputs. */
 export interface ResponseHead {
   readonly modelName: string
-  /** Absent if the model has no versions. */
   readonly modelVersion?: string | undefined
-  /** Absent if the request had no id. */
   readonly id?: string | undefined
 }
 
@@ -34,7 +31,6 @@ export interface EncodedResponse {
 /** A protobuf message in parts, to be sent in order. */
 export type EncodedMessage = readonly Uint8Array[]
 
-/** Returns the response's bytes in parts, to be sent in order. */
 export function partsOf(response: EncodedResponse | EncodedMessage): (string | Uint8Array)[] {
   if (!('json' in response)) return [...response]
   const { json, binary } = response
@@ -54,12 +50,11 @@ export function mapBytes(
   }
 }
 
-/** A response whose JSON is one text. */
 export interface EncodedAtOnce extends EncodedResponse {
   readonly json: string
 }
 
-/** @param requested one entry per output, in the same order, with the outputs that are binary */
+/** @param requested says for each output whether it is binary, in the same order */
 export function encodeResponse(
   response: InferenceResponse,
   requested: readonly RequestedOutput[],
@@ -103,13 +98,11 @@ function textOf(shape: readonly number[]): string {
   return shape.length === 2 ? `${shape[0]},${shape[1]}` : shape.join()
 }
 
-/** Elements converted to text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
 /** In bytes. */
 export interface ResponseLimits {
   readonly maxBytes: number
-  /** The limit of the response's JSON. */
   readonly maxJsonBytes: number
 }
 
@@ -160,7 +153,6 @@ export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
 /** The bytes of an empty text in JSON, with its comma. */
 const LEAST_TEXT = 3
 
-/** An output and its rows written so far. */
 interface WrittenOutput {
   readonly binary: boolean
   first: Omit<Tensor, 'data'> | undefined
@@ -178,7 +170,7 @@ export class ResponseWriter {
   private size = 0
   private jsonSize = 0
 
-  /** @param requested one entry per output, in the order in which outputs are added */
+  /** @param requested one entry per output, in order */
   constructor(requested: readonly RequestedOutput[], limits: ResponseLimits) {
     this.outputs = requested.map(({ binary }) => ({ binary, first: undefined, rows: 0, parts: [] }))
     this.limits = limits
@@ -268,7 +260,7 @@ const UTF8 = new TextEncoder()
 const sizeOf = (parts: readonly Uint8Array[]) =>
   parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
 
-/** Returns a name as JSON, from a cache: a model has few names. */
+/** A model has few names, so their JSON is cached. */
 function quoted(name: string): string {
   let json = QUOTED.get(name)
   if (json === undefined) {

@@ -1,10 +1,10 @@
 /**
- * The errors of inference requests. The message says which value is wrong, where it is, and which
- * values are allowed. The code selects statuses and metrics, and survives the transfer between
- * threads, unlike the class.
+ * The errors of inference requests. A message says which value is wrong, where it is, and which
+ * values are allowed. The code selects statuses and metrics; unlike the class, it survives the
+ * transfer between threads.
  */
 
-/** The request violates the protocol or does not fit the model: the caller must change it. */
+/** The caller must change the request. */
 export class BadRequest extends Error {
   readonly code = 'BAD_REQUEST'
 }
@@ -14,14 +14,13 @@ export class TooLarge extends Error {
   readonly code = 'TOO_LARGE'
 }
 
-/** The model failed on a request that fits it. */
 export class ModelError extends Error {
   readonly code = 'MODEL_FAILED'
 }
 
 /**
- * The base class of errors that many requests get at once under overload. They have no stack trace:
- * nobody would read it, and creating it takes longer than the rest of a refusal.
+ * For errors that many requests get at once under overload. They have no stack trace: nobody would
+ * read it, and creating it takes longer than the rest of a refusal.
  */
 class TurnedAway extends Error {
   constructor(message: string) {
@@ -32,20 +31,16 @@ class TurnedAway extends Error {
   }
 }
 
-/** The server has no capacity now; the same request may succeed later. */
+/** The same request may succeed later. */
 export class Overloaded extends TurnedAway {
   readonly code = 'OVERLOADED'
 }
 
-/**
- * The model is loading or failed to load, or the process is shutting down. The same request may
- * succeed later or elsewhere.
- */
+/** The same request may succeed later or elsewhere. */
 export class NotReady extends Error {
   readonly code = 'NOT_READY'
 }
 
-/** The request's deadline passed before its run began. */
 export class DeadlinePassed extends TurnedAway {
   readonly code = 'DEADLINE_PASSED'
 }
@@ -77,12 +72,10 @@ const CLASSES: { readonly [Code in InferenceErrorCode]: new (message: string) =>
     RUN_TIMED_OUT: RunTimedOut,
   }
 
-/** Undefined for errors of other files. */
 export function inferenceCodeOf(error: unknown): InferenceErrorCode | undefined {
   const code = (error as Partial<InferenceError> | undefined)?.code
   return code !== undefined && Object.hasOwn(CLASSES, code) ? code : undefined
 }
 
-/** Recreates another thread's error. */
 export const inferenceError = (code: InferenceErrorCode, message: string): InferenceError =>
   new CLASSES[code](message)

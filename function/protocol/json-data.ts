@@ -118,18 +118,15 @@ export function readJsonDataLater(
 export const PIECE_BYTES = 64 * 1024
 
 interface OpenArray {
-  /** The position of the opening bracket. */
   readonly begin: number
   readonly depth: number
   readonly expected: number
-  /** Parts read so far. */
   length: number
 }
 
 /** The memory for a reader's elements; by default, a new array. */
 interface PieceOptions {
   readonly into?: TensorElements
-  /** The position of the first element in `into`. */
   readonly from?: number
   readonly pieceBytes?: number
 }
@@ -142,7 +139,6 @@ export class PieceReader implements DataReader {
   private readonly metadata: TensorMetadata
   private readonly pieceBytes: number
   private readonly isNested: boolean
-  /** The elements that the array must have. */
   private readonly expected: number
   private readonly filler: Filler
 
@@ -207,7 +203,6 @@ export class PieceReader implements DataReader {
     }
   }
 
-  /** Parses consecutive parts of an array. */
   private take(array: OpenArray, from: number, to: number): void {
     if (this.takeNumbers(array, from, to)) return
     const parts = this.parse(from, to)
@@ -303,9 +298,7 @@ interface Filled {
   readonly metadata: TensorMetadata
 }
 
-/** Writes parsed elements in order. */
 class Filler {
-  /** The position of the next element. */
   next: number
   private readonly elements: TensorElements
   private readonly shape: readonly number[]

@@ -50,7 +50,6 @@ export interface NumberArray {
   readonly lengths: readonly number[]
 }
 
-/** The numbers of an array in a body. */
 export class JsonNumbers implements NumberArray, Place {
   readonly start: number
   readonly end: number
@@ -72,11 +71,9 @@ export class JsonNumbers implements NumberArray, Place {
   }
 }
 
-/** Reads the arrays of one body. */
 class NumberReader {
   private readonly bytes: Uint8Array
   private readonly loaded: Numbers
-  /** The number of values read so far. */
   private count = 0
 
   constructor(bytes: Uint8Array, loaded: Numbers) {

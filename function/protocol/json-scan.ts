@@ -15,7 +15,6 @@ export class JsonData {
   readonly bytes: Uint8Array
   readonly start: number
   readonly end: number
-  /** The body's name in error messages. */
   readonly where: string
 
   constructor(bytes: Uint8Array, start: number, end: number, where: string) {
@@ -130,7 +129,6 @@ function checkBesideData(size: number, where: string): void {
   )
 }
 
-/** Returns the position of the trailing white space. */
 function endOfText(bytes: Uint8Array): number {
   let end = bytes.length
   while (isSpace(bytes[end - 1])) end--
@@ -183,10 +181,8 @@ export function findMembers(
   return found
 }
 
-/** Whether the text begins as an array. */
 export const isArray = (bytes: Uint8Array): boolean => bytes[skipSpace(bytes, 0)] === OPEN_ARRAY
 
-/** Whether the text begins as an object. */
 export const isObjectText = (bytes: Uint8Array): boolean =>
   bytes[skipSpace(bytes, 0)] === OPEN_OBJECT
 
@@ -311,7 +307,6 @@ function skipBrackets(bytes: Uint8Array, from: number): number {
   return length
 }
 
-/** Counts the elements of a valid JSON array. */
 export function countElements(bytes: Uint8Array, begin: number): number {
   let count = 0
   eachElement(bytes, begin, at => {

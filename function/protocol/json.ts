@@ -145,7 +145,6 @@ function showOther(value: unknown): string {
   return JSON.stringify(typeof value === 'string' ? value.slice(0, 60) : value) ?? 'nothing'
 }
 
-/** Removes a byte order mark. */
 export const withoutMark = (bytes: Uint8Array): Uint8Array =>
   bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 
@@ -164,7 +163,6 @@ function countWritten(bytes: Uint8Array): Written {
   let [keys, objects, depth, deepest] = [0, 0, 0, 0]
   for (let at = 0; at < length; at++) {
     let byte = bytes[at] as number
-    // Skip numbers, commas and white space quickly.
     while (byte < OPEN_ARRAY && byte !== QUOTE && at < length) {
       at++
       byte = bytes[at] as number

@@ -30,7 +30,7 @@ export interface RequestHead {
   readonly modelName: string
   readonly modelVersion: string
   readonly id: string
-  /** Whether the response must say whether it is the final one (Triton). */
+  /** Whether the client asks which response is final (Triton). */
   readonly wantsFinal: boolean
 }
 
@@ -61,7 +61,6 @@ export function readHead(message: Uint8Array): RequestHead {
 export class MessageCodec implements Codec<EncodedMessage> {
   readonly bytes: MessageBytes
   readonly #limits: ResponseLimits
-  /** Whether the data is in raw contents. */
   #isRaw = false
 
   /** @param limits the limits of a large request */
@@ -156,7 +155,6 @@ interface MessageWriterOptions {
   readonly isFinal?: boolean
 }
 
-/** An output and its rows written so far. */
 interface WrittenOutput {
   readonly first: Tensor
   rows: number

@@ -145,7 +145,6 @@ function tensorAt(value: unknown, fits: readonly number[]): JsonObject {
   return { shape: completed(shape, fits), data }
 }
 
-/** Reads an array's shape from its first elements. */
 function shapeAt(bytes: Uint8Array): number[] {
   const shape: number[] = []
   for (let at = 0; isArrayAt(bytes, at) && shape.length <= MOST_DIMENSIONS; ) {
@@ -179,10 +178,8 @@ function readRows(bytes: Uint8Array, signature: Signature, pieceBytes: number): 
   return { value, instances: rows.count }
 }
 
-/** The values of one input, one per row. */
 class Column extends ScatteredData {
   readonly reader: RowsReader
-  /** The shape of one row. */
   readonly shape: readonly number[]
   metadata: TensorMetadata | undefined
   elements: TensorElements | undefined
@@ -216,7 +213,6 @@ class RowsReader implements DataReader {
   readonly count: number
   private readonly bytes: Uint8Array
   private readonly signature: Signature
-  /** The inputs of 64-bit integers. */
   private readonly exactNames: ReadonlySet<string>
   private readonly pieceBytes: number
   private readonly byName = new Map<string, Column>()
@@ -267,7 +263,6 @@ class RowsReader implements DataReader {
     take()
   }
 
-  /** Reads consecutive rows, separated by commas. */
   private readPiece(bytes: Uint8Array, row: number): void {
     const json = parseJson(Buffer.concat([OPEN, bytes, CLOSE]), BODY)
     const valuesOf = this.valuesIn(json, row, rows => rows as unknown[])

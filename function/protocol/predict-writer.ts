@@ -4,10 +4,8 @@ import { BadRequest, ModelError } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData } from './tensor.ts'
 
-/** Elements converted to text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/** Characters converted to bytes at a time. */
 const TEXT_AT_A_TIME = 64 * 1024
 
 const UTF8 = new TextEncoder()
@@ -18,7 +16,6 @@ export class PredictWriter implements Encoder<EncodedResponse> {
   private readonly size: JsonSize
   /** One text for all outputs in row format; one per output in column format. */
   private texts: Text[] = []
-  /** The outputs of the first run. */
   private outputs: readonly Pick<Tensor, 'name' | 'shape'>[] | undefined
   private rows = 0
 
@@ -138,7 +135,6 @@ class Text {
     this.parts.push(part)
   }
 
-  /** Returns all parts. The last part stays text. */
   all(): readonly (string | Uint8Array)[] {
     this.count(Buffer.byteLength(this.text))
     return [...this.parts, this.text]

@@ -19,7 +19,6 @@ import type { Signature } from './tensor.ts'
  * apply.
  */
 
-/** A V1 request that fits the model. */
 export interface PredictRequest extends InferenceRequest {
   /** The instances in row format; undefined in column format. */
   readonly instances: number | undefined
@@ -79,7 +78,6 @@ export function checkSayable({ inputs, outputs }: Signature): void {
   )
 }
 
-/** Converts a V1 body to the equivalent V2 request. */
 function toV2(body: unknown, signature: Signature): JsonObject {
   const instances = instancesOf(body)
   const values =
@@ -204,7 +202,6 @@ function tensorOf(
   return { shape: completed(shapeOf(value), fits), data: value }
 }
 
-/** Reads a parsed value's shape from its first elements. */
 export function shapeOf(value: unknown): number[] {
   const shape: number[] = []
   let level = value

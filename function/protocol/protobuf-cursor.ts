@@ -1,6 +1,6 @@
 import { BadRequest } from './errors.ts'
 
-/** Wire types (protobuf encoding, "Message Structure"). */
+/** See protobuf encoding, "Message Structure". */
 export const VARINT = 0
 export const FIXED64 = 1
 export const LENGTH = 2
@@ -8,7 +8,6 @@ export const GROUP = 3
 const END_GROUP = 4
 export const FIXED32 = 5
 
-/** In bytes. */
 const LONGEST_VARINT = 10
 
 const MOST_NESTED_GROUPS = 100

@@ -35,7 +35,6 @@ class Writer {
   readonly #parts: Uint8Array[] = []
   #buffer = Buffer.allocUnsafe(256)
   #at = this.#buffer.length
-  /** The bytes in the parts. */
   #flushed = 0
 
   finish(): Uint8Array[] {

@@ -18,7 +18,6 @@ export interface Field {
   readonly name: string
   readonly number: number
   readonly repeated: boolean
-  /** The oneof that contains the field. */
   readonly oneof: string | undefined
   /** A scalar, or the message's or enum's name in the text. */
   readonly typeName: string
@@ -32,11 +31,9 @@ export class MessageType {
   readonly fields: Field[] = []
   readonly byNumber: (Field | undefined)[] = []
   readonly nested: (MessageType | EnumType)[] = []
-  /** Whether the message is an entry of a map. */
   readonly isMapEntry: boolean
   /** Whether the message stays bytes, for code that reads it more efficiently. */
   lazy = false
-  /** The values of fields that a message omits. */
   readonly defaults: Record<string, unknown> = {}
 
   constructor(fullName: string, isMapEntry = false) {
@@ -73,7 +70,6 @@ export interface Service {
 export interface ProtoFile {
   readonly name: string
   readonly package: string
-  /** Messages and enums outside other messages. */
   readonly types: readonly (MessageType | EnumType)[]
   readonly services: readonly Service[]
   /** @throws {Error} if the file does not define this message */

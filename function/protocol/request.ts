@@ -15,7 +15,6 @@ export interface InferenceRequest {
   /** Absent if the caller sent no id; the server does not generate one. */
   readonly id?: string
   readonly inputs: readonly Tensor[]
-  /** In the order of the response. */
   readonly outputs: readonly RequestedOutput[]
   /**
    * How long the run may take to begin (`timeout` of the schedule policy extension). Absent without

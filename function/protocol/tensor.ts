@@ -16,7 +16,6 @@ export interface Tensor {
   readonly data: TensorData
 }
 
-/** One input or output of the model. */
 export interface TensorMetadata {
   readonly name: string
   readonly datatype: Datatype

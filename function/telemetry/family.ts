@@ -11,7 +11,6 @@ export interface Described {
   readonly type: 'counter' | 'gauge' | 'histogram'
 }
 
-/** All series of one metric. */
 export interface Family extends Described {
   readonly samples: () => Sample[]
 }

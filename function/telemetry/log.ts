@@ -43,18 +43,20 @@ export function createLog(least: LogLevel): Log {
   }
 }
 
-/** Bytes that may wait for the reader of standard output. Further lines are dropped and counted. */
+/**
+ * The limit of bytes that wait for the reader of standard output. Further lines are dropped and
+ * counted.
+ */
 const MAX_WAITING_BYTES = 2 ** 20
 
 let output: NodeJS.WriteStream | undefined
 let dropped = 0
-/** Whether the last line may be incomplete. */
 let torn = false
 
 function writeLine(level: number, happened: readonly unknown[]): void {
   if (output === undefined) {
     output = process.stdout
-    // The reader of the log may have exited, or the disk may be full. Continue.
+    // The reader of the log may have exited, or the disk may be full.
     output.on('error', () => {
       torn = true
     })
@@ -73,7 +75,6 @@ function writeLine(level: number, happened: readonly unknown[]): void {
     ...(fields as object | undefined),
     msg: message,
   }
-  // Do not append this line to an incomplete one.
   const start = torn ? '\n' : ''
   torn = false
   output.write(`${start}${JSON.stringify(line, describeErrors)}\n`)

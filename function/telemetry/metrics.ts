@@ -78,7 +78,6 @@ const DURATION_BUCKETS = [
 ]
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 
-/** The halves of a transform. */
 const HALVES = ['preprocess', 'postprocess'] as const
 export type Half = (typeof HALVES)[number]
 
@@ -92,7 +91,6 @@ export interface Declaration {
   readonly help: string
   /** Each label with its values or their description. */
   readonly labels: Readonly<Record<string, readonly string[] | string>>
-  /** Upper bounds, ascending. */
   readonly buckets?: readonly number[]
 }
 
@@ -103,7 +101,6 @@ const REQUEST_LABELS = {
   status: STATUSES,
 } as const
 
-/** The metrics of the function and of KServe's predictor. */
 export const METRICS = {
   inference_requests_total: {
     type: 'counter',
@@ -199,7 +196,7 @@ export const METRICS = {
   },
 } as const satisfies Readonly<Record<string, Declaration>>
 
-/** The metrics of the dead letter sink (knative/consumer.ts). */
+/** For knative/consumer.ts. */
 export const DEAD_LETTER_METRICS = {
   dead_letters_total: {
     type: 'counter',
@@ -209,7 +206,6 @@ export const DEAD_LETTER_METRICS = {
 } as const satisfies Readonly<Record<string, Declaration>>
 
 export interface Metrics extends Scraped {
-  /** Counts a request or event that arrived. */
   began(): void
   /** @param seconds the time since the arrival of the request or event */
   answered(protocol: Protocol, status: Status, seconds: number): void
@@ -219,10 +215,8 @@ export interface Metrics extends Scraped {
   dropped(reason: DropReason): void
   /** Counts an accepted request that failed through no fault of its caller. */
   failed(cause: Exclude<FailureCause, RejectionReason>): void
-  /** Counts a worker thread that ended unexpectedly. */
   workerDied(): void
   transformTook(half: Half, seconds: number): void
-  /** Counts a call that the transform did not answer. */
   transformFailed(by: Mistake): void
   /** Counts rows by predicted label. @param label ignored if the model folder does not name it */
   predicted(label: string, rows: number): void
@@ -237,7 +231,6 @@ export interface Scraped {
   readonly contentType: string
   /** All metrics, with those of the Node.js process, in Prometheus' text format. */
   text(): Promise<string>
-  /** The same metrics as objects. */
   read(): Promise<readonly Reading[]>
 }
 
@@ -257,7 +250,6 @@ export interface Live {
   readonly batching: { readonly joins: boolean; readonly reason: BatchingReason }
 }
 
-/** A family with its current values. */
 export interface Reading extends Described {
   readonly values: readonly Sample[]
 }
@@ -328,7 +320,6 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   }
 }
 
-/** One per protocol and status. */
 const REQUEST_KEYS = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
 
 const requestLabelsOf =
@@ -394,7 +385,6 @@ export function createDeadLetterMetrics(): Scraped & {
   }
 }
 
-/** Creates a family for each declared metric. */
 function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   declared: Declared,
 ) {
@@ -460,7 +450,6 @@ interface HistogramCell {
   sum: number
 }
 
-/** All series of one histogram, keyed by their labels. */
 class HistogramCells {
   private readonly bounds: readonly number[]
   private readonly cells: Map<string, HistogramCell>

@@ -26,11 +26,8 @@ import type { Traces } from './trace.ts'
  * have to support retries, TLS, compression and the variables that platforms set.
  */
 
-/** Pushes until the process ends. */
 export interface Push {
-  /** Sends everything recorded so far. */
   flush(): Promise<void>
-  /** Sends everything recorded so far, and stops pushing. */
   end(): Promise<void>
 }
 
@@ -45,7 +42,6 @@ interface Part {
   shutdown(): Promise<void>
 }
 
-/** The source of spans and metrics. */
 interface Identity {
   readonly resource: Resource
   readonly scope: InstrumentationScope

@@ -41,7 +41,6 @@ export interface SpanOptions {
   readonly push: PushConfig
   readonly resource: Resource
   readonly scope: InstrumentationScope
-  /** Receives the spans. */
   readonly processor: SpanProcessor
   readonly scheme: 'http' | 'https'
 }

@@ -5,7 +5,6 @@ import type { IncomingHttpHeaders } from 'node:http'
  * creates spans from them later. Used only if an OTLP endpoint is set.
  */
 
-/** The parts of the work on a request, in order. */
 export type Part = 'load' | 'decode' | 'preprocess' | 'queue' | 'run' | 'postprocess' | 'encode'
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>
@@ -18,8 +17,8 @@ export interface TimedPart {
 }
 
 /**
- * Events of one batch that get their own spans. OpenTelemetry's queue drops spans if more than
- * 2,048 arrive at once, and an event has four.
+ * The maximum number of events of one batch with their own spans. OpenTelemetry's queue drops spans
+ * if more than 2,048 arrive at once, and an event has four.
  */
 const MOST_EVENTS = 512
 
@@ -28,9 +27,7 @@ export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
   readonly events: EventTrace[] = []
-  /** When the response or the failure came. */
   ended: number | undefined
-  /** Why the last part failed. */
   error: unknown
   private own: SpanIds | undefined
 
@@ -38,7 +35,6 @@ export class Trace {
     this.began = began
   }
 
-  /** Begins the next part and ends the previous one. */
   enter(name: Part, attributes?: Attributes, at = performance.now()): void {
     this.parts.push({ name, began: at, attributes })
   }
@@ -79,7 +75,6 @@ export class EventTrace extends Trace {
     this.attributes = attributes
   }
 
-  /** Returns the span of the event's producer. */
   origin(): RemoteSpan | undefined {
     return parseTraceparent(this.attributes.traceparent?.toString())
   }
@@ -90,12 +85,10 @@ export interface SpanIds {
   readonly spanId: string
 }
 
-/** A span of another program. */
 export interface RemoteSpan extends SpanIds {
   readonly traceFlags: number
 }
 
-/** The part of Node's request that a span describes. */
 export interface TracedRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
@@ -132,7 +125,6 @@ export interface Traces {
   sendTo(receiver: (finished: Finished) => void): void
 }
 
-/** Requests kept until there is a receiver. */
 const MOST_KEPT = 1_000
 
 export function createTraces(): Traces {

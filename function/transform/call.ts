@@ -2,13 +2,11 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { EncodedResponse } from '../protocol/encode.ts'
 import type { BodyAnswer, EventAttributes } from './contract.ts'
 
-/** One call of a transform: the content of a request, an event or a V1 instance. */
+/** The content of a request, an event or a V1 instance. */
 export interface Call {
   readonly kind: 'request' | 'event' | 'instance'
   readonly data: CallData
-  /** Of the data. */
   readonly contentType: string | undefined
-  /** Of the HTTP request. */
   readonly headers: IncomingHttpHeaders
   readonly event?: EventAttributes
   /** The length of the JSON before binary tensor data, for a transform without preprocess. */
@@ -26,7 +24,6 @@ export type CallData =
 export interface Reply {
   /** Undefined means no reply event and, over HTTP, no content. */
   readonly content: Content | undefined
-  /** The transform's settings for the reply event. */
   readonly event?: { readonly type?: string; readonly attributes: Record<string, string> }
 }
 

@@ -21,7 +21,6 @@ import { contentOf, eventOf } from './reply.ts'
 import type { RunningCall } from './running.ts'
 import { tensorsOf } from './tensors.ts'
 
-/** The thread that runs a transform. */
 export interface Host {
   readonly loaded: LoadedTransform
   readonly model: ServedModel
@@ -110,7 +109,6 @@ export class TransformCodec implements Codec<Reply> {
     this.#host.run(this.#caller, () => checkInput(data, this.#call.contentType))
   }
 
-  /** Reads tensors as if there were no transform. */
   #decodeTensors(signature: Signature): InferenceRequest {
     const { json, codec } = tensorsCodec(this.#call)
     this.#data = json
@@ -292,7 +290,6 @@ function joinRuns(runs: readonly (readonly Tensor[])[]): readonly Tensor[] {
 const BEFORE = '{"predictions":['
 const BEHIND = ']}'
 
-/** Returns the only prediction of a V1 response. */
 function onlyPrediction({ json }: EncodedResponse): EncodedResponse {
   const text = typeof json === 'string' ? json : Buffer.concat(json).toString()
   return { json: text.slice(BEFORE.length, -BEHIND.length) }

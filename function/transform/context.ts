@@ -4,7 +4,6 @@ import type { Context, EventReply, ServedModel, TransformLog } from './contract.
 import { isA } from './errors.ts'
 import type { RunningCall } from './running.ts'
 
-/** The context that both halves of a call receive. */
 export class CallContext implements Context {
   readonly contentType: Context['contentType']
   readonly event: Context['event']

@@ -13,7 +13,7 @@ interface Places {
 interface Settings {
   /** The variable TRANSFORM. */
   readonly transform: string | undefined
-  /** Whether the model comes from a store: files beside it are then not this project's. */
+  /** Whether the model comes from a store: files beside it then do not belong to this project. */
   readonly isModelStored: boolean
 }
 

@@ -106,7 +106,6 @@ type OfMediaType<MediaType> = MediaType extends `text/${string}`
     ? unknown
     : Uint8Array
 
-/** The union over all branches. */
 type OfBranch<Branch> = Branch extends unknown ? FromSchema<Branch> : never
 
 type OfKeywords<Schema> = Schema extends { readonly allOf: infer All }

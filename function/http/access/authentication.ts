@@ -37,7 +37,6 @@ export async function createAuthentication(config: AuthConfig, log: Log): Promis
   }
 }
 
-/** Loads jose only if AUTH_JWKS is set. */
 const createVerify = async (jwt: JwtConfig, log: Log): Promise<Verify> =>
   (await import('./jwt.ts')).createVerify(jwt, log)
 

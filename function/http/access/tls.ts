@@ -6,12 +6,10 @@ import type { Log } from '../../telemetry/log.ts'
 import type { Drops } from '../connection-limit.ts'
 import { watchFiles } from './watched-files.ts'
 
-/** The time limit of a TLS handshake. */
 const HANDSHAKE_MS = 10_000
 
 export interface SecureServer {
   readonly server: ReturnType<typeof createServer>
-  /** Closes connections whose handshake is incomplete. */
   dropHandshakes(): void
   /** Resolves when the oldest open handshake ends; undefined if none is open. */
   handshakeEnds(): Promise<void> | undefined

@@ -97,7 +97,6 @@ class Unreadable extends Error {
 const isMissing = (error: unknown) =>
   error instanceof Unreadable && [undefined, 'ENOENT', 'ENOTDIR'].includes(error.code)
 
-/** @throws {Unreadable} */
 const readAll = <Name extends string>(named: Readonly<Record<Name, string>>) =>
   Object.fromEntries(
     Object.entries<string>(named).map(([name, path]) => [name, readText(name, path)]),

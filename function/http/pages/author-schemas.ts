@@ -49,9 +49,7 @@ function componentName(name: string, definition: string, taken: ReadonlySet<stri
 interface Moved {
   /** The component's name. */
   readonly name: string
-  /** The schema's own $id. */
   readonly id: string
-  /** The components of the schema's $defs. */
   readonly names: ReadonlyMap<string, string>
 }
 

@@ -1,7 +1,6 @@
 import { type OpenApi, object, schemaRef, TEXT } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
-/** The attributes of the example event. */
 export const EVENT = {
   specversion: '1.0',
   id: 'evt-001',
@@ -9,7 +8,6 @@ export const EVENT = {
   type: 'com.example.inference.request',
 }
 
-/** The example event in structured mode. */
 export const exampleEvent = (data: unknown, id: string) => ({
   ...EVENT,
   id,

@@ -56,10 +56,8 @@ export function binaryExample(
   return { jsonLength: json.byteLength, body: Buffer.concat([json, ...parts]) }
 }
 
-/** A reference to the example request in the document's components. */
 export const REQUEST = { $ref: '#/components/examples/request' }
 
-/** Describes the header that says where binary tensor data begins. */
 export const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => ({
   name: 'Inference-Header-Content-Length',
   in: 'header',

@@ -35,7 +35,6 @@ import { TRITON_SCHEMAS } from './triton.ts'
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 
-/** The parts of the model and the transform that the document shows. */
 export type DescribedLoaded = Pick<LoadedModel, 'signature' | 'example'> & {
   readonly transform?: DescribedTransform | undefined
 }
@@ -45,7 +44,6 @@ export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
   readonly described?: Operations | undefined
 }
 
-/** The parts of the configuration that change the document. */
 export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'>
 
 /**
@@ -159,7 +157,6 @@ const inferenceComponents = ({ request, response }: InferenceSchemas): OpenApi =
   InferenceResponse: response,
 })
 
-/** The components for events and for the transform. */
 function componentsOf(described: Described): OpenApi {
   const data = eventData(described)
   const { transform } = described

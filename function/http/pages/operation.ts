@@ -11,7 +11,6 @@ export const TAGS = {
   Server: 'About this server',
 }
 
-/** One method of a path. */
 export interface Operation extends OpenApi {
   readonly tags: readonly (keyof typeof TAGS)[]
   readonly operationId: string
@@ -19,18 +18,15 @@ export interface Operation extends OpenApi {
   readonly responses: OpenApi
 }
 
-/** The parts of the model on which descriptions depend. */
 export interface Described {
   readonly name: string
   /** Undefined if JSON cannot express a request. */
   readonly request: Schema | undefined
   readonly examples: RequestExamples | undefined
   readonly playground: boolean
-  /** Runs at `POST /` and in V1. */
   readonly transform: DescribedTransform | undefined
 }
 
 export type OperationOf = (described: Described) => Operation
 
-/** The descriptions of one path, keyed by method. */
 export type Operations = Readonly<Partial<Record<'GET' | 'POST', OperationOf>>>

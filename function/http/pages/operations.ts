@@ -17,7 +17,6 @@ import { describeReceive } from './receive.ts'
 
 type TableRow = (typeof ROUTES)[number]
 
-/** The method and the path template of every route. */
 type OperationName = {
   [Path in TableRow['path']]: `${Extract<keyof Extract<TableRow, { path: Path }>, 'GET' | 'POST'>} ${Path}`
 }[TableRow['path']]

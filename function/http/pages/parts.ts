@@ -1,7 +1,6 @@
 import type { Config } from '../../config/config.ts'
 import type { Schema } from './schemas.ts'
 
-/** An OpenAPI document, or a part of one. */
 export type OpenApi = { readonly [field: string]: unknown }
 
 /**
@@ -92,7 +91,6 @@ export const HEADERS = {
 }
 
 const { 'WWW-Authenticate': _, ...rest } = HEADERS
-/** The headers if callers need no authentication. */
 export const WITHOUT_AUTHENTICATION = rest
 
 export const headerRefs = (...names: readonly (keyof typeof HEADERS)[]): OpenApi =>

@@ -12,14 +12,11 @@ import { EVENT } from './events.ts'
 
 const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 
-/**
- * Elements of an example that the page contains. Of a larger example, it contains only the shape.
- */
+/** For a larger example, the page contains only the shape. */
 const MOST_ELEMENTS = 250_000
 
 /**
- * FP32 values shown with their shortest digits, which takes a microsecond each and is useless for a
- * picture.
+ * Finding the shortest digits takes a microsecond per value, and they are useless for a picture.
  */
 const MOST_SHORT = 1_000
 
@@ -84,7 +81,6 @@ const describeTransform = ({ preprocess, postprocess, input, output }: Described
 const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[]) =>
   labels.length > 0 ? labels : (outputs.find(output => output.labels)?.labels ?? [])
 
-/** The data from which the page creates its form. */
 function describe(
   { name, labels }: Pick<Model, 'name' | 'labels'>,
   { signature: { inputs, outputs }, example, features, transform }: Described,
@@ -144,7 +140,7 @@ const floatText = (value: number) => (Object.is(value, -0) ? '-0' : String(value
 /** Five digits distinguish all FP16 values. */
 const fiveDigits = (value: number) => (value === 0 ? value : Number(value.toPrecision(5)))
 
-/** Decodes IEEE 754 binary16. */
+/** IEEE 754 binary16. */
 function valueOfHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1
   const exponent = (bits >> 10) & 0x1f

@@ -16,10 +16,6 @@ interface Taken {
   readonly others: OpenApi
 }
 
-/**
- * Describes `POST /`, which accepts an event or a request without one, with the transform if there
- * is one.
- */
 export function describeReceive(described: Described): Operation {
   const { transform, examples } = described
   const taken = takenBy(described)
@@ -76,14 +72,12 @@ function takenBy({ request, examples, transform }: Described): Taken {
   }
 }
 
-/** Describes a body of text or bytes. */
 const contentOf = (mediaType: string): OpenApi => ({
   [mediaType]: mediaType.startsWith('text/')
     ? { schema: { type: 'string' } }
     : BYTES['application/octet-stream'],
 })
 
-/** Describes the request without an event, and an event in each mode. */
 function requestContents({ data, example, others }: Taken, isTensors: boolean): OpenApi {
   const content = (schema: Schema, examples: () => OpenApi) => ({
     schema,

@@ -164,7 +164,6 @@ const CLASSIFICATION: Schema = {
     'If set, this many of the highest values of each row are returned as "value:index:label", instead of all values.',
 }
 
-/** A tensor in the metadata, where a variable dimension is −1. */
 export const metadataSchema = ({ name, datatype, shape }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'datatype', 'shape'],

@@ -24,7 +24,6 @@ const DURATION = object({
 
 const COMPUTED = { compute_input: DURATION, compute_infer: DURATION, compute_output: DURATION }
 
-/** Schemas of Triton's extensions, with the fields that this server returns. */
 export const TRITON_SCHEMAS: Readonly<Record<string, Schema>> = {
   ModelConfiguration: object({
     name: TEXT,

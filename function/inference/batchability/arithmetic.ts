@@ -22,7 +22,6 @@ import { isBatched, Stop, type Value } from './value.ts'
 
 type Element = Size | undefined
 
-/** A small tensor and its elements. */
 interface Small {
   readonly shape: readonly number[]
   readonly elements: readonly Element[]
@@ -106,7 +105,6 @@ const compared =
     return sign === undefined ? undefined : truth(holds(sign))
   }
 
-/** Whether a ≥ b in every run. */
 function isNotLess(a: Size, b: Size): boolean {
   const difference = subtract(a, b)
   return difference !== undefined && isAtLeast(difference, 0)
@@ -374,7 +372,6 @@ function where([condition, a, b]: readonly (Small | undefined)[]): Small {
   return { shape, elements }
 }
 
-/** Needs a known start, limit and step. */
 function range([start, limit, delta]: readonly (Small | undefined)[]): Small | undefined {
   const [from, to, by] = [start, limit, delta].map(small => small?.elements[0])
   const numbers = [from, to, by].map(size => (size === undefined ? undefined : asNumber(size)))

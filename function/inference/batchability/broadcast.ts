@@ -31,10 +31,7 @@ export function broadcast(operands: readonly Value[]): Value {
   return tensor(dims, axis)
 }
 
-/**
- * @param place the batch dimension, counted from the end as a negative number
- * @param size the size of the batch
- */
+/** @param place the batch dimension, counted from the end as a negative number */
 function checkBatch(operand: Value, place: number, size: Size, index: number): void {
   const dims = operand.dims as readonly Size[]
   const at = dims.length + place
@@ -46,7 +43,6 @@ function checkBatch(operand: Value, place: number, size: Size, index: number): v
     throw new Stop(`input ${index} has size ${show(dims[at] as Size)} in the batch dimension`)
 }
 
-/** The result's size in a dimension whose operands have these sizes. */
 export function sizeOf(sizes: readonly Size[]): Size {
   const others = sizes.filter(size => !isOne(size))
   const [first] = others

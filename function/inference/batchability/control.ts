@@ -76,7 +76,6 @@ async function valuesOf(graph: Graph, scope: Scope, walk: WalkGraph): Promise<Va
   return names.map(name => scope.get(name))
 }
 
-/** Combines the results of two branches, whose condition does not depend on rows. */
 function either(a: Value, b: Value): Value {
   checkUnmarked(a)
   checkUnmarked(b)

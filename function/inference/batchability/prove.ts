@@ -27,7 +27,6 @@ import {
   type Value,
 } from './value.ts'
 
-/** The result of the proof that every output row depends only on its own input row. */
 export type Proof =
   | { readonly isProven: true }
   | { readonly isProven: false; readonly reason: string }
@@ -110,7 +109,6 @@ const DEEPEST = 32
 /** The domains of ONNX Runtime's own operators. */
 const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
 
-/** A walk through a model in the order of its nodes. */
 class Walk {
   readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
   readonly #opsets: ReadonlyMap<string, number>

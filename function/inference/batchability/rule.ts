@@ -29,11 +29,9 @@ export const since = (opset: number, rule: Rule, shapes: readonly number[] = [])
   shapes,
 })
 
-/** Gives several operators the same rules. */
 export const each = (operators: readonly string[], ...versions: Versions): Rules =>
   Object.fromEntries(operators.map(operator => [operator, versions]))
 
-/** A node with its inputs. */
 export class Step {
   readonly node: Node
   readonly opset: number
@@ -140,7 +138,6 @@ export class Step {
     return this.attribute(name)?.text ?? otherwise
   }
 
-  /** Whether the graph uses the output. */
   wants(output: number): boolean {
     const name = this.node.outputs[output] ?? ''
     return name !== '' && this.#wanted(name)

@@ -1,6 +1,5 @@
 import { Stop, type Value } from './value.ts'
 
-/** The values of a graph and its surrounding graphs, keyed by name. */
 export class Scope {
   readonly #values = new Map<string, Value>()
   readonly #outer: Scope | undefined

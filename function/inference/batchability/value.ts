@@ -12,7 +12,6 @@ import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts
 export type Value = {
   /** Undefined if even the rank is unknown; always known for a batched tensor. */
   readonly dims?: readonly Size[]
-  /** The batch dimension. */
   readonly axis?: number
   /**
    * The elements of a small tensor of integers or booleans, in row-major order; undefined if

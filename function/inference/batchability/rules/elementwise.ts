@@ -8,7 +8,7 @@ import { isBatched, Stop, type Value } from '../value.ts'
  * opset 7, broadcasting had its own attributes.
  */
 
-/** The same shape and batch, without elements and marks. */
+/** Drops elements and marks. */
 export const like = (value: Value): Value => {
   const { dims, axis } = value
   return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }

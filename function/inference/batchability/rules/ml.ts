@@ -71,7 +71,6 @@ const oneHotEncoder: Rule = step => {
   return [tensor([...dims, count], axis)]
 }
 
-/** Concatenates the features of several tables. */
 const featureVectorizer: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   if (!values.some(isBatched)) return [UNKNOWN]
@@ -164,7 +163,6 @@ export const ML: Rules = {
   ArrayFeatureExtractor: [since(1, arrayFeatureExtractor)],
 }
 
-/** Text operators in ONNX's own domain. */
 export const TEXT: Rules = {
   StringNormalizer: [since(10, stringNormalizer)],
   TfIdfVectorizer: [since(9, tfIdf)],

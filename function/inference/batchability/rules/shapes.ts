@@ -187,7 +187,6 @@ const squeeze: Rule = step => {
   return [without(value, axes)]
 }
 
-/** Returns the value without these axes. */
 export function without({ dims = [], axis }: Value, axes: readonly number[]): Value {
   const stays = dims.flatMap((_, i) => (axes.includes(i) ? [] : i))
   return tensor(

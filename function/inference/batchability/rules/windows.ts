@@ -28,7 +28,6 @@ const eachPicture =
     return [tensor([value.dims[0] as Size, channelsOf(step), ...places(step, sizeOf)], value.axis)]
   }
 
-/** A window along one dimension. */
 interface Window {
   readonly size: Size
   readonly kernel: number
