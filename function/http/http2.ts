@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import {
   constants,
   createServer,
@@ -44,8 +45,8 @@ const MAX_HEADER_BYTES = 16 * 1024
 const MAX_AGE_MS = 3_600_000
 
 /**
- * A GOAWAY frame that refuses no stream yet (RFC 9113 section 6.8). It is written to the socket
- * between the session's frames: after session.goaway(), nghttp2 would ignore new streams.
+ * A GOAWAY frame that refuses no stream yet (RFC 9113 section 6.8). The session cannot send it:
+ * after session.goaway(), nghttp2 would ignore new streams.
  */
 const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255, 0, 0, 0, 0)
 
@@ -146,13 +147,33 @@ function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Re
   }
 }
 
+/** The part of Node's handle of a socket that a direct write needs. */
+interface Handle {
+  readonly fd: number
+  /** The bytes of the session that the kernel has not accepted. */
+  readonly writeQueueSize: number
+}
+
 /**
- * Whether the kernel has accepted all bytes of the session. If not, the client is not reading, and
- * the server must not write to the socket directly: the session would take the end of that write
- * for the end of its own, and Node would abort the process.
+ * Writes a frame between the session's frames, unless the connection is encrypted or the client is
+ * not reading. socket.write() is not possible: if the kernel or TLS delayed that write, the session
+ * would take its end for the end of a write of its own, and Node would abort the process.
  */
-const hasSentAll = (socket: Socket): boolean =>
-  (socket as Socket & { _handle?: { writeQueueSize: number } | null })._handle?.writeQueueSize === 0
+function writeFrame(socket: Socket, frame: Uint8Array): void {
+  const { _handle: handle, encrypted } = socket as Socket & {
+    readonly _handle?: Handle | null
+    readonly encrypted?: boolean
+  }
+  if (encrypted || !handle || handle.writeQueueSize > 0 || !(handle.fd >= 0)) return
+  let written = 0
+  try {
+    written = writeSync(handle.fd, frame)
+  } catch {
+    return
+  }
+  // The client has not read megabytes, and cannot read the rest of the frame.
+  if (written < frame.byteLength) socket.destroy()
+}
 
 interface Times {
   /** For the client's first frame. */
@@ -242,7 +263,7 @@ export class OpenSession implements Session {
   end(): void {
     if (this.#ending || this.#session.closed) return
     this.#ending = true
-    if (hasSentAll(this.#socket)) this.#socket.write(SHUTDOWN_NOTICE)
+    writeFrame(this.#socket, SHUTDOWN_NOTICE)
     setTimeout(afterReading, NEXT_REQUEST_MS, () => this.#session.close())
   }
 

@@ -184,12 +184,25 @@ test('a client may stop sending a refused body before its stream is closed', asy
   session.socket.destroy()
 })
 
+const CERTIFICATES = new URL('../security/certificates/', import.meta.url)
+const TLS = {
+  TLS_CERT_FILE: fileURLToPath(new URL('first.crt', CERTIFICATES)),
+  TLS_KEY_FILE: fileURLToPath(new URL('first.key', CERTIFICATES)),
+}
+
+test('over TLS, connections are closed when they are idle and when the server closes', async t => {
+  const own = await startServer({ ...TLS, REQUEST_TIMEOUT_MS: '200' })
+  t.after(own.stop)
+  const silent = connectTls({ port: own.port, rejectUnauthorized: false, ALPNProtocols: ['h2'] })
+  await once(silent.resume(), 'close')
+  const session = await openSession(own.url)
+  assert.equal((await ask(session, IRIS, { method: 'POST', body: irisBody() })).status, 200)
+  const [, closed] = await Promise.all([once(session, 'goaway'), own.close(5_000)])
+  assert.ok(closed)
+})
+
 test('over TLS, ALPN selects the version of HTTP', async t => {
-  const folder = new URL('../security/certificates/', import.meta.url)
-  const own = await startServer({
-    TLS_CERT_FILE: fileURLToPath(new URL('first.crt', folder)),
-    TLS_KEY_FILE: fileURLToPath(new URL('first.key', folder)),
-  })
+  const own = await startServer(TLS)
   t.after(own.stop)
   const session = await openSession(own.url)
   const answer = await ask(session, IRIS, { method: 'POST', body: irisBody() })
