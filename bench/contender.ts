@@ -30,9 +30,7 @@ export interface Contender {
   readonly subject?: Subject
   /** The first request, if it differs from the usual one. */
   readonly first?: Target
-  /** The contender does not share its subject. */
   readonly alone?: true
-  /** Measures one round. */
   measure(context: Context): Promise<Readonly<Record<string, number>>>
 }
 

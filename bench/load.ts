@@ -14,12 +14,10 @@ export interface HttpAnswer {
   readonly body: Buffer
 }
 
-/** Throws if the response is wrong. */
 export type Verify = (answer: HttpAnswer) => void
 
 export interface Exchange {
   readonly request: Buffer
-  /** Requests with other values, which {@link closedLoop} sends in turn with `request`. */
   readonly others?: readonly Buffer[]
   readonly verify: Verify
 }
@@ -40,9 +38,7 @@ export interface LoadResult {
 /** Checks the status of every response, and the content of one in this many. */
 const VERIFY_EVERY = 1_000
 const READ_BUFFER_BYTES = 256 * 1024
-/** How long to wait for responses after the window. */
 const PATIENCE_MS = 60_000
-/** The maximum number of paced requests in flight. */
 const MOST_WAITING = 500
 
 interface Connection {
@@ -493,7 +489,6 @@ export async function openLoop(
     connections?: number
     patienceMs?: number
     dial?: Dial | undefined
-    /** Called for each request whose connection broke. */
     onFailure: (error: Error, index: number) => void
   },
 ): Promise<{ sent: number; givenUp: number; lag: number }> {

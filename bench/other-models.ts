@@ -25,13 +25,11 @@ interface OtherModel {
   readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
   /** The output's expected first elements are `begins`. */
   readonly output: { readonly name: string; readonly begins: readonly number[] }
-  /** The length of all outputs as binary tensor data. */
   readonly outputBytes: number
 }
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** Reads the sample in model.json as an input of one row. */
 function sampleOf(folder: string): OtherModel['input'] {
   const { sample } = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8'))
   const [[name, rows]] = Object.entries(sample) as [[string, unknown[]]]
@@ -137,7 +135,6 @@ function workload(model: OtherModel, prefix: string, others: readonly Contender[
   }
 }
 
-/** Compares JSON, binary tensor data and gRPC with the Python peers that support them. */
 function besidePeers(model: OtherModel): Workload {
   const first = jsonFor(model)
   const own = withModel(ours(), model)
@@ -167,7 +164,6 @@ function besidePeers(model: OtherModel): Workload {
 
 const FIRST_GRPC_PORT = 18_001
 
-/** Compares JSON with the native peers. */
 function besideNative(model: OtherModel): Workload {
   return workload(model, 'native-', [
     overJson(withModel(LIMIT, model), jsonFor(model)),

@@ -27,7 +27,6 @@ export function digits(value: number): string {
   })
 }
 
-/** The median, with the range in brackets. */
 export const spreadText = ({ median, min, max }: Spread) =>
   `${digits(median)} (${digits(min)}–${digits(max)})`
 

@@ -6,7 +6,6 @@ import type { Exchange, HttpAnswer, Verify } from './load.ts'
  * while it returns wrong responses.
  */
 
-/** A request that can be sent to any path. */
 export interface Target {
   at(path: string): Exchange
 }
@@ -48,7 +47,6 @@ interface V2Response {
   }[]
 }
 
-/** Checks that every row is classified as setosa. */
 const classifies = (rows: number) => (answer: HttpAnswer) =>
   checkResponse(JSON.parse(answer.body.toString()), rows)
 
@@ -137,7 +135,6 @@ export const OTHER_REQUEST = target(
   }),
 )
 
-/** Both the request and the response are binary tensor data. */
 export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   const tensor = Buffer.from(Float32Array.from(rowsOf(rows)).buffer)
   const json = JSON.stringify({
@@ -216,7 +213,6 @@ export const SLOW_REQUEST = target(
   JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 1] }] }),
 )
 
-/** A kubelet's probe. */
 export const PROBE: Exchange = {
   request: head('GET', '/v2/health/live', {}),
   verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true }),
@@ -245,7 +241,6 @@ export function binaryOf(
   return target(verify, headers, json, tensor)
 }
 
-/** `right` checks the outputs. */
 export const jsonOf = (
   inputs: readonly object[],
   right: (outputs: V2Response['outputs']) => boolean,

@@ -24,7 +24,6 @@ export interface Metric {
   readonly better: 'more' | 'less'
 }
 
-/** The conditions of the measurement. */
 export interface Run {
   readonly date: string
   readonly rounds: number

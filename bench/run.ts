@@ -151,7 +151,6 @@ async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   return new Map(names.map(name => [name, `not built: ${reason}`]))
 }
 
-/** Our response to the usual request, which the static servers send. */
 async function learnAnswer(): Promise<string> {
   const server = await start(ours(), undefined)
   try {

@@ -1,4 +1,3 @@
-/** The median and the range over the rounds. */
 export interface Spread {
   readonly median: number
   readonly min: number

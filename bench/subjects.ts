@@ -26,7 +26,6 @@ import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 const benchFolder = fileURLToPath(new URL('.', import.meta.url))
 
-/** The command of `npm start`, if there is a build. */
 const OURS = existsSync(join(projectFolder, 'build/main.js'))
   ? manifest.scripts.start.split(' ').slice(1)
   : ['function/main.ts']
@@ -39,7 +38,6 @@ export interface Subject {
   readonly name: string
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  /** The path of V2 requests. */
   readonly path: string
   /** The subject runs no model: it always sends our response to the usual request. */
   readonly static?: true
@@ -137,7 +135,6 @@ const native = (name: string, program: string, env: Record<string, string> = {})
   path: V2_PATH,
 })
 
-/** The upper limit of a native server: hyper, one run per request, no checks. */
 export const LIMIT = native('native limit', 'limit')
 /** furnace-server does not support BYTES outputs, so it returns only the probabilities. */
 export const FURNACE: readonly Subject[] = [
@@ -161,7 +158,6 @@ const pinned = (command: readonly string[]) =>
     ...string[],
   ]
 
-/** Moves all threads of this process, the load, to the load's core. */
 export async function pinLoad(): Promise<void> {
   if (cores !== undefined)
     await promisify(execFile)('taskset', ['-acp', String(cores.load), String(process.pid)])
@@ -189,7 +185,6 @@ export interface Running {
   readonly startMs: number
   /** User and system time of all processes of the subject. */
   cpuMs(): number
-  /** Of all processes of the subject. */
   residentMiB(): number
   resetPeak(): void
   peakMiB(): number

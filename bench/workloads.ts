@@ -146,7 +146,6 @@ function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''):
   }
 }
 
-/** Calls `session.run` with one shape in a loop, in a process without a server. */
 function loop(
   name: string,
   file: string,
@@ -369,7 +368,6 @@ function memory(
   }
 }
 
-/** How the time of a request grows with its rows. */
 const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const).map(
   (count): Workload => ({
     name: `growth-rows-${count}`,
@@ -386,7 +384,6 @@ const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const
 
 const MANY = { MAX_CONNECTIONS: '20000', MAX_QUEUE_ROWS: '20000' }
 
-/** How the rate and the times of requests change with the number of connections. */
 const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const).map(
   (count): Workload => ({
     ...connections(count, [subjects.NODE_HTTP], 'growth-', ours(MANY)),
@@ -394,7 +391,6 @@ const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const
   }),
 )
 
-/** How the time of a request grows with its body. */
 const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
   const rows = Math.floor((kib * 1_024 - 500) / ROW_BYTES)
   return {
@@ -406,7 +402,6 @@ const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
   }
 })
 
-/** How the startup time and the idle memory grow with the model. */
 const growthByModel: Workload = {
   name: 'growth-model',
   title: 'Growth by the model’s size: start to first 200',

@@ -14,7 +14,6 @@ import {
   postBinary,
 } from './request.ts'
 
-/** For an error message. */
 export function show({ status, headers, body }: Reply): string {
   const encoding = headers['content-encoding']
   return `${status} ${encoding === undefined ? body.toString('utf8', 0, 200) : `(${body.byteLength} bytes of ${encoding})`}`
@@ -33,7 +32,6 @@ export function jsonOf(reply: Reply): Record<string, unknown> {
   return json as Record<string, unknown>
 }
 
-/** Parses `body`, which may be only a part of the response's body. */
 export function parsed(reply: Reply, body: Buffer): unknown {
   try {
     return parseJson(body.toString())
@@ -42,11 +40,9 @@ export function parsed(reply: Reply, body: Buffer): unknown {
   }
 }
 
-/** Any body is accepted. */
 export const assertFailed = (reply: Reply) =>
   assert.ok(reply.status >= 400, `no error status: ${show(reply)}`)
 
-/** Whether the body is a JSON object with the protocol's error message. */
 export function saysWhy({ body }: Reply): boolean {
   try {
     const { error } = parseJson(body.toString()) as { error?: unknown }
@@ -56,7 +52,6 @@ export function saysWhy({ body }: Reply): boolean {
   }
 }
 
-/** The error must have the protocol's form: status and JSON message. */
 export function assertError(reply: Reply): void {
   assertFailed(reply)
   assert.ok(saysWhy(reply), `no "error" in the body: ${show(reply)}`)
@@ -188,7 +183,6 @@ export const infer = async (
   request: InferenceRequest = exampleRequest(target),
 ): Promise<Response> => readResponse(await post(target, request))
 
-/** Sends inputs as binary tensor data; `more` has other request fields. */
 export const inferBinary = async (
   target: Target,
   inputs: readonly Tensor[],

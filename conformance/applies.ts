@@ -125,7 +125,6 @@ export const binary = unless(
   'the server does not advertise the binary tensor data extension',
 )
 
-/** Extensions have Triton's names. */
 export const advertises = (extension: string) =>
   unless(
     ({ extensions }) => extensions.includes(extension),

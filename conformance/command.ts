@@ -72,7 +72,6 @@ async function run(options: Options): Promise<number> {
     : OK
 }
 
-/** Redraws one line on a terminal; elsewhere, prints one line per group. */
 function progress(total: number): (next: Asked, results: readonly Result[]) => void {
   let group = ''
   let drawn = 0

@@ -32,7 +32,6 @@ export interface Sent {
 export type Send = (request: Sent) => Promise<Reply>
 
 export interface ConnectionOptions {
-  /** Sent with every request. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly timeoutMs?: number
 }

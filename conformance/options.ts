@@ -43,7 +43,6 @@ export interface Options {
   readonly strict: boolean
 }
 
-/** The options are invalid; the message is one line. */
 export class Usage extends Error {}
 
 /**

@@ -1,7 +1,6 @@
 import type { Send } from './connection.ts'
 import type { Call } from './grpc/connection.ts'
 
-/** As in a JSON request or response. */
 export interface JsonTensor {
   name: string
   datatype: string
@@ -24,7 +23,6 @@ export interface Tensor {
 /** A server that implements the protocol. Only its address and metadata are known. */
 export interface Target {
   readonly send: Send
-  /** Set if the server is also tested over gRPC. */
   readonly call?: Call
   readonly model: string
   /** The server's default version, if the model has versions. */
@@ -34,7 +32,6 @@ export interface Target {
     readonly inputs: readonly JsonTensor[]
     readonly outputs: readonly JsonTensor[]
   }
-  /** From the server metadata. */
   readonly extensions: readonly string[]
   /** A request that gets 200. */
   readonly example: { readonly inputs: readonly Tensor[] }
@@ -60,7 +57,6 @@ export class Inapplicable extends Error {}
 export interface Point {
   /** The requirement as a sentence. */
   readonly name: string
-  /** A section of the specification or of an extension. */
   readonly source: string
   /**
    * `required`: a server that differs is wrong. `stricter`: the source allows this reading but does

@@ -33,7 +33,6 @@ export const points: readonly Point[] = Object.values(groups).flat()
 
 export type Groups = Readonly<Record<string, readonly Point[]>>
 
-/** An HTTP point that sends its requests over gRPC. */
 const alsoOverGrpc = (point: Point): Point => ({
   ...point,
   name: `over gRPC: ${point.name}`,

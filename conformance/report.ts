@@ -8,7 +8,6 @@ export interface Subject {
   readonly version: string | undefined
 }
 
-/** Points per level and outcome. */
 export type Totals = Readonly<Record<Result['level'], Readonly<Record<Outcome, number>>>>
 
 export function totalsOf(results: readonly Result[]): Totals {
@@ -27,7 +26,6 @@ const MARKS: Readonly<Record<Outcome, string>> = { pass: '✓', fail: '✗', 'no
 const padded = (text: string, width: number) =>
   text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
-/** One line of at most `width` characters per point. */
 export function tableOf(results: readonly Result[], width: number): string {
   const rest = Math.max(width - 20, 60)
   const [point, source, expected] = [0.36, 0.2, 0.2].map(share => Math.floor(rest * share)) as [
@@ -60,7 +58,6 @@ export function tableOf(results: readonly Result[], width: number): string {
   return lines.join('\n')
 }
 
-/** Without truncation. */
 export const failuresOf = (results: readonly Result[]): string =>
   results
     .filter(({ outcome }) => outcome === 'fail')
@@ -74,7 +71,6 @@ export const failuresOf = (results: readonly Result[]): string =>
     )
     .join('\n')
 
-/** Totals by group and level. */
 export function summaryOf(results: readonly Result[]): string {
   const row = (name: string, { required, stricter }: Totals) =>
     name.padEnd(12) +
@@ -92,7 +88,6 @@ export function summaryOf(results: readonly Result[]): string {
   ].join('\n')
 }
 
-/** The overall result as one sentence. */
 export function verdictOf({ url, model }: Subject, results: readonly Result[]): string {
   const { required, stricter } = totalsOf(results)
   const failed = (row: Totals['required']) => `${row.fail} of ${row.pass + row.fail}`

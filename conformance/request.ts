@@ -99,7 +99,6 @@ export function binaryRequest(
   }
 }
 
-/** All outputs, each with these parameters. */
 export const outputsOf = ({ metadata }: Target, parameters?: Record<string, unknown>) =>
   metadata.outputs.map(({ name }) => ({ name, ...(parameters && { parameters }) }))
 
@@ -124,11 +123,9 @@ export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
   }
 }
 
-/** Multiplies the number of rows by `times`. */
 export const rowsOf = (tensor: Tensor, times: number): Tensor =>
   reshaped(tensor, [(tensor.shape[0] as number) * times, ...tensor.shape.slice(1)])
 
-/** Nests flat values according to the shape. */
 export function nested(data: readonly unknown[], shape: readonly number[]): unknown {
   if (shape.length === 0) return data[0]
   const [length = 0, ...rest] = shape

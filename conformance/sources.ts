@@ -36,7 +36,6 @@ export const binaryExtension = (section: BinarySection, note?: string) =>
 export const tritonExtension = (name: string, note?: string) =>
   `${name} extension${note === undefined ? '' : `, ${note}`}`
 
-/** An IETF document. */
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
 
 /** Clients expect this, but the specification is silent; its point is never `required`. */

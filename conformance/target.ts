@@ -121,7 +121,6 @@ function attempt<T>(read: () => T): T | undefined {
 
 const oneLine = (reply: Reply) => show(reply).replaceAll(/\s+/g, ' ')
 
-/** Returns the first valid example, with its response. */
 async function answered(
   target: Omit<Target, 'example'>,
   examples: readonly (readonly Tensor[])[],

@@ -17,7 +17,6 @@ import { BadRequest } from '../function/protocol/errors.ts'
 import { createLog } from '../function/telemetry/log.ts'
 import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
-/** The bytes of an event's data in a log line. */
 const SHOWN_BYTES = 1024
 /** The bytes read from a structured event or batch. A pod with 128 MiB has room for 20 of these. */
 const READ_BYTES = 2 ** 20
@@ -73,7 +72,6 @@ server.listen(config.port, config.listenHost, () => {
   )
 })
 
-/** @returns whether this is the consumer of replies */
 function readArguments([argument, ...more]: readonly string[]): boolean {
   if (argument === undefined) return false
   if (argument === '--replies' && more.length === 0) return true

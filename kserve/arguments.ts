@@ -42,11 +42,9 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 const FLAGS = ['enable_predictor_health_check']
 
 export interface PredictorArguments {
-  /** Arguments override the corresponding variables. */
   readonly env: NodeJS.ProcessEnv
   /** The variables that arguments set, with each argument's name as written. */
   readonly givenAs: Partial<Record<VariableName, string>>
-  /** A message for each argument that has no effect here. */
   readonly withoutEffect: readonly string[]
 }
 

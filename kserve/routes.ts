@@ -3,7 +3,6 @@ import type { Config } from '../function/config/config.ts'
 import { isEvent, rowsFor, type TableHandler, type TableRoute } from '../function/http/routes.ts'
 import { predict } from './v1.ts'
 
-/** The function's routes and those of KServe's V1. */
 export function predictorRows(config: Config): TableRoute[] {
   const rows = rowsFor(config)
   return [...rows.map(row => (row.path === '/' ? { ...row, GET: alive } : row)), ...v1Rows(rows)]

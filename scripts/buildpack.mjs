@@ -50,7 +50,6 @@ for (const path of files) {
   cpSync(path, join(target, path))
 }
 
-/** A variable in func.yaml's buildEnvs. */
 const buildEnv = name =>
   new RegExp(`name: ${name}\\n\\s+value: (\\S+)`).exec(readFileSync('func.yaml', 'utf8'))?.[1]
 const scripts = buildEnv('BP_NODE_RUN_SCRIPTS')?.split(',') ?? []

@@ -26,7 +26,6 @@ const METRICS_PAGE = 'docs/metrics.md'
 const CONFIGURATION_PAGE = 'docs/configuration.md'
 const RULES = 'monitoring/prometheus/rules'
 
-/** The path and the expected text of every generated file. */
 export function generated(): ReadonlyMap<string, string> {
   return new Map([
     filled(METRICS_PAGE, {

@@ -48,7 +48,6 @@ export async function joinStart(esbuild, options, outputs) {
   return files
 }
 
-/** The files that a file imports statically, directly or indirectly. */
 function staticImports(outputs, path, found = new Set()) {
   for (const { path: imported, kind, external } of outputs[path].imports) {
     if (external || kind !== 'import-statement' || found.has(imported)) continue

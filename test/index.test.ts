@@ -32,7 +32,6 @@ interface Runtime {
   readonly process: ChildProcess
 }
 
-/** With the runtime's command, on a free port. */
 async function startRuntime(
   env: Record<string, string> = {},
   cwd = projectFolder,
@@ -397,7 +396,7 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
 })
 
 describe('the function contract', () => {
-  /** As the runtime does. @returns the status and the body */
+  /** Calls a handler as the runtime does. @returns the status and the body */
   const health = (handler: (request: unknown, reply: Reply) => unknown) => {
     let answer: unknown
     const reply: Reply = { code: status => ({ send: body => (answer = [status, body]) }) }

@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url'
 import { isMainThread, Worker } from 'node:worker_threads'
 
 /*
- * Node loads this file before each test file. Its compile cache, which processes that tests start
- * use, too, reduces a startup of the function from 0.6 to 0.2 s of CPU time. Coverage is less
+ * Node loads this file before each test file. Node's compile cache, which processes that tests
+ * start also use, reduces a startup of the function from 0.6 to 0.2 s of CPU time. Coverage is less
  * precise for cached code.
  */
 const folder = fileURLToPath(new URL('../node_modules/.cache/compile', import.meta.url))

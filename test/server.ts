@@ -32,7 +32,7 @@ export interface Server {
  */
 export const onPredictor = process.env.ON_PREDICTOR !== undefined
 
-/** If set in this environment, these variables select another mode for all tests. */
+/** These variables of this environment select another mode for all tests. */
 const MODE = Object.fromEntries(
   ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name =>
     process.env[name] === undefined ? [] : [[name, process.env[name]]],
@@ -100,7 +100,6 @@ export async function startServer(
   }
 }
 
-/** The programs that a process can run. */
 export const PROGRAMS = { function: 'function/main.ts', predictor: 'kserve/predictor.ts' } as const
 
 const PROGRAM = onPredictor ? PROGRAMS.predictor : PROGRAMS.function
@@ -108,9 +107,7 @@ const PROGRAM = onPredictor ? PROGRAMS.predictor : PROGRAMS.function
 export interface ServerProcess {
   readonly url: string
   readonly process: ChildProcess
-  /** Standard output so far. */
   readonly log: readonly string[]
-  /** [exit code, signal]. */
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>
 }
 

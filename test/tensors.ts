@@ -67,7 +67,6 @@ export const writeExactly = (value: unknown): string =>
           ? '-0'
           : JSON.stringify(value)
 
-/** Every input and output is binary tensor data. */
 export function binaryRequest(inputs: readonly WrittenTensor[]): {
   headers: Record<string, string>
   body: Buffer
@@ -91,7 +90,6 @@ export function binaryRequest(inputs: readonly WrittenTensor[]): {
   }
 }
 
-/** From a binary response, each output with its bytes. */
 export function binaryOutputs(
   headers: Headers,
   body: Buffer,

@@ -1,7 +1,6 @@
 import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** A cgroup with a memory limit and without swap. */
 export interface Group extends AsyncDisposable {
   /** A process joins by writing its id to cgroup.procs in this folder. */
   readonly folder: string

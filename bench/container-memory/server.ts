@@ -5,7 +5,6 @@ import type { Group } from './cgroup.ts'
 
 export interface StartedServer extends AsyncDisposable {
   readonly url: string
-  /** Undefined unless METRICS_PORT is set. */
   readonly metricsPort: number | undefined
   readonly pid: number
   /** The exit code or signal; undefined while the process runs. */

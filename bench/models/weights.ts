@@ -69,7 +69,6 @@ function write(file: string, mib: number): void {
   closeSync(handle)
 }
 
-/** A graph input or output of type FP32 [n, 1]. */
 const value = (name: string) =>
   message(
     text(1, name),

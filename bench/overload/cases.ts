@@ -53,7 +53,6 @@ export function requestOf({ name, input }: OverloadedModel, patienceMs = PATIENC
   )
 }
 
-/** The same request as a gRPC call. */
 export const callOf = ({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): CallBytes => ({
   path: '/inference.GRPCInferenceService/ModelInfer',
   timeout: `${patienceMs}m`,

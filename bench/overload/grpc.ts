@@ -2,7 +2,6 @@ import { createHistogram } from 'node:perf_hooks'
 import { type CallBytes, type CallEnd, Streams } from './streams.ts'
 
 const CONNECTIONS = 16
-/** How long to wait for responses after the last call is due. */
 const AFTER_MS = 5_000
 
 async function connectAll(port: number, call: CallBytes): Promise<Streams[]> {

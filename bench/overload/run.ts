@@ -37,7 +37,6 @@ const print = (text: string) => void process.stdout.write(text)
 
 type Kind = 'good' | 'late' | 'refused' | 'broken'
 
-/** The end of one request in an open loop. */
 interface Ended {
   readonly kind: Kind
   readonly due: number

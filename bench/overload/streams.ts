@@ -47,7 +47,6 @@ function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(fields)
 }
 
-/** The bytes of a unary call. */
 export interface CallBytes {
   readonly path: string
   /** In the format of grpc-timeout. */
@@ -56,12 +55,10 @@ export interface CallBytes {
   readonly message: Uint8Array
 }
 
-/** One HTTP/2 connection that sends the same call many times. */
 export class Streams {
   readonly #socket: net.Socket
   readonly #call: CallBytes
   readonly #block: Buffer
-  /** The calls in flight, by stream id. */
   readonly #calls = new Map<number, { answered: boolean; onEnd: (end: CallEnd) => void }>()
   #window = FIRST_WINDOW
   #nextId = 1

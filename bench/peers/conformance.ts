@@ -16,10 +16,8 @@ import { install } from './install.ts'
 
 const page = join(projectFolder, 'conformance/servers.md')
 
-/** All points, over HTTP and over gRPC. */
 const POINTS = [...points, ...Object.values(grpcGroups).flat()]
 
-/** The report of conformance/run.ts --json. */
 interface Report {
   readonly suite: { readonly name: string; readonly version: string; readonly node: string }
   readonly date: string
@@ -118,7 +116,6 @@ const holds = ({ pass, fail }: Totals['required']) => `${pass} of ${pass + fail}
 
 const code = (text: string) => `\`\` ${text.replaceAll('``', '` `')} \`\``
 
-/** The beginning of a long response shows enough. */
 const short = (text: string) => (text.length > 140 ? `${text.slice(0, 139)}…` : text)
 
 function failures(results: readonly Result[], level: Result['level']): string {

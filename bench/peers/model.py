@@ -12,7 +12,6 @@ import onnxruntime
 NAME = os.environ.get("MODEL_NAME", "iris-classifier")
 PORT = int(os.environ["PORT"])
 
-# ONNX Runtime's types to the protocol's names.
 _DATATYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64", "tensor(string)": "BYTES"}
 
 _options = onnxruntime.SessionOptions()
@@ -38,5 +37,4 @@ def load():
 
 
 def run(inputs):
-    """`inputs` has one array per input name; returns the outputs in their order."""
     return _session.run(None, {name: np.asarray(rows, np.float32) for name, rows in inputs.items()})

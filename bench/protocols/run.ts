@@ -60,7 +60,6 @@ const PROTOCOLS: readonly Protocol[] = [
   { name: 'gRPC, 64 × 1', ...GRPC_ROW, connections: 64, streams: 1 },
 ]
 
-/** Splits an HTTP/1.1 request into its headers and its body. */
 function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonly body: Buffer } {
   const end = request.indexOf('\r\n\r\n')
   const headers = request.toString('latin1', 0, end).split('\r\n').slice(1)

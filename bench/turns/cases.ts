@@ -14,7 +14,6 @@ export interface Case {
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: () => string | Uint8Array
-  /** The number of concurrent requests, each on its own connection. */
   readonly times?: number
 }
 
@@ -38,7 +37,6 @@ const input = (rows: number, data: unknown) => ({
 })
 const request = (rows: number, more: object = {}) =>
   JSON.stringify({ inputs: [input(rows, new Array(rows).fill(ROW).flat())], ...more })
-/** The number of rows that fit into this many bytes. */
 const rowsIn = (bytes: number) => Math.floor((bytes - 100) / 16)
 
 const vector = (datatype: string, bytes: number, element: string) => {

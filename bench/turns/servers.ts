@@ -44,7 +44,6 @@ export const SERVERS: Readonly<Record<string, ServerOptions>> = {
 export class MeasuredServer {
   readonly port: number
   readonly path: string
-  /** Resolves when the process has exited. */
   readonly ended: Promise<unknown>
   readonly #process: ChildProcess
 

@@ -22,7 +22,6 @@ export interface SentCall {
   /** The client's messages, each with its length prefix. */
   readonly frames: Uint8Array
   readonly metadata?: Readonly<Record<string, string>>
-  /** Cancels the call after sending the messages. */
   readonly cancels?: boolean
 }
 
@@ -31,7 +30,6 @@ export interface CallReply {
   readonly message: string
   /** Decompressed. */
   readonly messages: readonly Buffer[]
-  /** For each message, whether the server compressed it. */
   readonly compressed: readonly boolean[]
   readonly metadata: Readonly<Record<string, unknown>>
 }
@@ -39,7 +37,6 @@ export interface CallReply {
 /** @throws {Error} if the server is unreachable or times out */
 export type Call = (sent: SentCall) => Promise<CallReply>
 
-/** Adds gRPC's length prefix. */
 export function frame(message: Uint8Array, compressed = false): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = Number(compressed)

@@ -20,7 +20,6 @@ export const methodOf = (name: string) => `${SERVICE}/${name}`
 /** proto3 omits an empty string. */
 const given = (field: number, text: string) => (text === '' ? [] : [bytes(field, text)])
 
-/** Most requests consist of a name and a version. */
 export const nameRequest = (name: string, version = '') =>
   Buffer.concat([...given(1, name), ...given(2, version)])
 
@@ -42,7 +41,6 @@ const CONTENTS: Readonly<Record<string, number>> = {
 
 export const hasContents = (datatype: string) => Object.hasOwn(CONTENTS, datatype)
 
-/** As in JSON. */
 export type Parameters = Readonly<Record<string, boolean | number | bigint | string>>
 
 /** `data` becomes typed contents. */

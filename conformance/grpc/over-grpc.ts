@@ -34,7 +34,6 @@ export const overGrpc =
 interface Translated {
   readonly method: string
   readonly message: Buffer
-  /** Converts the message to the body of an HTTP response. */
   readonly read: (message: Buffer) => Body
 }
 

@@ -2,7 +2,6 @@
 
 export type FieldValue = bigint | Buffer
 
-/** All values of each field, by field number. */
 export type Fields = ReadonlyMap<number, readonly FieldValue[]>
 
 const VARINT = 0

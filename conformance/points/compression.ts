@@ -69,7 +69,6 @@ const sayCodings = (codings: readonly (string | undefined)[]) =>
 
 const limitOf = ({ limits }: Target) => (limits as NonNullable<typeof limits>).maxBodyBytes
 
-/** Padded with white space to this many bytes. */
 const padded = (target: Target, bytes: number) => text(target).padEnd(bytes, ' ')
 
 const CODINGS = ['br', 'zstd', 'compress', 'nonsense', 'gzip, gzip']

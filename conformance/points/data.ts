@@ -7,7 +7,6 @@ import { oip } from '../sources.ts'
 
 const DATA = oip('Tensor Data')
 
-/** `change` alters the first input's data. */
 const wrong = (
   mistake: string,
   level: Point['level'],

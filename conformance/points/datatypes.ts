@@ -135,7 +135,6 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   ]
 })
 
-/** The example with this JSON as its first element. */
 const element = (
   datatype: string,
   mistake: string,
@@ -151,7 +150,6 @@ const element = (
     post(target, withInput(target, { data: [raw(json), ...exampleInput(target).data.slice(1)] })),
 })
 
-/** JSON values, each with the datatypes for which it is valid. */
 const WRONG: readonly {
   readonly what: string
   readonly json: string
@@ -267,7 +265,6 @@ const otherSpellings: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
   ),
 )
 
-/** Unusual JSON notations, and the value of each. */
 const SPELLINGS: readonly {
   readonly datatype: string
   readonly json: string

@@ -461,7 +461,6 @@ const KNOWN = [
   'schedule_policy',
 ]
 
-/** The advertised extensions that no point tests. */
 export const unasked = (extensions: readonly string[]): readonly string[] =>
   extensions.filter(extension => !KNOWN.includes(extension))
 

@@ -35,7 +35,6 @@ function send(target: Target, sent: SentCall): Promise<CallReply> {
 const ask = (target: Target, name: string, message: Buffer = Buffer.alloc(0)) =>
   send(target, { method: methodOf(name), frames: frame(message) })
 
-/** A successful response has a single message. */
 function messageOf(reply: CallReply): Buffer {
   assert.equal(reply.status, STATUS.OK, show(reply))
   assert.equal(reply.messages.length, 1, `the response has ${reply.messages.length} messages`)

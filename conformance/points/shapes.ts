@@ -63,7 +63,6 @@ function wrapping(target: Target): InferenceRequest {
   })
 }
 
-/** Multiplies the first input's variable dimension. */
 const scaled =
   (times: bigint, data?: readonly unknown[]) =>
   (target: Target): InferenceRequest => {

@@ -96,7 +96,6 @@ for (const point of own) {
   })
 }
 
-/** A server that alters the messages of its responses to `method`. */
 const bends =
   (method: RegExp, bend: (message: Buffer, sent: SentCall) => Buffer | Promise<Buffer>): Call =>
   async sent => {

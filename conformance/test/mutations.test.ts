@@ -151,7 +151,6 @@ for (const [wrong, make] of Object.entries(MUTATIONS)) {
 /** A request that this many points send is not specific to any of them. */
 const SHARED_BY = 8
 
-/** The requests that are specific to a point and got one of the wanted statuses. */
 function ownRequests(
   { exchanges }: Right,
   point: Point,

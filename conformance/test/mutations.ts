@@ -6,7 +6,6 @@ import type { JsonTensor, Target } from '../point.ts'
 import { elementCount, exampleRequest, nested } from '../request.ts'
 import { isInference, type Json, json, type Wrong, withJson } from './wrong-server.ts'
 
-/** Alters the JSON of successful inference responses. */
 const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong => ({
   answers: (reply, sent) =>
     reply.status === 200 && isInference(sent)
@@ -14,7 +13,6 @@ const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong =
       : reply,
 })
 
-/** Alters each JSON output. */
 const inOutput = (change: (output: Json) => Json) =>
   inResponse(response => ({
     ...response,
@@ -23,7 +21,6 @@ const inOutput = (change: (output: Json) => Json) =>
     ),
   }))
 
-/** Alters each element of JSON outputs. */
 const inElement = (change: (element: Json) => unknown) =>
   inOutput(({ data }) => ({ data: data.map(change) }))
 
@@ -43,7 +40,6 @@ const instead =
     answers: (reply, sent, target) => (when(sent, reply, target) ? answer(reply, target) : reply),
   })
 
-/** Replaces the JSON of an inference request; other bodies stay unchanged. */
 const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => ({
   reads: (sent, target) => {
     const length = sent.headers?.['inference-header-content-length']
@@ -106,7 +102,6 @@ function plain(reply: Reply): Reply {
   }
 }
 
-/** Alters the bytes after the JSON. */
 const inBinary = (change: (bytes: Buffer, response: Json) => Buffer) => (): Wrong => ({
   answers: reply => {
     const length = Number(reply.headers['inference-header-content-length'])
@@ -721,7 +716,6 @@ function coerce(datatype: string, element: unknown): unknown {
     : element
 }
 
-/** Removes the bytes after the last tensor. */
 function trimmed(sent: Sent): Sent {
   const length = Number(sent.headers?.['inference-header-content-length'] ?? 0)
   if (length === 0 || sent.headers?.['content-encoding'] !== undefined) return sent

@@ -8,12 +8,10 @@ import type { Served } from './target.ts'
 const PROGRAM = fileURLToPath(new URL('../../test/served-models.ts', import.meta.url))
 
 export interface Servers {
-  /** By requested name. */
   readonly served: Readonly<Record<string, Served>>
   stop(): Promise<void>
 }
 
-/** One process serves all models. */
 export async function startServers(models: readonly string[]): Promise<Servers> {
   const child = spawn(process.execPath, [PROGRAM, ...models], {
     stdio: ['pipe', 'pipe', 'inherit'],

@@ -9,9 +9,7 @@ export interface Served {
   readonly url: string
   readonly model: string
   readonly version: string | undefined
-  /** Requests that the model answers, fails on or rejects. */
   readonly casesFile: string
-  /** Set if the points about the maximum body size are tested. */
   readonly maxBodyBytes: number | undefined
 }
 
@@ -44,7 +42,6 @@ function readValue(datatype: string, element: Value): Value {
   return datatype.startsWith('FP') ? Number(element) : element
 }
 
-/** Whether JSON cannot express the case's outputs. */
 const isUnsayable = ({ outputs }: Case) =>
   outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
 

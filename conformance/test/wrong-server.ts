@@ -20,7 +20,6 @@ export function behind(
   }
 }
 
-/** Equal requests have equal keys. */
 export function keyOf({ body = '', ...rest }: Sent): string {
   return `${JSON.stringify(rest)} ${createHash('sha1').update(body).digest('base64')}`
 }

@@ -12,9 +12,7 @@ import {
 } from '@kubernetes/client-node'
 import { FIELD_MANAGER, type Find, type KubernetesObject, type Resource } from './rollout/state.ts'
 
-/** The API server did not respond or rejected a request. */
 export class ClusterError extends Error {
-  /** Undefined if there was no response. */
   readonly status: number | undefined
   constructor(message: string, status?: number) {
     super(message)
@@ -31,7 +29,6 @@ const MERGE_PATCH = 'application/merge-patch+json'
 /** The API server rejects an Event whose note has more characters. */
 const LONGEST_NOTE = 1024
 
-/** The content type and the timeout of one request. */
 function request(contentType = 'application/json'): ConfigurationOptions {
   const header = setHeaderMiddleware('Content-Type', contentType)
   return {
@@ -77,9 +74,7 @@ export function connect({ resource, name, namespace, context }: Target): Cluster
   return new Cluster(config, resource, name, namespace ?? current.namespace ?? 'default')
 }
 
-/** A client of the API server for one object. */
 export class Cluster {
-  /** Kind, namespace and name. */
   readonly what: string
   readonly #config: KubeConfig
   readonly #kind: string

@@ -23,7 +23,6 @@ export interface Sample {
 
 export type Verdict = 'better' | 'same' | 'worse' | 'too few' | 'no data' | 'not counted'
 
-/** One row of the table. */
 export interface Check {
   readonly check: 'errors' | 'latency' | 'predictions' | 'saturation'
   readonly old: string
@@ -57,7 +56,6 @@ export const MATTERS = {
 
 export const CHECKS_WITH_P = 3
 
-/** @returns the four checks */
 export function compare(old: Sample, fresh: Sample, limits: Limits): Check[] {
   const counts = { old: `${old.requests} requests`, new: `${fresh.requests} requests` }
   const nothing = old.requests === 0 && fresh.requests === 0

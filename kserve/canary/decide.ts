@@ -141,7 +141,6 @@ const NO_DATA =
 const TOO_FEW =
   'likely the traffic is too low for --requests and --patience, or callers bypass the route'
 
-/** Adds likely reasons to a "stalled" decision. */
 const explained = (decision: Decision, reasons: string): Decision =>
   decision.action === 'stalled'
     ? { ...decision, reason: `${decision.reason}: ${reasons}` }

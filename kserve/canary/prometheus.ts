@@ -1,7 +1,6 @@
 import type { Sample } from './compare.ts'
 import type { Look } from './decide.ts'
 
-/** Prometheus did not respond or rejected a query. */
 export class PrometheusError extends Error {}
 
 const TIMEOUT_MS = 10_000

@@ -3,7 +3,6 @@
  * test/statistics.test.ts compares them with SciPy.
  */
 
-/** `count` out of `of`. */
 export interface Share {
   readonly count: number
   readonly of: number

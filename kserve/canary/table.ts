@@ -7,7 +7,6 @@ export interface Report {
   readonly mode: string
   readonly canary?: Canary
   readonly look?: Look
-  /** The significance level of each check at this look. */
   readonly alpha?: number
   readonly checks: readonly Check[]
   readonly decision: Decision
@@ -23,13 +22,11 @@ export function showP(p: number | undefined): string {
   return p >= 0.001 ? p.toFixed(3) : p.toExponential(0)
 }
 
-/** The decision as text. */
 export function said({ decision: { action, to, reason }, canary, applied }: Report): string {
   const words = to === undefined ? action : `${action}, ${canary?.percent} % → ${to} %`
   return `${words}: ${reason}${to === undefined || applied ? '' : ' (dry run: nothing was changed)'}`
 }
 
-/** For a terminal. */
 export function table(report: Report): string {
   const { object, mode, canary, look, alpha, checks } = report
   const head = [`${object} (${mode})`]
@@ -68,7 +65,6 @@ export const note = (report: Report) =>
     ),
   ].join('\n')
 
-/** One line for `--watch`. */
 export function progress({ canary, look, checks, decision: { action, reason } }: Report): string {
   const at =
     canary === undefined

@@ -18,7 +18,6 @@ export interface Result {
   readonly right: boolean
 }
 
-/** A query with its rows of expected results. */
 interface Subject {
   readonly kind: 'panel' | 'recording rule' | 'alert'
   readonly name: string
@@ -53,7 +52,6 @@ const panelSubjects = (): Subject[] =>
     )
   })
 
-/** Alerts with their expressions, and recording rules with the names that they record. */
 async function ruleSubjects(prometheus: Prometheus): Promise<Subject[]> {
   const rules = await prometheus.rules()
   return rules.map(({ type, name, query, health, lastError }) => {
@@ -81,7 +79,6 @@ const missing = (subject: Pick<Result, 'kind' | 'name' | 'query'>, expected: str
 }
 const NO_ROW = 'a row in monitoring/demo/expected'
 
-/** Runs a query at each moment of each row. */
 async function ask(prometheus: Prometheus, subject: Subject, of: model.Model): Promise<Result[]> {
   const { kind, name, query, rows, variables: always } = subject
   if (rows.length === 0) return [missing(subject, NO_ROW)]
@@ -123,7 +120,6 @@ function compare(
   return { right, got: shown(got) }
 }
 
-/** Numbers are rounded to three digits. */
 const shown = (value: object) =>
   JSON.stringify(value, (_, part) => (typeof part === 'number' ? rounded(part) : part))
 const rounded = (value: number) => (Number.isInteger(value) ? value : Number(value.toPrecision(3)))

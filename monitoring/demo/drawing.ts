@@ -14,7 +14,6 @@ export interface Drawing {
     readonly uid: string
     /** When the dashboard is opened, in seconds since 1970. */
     readonly opened: number
-    /** The series of each query of each panel. */
     readonly panels: readonly (readonly RangeSeries[])[][]
   }[]
 }

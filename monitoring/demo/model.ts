@@ -11,20 +11,16 @@ import type { Observation } from './traffic.ts'
 export type Range = readonly [least: number, most: number]
 
 export interface Expected {
-  /** The labels that distinguish the series. */
   readonly by: readonly string[]
   /** By the labels' values, joined with a space. Every other series must be 0 or NaN. */
   readonly is: Readonly<Record<string, Range>>
-  /** Series that may exist. */
   readonly may?: Readonly<Record<string, Range>>
-  /** The range of all other series. */
   readonly others?: Range
 }
 
 export type Derive = (model: Model, at: Moment) => Expected
 /** A number or a range is the value of a single series without labels. */
 export type Cell = number | Range | Expected | Derive
-/** The expected result of one query, by moment. */
 export type Row = Readonly<Partial<Record<Moment, Cell>>> & { readonly variables?: Labels }
 
 export interface Model {
@@ -196,7 +192,6 @@ export const longest: Measure = (...window) => {
   ]
 }
 
-/** A gauge has the last count. */
 export const gauge =
   (tolerance: number, more = 0): Measure =>
   (...window) =>

@@ -13,7 +13,6 @@ export const NAMESPACE = 'iris'
 export interface PodSpec {
   readonly service: string
   readonly revision: string
-  /** The version of the model. */
   readonly version: string
   readonly model?: string
   readonly program?: string

@@ -70,7 +70,6 @@ export class Prometheus {
     this.#file = targetsFile
   }
 
-  /** Adds a target, with the labels that service discovery gives it. */
   scrape(address: string, labels: Labels): void {
     this.#targets.set(address, labels)
     this.#writeTargets()
@@ -100,7 +99,6 @@ export class Prometheus {
     return result.map(({ metric, values }) => ({ labels: metric, values }))
   }
 
-  /** The values of a label since `start`. */
   labelValues = (label: string, selector: string, start: number): Promise<string[]> =>
     this.#ask(`label/${label}/values`, { 'match[]': selector, start: String(start) })
 
@@ -109,7 +107,6 @@ export class Prometheus {
     return groups.flatMap(({ rules }) => rules)
   }
 
-  /** Resolves when the query has a result. */
   async until(query: string): Promise<void> {
     const deadline = now() + LONGEST_SECONDS
     while ((await this.query(query, now())).length === 0) {
@@ -162,7 +159,6 @@ scrape_configs:
     file_sd_configs: [{files: [targets.json], refresh_interval: 1s}]
 `
 
-/** Waits until Prometheus is ready. @returns the address in its log */
 async function addressOf(child: ChildProcess): Promise<string> {
   const lines = createInterface({ input: child.stderr as NodeJS.ReadableStream })
   let log = ''

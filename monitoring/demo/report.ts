@@ -10,7 +10,6 @@ const row = (mark: string, cells: Readonly<Record<keyof typeof WIDTHS, string>>)
 const fit = (text: string, width: number) =>
   text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
-/** A table of all results, the complete wrong results, and a summary. */
 export function report(results: readonly Result[]): string {
   const wrong = results.filter(({ right }) => !right)
   const count = (kind: string) =>

@@ -7,12 +7,10 @@ import { field, iris, labelsOf, MISTAKE, type Observation, SLOW, Traffic } from 
 
 /* Services go through the situations that the dashboards and alerts show. */
 
-/** The moments at which queries run. */
 export type Moment =
   | ('asleep' | 'waking' | 'awake' | 'load' | 'errors' | 'died')
   | ('canary' | 'blocked' | 'overload' | 'overloaded' | 'draining' | 'stopped' | 'again')
 
-/** The model derives expected results from these observations. */
 export interface Recorded {
   readonly chapterSeconds: number
   readonly began: number
@@ -176,7 +174,6 @@ class Scenario {
     await this.#stop('again', 'sink')
   }
 
-  /** Sends a chapter's traffic, records the moment, and continues until `then` has finished. */
   async #during(moment: Moment, sends: [number, Send][], then = async () => {}): Promise<void> {
     const running = sends.map(([everyMs, send]) => this.traffic.every(everyMs, send))
     const window = this.#chapterSeconds / 2

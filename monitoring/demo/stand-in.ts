@@ -12,14 +12,12 @@ import type { Labels } from './prometheus.ts'
  * Knative code.
  */
 
-/** The concurrency that the simulated autoscaler reports. */
 export const CONCURRENCY = { stable: 12, panic: 20, target: 22.4 } as const
 export const QUEUED = 3
 export const AT_QUEUE_PROXY = 2
 /** The queue-proxy's buckets. The Broker's have the same range. */
 export const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
-/** As the autoscaler and the activator see it. */
 export interface RevisionState {
   readonly pods: number
   readonly desired: number
@@ -51,7 +49,6 @@ const revisionLabels = ({ service, revision }: { service: string; revision: stri
 })
 const REVISION = Object.keys(revisionLabels(PODS.stable))
 
-/** The constant labels of the Broker's series. */
 const BROKER = {
   messaging_operation_name: 'send',
   messaging_system: 'knative',
@@ -85,7 +82,6 @@ export class StandIn {
     response.end(await this.#registry.metrics())
   })
 
-  /** @returns the address */
   async start(): Promise<string> {
     this.#server.listen(0, '127.0.0.1')
     await once(this.#server, 'listening')

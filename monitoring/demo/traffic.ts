@@ -5,7 +5,6 @@ import type { StandIn } from './stand-in.ts'
 
 /* Sends the requests of clients and a Broker, and records every response for the model. */
 
-/** One event that a series counts or measures. */
 export interface Observation {
   readonly at: number
   /** The labels of the series. `stream` is the kind of observation. */
@@ -17,7 +16,6 @@ export interface Observation {
   readonly least?: number
 }
 
-/** A pod's labels in every series. */
 export const labelsOf = ({ address, spec: { service, revision, version } }: Pod) => ({
   service,
   revision,
@@ -151,12 +149,10 @@ const tensor = (name: string, shape: readonly number[], data: unknown) =>
 /** One flower. Two in three are setosa. */
 export const iris = (i: number): string => tensor('input', [1, 4], FLOWERS[i % FLOWERS.length])
 
-/** Many rows, all virginica. */
 export const field = (rows: number): string =>
   tensor('input', [rows, 4], Array(rows).fill(VIRGINICA))
 
 /** The most common mistake: a single row without the outer brackets. */
 export const MISTAKE = tensor('input', [4], VIRGINICA)
 
-/** For test/models/slow. */
 export const SLOW = tensor('x', [1, 2], [1, 2])

@@ -10,7 +10,6 @@ const WINDOW = '15m'
 const share = (revision: string) => errorShare('', { revision, window: WINDOW })
 const p95 = (revision: string) => quantile(0.95, 'le', { revision, window: WINDOW })
 
-/** The share of each label in a revision's predictions. */
 const labels = (revision: string) => {
   const of = (by: string) =>
     `sum ${by}(${chosen(`rate(inference_predictions_total[${WINDOW}])`, { revision, window: WINDOW })})`

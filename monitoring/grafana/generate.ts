@@ -5,7 +5,6 @@ import { inference } from './inference.ts'
 import { build, type Dashboard } from './panels.ts'
 import { scaleToZero } from './scale-to-zero.ts'
 
-/** By the names of their files in dashboards/. */
 export const DASHBOARDS: Readonly<Record<string, Dashboard>> = {
   'inference.json': inference,
   'scale-to-zero.json': scaleToZero,
@@ -14,7 +13,6 @@ export const DASHBOARDS: Readonly<Record<string, Dashboard>> = {
 
 export const folder = join(import.meta.dirname, 'dashboards')
 
-/** The content of a dashboard's file. */
 export const written = (dashboard: Dashboard) => `${JSON.stringify(build(dashboard), null, 2)}\n`
 
 if (import.meta.main) {

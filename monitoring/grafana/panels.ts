@@ -332,7 +332,6 @@ function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilde
   })
 }
 
-/** Adds the Knative version that the panel requires. */
 function descriptionOf({ description, queries }: Panel): string {
   const since = sinceAll(queries.flatMap(({ expr }) => knativeSeries(expr)))
   return since === undefined ? description : `${description} Requires ${since}.`

@@ -88,7 +88,6 @@ function stat({ panel, lines }: View): string {
   return values(found.map(line => coloured(line, panel) + nameOf(line)))
 }
 
-/** A row for each set of labels, and a column for each query. */
 function table({ panel, lines }: View): string {
   const columns = Object.entries(panel.columns ?? {})
   const keyOf = ({ labels }: Line) => columns.map(([label]) => labels[label] ?? '').join('\0')

@@ -17,7 +17,6 @@ const pins = Object.fromEntries(
   ),
 )
 
-/** The pinned Knative release must have each of the series. */
 function assertPinned(series: readonly Since[], what: string): void {
   for (const { part, version } of series) {
     const pin = String(pins[part.toUpperCase()])
@@ -44,7 +43,6 @@ const rules = [
   return { name, says: comment.replaceAll(/\s*# /g, ' ').trim(), text }
 })
 
-/** Knative's series in an expression and in the recording rules that it uses. */
 const seriesOf = (text: string): Since[] => [
   ...knativeSeries(text),
   ...rules.filter(({ name }) => text.includes(name)).flatMap(rule => seriesOf(rule.text)),

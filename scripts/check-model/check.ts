@@ -71,7 +71,6 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
         },
       ]
 
-/** Adds advice, unless the reason contains some. */
 function noModel(reason: string): string {
   if (/truncated|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`

@@ -19,7 +19,6 @@ problems of the model with their fixes. The exit code is 0 if there are no error
 `
 
 interface Called {
-  /** As its user types it. */
   readonly command: string
   /** The base of relative paths. */
   readonly from: string

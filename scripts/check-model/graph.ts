@@ -35,7 +35,6 @@ export interface GraphValue {
 export interface OnnxFile {
   readonly irVersion: number | undefined
   readonly producer: string
-  /** Versions by domain. */
   readonly opsets: Readonly<Record<string, number>>
   readonly operators: readonly Operator[]
   readonly outputs: readonly GraphValue[]

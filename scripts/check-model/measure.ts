@@ -55,7 +55,6 @@ export interface Served {
   readonly request: ReadyRequest | undefined
   /** Why the server refuses the request; undefined if it accepts it. */
   readonly refused: string | undefined
-  /** Whether requests share runs. */
   readonly batching: Batching
   /** The node whose run time or output size depends on input values. */
   readonly byValues: string | undefined
@@ -244,7 +243,6 @@ async function notText(
   return found
 }
 
-/** An error of session.ts. */
 const NOT_TEXT = /bytes that are not UTF-8/
 
 async function ask(

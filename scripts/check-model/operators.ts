@@ -26,7 +26,6 @@ export function newestVersions(): Newest {
 
 export interface Newest {
   readonly irVersion: number
-  /** Of ONNX's own domain. */
   readonly opset: number
 }
 

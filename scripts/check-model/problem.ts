@@ -1,4 +1,3 @@
-/** One finding about a model, with its fix, in one line. */
 export interface Problem {
   /** An error must be fixed, and a warning should be fixed; a hint suggests an improvement. */
   readonly level: 'error' | 'warning' | 'hint'

@@ -11,7 +11,6 @@ import type { Problem } from './problem.ts'
 import type { Checked } from './report.ts'
 import { mebibytes } from './show.ts'
 
-/** Errors first, then warnings and hints. */
 export function problemsOf(checked: Checked, config: Config): Problem[] {
   const { missing, unservable, served } = checked.found
   const lacking = missing.map(({ operator: { domain, name, count }, reason }) =>

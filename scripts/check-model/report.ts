@@ -19,7 +19,6 @@ export interface Report {
   readonly problems: readonly Problem[]
 }
 
-/** A report on a model that was run. */
 export type Checked = Required<
   Pick<Report, 'folder' | 'fileBytes' | 'folderBytes' | 'onnx' | 'found'>
 >

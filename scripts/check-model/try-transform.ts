@@ -19,14 +19,11 @@ import {
 import { openTransform, type ThreadTransform } from '../../function/transform/thread.ts'
 import type { Problem } from './problem.ts'
 
-/** The result of calling the author's code with the model. */
 export interface TriedTransform {
   readonly file: string
-  /** The names of the parts that the code exports. */
   readonly parts: readonly string[]
   /** The input as JSON; undefined if none could be generated. */
   readonly example?: string
-  /** Undefined if the command is too long to show. */
   readonly curl?: string | undefined
   /** JSON, or a description of the body. */
   readonly answer?: string
@@ -113,7 +110,6 @@ interface Asking {
   readonly folder: TransformFolder
 }
 
-/** Uses the server's codec. */
 async function ask(
   { opened, session, folder }: Asking,
   value: unknown,

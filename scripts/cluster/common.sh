@@ -34,7 +34,6 @@ fail() {
   exit "${CODES[$code]}"
 }
 
-# Prints a command, quoted for a shell.
 quoted() {
   local word text=
   for word in "$@"; do

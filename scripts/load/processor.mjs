@@ -47,7 +47,6 @@ export async function binary(request, context) {
   }
 }
 
-/** A CloudEvent in binary content mode. */
 export async function event(request) {
   request.headers = {
     ...request.headers,

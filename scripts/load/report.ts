@@ -19,7 +19,6 @@ const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP] = [920, 240, 56, 28, 26, 12]
 const COLORS = ['#0969da', '#8250df', '#bc4c00']
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 
-/** An HTML page with two charts, without external resources. */
 export function page(title: string, periods: readonly Period[]): string {
   const ordered = periods.toSorted((a, b) => a.firstMetricAt - b.firstMetricAt)
   const began = ordered[0]?.firstMetricAt ?? 0
@@ -75,7 +74,6 @@ function chart(seconds: readonly number[], lines: readonly Line[]): string {
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}">${axes.join('')}${drawn.join('')}</svg>`
 }
 
-/** One line per version: its share of the responses, and the share of each prediction. */
 export function shares(counters: Period['counters']): string[] {
   const versions = Object.entries(counters).filter(([name]) => name.startsWith('canary.version.'))
   const all = sumOf(counters, /^canary\.version\./)

@@ -14,7 +14,6 @@ import { checkTypesOfExample, EXAMPLE_FUNCTIONS } from './examples.ts'
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podsOf, typesOf } from './objects.ts'
 import { type Bundle, exampleOf, exists, type Manifest, parse, read } from './sources.ts'
 
-/** `where` is a file or an object. */
 export type Problem = readonly [where: string, what: string]
 
 /** All files that are compared. A test introduces one mistake at a time. */
@@ -70,7 +69,6 @@ const knativeService = ({ bundles }: Project): Manifest =>
 /** Without the registry, tag and digest. */
 const nameOf = (image: string) => /([^/:@]+)(:[^/]*)?(@.*)?$/.exec(image)?.[1]
 
-/** The image of the Knative Service, which all other objects must use. */
 const ourImage = (project: Project) =>
   nameOf(knativeService(project)?.spec.template.spec.containers[0].image)
 
@@ -131,7 +129,6 @@ function checkProgram(container: Manifest, at: string): string[] {
   ]
 }
 
-/** Of a container or of func.yaml. */
 type Variables = readonly { readonly name: string; readonly value?: string }[]
 
 const environmentOf = (variables: Variables) =>
@@ -228,7 +225,6 @@ function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string
   ])
 }
 
-/** The Service that runs the function. */
 const functionName = ({ objects }: Bundle) =>
   objects.find(
     object => kindOf(object) === KNATIVE_SERVICE && !object.spec.template.spec.containers[0].args,

@@ -14,7 +14,6 @@ const processor: Record<string, unknown> = await import(
 )
 const names = scenarios.map(({ name }: { name: string }) => name)
 
-/** The values of all fields with this name, at any depth. */
 function found(value: unknown, field: string): unknown[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => [

@@ -29,7 +29,6 @@ const project = theProject(findBundles())
 const NO_SCHEMA = 'no schema for this kind; set SCHEMAS to folders with schemas'
 const base = project.bundles.find(({ name }) => name === 'knative/base') as Bundle
 
-/** A copy of the manifest with the mistake. */
 function withMistake(manifest: Manifest, [, at, value]: Mistake): Manifest {
   const copy = structuredClone(manifest)
   const keys = at.replace('CONTAINER', 'spec/template/spec/containers/0').split('/')
@@ -134,7 +133,6 @@ test('the manifests of the project have no problems', () => {
   assert.deepEqual(admitted.get(canaries.objects[0]) ?? [], [])
 })
 
-/** One test per mistake. */
 function testEach(made: readonly Case[]): void {
   for (const one of made) {
     test(one.mistake[0], t => {

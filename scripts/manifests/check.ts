@@ -18,7 +18,6 @@ import { checkReferences } from './references.ts'
 import { readSchemas, type Schemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse } from './sources.ts'
 
-/** Runs a check on every object, and adds the bundle and the object to its messages. */
 const checkEach = (
   bundles: readonly Bundle[],
   check: (object: Manifest, bundle: Bundle) => readonly string[],

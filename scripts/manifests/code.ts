@@ -15,7 +15,6 @@ export const PORT = Number(VARIABLES.PORT.default)
 
 export const isVariable = (name: string) => name in VARIABLES
 
-/** Whether the function has a route GET for the path. */
 export const answers = (path: string) => routes.includes(`GET ${path}`)
 
 /** The names of the function's series, including those of histograms. */
@@ -43,7 +42,6 @@ function messageOf(call: () => unknown): string | undefined {
   }
 }
 
-/** The attributes of the function's reply to an event. */
 export const replyTo = (event: Readonly<Record<string, string>>) =>
   replyAttributes(
     { specversion: '1.0', id: '1', source: '/', type: 'a', ...event },

@@ -14,13 +14,10 @@ const PAGES = [
   ...FOLDERS.flatMap(filesBelow).filter(path => path.endsWith('.md') && !path.includes('/.')),
 ]
 const { scripts } = JSON.parse(read('package.json'))
-/** A path that begins with a folder of the project. */
 const PATH = new RegExp(`(?<![\\w./@-])(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g')
 
-/** The working folder of a page's commands: the example's folder, or the project. */
 const folderOf = (page: string) => exampleOf(page) ?? '.'
 
-/** The shell commands in a page. */
 const blocks = (page: string) =>
   [...read(page).matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = '', text = '']) =>
     text.replaceAll(`\n${indent}`, '\n'),

@@ -9,7 +9,6 @@ export type Validate = (value: unknown) => string[]
 export interface Schemas {
   /** Undefined if the folders contain no schema for the kind. */
   readonly of: (apiVersion: string, kind: string) => Validate | undefined
-  /** For func.yaml. */
   readonly func: Validate | undefined
 }
 

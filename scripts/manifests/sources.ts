@@ -55,7 +55,6 @@ export function filesBelow(folder: string): string[] {
 /** Each example is a separate project. */
 export const exampleOf = (path: string) => /^examples\/[^/]+(?=\/)/.exec(path)?.[0]
 
-/** The Service that `func deploy` creates for an example; the example's manifests refer to it. */
 function deployedByFunc(folder: string): Manifest[] {
   const file = `${exampleOf(folder)}/func.yaml`
   if (!exists(file)) return []

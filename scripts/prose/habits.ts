@@ -1,4 +1,3 @@
-/** A phrase that is hard to read, and the plain form. */
 interface Habit {
   readonly name: string
   readonly pattern: RegExp
@@ -81,12 +80,10 @@ const HABITS: readonly Habit[] = [
 export interface Finding {
   readonly habit: string
   readonly instead: string
-  /** The index of the sentence in the text. */
   readonly at: number
   readonly sentence: string
 }
 
-/** Finds the first habit in each sentence. */
 export function findHabits(text: string): Finding[] {
   const flat = text.replaceAll('\n', ' ')
   const findings: Finding[] = []

@@ -13,7 +13,6 @@ const CODE =
 const SCRIPT =
   /(?<=^|\s)#.*|(?<![\w\\])'[^'\n]*'|(?<![\w\\])"(?:\\.|[^"\\\n])*"|(?<=^\s*(?:- )?[\w.-]+: )(?!['"|>&{[]).+/gm
 
-/** The file's name decides how it is read. */
 export function textsOf(path: string, source: string): Text[] {
   if (path.endsWith('.md')) return paragraphs(source)
   return pieces(source, /\.(?:sh|ya?ml)$/.test(path) ? SCRIPT : CODE)
@@ -62,7 +61,6 @@ function inner(token: string): string {
   return /^['"`]/.test(token) ? token.slice(1, -1) : token
 }
 
-/** The paragraphs, list items, headings and table cells of a page. */
 function paragraphs(source: string): Text[] {
   const page = source
     .replace(/^(`{3,})[\s\S]*?^\1/gm, blank)

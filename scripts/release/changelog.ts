@@ -9,7 +9,6 @@ export function section(changelog: string, title: string): string | undefined {
   return part?.slice(part.indexOf('\n') + 1).trim()
 }
 
-/** Moves the unreleased part under the version and date. */
 export function released(changelog: string, version: string, date: string): string {
   return changelog.replace(/^## Unreleased$/m, `## Unreleased\n\n## ${version} - ${date}`)
 }
@@ -20,7 +19,6 @@ export function released(changelog: string, version: string, date: string): stri
  */
 export const BREAKING = ['Removed', 'Breaking']
 
-/** The text under these third-level titles. */
 export const under = (notes: string, titles: readonly string[]): string =>
   notes
     .split(/^### /m)

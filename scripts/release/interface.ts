@@ -7,7 +7,6 @@ import { replyAttributes } from '../../function/events/reply.ts'
 import { openApi } from '../../function/http/pages/openapi.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 
-/** By kind, each list sorted. */
 export type Interface = Readonly<
   Record<'environment' | 'events' | 'metrics' | 'routes', readonly string[]>
 >

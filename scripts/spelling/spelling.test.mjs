@@ -7,7 +7,6 @@ import { test } from 'node:test'
 const folder = import.meta.dirname
 const words = readFileSync(join(folder, 'words.txt'), 'utf8').split('\n').slice(2, -1)
 
-/** The words that cspell rejects in a file of that path. */
 function misspelt(path, text) {
   const cspell = join(folder, 'node_modules/cspell/bin.mjs')
   const options = [

@@ -45,7 +45,6 @@ export interface Outcome {
   readonly code: number | null
   readonly out: string
   readonly err: string
-  /** The calls to the tools, in order. */
   readonly calls: readonly string[]
 }
 
@@ -124,7 +123,6 @@ export function startCluster(t: TestContext): Cluster {
   }
 }
 
-/** The versions that the scripts install, by name. */
 export const versions: Readonly<Record<string, string>> = Object.fromEntries(
   [
     ...readFileSync(join(projectFolder, 'scripts/cluster/versions.sh'), 'utf8').matchAll(

@@ -13,7 +13,6 @@ const INSTALLED = {
   metrics_server: versions.METRICS_SERVER,
   classifier: manifest.version,
 }
-/** Calls that change nothing. */
 const LOOKS =
   /^(kubectl (--context \S+ )?(version|get|auth can-i|wait|rollout status|port-forward|logs|kustomize) |helm (version|.* list )|kind (--version|get )|docker version|curl |sleep )/
 /** These update the nodes' images, and change nothing if the image is the same. */
@@ -24,7 +23,6 @@ const indexOf = (calls: readonly string[], part: string) => {
   assert.notEqual(index, -1, `no call contains ${part}`)
   return index
 }
-/** Replaces the parts of a line that differ between runs. */
 const steady = (line: string) =>
   line
     .replaceAll("'", '')

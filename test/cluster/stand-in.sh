@@ -39,7 +39,6 @@ option() {
   for ((i = 0; i < ${#arguments[@]}; i++)); do [ "${arguments[i]}" != "$1" ] || { echo "${arguments[i + 1]}"; return; }; done
 }
 
-# Of the objects in a manifest, those that the scripts query.
 of_manifest() {
   case $1 in
     */cert-manager.yaml) echo 'crd|certificates.cert-manager.io' ;;

@@ -60,7 +60,6 @@ const structured = (data: Buffer): Large => ({
   ]),
 })
 
-/** Other callers send this at the same time. */
 export const SINGLE_ROW: Large = { headers: JSON_TYPE, body: Buffer.from(irisBody()) }
 export const SINGLE_TEXT = texts(110, 'a')
 

@@ -17,7 +17,6 @@ import { projectFolder } from '../server.ts'
 
 export type Architecture = 'amd64' | 'arm64'
 
-/** In the notation of images. */
 export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
 export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
@@ -175,9 +174,7 @@ export interface Limits {
 export interface Container {
   readonly name: string
   readonly url: string
-  /** Of standard output, so far. */
   readonly log: readonly string[]
-  /** Resolves with the exit code. */
   readonly exited: Promise<number | null>
 }
 

@@ -48,7 +48,6 @@ async function inspect(image: string): Promise<Inspected> {
   return inspected
 }
 
-/** Relative to the folder. */
 const filesBelow = (folder: string) =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
@@ -157,7 +156,6 @@ describe('a container', () => {
     image = await buildImage(NATIVE)
   })
 
-  /** Starts a container with LIMITS until the test ends. */
   async function start(t: TestContext, ...options: string[]): Promise<Container> {
     const container = await startContainer(image, LIMITS, { options })
     t.after(() => remove(container))

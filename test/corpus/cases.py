@@ -32,7 +32,6 @@ OLDER = pathlib.Path(__file__).parent / ".older"
 
 
 class Case:
-    """A backend test: its model, the recorded inputs by name, and the recorded outputs in graph order."""
 
     def __init__(self, kind, name, model, recorded, outputs=(), tolerance=(1e-3, 1e-7)):
         self.kind = kind
@@ -70,7 +69,6 @@ def node_cases():
 
 
 def older_cases():
-    """The tests of older releases whose models are missing in this one."""
     seen = {as_known(case.model) for case in all_cases()}
     for release in sorted(OLDER.iterdir(), reverse=True):
         for kind in ["node", *FILE_KINDS]:
@@ -95,7 +93,6 @@ def as_known(model):
 
 
 def folder_cases(kind, parent=None, called=None):
-    """The tests that a package contains as files."""
     for folder in sorted(((parent or data_folder()) / kind).glob("test_*")):
         model = onnx.load(folder / "model.onnx")
         data = folder / "test_data_set_0"

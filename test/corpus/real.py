@@ -13,7 +13,6 @@ ROWS = 3
 
 
 class Real:
-    """A function that creates or reads a model, and functions that draw its inputs."""
 
     kind = "real"
 

@@ -60,7 +60,6 @@ const event: fc.Arbitrary<EventJson> = fc
     data: IRIS,
   }))
 
-/** An extension in a reply. Headers carry every value as text. */
 const carried = (event: EventJson, name: string, inHeaders: boolean) =>
   event[name] === undefined ? undefined : inHeaders ? String(event[name]) : event[name]
 

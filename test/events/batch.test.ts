@@ -17,7 +17,6 @@ import {
 const send = ({ url }: Server, events: readonly unknown[]) =>
   post(url, { 'content-type': BATCHED }, JSON.stringify(events))
 
-/** Validated by the SDK. */
 function replies(answer: Answer): readonly EventJson[] {
   assert.equal(answer.status, 200, answer.text)
   const events = JSON.parse(answer.text)
@@ -25,7 +24,6 @@ function replies(answer: Answer): readonly EventJson[] {
   return events
 }
 
-/** The number of runs and of their rows so far. */
 async function runs({ service }: Server): Promise<{ runs: number; rows: number }> {
   const text = await service.metrics.text()
   const read = (name: string) =>

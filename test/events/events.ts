@@ -47,7 +47,6 @@ export async function post(
 export const STRUCTURED = 'application/cloudevents+json'
 export const BATCHED = 'application/cloudevents-batch+json'
 
-/** Send one event, in each content mode of the HTTP binding. */
 export const SEND = {
   binary(
     url: string,

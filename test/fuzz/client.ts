@@ -10,9 +10,7 @@ import { show } from './show.ts'
 /** Parsed without Node's parser, so that the framing is checked, too. */
 export interface HttpAnswer {
   readonly status: number
-  /** By lower-case name. */
   readonly headers: ReadonlyMap<string, string>
-  /** Decompressed. */
   readonly body: Buffer
   /** Set for a gRPC call, whose `status` is the gRPC status. */
   readonly call?: Answered
@@ -31,7 +29,6 @@ const MOST_PATIENCE_MS = 120_000
 export interface Client {
   /** Whether processes restart: a request whose process exits is sent again on a new connection. */
   readonly restarts: boolean
-  /** The number of requests that were sent again. */
   readonly sentAgain: number
   /**
    * @returns one response to a complete request, or any number if its framing is broken
@@ -214,7 +211,6 @@ function answerOfFrame({ type, payload }: Frame): HttpAnswer[] {
   return status === undefined ? [] : [{ status, headers: new Map(), body: Buffer.alloc(0) }]
 }
 
-/** A socket and its received bytes. */
 interface Wire {
   write(request: FuzzRequest): Promise<void>
   end(): void
@@ -311,7 +307,6 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
   }
 }
 
-/** Resolves to undefined after the time limit. */
 async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>(resolve => {
@@ -324,7 +319,6 @@ async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value
   }
 }
 
-/** The first response in the bytes and its end; undefined while it is incomplete. */
 function readAnswer(
   bytes: Buffer,
   head: boolean | 'perhaps',

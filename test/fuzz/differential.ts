@@ -80,11 +80,8 @@ const QUESTION_MS = 3_000
 
 export interface Differential {
   readonly questions: number
-  /** In all forms and to all servers. */
   readonly requests: number
-  /** Questions with status 200. */
   readonly answered: number
-  /** Questions with another status. */
   readonly refused: number
   /** Of the servers that may join requests. */
   readonly joinedRuns: { readonly requests: number; readonly runs: number }
@@ -225,7 +222,6 @@ const LONG = 30_000
 /** A long question runs in parts, whose alignment changes the order of additions (error: 2e-8). */
 const isLong = ({ tensors }: Question) => tensors.some(({ data = [] }) => data.length >= LONG)
 
-/** Repeats the rows until the question is long. */
 function lengthened<Plain extends Question>(plain: Plain): Plain {
   const times = Math.ceil(LONG / Math.max(1, ...plain.tensors.map(({ data = [] }) => data.length)))
   return {
@@ -321,7 +317,6 @@ function hostileTo(question: Question, target: Target): Asked | undefined {
   return post(infer, [JSON_TYPE], Buffer.from(jsonOf({ ...question, tensors }, target)))
 }
 
-/** As a request in each form that can express the question. */
 function formsOf(question: Question, target: Target): [Form, Asked][] {
   const infer = `/v2/models/${encodeURIComponent(target.name)}/infer`
   const json = Buffer.from(jsonOf(question, target))
@@ -349,7 +344,6 @@ function formsOf(question: Question, target: Target): [Form, Asked][] {
   return forms
 }
 
-/** As a gRPC message in each form that can express the question. */
 function messagesOf(question: Question, target: Target): [Form, Message][] {
   const { id = '', bends, mistake } = question
   if (bends !== undefined || !id.isWellFormed()) return []
@@ -472,11 +466,9 @@ function changed(object: Extract<Written, { members: unknown }>, { key, value }:
 
 interface Given {
   readonly form: Form
-  /** The index of the question in the burst. */
   readonly question: number
   readonly sent: FuzzRequest
   readonly answer: HttpAnswer | Answered
-  /** The index of the event in the response to a batch. */
   readonly event?: number
   /** A problem found without a comparison. */
   readonly wrong: string | undefined
@@ -603,7 +595,6 @@ function answerIn({ form, answer, event }: Given): Answer {
   return outputsOf(json, body.subarray(end))
 }
 
-/** The table of error codes provides the HTTP status. */
 function answerOfCall({ status: code, message, messages }: Answered): Answer {
   const [response] = messages
   if (code === 0 && response !== undefined)

@@ -36,7 +36,6 @@ export type ModelName = (typeof MODELS)[number]
 export const folderOf = (model: ModelName) =>
   model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model)
 
-/** The execution, with or without joining, and the program. */
 export const MODES = {
   /** KServe's predictor also serves V1. */
   predictor: { EXECUTION: 'auto' },
@@ -50,7 +49,6 @@ export const MODES = {
 export type ModeName = keyof typeof MODES
 export const MODE_NAMES = Object.keys(MODES) as ModeName[]
 
-/** A server: its model, and the mode in which it runs. */
 export interface Pair {
   readonly model: ModelName
   readonly mode: ModeName
@@ -77,13 +75,9 @@ const PARTS = { requests, events, http2: http2Requests, large: largeRequests } a
 export type Part = keyof typeof PARTS
 
 export interface FuzzOptions {
-  /** To all servers together. */
   readonly requests: number
-  /** Additional requests that contain events. */
   readonly events?: number
-  /** Additional gRPC calls and HTTP/2 connections. */
   readonly http2?: number
-  /** Additional requests with large bodies. */
   readonly large?: number
   readonly seed: number
   readonly connections: number
@@ -101,9 +95,7 @@ export interface FuzzOptions {
 export interface Failure extends Pair {
   readonly problem: string
   readonly request: string
-  /** The smallest request that still fails. */
   readonly smallest: string | undefined
-  /** The smallest request as a shell command. */
   readonly command: string | undefined
   /** The arguments of run.ts that repeat the failure. */
   readonly again: string
@@ -125,7 +117,6 @@ export interface Memory extends Pair {
   readonly rested: number
 }
 
-/** Responses by status. */
 export type Counts = Map<Outcome, number>
 
 export interface Report {
@@ -133,7 +124,6 @@ export interface Report {
   readonly byMode: Readonly<Record<ModeName, Counts>>
   readonly memory: readonly Memory[]
   readonly failures: readonly Failure[]
-  /** Requests whose process exited before the response. */
   readonly sentAgain: number
   readonly seconds: number
 }
@@ -328,8 +318,6 @@ const seedOf = (seed: number, pair: number, batch: number) =>
 export const grewTooMuch = ({ warm, rested, large }: Memory) =>
   rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
 
-// One server
-
 interface Subject extends AsyncDisposable {
   readonly url: string
   readonly target: Target
@@ -500,8 +488,6 @@ const isOver = ({ exitCode, signalCode }: ServerProcess['process']) =>
 const residentMiB = (pid: number) =>
   Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 
-// Sending
-
 interface Found {
   readonly index: number
   readonly request: FuzzRequest
@@ -557,7 +543,6 @@ export async function sendOne(
 
 const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers.has('retry-after')
 
-/** Whether other bodies use all of the memory. */
 const isCrowdedOut = (answer: HttpAnswer) =>
   isRefusal(answer) && answer.body.includes('other requests’ bodies')
 
@@ -582,9 +567,6 @@ async function afterBatch({
   return noise === '' ? undefined : `on standard error: ${noise.slice(0, 2_000)}`
 }
 
-// Failures
-
-/** The origin of a request. */
 export interface Origin extends Pair {
   readonly part: Part
   readonly seed: number
@@ -666,7 +648,6 @@ export async function again({
   }
 }
 
-/** For a failure that needs a complete batch. @returns the problems */
 export async function againTogether({
   numRuns,
   connections,

@@ -34,8 +34,6 @@ export function http2Requests(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-// Messages
-
 interface CallRequest extends FuzzRequest {
   readonly call: Call
 }
@@ -126,9 +124,6 @@ function oddFraming(message: fc.Arbitrary<CallRequest>): fc.Arbitrary<CallReques
     )
 }
 
-// Frames
-
-/** Three requests on one connection: a gRPC message, JSON, and metadata. */
 function framesOf({ bytes, call }: CallRequest): Buffer[] {
   const path = pathOf(call.method)
   const type = (value: string) => header('content-type', value)
@@ -161,7 +156,6 @@ interface FrameBend {
 const STREAMS = [0, 1, 2, 3, 5, 7, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]
 const LENGTHS = [0, 1, 4, 8, 9, 16_384, 16_385, 2 ** 24 - 1]
 
-/** The maximum size of all copies of a repeated frame. */
 const MOST_BYTES = 2 ** 18
 
 type Way = (frames: Buffer[], index: number, by: number) => void
@@ -172,11 +166,9 @@ const changed =
     frames[i] = change(Buffer.from(frames[i] as Buffer), by)
   }
 
-/** The ways to corrupt frames. */
 const WAYS = {
   drop: (frames, i) => void frames.splice(i, 1),
   twice: (frames, i) => void frames.splice(i, 0, frames[i] as Buffer),
-  /** Floods the server with copies of a frame. */
   often(frames, i, by) {
     const frame = frames[i] as Buffer
     const times = Math.min(by * 8, Math.floor(MOST_BYTES / frame.length))

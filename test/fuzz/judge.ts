@@ -14,7 +14,6 @@ import { show } from './show.ts'
  */
 const MOST_OF_AN_ERROR = 1_024
 
-/** The first problem of the responses; undefined if they are correct. */
 export function judge(
   request: FuzzRequest,
   answers: readonly HttpAnswer[],
@@ -79,7 +78,6 @@ function judgeRightCall(
     : `the output is ${went.toString('hex', 0, 40)}; expected ${came.toString('hex', 0, 40)}`
 }
 
-/** The rules for every response. */
 function judgeAnswer(
   { asked, bytes, call, streams }: FuzzRequest,
   { status, headers, body }: HttpAnswer,
@@ -356,7 +354,7 @@ const isOwn = ({ source, type }: SentEvent, { name }: Target) =>
   source === `/onnx-function/${encodeURIComponent(name)}` ||
   type.startsWith('org.kubeflow.serving.inference.')
 
-/** The reply is no body, one event, or for a batch a batch with one event for each. */
+/** The reply to an event is empty or one event; the reply to a batch has one event for each. */
 function judgeEvent(
   asked: Asked,
   { status, headers, body }: HttpAnswer,

@@ -15,7 +15,6 @@ import {
 } from './requests.ts'
 import { items, members, text, write } from './written.ts'
 
-/** The largest body that the server under test accepts. */
 export const LARGEST_BODY = 8 * 2 ** 20
 
 const SIZES = [
@@ -137,7 +136,6 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
 /** The last element of the last input's data, and the brackets after it. */
 const LAST = /([^[\]])(\]+\}\])/
 
-/** All inputs with about this many bytes of data, in which a few elements are repeated. */
 function filled(
   { inputs, anyRank }: Target,
   few: WrittenTensor['data'][],

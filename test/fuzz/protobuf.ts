@@ -11,14 +11,12 @@ interface Field {
   lie?: number
 }
 
-/** The fields that are messages, by number, recursively. */
 interface Nested {
   readonly [number: number]: Nested
 }
 
 const PARAMETER: Nested = { 2: {} }
 
-/** ModelInferRequest's parameters, inputs and outputs. */
 export const INFER: Nested = { 4: PARAMETER, 5: { 4: PARAMETER, 5: {} }, 6: { 4: PARAMETER } }
 
 const VARINT = 0
@@ -32,7 +30,6 @@ const varint = (value: bigint): Buffer => {
   }
 }
 
-/** @returns the varint's end and its value */
 function readVarint(bytes: Buffer, from: number): { end: number; value: number } {
   let value = 0
   for (let at = from; ; at++) {
@@ -88,7 +85,6 @@ const TEXTS = Object.values(KNOWN)
 const NUMBERS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 2_047, 19_000, 2 ** 29 - 1, 2 ** 29, 2 ** 32]
 const LIES = [-1, 1, -4, 7, 1_000, 2 ** 31, 2 ** 32, 2 ** 53, -1_000]
 
-/** The maximum size of all copies of a repeated field. */
 const MOST_BYTES = 2 ** 20
 
 const pick = <Value>(from: readonly Value[], at: number) => from[at % from.length] as Value
@@ -102,14 +98,12 @@ interface ProtobufBend {
 type Way = (fields: Field[], index: number, by: number) => void
 const at = (fields: Field[], index: number) => fields[index] as Field
 
-/** Changes a field's value, number, wire type or length. */
 const changed =
   (change: (field: Field, by: number) => Partial<Field>): Way =>
   (fields, i, by) => {
     fields[i] = { ...at(fields, i), ...change(at(fields, i), by) }
   }
 
-/** The ways to corrupt messages. */
 const WAYS = {
   replace: changed((_, by) => ({ value: pick([...ODD, ...TEXTS], by) })),
   drop: (fields, i) => void fields.splice(i, 1),
@@ -143,7 +137,6 @@ const placesOf = (fields: Field[]): { fields: Field[]; index: number }[] =>
     ...(Buffer.isBuffer(value) ? [] : placesOf(value)),
   ])
 
-/** Applies all corruptions, one after the other. */
 export function bendMessage(message: Buffer, bends: readonly ProtobufBend[]): Buffer {
   if (bends.length === 0) return message
   const fields = copy(read(message, INFER))

@@ -13,14 +13,12 @@ import {
   write,
 } from './written.ts'
 
-/** The metadata of one tensor. */
 export interface Described {
   readonly name: string
   readonly datatype: string
   readonly shape: readonly number[]
 }
 
-/** The model under test. */
 export interface Target {
   readonly name: string
   readonly version: string | undefined
@@ -28,9 +26,7 @@ export interface Target {
   readonly outputs: readonly Described[]
   /** Whether the graph has no shapes, which metadata cannot express. */
   readonly anyRank: boolean
-  /** Whether the output y equals the input x. */
   readonly identity: boolean
-  /** Whether the server also serves KServe's V1. */
   readonly v1: boolean
 }
 
@@ -60,7 +56,6 @@ export const KINDS = [
 ] as const
 export type Kind = (typeof KINDS)[number]
 
-/** Before encoding. */
 export interface Asked {
   readonly method: string
   readonly path: string
@@ -87,13 +82,11 @@ export interface FuzzRequest {
   readonly ending: 'keep' | 'end' | 'destroy'
   /** The request in the bytes, if they contain exactly one. */
   readonly asked?: Asked
-  /** If the bytes are the messages of a gRPC call. */
   readonly call?: Call
   /** If the bytes are HTTP/2 frames: the number of requests that must get a response. */
   readonly streams?: number
 }
 
-/** The head of a gRPC call. */
 export interface Call {
   readonly method: string
   readonly metadata: Readonly<Record<string, string>>
@@ -101,13 +94,11 @@ export interface Call {
   readonly right?: { readonly id: string; readonly tensors: readonly WrittenTensor[] } | undefined
 }
 
-/** Requests with valid framing. */
 export const whole = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, cuts: cuts() })
     .map(({ asked, cuts }) => ({ kind, bytes: toHttp(asked), cuts, ending: 'keep', asked }))
 
-/** Valid requests, and requests with every known kind of mistake. */
 export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const json = jsonRequest(target)
   const binary = binaryRequest(target)
@@ -141,7 +132,6 @@ export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-/** Valid events, and events with every known kind of mistake. */
 export function events(target: Target): fc.Arbitrary<FuzzRequest> {
   const event = eventRequest(target)
   return fc.oneof(
@@ -266,7 +256,6 @@ const rows = () =>
     { weight: 1, arbitrary: fc.constantFrom(17, 300) },
   )
 
-/** Valid values for all inputs, with the same number of rows for variable dimensions. */
 export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
   return rows().chain(rows =>
     fc.tuple(
@@ -388,7 +377,6 @@ export const requestOf = (
     outputs === undefined ? undefined : ['outputs', outputs],
   )
 
-/** V2 requests; some are corrupted. */
 const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }> =>
   fc
     .record({
@@ -410,7 +398,6 @@ const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }
 
 const asItIs = (json: string) => json
 
-/** Changes to a complete JSON text; most of them change nothing. */
 const oddDocument = (): fc.Arbitrary<(json: string) => string> =>
   fc.oneof(
     { weight: 30, arbitrary: fc.constant(asItIs) },
@@ -494,7 +481,6 @@ const jsonRequest = (target: Target): fc.Arbitrary<Asked> =>
 
 // KServe's V1
 
-/** V1 requests by rows or by columns, with or without the names of inputs; some are corrupted. */
 const v1Request = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -536,7 +522,6 @@ const v1Request = (target: Target): fc.Arbitrary<Asked> =>
       }
     })
 
-/** The tensor's values in arrays nested by its shape. */
 const nestedValue = (tensor: WrittenTensor): Written =>
   tensor.shape.length > 0 ? dataOf(tensor, true) : text(writeExactly(tensor.data?.[0] ?? 0))
 
@@ -694,7 +679,6 @@ const mutatedBody = (asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> =>
     .record({ asked, damages: damages() })
     .map(({ asked, damages }) => ({ ...asked, body: damaged(asked.body, damages), right: false }))
 
-/** Bodies that are compressed, or only declared as compressed. */
 function encoded(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const bomb = gzipSync(Buffer.alloc(16 * 2 ** 20, ' '))
   const how: fc.Arbitrary<(body: Buffer) => [encoding: string, body: Buffer]> = fc.oneof(
@@ -968,7 +952,6 @@ function oddMethod(target: Target): fc.Arbitrary<Asked> {
     }))
 }
 
-/** Adds syntactically valid headers, some of which are meaningless or too long. */
 function oddHeaders(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const header = fc.oneof(
     fc.constantFrom<readonly [string, string]>(
@@ -1208,7 +1191,6 @@ const binaryEvent = (target: Target): fc.Arbitrary<Asked> =>
         attributes.every((attribute, i) => attribute === REQUIRED[i]),
     }))
 
-/** Some are corrupted. */
 const eventJson = (target: Target): fc.Arbitrary<Written> =>
   fc
     .record({
@@ -1288,7 +1270,6 @@ const batchedEvents = (target: Target): fc.Arbitrary<Asked> =>
       post('/', [['Content-Type', type]], Buffer.from(odd(write(items(...events))))),
     )
 
-/** Events on routes that do not accept events, and events in two modes. */
 const strangeEvent = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -1431,7 +1412,6 @@ const BROKEN_BODIES = [
   `${HEAD}Content-Length: 3000000\r\n\r\n${'x'.repeat(100_000)}`,
 ]
 
-/** Each for a new connection. */
 function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> {
   const bytes = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom(...BROKEN).map(head => Buffer.from(head, 'latin1')) },
@@ -1472,7 +1452,6 @@ const withLength = ({ method, path, headers, body }: Asked, length: number): Buf
     body,
   ])
 
-/** Several requests in one write; the last one may be broken. */
 const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({

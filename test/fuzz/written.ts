@@ -268,7 +268,6 @@ const OTHER_KEYS = [
   'é',
 ]
 
-/** The list that contains the value, and its index. */
 interface Place {
   readonly of: Items | Members
   readonly index: number
@@ -326,7 +325,6 @@ function copy(written: Written): Written {
   return { members: written.members.map(([key, value]) => [key, copy(value)]) }
 }
 
-/** Applies all corruptions to a copy, one after the other. */
 export function bend(written: Written, bends: readonly Bend[]): Written {
   if (bends.length === 0) return written
   const whole = { items: [copy(written)] }

@@ -20,13 +20,11 @@ const flowers = (rows: number) =>
   })
 const FRAME = frame(encode('ModelInfer', request()))
 
-/** A worker that executes one run at a time. */
 const ONE_SLOW_WORKER = {
   MODEL_DIR: testModel('slow'),
   EXECUTION: 'worker',
   ORT_THREADS: '64',
 }
-/** For the model in test/models/slow. */
 const SLOW = rawRequest('slow', [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }])
 
 const opened: (() => Promise<void>)[] = []
@@ -34,7 +32,6 @@ after(async () => {
   for (const close of opened) await close()
 })
 
-/** The server and the client are closed after the tests. */
 async function open(env: Record<string, string> = {}, load = true) {
   const server = await startServer(env, { load })
   const client = connectGrpc(server.port)

@@ -24,13 +24,11 @@ export type Metadata = Readonly<Record<string, string | string[]>>
 
 export interface Client {
   readonly session: ClientHttp2Session
-  /** Sends one or several messages, and returns all responses. */
   call(
     method: string,
     request: Message | readonly Message[],
     metadata?: Metadata,
   ): Promise<Answered>
-  /** Sends frames unchanged, and returns all responses. */
   send(method: string, frames: Uint8Array, metadata?: Metadata): Promise<Answered>
   open(method: string, metadata?: Metadata): OpenCall
   close(): Promise<void>
@@ -130,7 +128,6 @@ function openCall(session: ClientHttp2Session, method: string, metadata: Metadat
   }
 }
 
-/** Adds gRPC's prefix. */
 export function frame(message: Uint8Array, flag = 0): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = flag

@@ -41,7 +41,6 @@ function openReader(encoding?: string) {
   return { stream, reader }
 }
 
-/** Into pieces of `size` bytes. */
 const cut = (bytes: Buffer, size: number) =>
   Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
     bytes.subarray(i * size, (i + 1) * size),

@@ -49,7 +49,6 @@ export interface Output {
   readonly bytes: Buffer
 }
 
-/** The outputs of a ModelInferResponse, each with its bytes as in binary tensor data. */
 export function outputsOf(response: Message): Output[] {
   const { outputs, raw_output_contents: raw } = response
   return outputs.map(({ name, datatype, shape, contents }: Message, i: number) => ({

@@ -24,7 +24,6 @@ function open() {
     arrival.add(bytes, Number.NaN)
     return { arrival, events }
   }
-  /** In each second, each arrival receives its number of bytes. */
   const pass = (seconds: number, each: readonly [Arrival, number][] = []) => {
     for (let second = 0; second < seconds; second++) {
       for (const [arrival, bytes] of each) arrival.add(bytes, Number.NaN)
@@ -82,7 +81,7 @@ suite('Arrivals', () => {
     const { arrivals, began } = open()
     const many = Array.from({ length: 4 }, () => began('many', 1e5, '10.0.0.1'))
     const same = began('same', 1, '10.0.0.1')
-    // From one address, such as a proxy's, whose share is all of the memory.
+    // All bodies arrive from one address, such as a proxy's, whose share is all of the memory.
     assert.equal(
       arrivals.evictFor(same.arrival, () => true),
       false,

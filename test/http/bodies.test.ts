@@ -227,7 +227,6 @@ for (const { what, encoding, body, status } of ENCODED) {
   })
 }
 
-/** Announces a body, and sends all of it except its last byte. */
 async function holdBody(port: number, bytes: number) {
   const connection = await connect(port)
   connection.send(request('POST', IRIS, { 'content-length': `${bytes}` }) + ' '.repeat(bytes - 1))

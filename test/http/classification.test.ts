@@ -38,7 +38,6 @@ async function outputs(body: unknown, of = server) {
 
 const asked = (parameters: unknown) => [{ name: 'probabilities', parameters }]
 
-/** Without their values. */
 const classes = (data: readonly string[]) => data.map(text => text.replace(/^[^:]+:/, ''))
 
 test('the server metadata lists the classification extension', async () => {

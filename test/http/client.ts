@@ -4,7 +4,6 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 export interface RawAnswer {
   readonly status: number
-  /** By name, in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
   // biome-ignore lint/suspicious/noExplicitAny: tests inspect arbitrary JSON
@@ -20,7 +19,6 @@ export interface Connection {
    * @param to the request's method, because a response to HEAD has no body
    */
   answer(to?: 'HEAD'): Promise<RawAnswer>
-  /** Resolves when either side has closed the connection. */
   readonly closed: Promise<void>
 }
 
@@ -138,7 +136,6 @@ export function request(
 
 export const IRIS = '/v2/models/iris-classifier/infer'
 
-/** For the shipped model, with a setosa flower. */
 export const irisBody = (id?: string) =>
   JSON.stringify({
     id,
@@ -147,7 +144,6 @@ export const irisBody = (id?: string) =>
 
 export const SLOW = '/v2/models/slow/infer'
 
-/** For test/models/slow. */
 export const slowBody = (more: object = {}) =>
   JSON.stringify({
     ...more,
@@ -167,7 +163,6 @@ export async function until(
   }
 }
 
-/** The value of each of Prometheus' series by its name and labels. */
 export function readMetrics(text: string): Map<string, number> {
   const lines = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
   return new Map(

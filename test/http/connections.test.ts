@@ -352,7 +352,7 @@ test('a request that arrives in time during shutdown is answered, even if the ti
   const closed = own.close(5_000)
   for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
   client.send(inferenceOf())
-  // In the same turn, before the event loop has read the request.
+  // The timers run in the same turn, before the event loop has read the request.
   now += 10_000
   t.mock.timers.tick(4_000)
   const answer = await client.answer()

@@ -99,7 +99,6 @@ export const head = (stream: number, block: Buffer, isWhole = true): Buffer =>
 export class RawSession {
   readonly socket: Socket
   readonly frames: Frame[] = []
-  /** Resolves when either side has closed the connection. */
   readonly closed: Promise<void>
   #received = Buffer.alloc(0)
   readonly #waiting: (() => void)[] = []

@@ -31,7 +31,7 @@ test('the preface may arrive in pieces of any size', async () => {
     const received = once(connection.socket, 'data')
     for (let i = 0; i < PREFACE.length; i += length) {
       connection.send(PREFACE.slice(i, i + length))
-      // So that the pieces arrive in separate packets.
+      // The pieces must arrive in separate packets.
       await wait(1)
     }
     // The server acknowledges an empty SETTINGS frame.
@@ -92,7 +92,7 @@ test('while the server closes, it answers streams that clients opened before the
   session.send(head(3, block('GET', '/v2')))
   await session.frame('headers', ({ stream }) => stream === 3)
   await session.frame('goaway', ({ payload }) => payload.readUInt32BE() === 3)
-  // The client has received the final GOAWAY; earlier streams are answered.
+  // The client has received the final GOAWAY; streams that it opened before are answered.
   session.send(frame('data', body, { stream: 1, flags: 1 }))
   await session.frame('headers', ({ stream }) => stream === 1)
   assert.deepEqual([await closed, await session.errorCode(), await idle.errorCode()], [true, 0, 0])
@@ -213,7 +213,7 @@ test('over TLS, ALPN selects the version of HTTP', async t => {
     [[], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
     [['http/1.1'], PREFACE, /^HTTP\/1\.1 400 /],
     [[], PREFACE, /^HTTP\/1\.1 400 /],
-    // HTTP/2 frames, not an HTTP/1.1 response.
+    // The server sends HTTP/2 frames, not an HTTP/1.1 response.
     [['h2'], request('GET', '/v2'), /^(?!HTTP\/1)/],
   ] as const) {
     const port = own.port

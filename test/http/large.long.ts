@@ -3,7 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, request, until } from './client.ts'
 
-/* Read, run and answered in a separate thread, some rows at a time. */
+/* Large requests are read, run and answered in a separate thread, some rows at a time. */
 
 const MAX_BODY_BYTES = 8 * 2 ** 20
 const ROWS = 40_000

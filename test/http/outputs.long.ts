@@ -7,7 +7,6 @@ import { type Server, startServer } from '../server.ts'
 
 const MIB = 2 ** 20
 
-/** The model produces a picture for each row. */
 async function open(
   t: { after(undo: () => void): void },
   picture: Partial<Picture>,

@@ -7,7 +7,6 @@ import { createApp } from './ask.ts'
 
 const MODEL = { name: 'iris-classifier', version: 'v1.0.0' }
 
-/** Percent-encodes every character of the model's name and version. */
 const escaped = (path: string) =>
   Object.values(MODEL).reduce(
     (path, name) => path.replace(name, [...name].map(escapeCharacter).join('')),

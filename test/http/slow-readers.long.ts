@@ -80,7 +80,7 @@ test('large responses that are not read are dropped for other responses, but a r
 const INITIAL_WINDOW_SIZE = 4
 const LARGEST_WINDOW = 2 ** 31 - 1
 
-/** Requests a large response over HTTP/2 and reads nothing. */
+/** The client requests a large response over HTTP/2 and reads nothing. */
 async function openSilentSession(port: number): Promise<RawSession> {
   const { body, headers } = echoBody(20 * MIB)
   const compressed = gzipSync(body)

@@ -15,7 +15,7 @@ const prefixOf = (length: number) => {
   return prefix
 }
 
-/** Each starts a request that stalls, and resolves to the status of its refusal. */
+/** Each function starts a request that stalls, and resolves to the status of its refusal. */
 const SENDERS = {
   async 'HTTP/1.1'({ port }: Server) {
     const connection = await connect(port)
@@ -36,7 +36,6 @@ const SENDERS = {
   },
 } as const
 
-/** Uploads 100 KB at 30 KB/s. @returns the status */
 async function upload({ port }: Server): Promise<number> {
   const body = irisBody().padEnd(100_000)
   const connection = await connect(port)
@@ -50,7 +49,6 @@ async function upload({ port }: Server): Promise<number> {
   return status
 }
 
-/** Counts the responses by status. */
 async function statusesOf(asked: readonly Promise<number>[]): Promise<Record<number, number>> {
   const counts: Record<number, number> = {}
   for (const status of await Promise.all(asked)) counts[status] = (counts[status] ?? 0) + 1
@@ -66,7 +64,7 @@ suite('slow senders', { concurrency: true }, () => {
       const server = await startServer()
       t.after(server.stop)
       const began = performance.now()
-      // From the last byte received, so earlier delays do not extend the time.
+      // The time counts from the last byte received: earlier delays do not extend it.
       const status = await send(server)
       assert.equal(status, refusal)
       assert.ok(performance.now() - began >= 5_000 - 50)

@@ -18,10 +18,8 @@ interface Rule {
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array
   readonly status: number
-  /** The server must not load the model. */
   readonly isLoading?: true
   readonly env?: Readonly<Record<string, string>>
-  /** The response's body differs at each request. */
   readonly varies?: true
 }
 

@@ -37,7 +37,6 @@ async function open(env: Record<string, string> = {}) {
       who = caller(),
       request: Partial<InferenceRequest> = {},
     ) => loaded.infer(decoded({ inputs, outputs, ...request }), who),
-    /** Returns [number of runs, total number of rows in these runs]. */
     runs: async () => {
       const text = await metrics.text()
       return ['count', 'sum'].map(part =>

@@ -29,7 +29,6 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop()
 })
 
-/** Collects all workers that start after this call. */
 function noteWorkers() {
   const workers: Worker[] = []
   const noted = (message: unknown) => workers.push((message as { worker: Worker }).worker)
@@ -37,7 +36,6 @@ function noteWorkers() {
   return { workers, stop: () => unsubscribe('worker_threads', noted) }
 }
 
-/** Starts a server, and collects its workers. */
 async function open(env: Record<string, string>) {
   const { workers, stop } = noteWorkers()
   try {
@@ -51,7 +49,7 @@ async function open(env: Record<string, string>) {
       })
     return { server, infer, workers }
   } finally {
-    // Not until after the test, because replacement threads count, too.
+    // Stop collecting only after the test, because replacement threads count, too.
     afterAll.push(stop)
   }
 }
@@ -60,7 +58,6 @@ afterEach(() => {
   for (const undo of afterAll.splice(0)) undo()
 })
 
-/** With the warm-up's inputs. */
 const exampleOf = async ({ service }: Server) => ({
   inputs: service.model.loaded?.example.map(({ data, ...tensor }) => ({
     ...tensor,
@@ -72,7 +69,6 @@ const slow = { MODEL_DIR: testModel('slow') }
 const slowRequest = (...data: number[]) => ({
   inputs: [{ name: 'x', datatype: 'FP32', shape: [data.length / 2, 2], data }],
 })
-/** Allows joined runs with very many rows. */
 const MANY = { MAX_BATCH_ROWS: '1000000', MAX_QUEUE_ROWS: '1000000' }
 /** Sends four requests with many rows, each small enough for the main thread. */
 async function sendMany(infer: (body: unknown) => Promise<Response>): Promise<void> {
@@ -305,7 +301,10 @@ suite('worker threads that start later', () => {
     return folder
   }
 
-  /** In place and with a fixed modification time, so that the file seems unchanged. */
+  /**
+   * Overwrites the file in place and sets a fixed modification time, so that the file seems
+   * unchanged.
+   */
   function overwrite(file: string, content: Buffer): void {
     writeFileSync(file, content)
     utimesSync(file, 1, 1)

@@ -8,7 +8,6 @@ import { floats, graph, input, int, ints, node, one, write, x } from './batchabi
 import type { WrittenModel } from './batchability/onnx-writer.ts'
 
 const check = (model: WrittenModel) => checkGraph(write(model))
-/** Integers that a caller sends. */
 const sent = input('INT64', 'k')
 const body = { nodes: [], inputs: {}, outputs: {} }
 

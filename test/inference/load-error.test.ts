@@ -74,7 +74,7 @@ suite('text models', () => {
 
 suite('files that the process cannot read', () => {
   const NOBODY = 65_534
-  /** For a user without access: root can read every file. */
+  /** Tries to read the file as a user without access, because root can read every file. */
   const saidBy = (file: string) =>
     execFileSync(
       process.execPath,

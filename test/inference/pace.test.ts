@@ -11,11 +11,10 @@ import type { Signature, Tensor } from '../../function/protocol/tensor.ts'
 const TENSOR = { name: 'x', datatype: 'FP32', shape: [-1], dimensionNames: [''], anyRank: false }
 const SIGNATURE = { inputs: [TENSOR], outputs: [TENSOR] } as Signature
 
-/** The test ends each run, and alone advances the clock. */
+/** Only the test ends runs and advances the clock. */
 class Stand {
   readonly batcher: Batcher
   #end: (() => void) | undefined
-  /** The number of rows in each run that has begun. */
   readonly began: number[] = []
   #now = 1e6
 
@@ -69,7 +68,6 @@ class Stand {
     this.#now += seconds * 1e3
   }
 
-  /** Waits until runs have begun. */
   async turn(): Promise<void> {
     await nextTurn()
     await nextTurn()

@@ -8,7 +8,6 @@ const wanted = [{ name: 'y', binary: true }]
 
 type Dimensions = readonly (number | string)[]
 
-/** One input and one output. Named dimensions are variable. */
 function signatureOf(input: Dimensions, output: Dimensions): Signature {
   const describe = (name: string, dims: Dimensions) => ({
     name,

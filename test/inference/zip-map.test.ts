@@ -121,7 +121,6 @@ suite('ZipMaps', () => {
   })
 })
 
-/** Adds a field to the model's graph. */
 function withinGraph(file: string, more: Buffer): Buffer {
   const whole = readFileSync(file)
   const parts = fieldsIn(file, 0, whole.length).map(({ number, begin, body, end }) =>

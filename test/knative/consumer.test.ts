@@ -18,7 +18,6 @@ interface Consumer {
   readonly url: string
   readonly nextLine: () => Promise<Line>
   readonly post: (headers: Record<string, string>, body: string) => Promise<Response>
-  /** The values of dead_letters_total by reason. */
   readonly counts: () => Promise<Readonly<Record<string, number>>>
 }
 

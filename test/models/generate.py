@@ -71,16 +71,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder."""
 
     name: str
     graph: onnx.GraphProto
     cases: list = field(default_factory=list)
     fails: list = field(default_factory=list)  # valid requests for which the run fails
     refused: list = field(default_factory=list)  # refused by the server: ONNX Runtime would return wrong outputs
-    description: dict | None = None  # model.json
+    description: dict | None = None
     file: str = "model.onnx"
-    beside: dict = field(default_factory=dict)  # additional files, by name
+    beside: dict = field(default_factory=dict)
 
 
 def array(datatype, *data):
@@ -678,7 +677,6 @@ def tensor_json(name, values):
 
 
 def case_json(case):
-    """One tensor per line."""
     lines = [f'      "name": {json.dumps(case.name)}']
     for side, tensors in (("inputs", case.inputs), ("outputs", case.outputs)):
         if tensors is not None:

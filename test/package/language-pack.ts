@@ -41,7 +41,6 @@ const foldersIn = (folder: string, reserved: string): string[] =>
       statSync(join(folder, name)).isDirectory() && !name.startsWith('.') && name !== reserved,
   )
 
-/** By runtime. */
 export function templatesOf(repository: string): Template[] {
   const root = readManifest(repository)
   const templates = join(repository, root.templates ?? '.')

@@ -25,7 +25,6 @@ export interface Tools {
 
 const nodeFolder = (node: NodeName) => inPackages(`${node}/bin`)
 
-/** Without npm's variables except the registry and the cache. */
 const inherited = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) => !/^(npm_(?!config_(registry|cache))|NODE_(?!EXTRA_CA_CERTS)|PORT$)/i.test(name),
@@ -49,7 +48,6 @@ const environment = (node: NodeName, env: Record<string, string> = {}) => ({
   ...env,
 })
 
-/** A script such as npx-cli.js. */
 export const runTool = (
   { npm, node }: Tools,
   script: 'npm-cli.js' | 'npx-cli.js',
@@ -82,13 +80,11 @@ function run(program: string, args: readonly string[], options: SpawnOptions): P
 
 export interface Served {
   readonly url: string
-  /** The first output line that matches. */
   line(pattern: RegExp): Promise<string>
   /** Sends TERM. @returns the exit code */
   stop(): Promise<number | null>
 }
 
-/** Starts a command that serves, and waits until it has logged its URL. */
 export async function serve(
   [program, ...args]: readonly [string, ...string[]],
   { cwd, env, node }: Running & { readonly node: NodeName },

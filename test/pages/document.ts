@@ -30,7 +30,6 @@ interface ResponseObject {
   readonly content?: Record<string, { readonly schema?: object }>
 }
 
-/** Ready to be sent. */
 export interface Example {
   readonly name: string
   readonly operation: Operation

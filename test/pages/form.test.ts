@@ -312,7 +312,6 @@ test('sliders extend beyond the example, and cover the complete range of a small
 })
 
 describe('the rates on GET /', () => {
-  /** The function's own metrics after these responses. */
   async function sampleOf(
     answers: readonly (readonly ['success' | 'error', number])[],
     at: number,

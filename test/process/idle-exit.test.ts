@@ -23,7 +23,7 @@ const INFER = request('POST', IRIS, {}, irisBody())
 
 /**
  * Starts the function several times in succession with a listening socket, as systemd does. The
- * socket outlives each process. Connections that arrive before the first process listens wait.
+ * socket outlives each process. Until the first process listens, connections wait.
  */
 async function activated(
   times: number,

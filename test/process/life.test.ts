@@ -44,7 +44,6 @@ import {
 const temporary = mkdtempSync(join(tmpdir(), 'onnx-function-'))
 after(() => rmSync(temporary, { recursive: true }))
 
-/** A copy of a test model's folder, with additional files. */
 function modelFolder(
   name: string,
   from: string | undefined,
@@ -67,7 +66,6 @@ async function ask(connection: Connection, bytes: string) {
   return [status, headers.connection]
 }
 
-/** Sends a signal, and waits until the process drains. */
 async function terminate(server: ServerProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   server.process.kill(signal)
   await until('the process drains', () =>
@@ -360,7 +358,7 @@ describe('shutdown', { concurrency: 3 }, () => {
     await exchange(port, request('GET', '/v2'))
     const running = await Promise.all([0, 1, 2].map(() => connect(port)))
     for (const connection of running) connection.send(SLOW_INFER)
-    // Its response shows that the previous requests were received.
+    // This response shows that the server has received the previous requests.
     await exchange(port, request('GET', '/v2'))
     await terminate(server)
     for (const connection of running) assert.equal((await connection.answer()).status, 200)

@@ -36,7 +36,6 @@ const text = fc
   .oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }))
   .map(string => string.toWellFormed().replaceAll('\0', ''))
 
-/** As they are in a tensor's data. */
 const ELEMENTS: Record<Datatype, Arbitrary<number | bigint | string>> = {
   BOOL: fc.constantFrom(0, 1),
   UINT8: integer(8, false),
@@ -76,13 +75,11 @@ const variableShape = ({ name, datatype, shape }: Tensor): TensorMetadata => ({
   anyRank: false,
 })
 
-/** A model that accepts the tensor. */
 const taking = (tensor: Tensor): Signature => ({ inputs: [variableShape(tensor)], outputs: [] })
 
 const encode = (tensor: Tensor, binary: boolean) =>
   encodeResponse({ modelName: 'identity', outputs: [tensor] }, [{ name: 'x', binary }])
 
-/** Without changing the length of the JSON. */
 function asRequest(tensor: Tensor, binary: boolean): Buffer {
   const { json, binary: data } = encode(tensor, binary)
   return Buffer.concat([
@@ -160,7 +157,6 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
   })
 }
 
-/** The JSON of each element. */
 const encodeElements = (tensor: Tensor): string[] =>
   Array.from({ length: tensor.data.length }, (_, i) =>
     encodeData({ ...tensor, data: tensor.data.slice(i, i + 1) as Tensor['data'] }).slice(1, -1),
@@ -209,7 +205,6 @@ const trickyText = fc.oneof(
     .map(parts => parts.join('')),
 )
 
-/** With some characters escaped. */
 const stringJson = (string: string) =>
   fc.array(fc.boolean(), { minLength: string.length, maxLength: string.length }).map(escaped => {
     const units = Array.from({ length: string.length }, (_, i) =>
@@ -351,7 +346,7 @@ test('rejects an integer with two million digits within 0.2 s of CPU time', () =
   const body = `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${'9'.repeat(2_000_000)}]}]}`
   const before = process.threadCpuUsage()
   assert.throws(() => decodeRequest(bytes(body), undefined, taking(tensor)), BadRequest)
-  // CPU time, so that other load on the machine does not count.
+  // With CPU time, other load on the machine does not count.
   const { user, system } = process.threadCpuUsage(before)
   assert.ok(user + system < 200_000)
 })

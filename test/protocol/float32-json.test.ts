@@ -118,7 +118,8 @@ suite('the JSON of an FP32', () => {
           Math.fround(Number(`${7 + 991 * i}e${power}`)),
         ).filter(Number.isFinite),
       )
-    // In this range, neighbouring FP32 values differ by more than one unit in the seventh digit. Every number of five digits.
+    // In this range, neighbouring FP32 values differ by more than one unit in the seventh digit. The loop tries every number
+    // of five digits.
     check(Array.from({ length: 2_000 }, (_, i) => Math.fround(Number(`${98_000 + i}e-8`))))
   })
 

@@ -31,7 +31,6 @@ const PADDING = ' '.repeat(1024)
 const bodyOf = (data: string, shape: string, datatype: Datatype) =>
   `${PADDING}{"inputs":[{"name":"x","shape":${shape},"datatype":"${datatype}","data":${data}}]}`
 
-/** The decoded request, or the error as text. */
 function outcome(decode: () => unknown): unknown {
   try {
     return decode()
@@ -51,7 +50,6 @@ function check(body: string | Uint8Array, signature: Signature): void {
   )
 }
 
-/** Undefined if the numbers were left to JSON.parse. */
 function readNumbers(data: string): JsonNumbers | undefined {
   const parsed = parseAroundNumbers(Buffer.from(`{"inputs":[{"data":${data}}]}`), 'the body', 1)
   if (parsed === undefined) return undefined
@@ -74,7 +72,6 @@ function checkNumbers(texts: readonly string[]): void {
   }
 }
 
-/** All digits of a finite double. */
 function everyDigit(value: number): string {
   let whole = BigInt(Math.trunc(value))
   let rest = value - Math.trunc(value)

@@ -42,7 +42,6 @@ const LEAVES: Readonly<Record<string, readonly string[]>> = {
   BYTES: ['"x"', '"a,b]"', '"\\"é"'],
 }
 
-/** With some white space. */
 function valueText(shape: readonly number[], datatype: Datatype): fc.Arbitrary<string> {
   const [length, ...inner] = shape
   if (length === undefined) return fc.constantFrom(...(LEAVES[datatype] ?? []))

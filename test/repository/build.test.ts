@@ -26,7 +26,7 @@ suite('a production tree', () => {
   })
   after(() => rmSync(tree, { recursive: true }))
 
-  /** In the tree, which contains no files of the checkout. */
+  /** The tree contains no files of the checkout. */
   async function start(env: Record<string, string>, script = 'start') {
     const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts[
       script

@@ -40,7 +40,6 @@ const command = (...args: string[]) =>
     encoding: 'utf8',
   })
 
-/** A model folder with these files. */
 function folderOf(
   name: string,
   model: Buffer | string,
@@ -313,7 +312,6 @@ suite('check-model with each test model', { concurrency: 2 }, () => {
   }
 })
 
-/** @returns the JSON of the response */
 async function send(curl: string, url: string): Promise<string> {
   const address =
     /'(http:\/\/localhost:8080[^']+)'/.exec(curl)?.[1]?.replace('http://localhost:8080', url) ?? ''

@@ -14,7 +14,6 @@ const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--excl
   encoding: 'utf8',
 }).split('\n')
 
-/** Table rows, list items and paragraphs, each as one line. */
 const unitsOf = (page: string): string[] =>
   page
     .replaceAll(/^```[\s\S]*?^```/gm, '')
@@ -51,7 +50,6 @@ function resolvePaths(unit: string): { found: string[]; missing: string[] } {
 
 const missingPaths = (page: string) => unitsOf(page).flatMap(unit => resolvePaths(unit).missing)
 
-/** The tables, types and classes in a list item that no file in the same item declares. */
 function undeclaredNames(page: string): string[] {
   return unitsOf(page)
     .filter(unit => unit.startsWith('- '))
@@ -82,7 +80,6 @@ function scriptsOf(folder: string): string[] {
   return isFile(manifest) ? Object.keys(JSON.parse(read(manifest)).scripts ?? {}) : []
 }
 
-/** The package that contains the page. */
 function packageOf(page: string): string {
   let folder = dirname(page)
   while (folder !== '.' && !tracked.includes(`${folder}/package.json`)) folder = dirname(folder)
@@ -102,7 +99,6 @@ test('every table and type in a list item in CONTRIBUTING.md is declared in a fi
 const architecture = read('docs/architecture.md')
 const sources = tracked.filter(path => /^function\/.*\.ts$/.test(path)).map(read)
 
-/** The members that do not occur in the file in function/ with their class. */
 const missingMembers = (page: string) =>
   // The fences of code blocks would shift the pairs of backticks after them.
   codeIn(page.replaceAll(/^```.*?^```/gms, '')).filter(code => {

@@ -156,7 +156,6 @@ function pageAt(path: string): string {
   return existsSync(join(projectFolder, index)) ? index : path
 }
 
-/** The anchors that GitHub generates for a page's headings. */
 function anchorsOf(page: string): Set<string> {
   const anchors = new Set<string>()
   for (const [, heading] of read(page)

@@ -4,7 +4,6 @@ import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { projectFolder } from '../server.ts'
 
-/** Without installed and built files. */
 const files = readdirSync(projectFolder, { recursive: true, withFileTypes: true })
   .filter(entry => entry.isFile())
   .map(({ parentPath, name }) => relative(projectFolder, join(parentPath, name)))

@@ -27,7 +27,6 @@ const FOLDERS = readdirSync(projectFolder, { withFileTypes: true })
   )
   .map(({ name }) => name.replace('.', '\\.'))
 
-/** Without comments. */
 const code = (text: string) => text.replaceAll(/^\s*#.*$| #.*$/gm, '')
 
 /**
@@ -78,7 +77,6 @@ function reachable(): string[] {
   return reached
 }
 
-/** Rights that code from a fork could misuse. */
 const powers = (text: string) =>
   code(text).match(/\bsecrets\b|: write\b|write-all|^ +environment:|github\.token/gm) ?? []
 

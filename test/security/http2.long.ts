@@ -19,7 +19,6 @@ import { type Server, startServer } from '../server.ts'
 /* Each attack ends only its own stream or connection, and other clients are answered meanwhile. */
 
 let server: Server
-/** Allows one second for a request. */
 let impatient: Server
 before(async () => {
   server = await startServer()

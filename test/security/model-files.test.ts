@@ -149,7 +149,6 @@ suite('a graph that names its weights', () => {
   const graph = readFileSync(join(testModel('external-data'), 'model.onnx'))
   const weights = join(testModel('external-data'), 'weights.bin')
 
-  /** The same graph with another location of its weights. */
   function graphOf(location: string, folder: string): string {
     const at = graph.indexOf('weights.bin')
     assert.equal(Buffer.byteLength(location), 'weights.bin'.length)

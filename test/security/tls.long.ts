@@ -33,7 +33,6 @@ interface SecureAnswer {
   readonly status: number | undefined
   readonly body: string
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
-  /** In the certificate. */
   readonly name: string
 }
 

@@ -13,7 +13,6 @@ export const ISSUER = 'https://issuer.example'
 export const AUDIENCE = 'iris-classifier'
 export const EVENTS_AUDIENCE = 'iris-events'
 
-/** A key pair of the issuer. */
 export interface Key {
   readonly kid: string
   readonly privateKey: CryptoKey
@@ -31,7 +30,6 @@ export const keySet = (...keys: readonly Key[]) =>
 
 const now = () => Math.floor(Date.now() / 1000)
 
-/** A valid token's claims, with changes. */
 export const claims = (more: Readonly<Record<string, unknown>> = {}): JWTPayload => ({
   iss: ISSUER,
   aud: AUDIENCE,
@@ -50,10 +48,8 @@ export const sign = (
   header: object = {},
 ) => new SignJWT(payload).setProtectedHeader({ alg, kid, ...header }).sign(privateKey)
 
-/** Serves its keys over HTTP. */
 export interface Issuer {
   readonly url: string
-  /** The issuer sends this response from now on. */
   give(status: number, body: string): void
   readonly asked: number
   stop(): void

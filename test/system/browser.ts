@@ -9,8 +9,6 @@ import {
   type Page,
 } from 'playwright-core'
 
-/** For the page tests: Chromium, screen sizes, and checks for every page. */
-
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 /** If not set, the tests take no screenshots. */
 const { SCREENSHOTS } = process.env
@@ -49,7 +47,6 @@ export function launch(): Promise<Browser> {
 
 export const text = async (locator: Locator) => (await locator.textContent()) ?? ''
 
-/** Waits for the response to the last request. */
 export const answered = (page: Page) =>
   page
     .locator('form:not([aria-busy]) >> visible=true')

@@ -54,7 +54,6 @@ const pairs = (count: number) =>
 interface Version {
   readonly env: Readonly<Record<string, string>>
   readonly requests: readonly Request[]
-  /** The number of concurrent requests. */
   readonly callers: number
 }
 const iris = (version: string, requests: readonly Request[]): Version => ({
@@ -65,7 +64,6 @@ const iris = (version: string, requests: readonly Request[]): Version => ({
 const SLOW: Version = { env: { MODEL_DIR: testModel('slow') }, requests: pairs(600), callers: 32 }
 const FAST: Version = { env: { MODEL_DIR: testModel('zipmap') }, requests: pairs(1200), callers: 2 }
 
-/** The old and the new version, and their requests over the same time. */
 const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Version }>> = {
   like: { old: iris('v1.0.0', irises(1200)), new: iris('v2.0.0', irises(1200)) },
   // The new version must reject one request in twenty, like a version with another signature.
@@ -84,7 +82,6 @@ interface Recorded {
   readonly scrapes: readonly string[]
 }
 
-/** Runs a version under its load, and records its metrics. */
 async function record({ env, requests, callers }: Version): Promise<Recorded> {
   const { url, process } = await startProcess(
     { ...env, MODEL_NAME: 'model' },
@@ -215,7 +212,6 @@ const inNamespace = (namespace: string, rollout: Rollout = KSERVE): Rollout => (
 const HTTP_ROUTE = ROLLOUTS['an HTTPRoute']
 /** All cases run in these modes, each with the prefix of its namespaces. */
 const IN_ALL_CASES = { '': KSERVE, 'route-': HTTP_ROUTE } as const
-/** All cases in two modes, and one case in the others. */
 const NAMESPACES: readonly {
   readonly namespace: string
   readonly of: string
@@ -386,7 +382,7 @@ test('under load, the canary completes the rollout from 0 %, even after SIGKILL 
   }
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
   // Prometheus starts to scrape up to five seconds after it is ready, and a count needs two
-  // scrapes. Earlier, the canary would find no request to the new version, and report a wrong
+  // scrapes. Before that, the canary would find no request to the new version, and report a wrong
   // route.
   const scrapedTwice = encodeURIComponent('count_over_time(up[1m]) > 1')
   await until(

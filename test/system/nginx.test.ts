@@ -18,7 +18,6 @@ import { need } from './clients/run.ts'
 const SECRET = 'correct-horse-battery-staple'
 const LONGEST_MS = 300_000
 let own: ServerProcess
-/** Authenticates clients. */
 let guarded: ServerProcess
 let nginx: ChildProcess
 let port: number
@@ -132,7 +131,7 @@ describe('through nginx', () => {
       assert.ok(!text.includes('inference_requests_total'), text)
       // nginx itself returns 501 for an unknown coding.
       assert.ok(!statuses.some(status => /^50[^1]$/.test(status)), statuses.join(' '))
-      // On the same connection to the function, each next client must get its own response.
+      // The next clients use the same connection to the function; each must get its own response.
       for (let i = 0; i < 3; i++) {
         const { status, json, headers } = await exchange(
           port,

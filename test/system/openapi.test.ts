@@ -38,7 +38,6 @@ before(async () => {
 before(() => run('npm', ['ci', '--silent', '--ignore-scripts', '--prefix', folder]))
 after(() => rmSync(written, { recursive: true }))
 
-/** From the package in openapi/. */
 const tool = (name: string, ...args: readonly string[]) =>
   run(join(folder, 'node_modules/.bin', name), args, {
     cwd: written,

@@ -20,7 +20,6 @@ import { need } from './clients/run.ts'
 
 interface Proxy {
   readonly name: string
-  /** The configuration file. */
   readonly file: string
   /** Whether REST also arrives as HTTP/2. */
   readonly passesRest: boolean

@@ -26,7 +26,6 @@ interface Pod {
   readonly annotations?: Readonly<Record<string, string>>
   /** By name; the name is empty if the port has none. */
   readonly ports: Readonly<Record<string, number>>
-  /** The port that must be scraped. */
   readonly scraped?: string
 }
 

@@ -18,11 +18,9 @@ import {
   text,
 } from './browser.ts'
 
-/** 2 × 2 pixels. */
 const PNG =
   'iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADElEQVR42mNg+A+EAAYAAf+tLDclAAAAAElFTkSuQmCC'
 
-/** For iris. */
 const TRANSFORMS = {
   fields: `
     input: {

@@ -10,7 +10,6 @@ export interface Span {
   readonly kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer'
   readonly traceId: string
   readonly spanId: string
-  /** Empty if there is no parent. */
   readonly parentSpanId: string
   readonly traceState: string
   /** Nanoseconds since 1970. */
@@ -23,7 +22,6 @@ export interface Span {
   readonly resource: Attributes
 }
 
-/** One series at one time. */
 export interface Point {
   readonly name: string
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -44,7 +42,6 @@ export interface Point {
   readonly resource: Attributes
 }
 
-/** From an ExportTraceServiceRequest. */
 export const readSpans = (body: Uint8Array): Span[] =>
   messages(fields(body), 1).flatMap(resourceSpans => {
     const resource = readAttributes(messages(resourceSpans, 1).flatMap(owner => messages(owner, 1)))

@@ -10,10 +10,8 @@ import { type Point, readPoints, readSpans, type Span } from './otlp.ts'
  */
 export interface Receiver {
   readonly url: string
-  /** Of each push. */
   readonly requests: readonly { readonly path: string; readonly headers: IncomingHttpHeaders }[]
   readonly spans: readonly Span[]
-  /** Of each push. */
   readonly metrics: readonly (readonly Point[])[]
   close(): Promise<void>
 }

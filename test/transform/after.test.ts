@@ -10,7 +10,6 @@ const HEAD = JSON.stringify({
   inputs: [{ ...TENSOR, parameters: { binary_data_size: ROWS.length } }],
 })
 
-/** An event in binary mode. */
 const CE = Object.fromEntries(
   Object.entries(without('data', EVENT)).map(([name, value]) => [`ce-${name}`, String(value)]),
 )

@@ -19,14 +19,12 @@ import { predictor, type Server, startServer } from '../server.ts'
  * over V1.
  */
 
-/** In test/transform/authors. */
 export const author = (name: string) => fileURLToPath(new URL(`./authors/${name}`, import.meta.url))
 
 const FAILED = 'the transform failed on this request; see the server log'
 
 interface Row {
   readonly says: string
-  /** The data of the call. */
   readonly data: unknown
   /** The JSON that callers get. */
   readonly gives?: unknown
@@ -65,7 +63,6 @@ export const ROWS: readonly Row[] = [
   ...['nan', 'infinite', 'half', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `fails if its result is invalid: ${give}`, data: { give }, fails: failed })),
 ]
 
-/** All tests for one mode of execution. */
 export function testTransform(execution: 'inline' | 'worker'): void {
   describe(`with EXECUTION=${execution}`, () => {
     let server: Server

@@ -28,7 +28,6 @@ const tensor = (name: string, dimensions: readonly (string | number)[]): TensorM
   anyRank: false,
 })
 
-/** Unusual names that a graph may contain. */
 const ODD: Signature = {
   inputs: [
     ["it's", ['N', 'N']],
@@ -46,7 +45,6 @@ const ODD: Signature = {
   outputs: [],
 }
 
-/** Each with its continuation lines. */
 let errors: readonly string[]
 
 before(async () => {
@@ -78,7 +76,6 @@ async function signatureOf(model: string): Promise<Signature> {
   return session.signature
 }
 
-/** The model's types, and a transform that names every tensor. */
 function write(folder: string, model: string, signature: Signature): void {
   const { inputs, outputs } = signature
   const names = (tensors: readonly TensorMetadata[]) => JSON.stringify(tensors.map(t => t.name))
@@ -97,7 +94,6 @@ export const transform: Transform<Model> = {}
   )
 }
 
-/** The first example of docs/transform.md, and the types that the page shows. */
 function writeDocumented(folder: string): void {
   const page = readFileSync(join(ROOT, 'docs/transform.md'), 'utf8')
   const [example = '', , types = ''] = Array.from(

@@ -105,7 +105,6 @@ def compare(classifier, onnx_bytes, images):
 
 
 def files():
-    """The bytes of the committed files, by path."""
     images, digits = pictures()
     training, held_out, training_digits, held_out_digits = train_test_split(
         images, digits, test_size=HELD_OUT, stratify=digits, random_state=SEED

@@ -40,7 +40,6 @@ COUNTRIES = ["CH", "DE", "FR", "GB", "US"]
 
 
 def payments(random):
-    """Synthetic payments: the fields of an event, the features, and whether each is fraud."""
     count = PAYMENTS
     amount = np.exp(random.normal(3.6, 1.1, count)).round(2)
     card = random.integers(len(COUNTRIES), size=count)
@@ -122,7 +121,6 @@ def compare(classifier, onnx_bytes, rows):
 
 
 def files():
-    """The bytes of the committed files, by path."""
     fields, rows, fraud = payments(np.random.default_rng(SEED))
     training = slice(0, PAYMENTS - HELD_OUT)
     held_out = slice(PAYMENTS - HELD_OUT, PAYMENTS)

@@ -101,7 +101,6 @@ def compare(pipeline, onnx_bytes, texts):
 
 
 def files():
-    """The bytes of the committed files, by path."""
     texts, labels = messages()
     training, held_out, training_labels, held_out_labels = train_test_split(
         texts, labels, test_size=HELD_OUT, stratify=labels, random_state=SEED

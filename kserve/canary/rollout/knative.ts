@@ -55,7 +55,6 @@ export const knative: Mode = {
   },
 }
 
-/** Separates the latest revision's traffic target from the others. */
 function split({ spec, status }: KubernetesObject): {
   fresh: KubernetesObject
   others: KubernetesObject[]

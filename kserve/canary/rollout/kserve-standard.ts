@@ -61,11 +61,9 @@ function revision({ metadata }: KubernetesObject, predictor: string | undefined)
   return deploymentRevision(metadata.namespace, predictorOf(metadata.name, predictor), matchers)
 }
 
-/** The name of a predictor's Deployment and Service. */
 const predictorOf = (name: string, predictor: string | undefined) =>
   [name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join('-')
 
-/** Checks the percentage in KServe's HTTPRoute, which has the InferenceService's name. */
 async function routed(
   { metadata: { name } }: KubernetesObject,
   { predictor, trafficPercent }: KubernetesObject,

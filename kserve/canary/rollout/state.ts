@@ -7,9 +7,7 @@ export interface Canary {
   readonly percent: number
   /** The object's last change. All later requests were served with this specification. */
   readonly since: Date
-  /** The field manager that set the percentage. */
   readonly setBy: string
-  /** Whether this program made the last change. */
   readonly untouched: boolean
   readonly old: Revision
   readonly new: Revision

@@ -15,7 +15,6 @@ import { differences, merged, within, without } from './merge-patch.ts'
  * (kubernetes.io/docs/reference/using-api/api-concepts, server-side-apply). `fault` injects faults.
  */
 
-/** Replaces the response to a request. */
 export type Fault = { readonly status: number; readonly message?: string } | 'hang' | 'reset'
 
 export type Plural = (typeof RESOURCES)[keyof typeof RESOURCES]['plural']
@@ -78,7 +77,7 @@ export class ApiServer {
       apiVersion: 'v1',
       kind: 'Config',
       'current-context': 'test',
-      // The client rejects plain http otherwise.
+      // Without this, the client rejects plain http.
       clusters: [{ name: 'test', cluster: { server, 'insecure-skip-tls-verify': true } }],
       users: [{ name: 'test', user: { token: 'secret' } }],
       contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace } }],
@@ -97,7 +96,6 @@ export class ApiServer {
     rmSync(this.#folder, { recursive: true })
   }
 
-  /** Applies a field manager's merge patch, with the current or an earlier time. */
   change(manager: string, patch: object, at = new Date()): void {
     const before = this.#object
     const next = merged(before, patch)
@@ -127,7 +125,6 @@ export class ApiServer {
     this.reconcile(this.#object)
   }
 
-  /** Merges a patch into the status, as a controller does. */
   setStatus(status: object): void {
     const own = {
       manager: 'manager',

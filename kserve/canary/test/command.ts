@@ -6,7 +6,6 @@ const FOLDER = fileURLToPath(new URL('..', import.meta.url))
 
 export interface Running {
   readonly process: ChildProcess
-  /** The output so far. */
   readonly out: () => string
   readonly err: () => string
   /** Null if a signal terminated the process. */

@@ -387,7 +387,6 @@ interface Simulation {
   readonly alpha: number
 }
 
-/** Adds random requests to the counts [requests, errors, slow, setosa]. */
 function draw(
   random: () => number,
   counts: number[],

@@ -4,8 +4,6 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, FAILS, FINE, KSERVE, prometheus, WATCH } from './harness.ts'
 import { ROLLOUTS, type Rollout } from './objects.ts'
 
-/* A complete rollout in each mode. */
-
 for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
   describe(mode, () => {
     test('a dry run prints its decision and changes nothing', async t => {

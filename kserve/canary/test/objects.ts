@@ -19,7 +19,6 @@ export interface Rollout {
   readonly makeUnready: (api: ApiServer) => void
   /** Makes the route not apply the percentage. */
   readonly unroute: (api: ApiServer) => void
-  /** PromQL matchers of the new revision's series. */
   readonly newSeries: string
 }
 
@@ -217,7 +216,6 @@ export const deploymentOf = (name: string, status: object = {}, templateSet = '2
   },
 })
 
-/** Both versions, by path. */
 export const deployments =
   (ofNew: ReturnType<typeof deploymentOf>): ApiServer['beside'] =>
   ({ metadata: { namespace } }) => ({
@@ -225,7 +223,6 @@ export const deployments =
     [pathOf(namespace, 'deployments', 'iris-classifier-v2-0-0')]: ofNew,
   })
 
-/** A Gateway's status for a route that it accepts or rejects. */
 const parentStatus = (observedGeneration: number, accepted = 'True') => [
   {
     parentRef: { name: 'public', namespace: 'gateways' },
@@ -276,7 +273,6 @@ export const ROLLOUTS = {
   'an HTTPRoute': HTTP_ROUTE,
 } as const
 
-/** Starts an API server with a canary at this percentage, set by `by` at `since`. */
 export async function startCanaryObject(
   { plural, object, at, reconcile, beside }: Rollout,
   percent: number,

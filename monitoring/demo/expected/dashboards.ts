@@ -117,7 +117,6 @@ const throughQueueProxy: model.Measure = (...window) => {
   return [least + 1e-5, upperBound(quantileOf(found, 0.98), BUCKETS)]
 }
 
-/** Periods with a constant number of pods. */
 const PERIODS = { stream: 'pod periods' }
 const asleep: model.Measure = periods => {
   const zero = periods.filter(({ count }) => count === 0)
@@ -163,7 +162,6 @@ const REVISIONS = { service: PODS.stable.service }
 const ANSWERED = { ...REVISIONS, ...OK }
 const PREDICTIONS = { stream: 'predictions', ...REVISIONS }
 
-/** The share of a revision's observations that have this label. */
 const shareOf = (window: Parameters<model.Measure>, revision: string, label: Labels) => {
   const found = within(...window).filter(({ labels }) => labels.revision === revision)
   const [[name, value] = []] = Object.entries(label)
@@ -205,7 +203,6 @@ const CANARY_PANELS: Panels = {
   ],
 }
 
-/** The panels of each dashboard, and the variables of their queries. */
 export const DASHBOARDS: Readonly<Record<string, { panels: Panels; variables?: Labels }>> = {
   Inference: { panels: INFERENCE },
   'Scale to zero': { panels: SCALE_TO_ZERO },
@@ -215,7 +212,6 @@ export const DASHBOARDS: Readonly<Record<string, { panels: Panels; variables?: L
   },
 }
 
-/** The values of the dashboards' variables, by their query. */
 export const VARIABLES: Readonly<Record<string, string>> = {
   'label_values(function_info, service)': 'garden, iris-classifier, slow',
   'label_values(function_info{service=~".*"}, revision)': `garden-00001, ${STABLE}, ${CANARY}, slow-00001`,

@@ -72,7 +72,6 @@ def is_tensor_case(case):
 
 
 def has_rows(value):
-    """Whether a caller could send rows of the value."""
     if isinstance(value, TensorProto) and value.data_type not in SENDABLE:
         return False
     array = as_array(value)
@@ -139,7 +138,6 @@ def variants(case, most):
 
 
 def elsewhere(case, model, label, most):
-    """The model with its rows in other dimensions, with and without changed attributes."""
     for bend, bent in places.moved_models(model):
         yield [label, bend], bent
     parts = places.parts_model(model)

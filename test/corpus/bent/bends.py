@@ -1,5 +1,3 @@
-"""Changes an attribute, the value of a small constant, or the opset of a model."""
-
 import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper

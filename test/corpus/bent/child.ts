@@ -8,7 +8,6 @@ import { loadProver } from './prover.ts'
 import { type Recorded, RowMaker } from './rows.ts'
 import { Trial, type Tried } from './trial.ts'
 
-/** A model for the prover, which is then run. */
 export interface Task {
   readonly file: string
   readonly slow: boolean

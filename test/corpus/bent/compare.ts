@@ -5,11 +5,9 @@ const TOLERANCE = 1e-4
 /** FP16's significand has 11 bits. */
 const TOLERANCE_FP16 = 4e-3
 
-/** One row in the outputs of a run. */
 export interface Place {
   readonly outputs: readonly Tensor[]
   readonly row: number
-  /** The number of rows in the run. */
   readonly rows: number
 }
 

@@ -10,7 +10,6 @@ from onnx import helper, numpy_helper, shape_inference
 
 from cases import ONNX
 
-# Entries in one row.
 PARTS = 2
 
 # For a model that specifies only the opset of ONNX-ML.

@@ -1,7 +1,6 @@
 import type { Proof } from '../../../function/inference/batchability/prove.ts'
 import type { Signature } from '../../../function/protocol/tensor.ts'
 
-/** The exports of a module that --prover names. */
 export interface Prover {
   proveIndependent(file: string, signature: Signature): Promise<Proof>
 }

@@ -1,7 +1,6 @@
 import { DATATYPES, type Datatype } from '../../../function/protocol/datatypes.ts'
 import { elementCount, type Tensor, type TensorData } from '../../../function/protocol/tensor.ts'
 
-/** As bend.py writes it. */
 export interface Recorded {
   readonly datatype: Datatype
   readonly shape: readonly number[]
@@ -9,7 +8,6 @@ export interface Recorded {
   readonly data: string | readonly string[]
 }
 
-/** One caller's request, with one row for each input. */
 export interface Row {
   readonly name: string
   readonly data: readonly TensorData[]
@@ -24,7 +22,6 @@ export interface Neighbours {
 type Next = () => number
 type Element = number | bigint | string
 
-/** Extreme floating-point values for neighbours. */
 const FLOATS: Readonly<Record<string, (next: Next) => number>> = {
   zeros: () => 0,
   '1e30': () => 1e30,
@@ -53,12 +50,10 @@ export class RowMaker {
     this.#next = next
   }
 
-  /** The most recorded rows of an input. */
   get recordedRows(): number {
     return Math.max(...this.#inputs.map(({ recorded }) => recorded.shape[0] as number))
   }
 
-  /** The callers whose responses are compared. */
   callers(): Row[] {
     return [
       this.#recorded(0),
@@ -106,7 +101,6 @@ export class RowMaker {
     }
   }
 
-  /** Joins the rows of all callers to the inputs of one run. */
   join(rows: readonly Row[], names: readonly string[]): Tensor[] {
     return this.#inputs.map(({ recorded }, input) => {
       const size = rowSize(recorded)

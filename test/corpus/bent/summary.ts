@@ -1,7 +1,6 @@
 import type { Proof } from '../../../function/inference/batchability/prove.ts'
 import type { Tried } from './trial.ts'
 
-/** A line in bend.py's index. */
 export interface Model {
   readonly model: string
   readonly operator: string

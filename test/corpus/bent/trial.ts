@@ -3,7 +3,6 @@ import type { Tensor } from '../../../function/protocol/tensor.ts'
 import { difference, isClose, type Place, sameBits, withoutRows } from './compare.ts'
 import type { Neighbours, Row, RowMaker } from './rows.ts'
 
-/** The results of all runs of one model. */
 export interface Tried {
   readonly runs: number
   /** Failed runs prove nothing. */

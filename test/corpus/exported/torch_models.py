@@ -9,7 +9,6 @@ import torchvision
 import transformers
 from torch import nn
 
-# Whether an exporter is the new one.
 EXPORTERS = {"dynamo": True, "script": False}
 SEQUENCE = {0: "batch", 1: "sequence"}
 SMALL = {
@@ -86,7 +85,6 @@ class Unet(nn.Module):
 
 
 class Picked(nn.Module):
-    """One tensor from the result of a model of transformers."""
 
     def __init__(self, model, pick):
         super().__init__()

@@ -14,7 +14,6 @@ BYTES_EACH = {"raw_data": 1, "float_data": 4, "int32_data": 4}
 
 
 def strip(model):
-    """In place."""
     model.doc_string = ""
     del model.metadata_props[:]
     _strip_graph(model.graph)

@@ -70,7 +70,6 @@ def is_close(answer, expected, tolerance):
 
 
 def backend_case(case):
-    """The model, inputs, expected outputs and tolerance of a backend test."""
     check_types(case.model)
     if any(value is None for value in [*case.recorded.values(), *case.outputs]):
         raise Refused(NO_TENSOR, "a value is missing")

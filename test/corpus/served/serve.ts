@@ -99,7 +99,6 @@ function asWritten({ name, datatype, shape, data }: Written): WrittenTensor {
     : { name, datatype, shape, data }
 }
 
-/** @returns the outputs, or the server's error */
 type Encoding = (
   route: string,
   inputs: readonly WrittenTensor[],

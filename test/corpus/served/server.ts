@@ -7,7 +7,6 @@ import { INHERITED, projectFolder } from '../../server.ts'
 /** In KiB: an input value that is a size could require any amount of memory. */
 const MEMORY = 6_000_000
 
-/** The built function with one model, in a separate process. */
 export class ModelServer {
   readonly #child: ChildProcess
   readonly #exited: Promise<unknown>

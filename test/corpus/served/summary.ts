@@ -9,7 +9,6 @@ export interface Result {
   readonly name: string
   /** Why the model is not tested, such as a failure of ONNX Runtime itself. */
   readonly notAsked?: string
-  /** Why the server does not serve the model. */
   readonly notServed?: string
   readonly json?: Asked
   readonly binary?: Asked
@@ -21,7 +20,6 @@ const LEAST = { both: 1840, 'binary only': 47 }
 /** The errors for a datatype that JSON cannot represent, and for too many bytes of JSON. */
 const NO_JSON = /FP16 has no JSON form|\(MAX_JSON_BYTES\)/
 
-/** The line of the table that counts the result. */
 export function verdict({ notAsked, notServed, json = {}, binary = {} }: Result): string {
   if (notAsked !== undefined) return `not tested: ${notAsked}`
   if (json.wrong ?? binary.wrong) return 'WRONG'

@@ -52,7 +52,6 @@ export function asJson(tensor: WrittenTensor) {
   return { name, datatype, shape, data }
 }
 
-/** Converts values from JSON to the elements of binary tensor data. */
 export const fromJson = (datatype: string, data: readonly Value[]): readonly Value[] =>
   data.map(value => {
     if (datatype === 'BYTES') return value
@@ -60,7 +59,6 @@ export const fromJson = (datatype: string, data: readonly Value[]): readonly Val
     return Number(value)
   })
 
-/** An output in a response. */
 export interface Output {
   readonly name: string
   readonly datatype: string
@@ -73,7 +71,6 @@ export interface Tolerance {
   readonly atol: number
 }
 
-/** The first difference between the outputs and the recorded ones, if any. */
 export function difference(
   outputs: readonly Output[],
   expected: readonly WrittenTensor[],

@@ -28,7 +28,6 @@ export const floats = (shape: number[], ...values: number[]): Constant =>
 export const ints = (...values: number[]): Constant => constant('INT64', [values.length], values)
 export const int = (value: number): Constant => constant('INT64', [], [value])
 
-/** Values that differ from position to position. */
 function filled(shape: readonly number[]): number[] {
   const count = shape.reduce((all, size) => all * size, 1)
   return Array.from({ length: count }, (_, i) => ((i * 7) % 11) / 8 - 0.5)

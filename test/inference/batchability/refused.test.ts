@@ -483,7 +483,6 @@ const branch = (nodes: WrittenModel['nodes'], out: string) => ({
   outputs: { [out]: x('N', '?') },
 })
 
-/** A Scan's body that adds up all rows and returns the sum. */
 const adding = {
   nodes: [node('Add', 'sum row', 'next'), node('Identity', 'next', 'given')],
   inputs: { sum: x(4), row: x(4) },
@@ -746,7 +745,6 @@ refuses('text and classic machine learning', {
   ),
 })
 
-/** Calls a function of one operator. */
 const calling = (
   { domain = 'example.com', opset = 17, operators = ['Relu'] },
   call = 'Own',
@@ -791,7 +789,6 @@ const TO_FLOAT = 1
 const TO_INT32 = 6
 const TO_INT64 = 7
 
-/** Compute the number of rows, as a scalar and as a vector. */
 const COUNTED = [
   node('Shape', 'a', 'shape'),
   node('Gather', 'shape zero', 'n'),

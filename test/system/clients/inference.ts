@@ -6,7 +6,6 @@ import { runPython, type Seen } from './run.ts'
 const NO_SHARED_MEMORY =
   'this server does not share memory with its callers; send and request binary tensor data (parameters.binary_data_size, binary_data)'
 
-/** By action. */
 export type Expected = Readonly<Record<string, unknown>>
 
 export const NOTHING_AT = (path: string, why = 'see /docs for all routes') =>
@@ -16,7 +15,6 @@ const ONE_MODEL =
   'this server serves one model, which it loads at startup; to serve another model, deploy a new revision'
 const NO_REGIONS = 'this server does not share memory with clients; send tensors in the message'
 
-/** Of both inference clients. */
 const INFERS = {
   is_server_live: true,
   is_server_ready: true,

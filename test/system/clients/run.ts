@@ -22,7 +22,6 @@ export async function need(tool: string, install: string): Promise<void> {
   })
 }
 
-/** Runs a Python program of this folder in the named environment. */
 export async function runPython(
   environment: string,
   program: string,

@@ -1,6 +1,5 @@
 import { parser } from '@prometheus-io/lezer-promql'
 
-/** The name of the series, and the label matchers. */
 export interface Selector {
   readonly name: string
   readonly matchers: readonly {
@@ -12,7 +11,6 @@ export interface Selector {
 
 export interface Parsed {
   readonly selectors: readonly Selector[]
-  /** The labels by which the expression groups or joins. */
   readonly grouping: readonly string[]
 }
 
@@ -20,7 +18,6 @@ export interface Parsed {
 const NUMBERS = /\$\{?__(?:from|to|range_m?s|interval_ms)\}?/g
 const DURATIONS = /\$\{?__(?:rate_)?(?:interval|range)\}?/g
 
-/** A query of a rule or dashboard. @throws {Error} if it is not valid PromQL */
 export function parsePromQL(written: string): Parsed {
   const text = written.replace(NUMBERS, '1').replace(DURATIONS, '5m')
   const selectors: {

@@ -6,7 +6,6 @@ import {
 } from '../../../function/telemetry/metrics.ts'
 import { parsePromQL } from './promql.ts'
 
-/** Each with all possible values if they are known. */
 type Labels = Readonly<Record<string, readonly string[] | undefined>>
 
 /** Prometheus adds these to each target: monitoring/prometheus/*.yml and operator/. */
@@ -98,7 +97,6 @@ export interface Recorded {
   readonly expr: string
 }
 
-/** The labels of every available series, by name. */
 export async function knownSeries(
   recorded: readonly Recorded[],
 ): Promise<ReadonlyMap<string, Labels>> {
@@ -152,7 +150,6 @@ async function processMetrics(): Promise<string[]> {
   return [...text.matchAll(/^# TYPE ((?:process|nodejs)_\S+)/gm)].map(([, name]) => name as string)
 }
 
-/** A message for each series or label that does not exist. */
 export function unknownIn(expression: string, known: ReadonlyMap<string, Labels>): string[] {
   const { selectors, grouping } = parsePromQL(expression)
   const all = selectors.map(({ name }) => known.get(name))

@@ -44,12 +44,10 @@ export const recorded = rules.filter(rule => 'record' in rule)
 
 export const alerts = rules.filter(rule => 'alert' in rule)
 
-/** The unit tests of the rules, by file. */
 export const unitTests = new Map<string, readonly UnitTest[]>(
   find('monitoring/prometheus/tests/*.yml').map(path => [path, readYaml(path).tests]),
 )
 
-/** Every query of a Grafana dashboard, with the labels in its legend. */
 export function queriesOf(dashboard: unknown): { expr: string; legend: readonly string[] }[] {
   if (Array.isArray(dashboard)) return dashboard.flatMap(queriesOf)
   if (typeof dashboard !== 'object' || dashboard === null) return []

@@ -17,11 +17,9 @@ import { type Answer, inHeaders, keepAlive, type Message, post } from './flowers
 export interface Delivery {
   readonly retry: number
   readonly timeoutMs: number
-  /** @param attempt 0 for the first retry */
   backoffMs(attempt: number): number
 }
 
-/** @param file the Trigger's manifest */
 export function readDelivery(file: string): Delivery {
   const { retry, timeout, backoffDelay, backoffPolicy, retryAfterMax } = parse(
     readFileSync(file, 'utf8'),
@@ -61,7 +59,6 @@ export interface Watch {
   delivered(n: number, outcome: number | 'broken off' | 'none'): void
   /** The reply is in RabbitMQ. @returns whether the bridge must crash before acknowledging */
   replied(n: number): boolean
-  /** The event is acknowledged. */
   done(n: number): void
 }
 

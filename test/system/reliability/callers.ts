@@ -15,9 +15,7 @@ export interface Calls {
 }
 
 export interface Callers {
-  /** So far. */
   readonly calls: Calls
-  /** Waits for each client's last response. */
   stop(): Promise<Calls>
 }
 
@@ -68,11 +66,9 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
   }
 }
 
-/** Whether the response asks the client to retry. */
 export const isRefusal = ({ status, headers }: RawAnswer) =>
   status === 503 && headers['retry-after'] !== undefined
 
-/** The error in a response to {@link irisBody}, if any. */
 export function wrongWith({ status, json, body }: RawAnswer, id: string): string | undefined {
   const right =
     status === 200 &&

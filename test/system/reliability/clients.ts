@@ -138,7 +138,6 @@ async function beside(
       const bad = await startBad(kind, port, connections, seed + round)
       try {
         disturbed.push(await ask())
-        // Waits until every expected result has occurred.
         const report = await untilSeen(bad, gets)
         for (const [what, n] of Object.entries(report.seen)) seen[what] = (seen[what] ?? 0) + n
         longestMs = Math.max(longestMs, report.longestMs)
@@ -293,7 +292,6 @@ async function startBad(
   return child
 }
 
-/** Whether the result, or one of its alternatives, has occurred. */
 const isIn = (seen: Report['seen']) => (what: string) =>
   what.split('|').some(one => (seen[one] ?? 0) > 0)
 

@@ -114,7 +114,6 @@ function attackOn(port: number, bytes: Buffer): Socket {
   return socket
 }
 
-/** A new connection for each request. */
 class Honest {
   asked = 0
   answered = 0
@@ -160,7 +159,6 @@ class Honest {
     })
   }
 
-  /** From the metrics port. */
   async dropped(): Promise<number> {
     const bytes = Buffer.from(request('GET', '/metrics'))
     const { body } = await exchange(this.#metricsPort as number, bytes)

@@ -1,6 +1,5 @@
 /** Each file that is named after a fault exports one, with its claims. */
 export interface Fault {
-  /** Describes the fault, and the real programs involved. */
   readonly how: string
   /** The required programs, each with its install command. */
   readonly needs: Readonly<Record<string, string>>
@@ -9,7 +8,7 @@ export interface Fault {
 }
 
 export interface Run {
-  /** The long form, as for results.md, takes minutes, the short form seconds. */
+  /** The long form, as for results.md, takes minutes; the short form takes seconds. */
   readonly long: boolean
   readonly seed: number
   /** From 0 to 1, determined by the seed. */
@@ -18,7 +17,6 @@ export interface Run {
 }
 
 export interface Row {
-  /** The fault, or a variant of it. */
   readonly fault: string
   readonly counts: Readonly<Record<string, number>>
   readonly claims: readonly Claim[]

@@ -16,7 +16,6 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
-  /** The response arrived on a reused connection. */
   readonly reused: boolean
 }
 
@@ -78,7 +77,6 @@ const FLOWERS: readonly Flower[] = [
 /** A joined run adds the values of a row in another order. */
 const TOLERANCE = 1e-5
 
-/** @param n selects the flower */
 export const flowerOf = (n: number) => FLOWERS[n % FLOWERS.length] as Flower
 
 const tensorOf = ({ values }: Flower) => ({

@@ -22,7 +22,6 @@ const FORMS = {
   short: { requests: 1_000, portion: 500, restarts: 1, modes: ['auto', 'worker'] },
 } as const
 
-/** The share of requests that carry events. */
 const EVENTS = 0.15
 const MOST_BETWEEN_MS = 1_500
 
@@ -133,7 +132,6 @@ interface Activated extends AsyncDisposable {
   readonly port: number
   /** Sends TERM to the running server, and waits for its exit. */
   restart(): Promise<void>
-  /** Servers that have exited. */
   ends(): number
   /** Servers that had responded to all requests before they exited. */
   drained(): number

@@ -29,11 +29,10 @@ const TRIGGER = fileURLToPath(
   new URL('../../../knative/components/classify/classify.yaml', import.meta.url),
 )
 
-/** Events that the bridge delivers concurrently. */
 const WORKERS = 32
-/** In an event whose response is larger than the socket buffers. */
+/** The response to an event with this many rows is larger than the socket buffers. */
 const MANY_ROWS = 60_000
-/** Without progress; longer than any pause between two delivery attempts. */
+/** The longest time without progress: longer than any pause between two delivery attempts. */
 const PATIENCE_MS = 120_000
 
 const fault: Fault = {
@@ -76,7 +75,6 @@ async function killed(run: Run): Promise<Row> {
 
 interface Plan {
   readonly total: number
-  /** Events that must not get a reply. */
   readonly poison: ReadonlySet<number>
   readonly kills: readonly Kill[]
   /** Events at which the bridge crashes, after the reply. */
@@ -198,9 +196,7 @@ async function superviseServer(): Promise<Supervised> {
   }
 }
 
-/** By event number. */
 interface Seen {
-  /** Events that the bridge has finished. */
   readonly done: Set<number>
   /** Ids of replies, from response heads and from RabbitMQ. */
   readonly inAnswers: Map<number, string>
@@ -212,7 +208,6 @@ interface Seen {
   replies: number
   brokenOff: number
   unanswered: number
-  /** The rejections of each event. */
   readonly refusals: Map<number, number>
   readonly deadLetters: Map<number, number>
   bridgeDeaths: number

@@ -76,7 +76,6 @@ interface Launched extends AsyncDisposable {
   /** May have started the server as its child. */
   readonly pid: number
   readonly exited: Promise<number | null>
-  /** So far. */
   output(): string
 }
 
@@ -156,7 +155,6 @@ const supervised = (first = ':') => [
   ...SERVER,
 ]
 
-/** The server that the supervisor has started. */
 function childOf(pid: number): number | undefined {
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     .split(' ')
@@ -204,7 +202,6 @@ const notRun = (fault: string, error: unknown): Row => ({
   notRun: String((error as Error).message ?? error),
 })
 
-/** Waits for this many more responses. */
 const answers = (calls: Calls, more: number) => {
   const wanted = calls.answered + more
   return until(
@@ -235,7 +232,7 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
     try {
       writeFileSync(join(disk, 'filler'), Buffer.alloc(2 ** 20))
     } catch {
-      // As intended.
+      // The disk is full, as intended.
     }
     const full = statSync(log).size
     const load = callers(server.port, 4)
@@ -357,7 +354,6 @@ function rmIfThere(path: string): boolean {
   return there
 }
 
-/** A copy of the model, to be corrupted. */
 function modelFolder(folder: string, from: string, modelJson: object): string {
   const copy = join(folder, 'model')
   mkdirSync(copy)
@@ -426,7 +422,6 @@ async function truncatedBeforeStart({ long, random }: Run, folder: string): Prom
   }
 }
 
-/** Ways to damage the files of a served model. */
 const SPOILT: Readonly<Record<string, (file: string) => void>> = {
   'truncated to 0 bytes': file => truncateSync(file, 0),
   'truncated to half': file => truncateSync(file, Math.floor(statSync(file).size / 2)),
@@ -561,7 +556,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
   }
 }
 
-/** The other version's last digits differ. */
+/** The last digits of the two versions differ. */
 const isFirst = (json: { outputs: readonly [{ data: readonly number[] }] }) =>
   json.outputs[0].data[0] === 0.97868073
 
@@ -874,7 +869,7 @@ const inGroup = ({ folder }: Group) => supervised(`echo $$ > ${folder}/cgroup.pr
 
 const LARGE = binaryRows(4_000_000, ['probabilities']).at(IRIS)
 
-/** Their bodies have 64 MB. */
+/** Each body has 64 MB. */
 function largeCallers(port: number, count: number) {
   const seen: Record<string, number> = {}
   const wrong: string[] = []

@@ -14,13 +14,11 @@ import type { Claim, Fault, Row, Run } from './fault.ts'
 /** Clients do not wait longer for a response. */
 const PATIENCE_MS = 1_000
 
-/** A load: its requests, and their rate relative to the peak. */
 interface Case {
   readonly fault: string
   readonly env: Readonly<Record<string, string>>
   /** In the load that measures the peak. */
   readonly connections: number
-  /** The offered load, as a multiple of the peak. */
   readonly times: number
   ask(index: number): Buffer
   /** Throws if the response does not belong to the request. */
@@ -86,7 +84,6 @@ const fault: Fault = {
 }
 export default fault
 
-/** The results of one open loop. */
 interface Tally {
   sent: number
   right: number
@@ -94,7 +91,6 @@ interface Tally {
   inTime: number
   /** Responses with 503 and Retry-After. */
   refused: number
-  /** The errors of any other responses. */
   wrong: string[]
   /** Not sent, because no connection became free in time. */
   givenUp: number
@@ -283,7 +279,6 @@ const READY: Exchange = {
   verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true, ready: true }),
 }
 
-/** Inference requests in the server's metrics. */
 async function countsOf(port: number): Promise<{ answered: number; rejected: number }> {
   const { status, body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
   assert.equal(status, 200)

@@ -31,7 +31,7 @@ const fault: Fault = {
 }
 export default fault
 
-/** In front of instances. No proxy retries, so that the test detects each lost request. */
+/** No proxy retries, so that the test detects each lost request. */
 interface Proxy {
   readonly what: string
   readonly command: readonly [program: string, ...args: string[]]
@@ -287,7 +287,7 @@ interface Restart {
   readonly endedWell: boolean
 }
 
-/** In turn, after a random number of responses each. */
+/** Restarts the instances in turn, after a random number of responses each. */
 async function restart(
   instances: readonly Instance[],
   load: Load,
@@ -331,7 +331,6 @@ interface Load {
   readonly toldToClose: number
   readonly closedUntold: number
   readonly failures: readonly Failure[]
-  /** Resolves after this many more responses. */
   answers(count: number): Promise<void>
   stop(): Promise<void>
 }

@@ -51,7 +51,6 @@ const mark = (claim: Claim) =>
       ? 'not in this short run'
       : '**no**'
 
-/** Replaces the table between the marks of this name in results.md. */
 function write(name: Name, rows: readonly Row[], command: string): void {
   const path = fileURLToPath(new URL('results.md', import.meta.url))
   const lines = [

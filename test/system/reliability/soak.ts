@@ -51,7 +51,6 @@ const KINDS: Readonly<Record<string, Kind>> = {
   probes: [PROBE, 50],
 }
 
-/** Invalid requests, and the expected error of each. */
 const MISTAKES: readonly (readonly [request: string, status: number, says: RegExp])[] = [
   [request('POST', IRIS, {}, irisBody('bad').replace('[1,4]', '[2,4]')), 400, /shape \[2,4\]/],
   [request('POST', IRIS, {}, '{"inputs":['), 400, /JSON/],
@@ -149,7 +148,6 @@ const soak: Fault = {
 export default soak
 
 interface Watched extends Running {
-  /** The port of the debugger, once it is enabled. */
   readonly inspectPort: number
 }
 
@@ -202,7 +200,6 @@ async function compare(old: Running, young: Running, ms: number): Promise<Aged> 
   return { p50: over('p50'), p99: over('p99'), cpu: over('cpu'), loopDelay: over('loopDelay') }
 }
 
-/** The used heap after garbage collection, from Node's debugger. */
 async function heapMiB(pid: number, inspectPort: number): Promise<number> {
   process.kill(pid, 'SIGUSR1')
   let url = ''

@@ -10,21 +10,17 @@ import type { Context, Outputs } from '../../../function/transform/contract.ts'
 
 const ROW = [5.1, 3.5, 1.4, 0.2]
 
-/** Memory that each call fills again. */
 const filled = new Float32Array(ROW.length)
 const written = new Uint8Array(8)
 
 interface Asked {
-  /** preprocess throws this. */
   readonly throws?: string
-  /** preprocess returns this in place of rows. */
   readonly wrong?: string
   readonly rows?: number[][]
   /** preprocess returns this row in an array that all calls share. */
   readonly fills?: number[]
   /** Milliseconds that preprocess waits. */
   readonly waits?: number
-  /** The result of postprocess. */
   readonly give?: string
   readonly value?: unknown
 }

@@ -44,7 +44,6 @@ pub enum Data {
 
 pub struct Classifier {
     session: Mutex<Session>,
-    /// The model's name in routes, from MODEL_NAME.
     pub name: String,
     pub input: Spec,
     pub outputs: Vec<Spec>,
@@ -62,7 +61,6 @@ impl Classifier {
         Ok(Self { session: Mutex::new(session), name, input, outputs })
     }
 
-    /// Returns the number of rows and the data of these outputs.
     pub fn run(&self, data: &[f32], outputs: &[Spec]) -> ort::Result<(usize, Vec<Data>)> {
         let mut session = self.session.lock().expect("no run panics");
         let rows = data.len() / self.input.row.iter().product::<usize>();

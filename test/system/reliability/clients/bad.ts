@@ -17,7 +17,6 @@ const [kind, port, connections, seed] = [
 ] as [Kind, number, number, number]
 const draw = random(seed)
 
-/** Connections or requests, by result. */
 const seen: Record<string, number> = {}
 const count = (what: string) => {
   seen[what] = (seen[what] ?? 0) + 1
@@ -45,9 +44,9 @@ const KINDS = {
   /** Requests a few large responses or many small ones, and reads none. */
   async 'slow readers'(socket: Socket) {
     socket.pause()
-    // Only one connection in ten: many expensive requests would be a flood.
+    // Only one connection in ten sends large requests: many expensive requests would be a flood.
     const large = draw() < 0.1
-    // Not more than 100, because the server cuts a connection that pipelines more than 128.
+    // At most 100, because the server cuts a connection that pipelines more than 128.
     socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(100))
     // The responses exceed the kernel's socket buffers.
     if (large) for (let i = 0; i < 6; i++) socket.write(megabyte)
@@ -61,7 +60,7 @@ const KINDS = {
     if (draw() < 0.5) socket.write(request('GET', '/v2'))
     await once(socket, 'close')
   },
-  /** Only the first bytes of a ClientHello. */
+  /** Sends only the first bytes of a ClientHello. */
   async 'TLS handshakes'(socket: Socket) {
     socket.write(Buffer.from('16030100f5010000f10303', 'hex'))
     await once(socket, 'close')
@@ -94,7 +93,7 @@ const KINDS = {
     await wait(10 * draw())
     socket.resetAndDestroy()
   },
-  /** As fast as responses arrive, and faster on some connections. */
+  /** Sends requests as fast as responses arrive, and faster on some connections. */
   async 'pipelined floods'(socket: Socket) {
     const ahead = draw() < 0.9 ? 100 : 2_000
     let left = ahead
