@@ -48,7 +48,7 @@ export async function init(): Promise<void> {
   const unkept = config.auth !== undefined ? 'AUTH_' : config.tls !== undefined ? 'TLS_' : undefined
   if (unkept !== undefined)
     throw new Error(
-      `variables with ${unkept} have no effect in this runtime; start build/main.js instead, or remove these variables`,
+      `variables that begin with ${unkept} have no effect in this runtime; start build/main.js instead, or remove them`,
     )
   service = createService(config)
   await service.model.load()

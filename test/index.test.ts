@@ -436,12 +436,12 @@ describe('the function contract', () => {
     [
       'authentication is configured',
       { AUTH_SECRET: 'sixteen-and-more' },
-      /^variables with AUTH_ have no effect in this runtime/,
+      /^variables that begin with AUTH_ have no effect in this runtime/,
     ],
     [
       'TLS is configured',
       { TLS_CERT_FILE: '/a', TLS_KEY_FILE: '/b' },
-      /^variables with TLS_ have no effect in this runtime/,
+      /^variables that begin with TLS_ have no effect in this runtime/,
     ],
     [
       'a variable is invalid',

@@ -38,7 +38,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   conformance: {
     usage: 'conformance --url URL --model NAME',
-    summary: 'tests whether any server conforms to the protocol',
+    summary: 'tests whether a server conforms to the protocol',
     load: async () => (await import('./conformance.ts')).conformance,
   },
 }

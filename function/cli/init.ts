@@ -10,7 +10,7 @@ const HELP = `Creates a small project: a model, TypeScript that runs before and 
 
   onnx-function init FOLDER
 
-FOLDER  the folder to create. Its name is also the function's name: a-z, 0-9 and -, first a letter
+FOLDER  the folder to create. Its name is also the function's name: a-z, 0-9 and -, starting with a letter
 --help  shows this help
 
 func create -l typescript -t onnx --repository REPOSITORY creates the same project.

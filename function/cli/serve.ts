@@ -10,7 +10,7 @@ const HELP = `Serves a model.
 MODEL      a .onnx file, or a folder with one; default: MODEL_DIR if set, else the folder model or
            the file model.onnx in the current folder, else the iris classifier
 --port N   the port; 0 selects a free port; default: PORT if set, else 8080
---watch    serves a new version when the model or the transform changes, once the version is ready
+--watch    when the model or the transform changes, serves the new version once it is ready
 --help     shows this help
 
 All other settings are environment variables: see docs/configuration.md.

@@ -5,7 +5,7 @@ import { closeSync, openSync, readSync } from 'node:fs'
 export const LFS_POINTER = 'a Git LFS pointer'
 const EXPORT = 'export the model to ONNX, and use the exported file'
 
-const PICKLE = `a Python pickle, such as scikit-learn, joblib and PyTorch write. In Python, ${EXPORT}`
+const PICKLE = `a Python pickle, as written by scikit-learn, joblib and PyTorch. In Python, ${EXPORT}`
 const WEB_PAGE = 'a web page, not the model. Download the model again, and check the response'
 
 /** The bytes that identify a kind of file, and their offset. */
@@ -21,9 +21,9 @@ const KINDS: readonly (readonly [at: number, holds: string, kind: string])[] = [
   [
     0,
     'PK\x03\x04',
-    `a ZIP archive, such as PyTorch, Keras and NumPy write. Extract it, or ${EXPORT}`,
+    `a ZIP archive, as written by PyTorch, Keras and NumPy. Extract it, or ${EXPORT}`,
   ],
-  [0, '\x89HDF', `an HDF5 file, such as Keras writes. In Python, ${EXPORT}`],
+  [0, '\x89HDF', `an HDF5 file, as written by Keras. In Python, ${EXPORT}`],
   [0, '\x1f\x8b', 'compressed with gzip. Decompress it'],
   [0, '<!DOCTYPE', WEB_PAGE],
   [0, '<!doctype', WEB_PAGE],

@@ -299,7 +299,10 @@ function logCheck(check: GraphCheck, { execution }: Config, log: Log): void {
     log.warn(
       `run time depends on input values, and EXECUTION=inline runs the model on the main thread, where only SIGKILL ends a run: ${byValues}`,
     )
-  else log.info(`the model runs in worker threads: run time depends on input values: ${byValues}`)
+  else
+    log.info(
+      `the model runs in worker threads, because run time depends on input values: ${byValues}`,
+    )
   if (sizesByValues !== undefined) log.info(`run memory depends on input values: ${sizesByValues}`)
 }
 

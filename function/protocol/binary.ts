@@ -156,11 +156,11 @@ export function readText(bytes: Uint8Array, i: number, input: string): string {
   // ONNX strings are UTF-8, and ONNX Runtime for Node truncates them at a NUL. Reject other bytes
   // instead of changing them silently.
   if (!isUtf8(bytes))
-    throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8, which ONNX strings must be`)
+    throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8; ONNX strings must be UTF-8`)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
   if (text.includes('\0'))
     throw new BadRequest(
-      `${input}: BYTES element ${i} contains a NUL, at which ONNX Runtime would truncate it`,
+      `${input}: BYTES element ${i} contains a NUL; ONNX Runtime would truncate the text there`,
     )
   return text
 }

@@ -123,7 +123,7 @@ class InputsOfMessage implements InputData {
     this.#raw = raw
     if (raw.length > 0 && raw.length !== inputs.length)
       throw new BadRequest(
-        `the number of entries in raw_input_contents is ${raw.length}; it must be the number of inputs, ${inputs.length}`,
+        `the number of entries in raw_input_contents is ${raw.length}; it must equal the number of inputs, ${inputs.length}`,
       )
   }
 

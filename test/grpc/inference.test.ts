@@ -205,7 +205,7 @@ suite('inference.GRPCInferenceService', () => {
       'more raw contents than inputs',
       raw({ raw_input_contents: [Buffer.alloc(16), Buffer.alloc(16)] }),
       3,
-      'the number of entries in raw_input_contents is 2; it must be the number of inputs, 1',
+      'the number of entries in raw_input_contents is 2; it must equal the number of inputs, 1',
     ],
     [
       'too many raw bytes',
