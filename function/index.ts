@@ -56,9 +56,9 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Handles one call of the runtime. Ignores its second argument, the event decoded by its SDK: the
- * SDK invents a missing id, does not decode header values, and rounds integers beyond 2^53. The
- * context contains the body as it arrived.
+ * Handles one call of the runtime. Ignores the event that its SDK decoded: the SDK invents a
+ * missing id, does not decode header values, and rounds integers beyond 2^53. The context contains
+ * the body as it arrived.
  */
 export async function handle(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current(context)

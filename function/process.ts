@@ -136,8 +136,8 @@ async function endByDraining(running: Running, signal: string): Promise<never> {
 }
 
 /**
- * Replaces a process with an endless run, whose thread cannot be terminated. Finishes the other
- * requests as after SIGTERM, and then runs the same command in place of this process.
+ * Runs the same command in place of a process with an endless run, after the other requests are
+ * finished as after SIGTERM.
  */
 async function replaceProcess(running: Running): Promise<void> {
   const { service, config, isSupervised, pushing } = running

@@ -16,9 +16,9 @@ const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
 const QUIET_MS = 100
 
 /**
- * Serves in a child process, and starts a new child when the model or the transform changes. The
- * new child takes over once it is ready; the old child answers its requests and exits. Node's
- * cluster module owns the port, so no connection is lost.
+ * Serves in a child process, and starts a new child after each change of the model or the
+ * transform. The new child takes over once it is ready, and the old one exits once it has answered
+ * its requests. Node's cluster module owns the port, so no connection is lost.
  */
 export async function watch(configure: () => Config): Promise<void> {
   if (cluster.isWorker) {

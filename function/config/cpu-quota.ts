@@ -3,8 +3,8 @@ import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
 
 /**
- * Returns the number of CPUs that this process may use at once: its cgroup's quota, or else all
- * CPUs; at least 1. ONNX Runtime ignores the quota; so does Node 24.21 with cgroups version 1.
+ * Returns how many CPUs this process may use at once: its cgroup's quota, or else all CPUs; at
+ * least 1. ONNX Runtime ignores the quota; so does Node 24.21 with cgroups version 1.
  * @param root the folder of proc and sys
  */
 export function availableCpus(root = '/'): number {

@@ -58,7 +58,7 @@ export type CodecOf = (data: EventData, binding: Binding) => Codec<EncodedRespon
 
 /**
  * Answers a request with events. A Broker counts an event as delivered only if the 2xx response is
- * empty or a CloudEvent. errors.ts lists the statuses of errors.
+ * empty or a CloudEvent.
  */
 export const receiveEvents = (
   request: Request,

@@ -16,8 +16,8 @@ export interface ReplyContent {
 
 /**
  * The attributes of the event that answers `request`. They depend only on the request and the
- * model: an event that is delivered twice gets the same reply, and a consumer recognises the
- * duplicate by (source, id). Replies therefore have no `time`.
+ * model, so an event that is delivered twice gets the same reply, which a consumer recognises by
+ * (source, id). Replies therefore have no `time`.
  * @param outcome the last word of the reply's type; replaces `.request` in the request's type, or
  * is appended
  */

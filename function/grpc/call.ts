@@ -339,8 +339,8 @@ const compress = (encoding: string, bytes: Uint8Array): Promise<Buffer> =>
 const TICK_MS = 250
 
 /**
- * Streams of inference requests, and health watches. One timer polls for all of them, because
- * neither readiness nor the end of a connection emits an event.
+ * Streams of inference requests, and health watches. One timer polls for all of them: neither
+ * readiness nor the end of a connection emits an event.
  */
 class LongCalls {
   readonly #calls = new Set<Call>()

@@ -42,7 +42,7 @@ const MOST_WAITING = 16
 
 /**
  * Reads a call's messages. Copies a small message once, from the socket's buffer, and a large one
- * into memory that grows. Messages end at a multiple of eight bytes, which aligns the raw tensor
+ * into memory that grows. Messages end at a multiple of eight bytes, to align the raw tensor
  * contents in their last field for ONNX Runtime.
  */
 export class MessageReader implements Arriving {

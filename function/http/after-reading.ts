@@ -1,6 +1,6 @@
 /**
- * Runs a timer's callback that may close a connection, after the event loop has read the sockets. A
- * late timer runs before that, and would reset a request that arrived in time.
+ * Lets the event loop read the sockets before a timer's callback closes a connection. A late timer
+ * runs first, and would reset a request that arrived in time.
  */
 export const afterReading = (close: () => void): void => {
   setImmediate(close)

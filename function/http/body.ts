@@ -208,7 +208,7 @@ export async function inflate(
 }
 
 /**
- * Collects chunks in one buffer: a body may arrive in chunks of one byte, and each chunk would take
+ * Collects chunks in one buffer: a body may arrive in chunks of one byte, each of which would take
  * another 500 bytes (measured). The buffer grows with the bytes received, so announcing a length
  * uses no memory.
  */
@@ -310,10 +310,10 @@ const LEAST_AHEAD_BYTES = 4 * 1024
 const MOST_AHEAD_BYTES = 16 * 1024
 
 /**
- * Returns how many bytes to allocate for a body of which `bytes` have arrived: in proportion, and
- * at most `most`. Allocating the announced size makes V8 collect garbage: 128 announcements of 64
- * MiB blocked all requests for seconds. Small bodies get little extra, because many share a limit;
- * large bodies get more, to be copied less often.
+ * Returns how many bytes to allocate for a body of which `bytes` have arrived; at most `most`.
+ * Allocating the announced size makes V8 collect garbage: 128 announcements of 64 MiB blocked all
+ * requests for seconds. Small bodies get little extra, because many share a limit; large bodies get
+ * more, to be copied less often.
  */
 export function roomFor(bytes: number, most: number): number {
   const ahead = bytes <= SMALL_BYTES ? Math.min(bytes, MOST_AHEAD_BYTES) : bytes

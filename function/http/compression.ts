@@ -5,8 +5,8 @@ import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
 /**
- * Compress responses of these sizes, in bytes. A smaller one fits in one packet anyway. A larger
- * one would take seconds, and as much memory as the response itself.
+ * In bytes. A smaller response fits in one packet anyway. A larger one would take seconds to
+ * compress, and as much memory as the response itself.
  */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
@@ -72,8 +72,8 @@ export class Compressor {
   #running = 0
 
   /**
-   * Compresses a body with the encoding that the client prefers. Undefined if the client does not
-   * accept compression, the body would not become smaller, or too many responses wait.
+   * Compresses a body with the encoding that the client prefers. Undefined if the client accepts
+   * none, the body would not become smaller, or too many responses wait.
    * @param bytes the body's size
    */
   async compress(

@@ -76,8 +76,8 @@ export class Round<Item> {
 }
 
 /**
- * Limits open connections. Over the limit, drops a connection that waits for its client, so that
- * health probes and honest clients can connect. If all connections are busy, refuses the new one.
+ * Limits open connections. Beyond the limit, drops a connection that waits for its client, so that
+ * health probes and honest clients can connect; if all connections are busy, refuses the new one.
  */
 export class ConnectionLimit {
   readonly #most: number

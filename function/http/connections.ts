@@ -98,9 +98,8 @@ export class Connections {
   }
 
   /**
-   * Begins a request, or queues it: requests on one connection are answered in order. A client that
-   * pipelines therefore gets no more of the server than others, and a client that does not read
-   * gets at most one response.
+   * Begins a request, or queues it: requests on one connection are answered in order. Pipelining
+   * therefore gains a client nothing, and a client that does not read gets at most one response.
    */
   take(exchange: Exchange, connection: Connection): void {
     const before = connection.latest
@@ -194,8 +193,7 @@ export class Connections {
 
 /**
  * Closes an idle connection, at once if it has been idle for `patienceMs`. A client that has just
- * been answered may have sent its next request before it knows about the shutdown: the server
- * answers it.
+ * been answered may already have sent its next request, which the server answers.
  */
 function closeWhenIdle(socket: Socket, connection: Connection, patienceMs: number): void {
   if (connection.session !== undefined || !isIdle(socket, connection)) return

@@ -249,7 +249,7 @@ export class Listener {
 const stopListening = (server: Server) => NetServer.prototype.close.call(server)
 
 /**
- * Accepts the connections in the accept queue: closing the listener would reset them, and the event
+ * Accepts the connections in the accept queue, which closing the listener would reset. The event
  * loop accepts one per turn (libuv 1.45 and later). Resolves after a short turn without a new
  * connection, or after one turn per place in the queue.
  */

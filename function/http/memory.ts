@@ -229,9 +229,9 @@ export class Reservation {
   }
 
   /**
-   * Counts a response that is about to be produced. The first response waits for room. Later
-   * responses to a batch of events do not: the batch already uses memory for which other requests
-   * may wait.
+   * Counts a response that is about to be produced. The first one waits for room. Later responses
+   * to a batch of events do not: other requests may wait for the memory that the batch already
+   * uses.
    * @throws {Overloaded|DeadlinePassed}
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {

@@ -138,8 +138,8 @@ export function headersOf(
 }
 
 /**
- * Keeps a response that does not fit in the socket's buffer in memory until the client has read it:
- * at most as long as a request may take to arrive, or until faster clients need the memory.
+ * Keeps a response in memory until the client has read it, if it does not fit in the socket's
+ * buffer: at most as long as a request may take to arrive, or until faster clients need the memory.
  * @returns the arrival that counts the client's progress
  */
 export function waitForReader(

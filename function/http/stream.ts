@@ -111,8 +111,8 @@ const STOP_MS = 100
 
 /**
  * Discards the rest of a request whose response has ended (RFC 9113 section 8.1). Clients stop
- * sending when they read the status. If the stream were closed at once, some clients, such as curl
- * 7.88, would lose the response.
+ * sending when they read the status. If the stream closed at once, some clients, such as curl 7.88,
+ * would lose the response.
  */
 export function dropRest(stream: ServerHttp2Stream): void {
   stream.resume()

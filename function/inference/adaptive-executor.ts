@@ -26,10 +26,8 @@ export interface AdaptiveOptions {
 }
 
 /**
- * Runs a model whose cost depends only on input shapes: on the main thread, or in workers if its
- * runs are slow. A small file of plain operators loads on the main thread. Other models load and
- * warm up in a worker, which measures their cost; this worker then runs large requests, and runs
- * larger than all previous ones.
+ * Runs a model whose cost depends only on input shapes (docs/architecture.md, "Threads"). The
+ * worker that measured the cost then runs large requests, and runs larger than all previous ones.
  */
 export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
   if (options.plainBytes !== undefined)

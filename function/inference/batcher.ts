@@ -27,7 +27,7 @@ export interface BatcherOptions {
 
 /**
  * Joins requests along the first dimension if rows are independent, runs them, and splits the
- * outputs. A run takes the requests that are waiting when it begins; it never waits for more.
+ * outputs. A run takes the requests that wait when it begins, without a delay.
  */
 export class Batcher {
   private readonly options: BatcherOptions
@@ -126,8 +126,8 @@ export class Batcher {
     while (this.running < this.executor.concurrency && !this.queue.isEmpty) {
       const free = this.executor.whenFree()
       if (free !== undefined) {
-        // Large requests occupy all threads. Until one is free, leave the requests in the queue: it
-        // enforces their deadlines, and later requests may join their run.
+        // Large requests occupy all threads. The queue enforces deadlines meanwhile, and later
+        // requests may join the run.
         this.waits = true
         void free.then(this.startRuns)
         break
@@ -250,9 +250,8 @@ const hasLongText = ({ inputs }: InferenceRequest) =>
   )
 
 /**
- * Raises estimated waits, because run times vary. Without this factor, half of the last admitted
- * requests got a late response or none. Throughput does not suffer: the queue still fills 80% of a
- * deadline.
+ * Raises estimated waits, because run times vary. Otherwise, half of the last admitted requests got
+ * a late response or none. The queue still fills 80% of a deadline, so throughput does not suffer.
  */
 const MARGIN = 1.25
 

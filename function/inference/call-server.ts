@@ -48,8 +48,8 @@ interface OpenCall {
 type Tell = (told: { calls: CallAnswers } | { closed: true }, transfer?: ArrayBuffer[]) => void
 
 /**
- * Handles calls on this thread: preprocess, run, postprocess. Calls share a run if the model allows
- * it. Many calls are in progress at once, because a transform may wait for I/O.
+ * Handles calls on this thread: preprocess, run, postprocess. Many calls are in progress at once,
+ * because a transform may wait for I/O.
  */
 export class CallServer {
   readonly #transform: ThreadTransform

@@ -92,8 +92,8 @@ export class Calls {
   }
 
   /**
-   * Admits a batch of events or a V1 request above the limit for all calls only while no other
-   * caller has calls. Otherwise, it could never be admitted.
+   * While no other caller has calls, admits a batch of events or a V1 request above the limit for
+   * all calls. Otherwise, it could never be admitted.
    */
   #admit(bytes: number, sender: Caller): void {
     const room = SHARE * this.#limits.freeBytes()

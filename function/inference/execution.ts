@@ -37,9 +37,8 @@ export interface ExecutorOptions {
 }
 
 /**
- * Loads the model on the thread that EXECUTION selects. With auto, that depends on the graph, the
- * file size and measured run times. If input values determine a run's duration, the run may never
- * end, so auto uses workers.
+ * Loads the model on the thread that EXECUTION selects. If input values determine a run's duration,
+ * the run may never end, so auto uses workers.
  */
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
   const { folder, check, config, log } = options
@@ -187,9 +186,9 @@ const IS_OF_PROJECT =
   /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i
 
 /**
- * Remembers the files in the model folder. A thread that starts later reads them again, and must
- * not serve a different model under the first model's name.
- * @returns a function that throws an {Error} with a one-line message if a file has changed
+ * Remembers the files in the model folder. A thread that starts later must not serve a different
+ * model under the first model's name.
+ * @returns a function that throws an {Error} if a file has changed
  */
 function rememberFiles(folder: string, transform: string | undefined): () => void {
   const which = (name: string) => {

@@ -157,8 +157,8 @@ export class LoadedModel {
   }
 
   /**
-   * Waits until it is known whether rows are independent. Until then, a request with more rows than
-   * fit into the known memory must not be divided.
+   * Waits until it is known whether rows are independent: until then, a request with too many rows
+   * for the known memory cannot be divided.
    * @throws {DeadlinePassed}
    */
   private async untilDecided({ trace, deadline }: Caller): Promise<void> {

@@ -189,9 +189,8 @@ async function openModel(opening: Opening) {
 }
 
 /**
- * Waits until the waiting requests are answered; the proof would delay them by 10 ms, after a
- * startup of 95 ms. They are decoded in one turn of the event loop, run in the next, and encoded in
- * the third.
+ * Waits until the waiting requests are decoded, run and encoded, which takes three turns of the
+ * event loop. The proof would delay them by 10 ms, after a startup of 95 ms.
  */
 async function waitingAnswered(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn()

@@ -8,10 +8,9 @@ import { isMainThread } from 'node:worker_threads'
  * dist/binding.js. The binding is not a public interface: package.json pins its version, and
  * test/inference/onnxruntime.test.ts detects changes.
  *
- * onnxruntime-node's JavaScript is not used. It starts each run with setImmediate, so a run's time
- * includes other work of the event loop, and requests that arrive before the run begins cannot join
- * it. It also creates a Tensor for each output, and for FP16 a Float16Array that the native binding
- * cannot read.
+ * onnxruntime-node's JavaScript starts each run with setImmediate, so a run's time would include
+ * other work, and requests that arrive before the run begins could not join it. It also creates a
+ * Tensor for each output, and for FP16 a Float16Array that the native binding cannot read.
  */
 
 /** A tensor as the native binding accepts and returns it. */
@@ -92,8 +91,7 @@ const LOCALES_OF_SYSTEM = '/usr/lib/locale/locale-archive'
 
 /**
  * Sets the environment variables that ONNX Runtime reads. Call this before the first worker loads
- * the library: only the main thread's process.env changes the process environment. The main
- * thread's first session also calls it.
+ * the library: only the main thread's process.env changes the process environment.
  */
 export function setEnvironment(): void {
   // Otherwise, version 1.30 writes a device id to the home folder, and startup takes 5 ms longer.

@@ -24,7 +24,7 @@ const PAUSE_MS = 1e-3
 
 /**
  * Requests that wait for a run, in order of arrival. Limits their number, and rejects each at its
- * deadline. The cost per request does not depend on the queue's length.
+ * deadline, at a cost that does not depend on the queue's length.
  */
 export class Queue {
   private readonly limits: QueueLimits

@@ -1,7 +1,7 @@
 /**
- * The CPU time of a slow run. A run on the main thread blocks all other work, so it must be clearly
- * shorter than the 10 ms that a probe may wait (docs/performance.md). A worker costs about 0.1 ms.
- * CPU time, because other processes may use the CPU during a run.
+ * The CPU time of a slow run. On the main thread, a run blocks all other work, so it must be
+ * clearly shorter than the 10 ms that a probe may wait (docs/performance.md). A worker costs about
+ * 0.1 ms. Other processes may use the CPU during a run, so wall-clock time is no measure.
  */
 export const SLOW_RUN_MS = 5
 
@@ -47,7 +47,7 @@ export class RunCosts {
 
   /**
    * @returns whether this run shows that the model is slow. If runs of this size were fast before,
-   * that takes two slow runs in a row: V8 may have collected garbage during one.
+   * two slow runs in a row are needed: V8 may have collected garbage during one.
    */
   showsSlow(elements: number, cpuMs: number): boolean {
     const limit = this.hasRun ? SLOW_RUN_MS : FIRST_RUN_MS

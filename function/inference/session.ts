@@ -234,9 +234,8 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 }
 
 /**
- * Shortens a message to one line. ONNX Runtime's messages can be very long, and a Broker keeps only
- * 1,024 bytes of a response with a dead letter. A message begins with the failure and ends with its
- * cause.
+ * Shortens a message to one line: a Broker keeps only 1,024 bytes of a response with a dead letter.
+ * ONNX Runtime's messages begin with the failure and end with its cause.
  */
 function oneLine(error: unknown): string {
   const line = (error as Error).message.replaceAll(/\s+/g, ' ').trim()

@@ -115,9 +115,8 @@ export class Statistics {
 }
 
 /**
- * Returns the first number of a version, or 1. Triton's versions are numbers, and perf_analyzer
- * dies of a C++ exception (`stoll`) if the version is not one. 18 digits fit into the 64 bits that
- * `stoll` returns.
+ * Returns the first number of a version, or 1: perf_analyzer ends with a C++ exception (`stoll`) if
+ * a version is not a number, as in Triton. 18 digits fit into the 64 bits that `stoll` returns.
  */
 const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
 

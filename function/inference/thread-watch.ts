@@ -10,8 +10,8 @@ const NUMBERS = 4
 const NUMBER_BYTES = 4
 
 /**
- * The flag that guards native code. A thread cannot be terminated within native code, so it must
- * not enter native code once it is to be terminated.
+ * Guards native code: a thread that is to be terminated must not enter it, because it cannot be
+ * terminated there.
  */
 const OPEN = 0
 const WITHIN_RUN = 1
@@ -96,8 +96,8 @@ export class ThreadWatch {
 
   /**
    * Whether the call at this place may block its thread: it is in the run, or in the transform's
-   * synchronous work. If a promise continued that work, the current call is unknown, so every call
-   * that waits for the transform's promises may block the thread.
+   * synchronous work. If a promise continued that work, the current call is unknown: every call
+   * that waits for the transform's promises may block.
    */
   isBlamed(place: number): boolean {
     const at = this.#calls[place]

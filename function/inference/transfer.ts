@@ -34,9 +34,9 @@ export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
 ]
 
 /**
- * Returns the tensors in transferable memory. Copies data that is part of a larger buffer, because
- * this thread needs the other parts, for example for later runs of the request. Copies empty data,
- * which may be a constant of this thread. The transfer copies strings.
+ * Returns the tensors in transferable memory. Copies data that is part of a larger buffer, which
+ * this thread needs, for example for later runs of the request. Copies empty data, which may be a
+ * constant of this thread. The transfer copies strings.
  */
 export function detach(tensors: readonly Tensor[]): Detached {
   const transfer = new Set<ArrayBuffer>()

@@ -61,10 +61,10 @@ export interface TimedRun {
 }
 
 /**
- * Runs one request at a time in each worker. When a thread dies, its run fails (worker-thread.ts),
- * and the pool starts another. After a run's time limit, the pool replaces its thread without
- * terminating it. Large requests wait in the pool; other requests wait in the queue, which learns
- * of free threads through `whenFree`. If both wait, they get threads alternately.
+ * Runs one request at a time in each worker. Replaces a thread that dies, and a thread whose run
+ * exceeds its time limit, without terminating that thread. Large requests wait in the pool; other
+ * requests wait in the queue, which learns of free threads through `whenFree`. If both wait, they
+ * get threads alternately.
  */
 export class WorkerPool implements Executor {
   private readonly file: string

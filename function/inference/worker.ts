@@ -29,8 +29,8 @@ interface RunCommand {
 }
 
 /**
- * A message from the worker: after startup, a description of the session; later, the result of each
- * command. Before each run of a large request, the run's input shapes.
+ * A message from the worker: after startup, a description of the session; then the result of each
+ * command, and the input shapes before each run of a large request.
  */
 export type WorkerAnswer<T> =
   | { readonly value: T }

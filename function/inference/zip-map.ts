@@ -12,8 +12,8 @@ import { field, message, numberField } from './protobuf.ts'
 
 /*
  * Removes ZipMaps from models. Converters of scikit-learn, LightGBM, XGBoost and CatBoost append a
- * ZipMap to a classifier. It turns a tensor of probabilities into a list of maps from class to
- * probability, which the protocol cannot carry, so the server returns the tensor.
+ * ZipMap to a classifier, which turns a tensor of probabilities into a list of maps. The protocol
+ * has only tensors, so the server returns the tensor.
  */
 
 export interface ZipMap {

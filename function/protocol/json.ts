@@ -85,8 +85,8 @@ export const parseExactly = (text: string): unknown =>
 
 /**
  * Parses JSON with integers beyond 2^53 as bigints. A reviver would be called for every value: with
- * one such integer, 127 KiB took 60 ms. So replace these integers with strings, which have a random
- * prefix that no caller can guess; parse at full speed; and convert the strings to bigints.
+ * one such integer, 127 KiB took 60 ms. Instead, replaces these integers with strings that have a
+ * random prefix, which no caller can guess, and converts them after JSON.parse.
  */
 function parseBigIntegers(text: string): unknown {
   const mark = `${Math.random()}:`

@@ -14,9 +14,8 @@ import type { Signature } from './tensor.ts'
  *
  * In row format, the request is {"instances": [row, …]} and the response {"predictions": [row, …]};
  * in column format, {"inputs": …} and {"outputs": …}. A single tensor is sent directly; several are
- * in an object, keyed by name. Values are nested like their shape. V1 has neither datatypes nor
- * shapes, so values are read like a V2 request with the model's datatypes, and all rules of V2
- * apply.
+ * in an object, keyed by name. V1 has neither datatypes nor shapes, so values are read like a V2
+ * request with the model's datatypes, and all rules of V2 apply.
  */
 
 export interface PredictRequest extends InferenceRequest {

@@ -21,9 +21,9 @@ import { SpanRecorder } from './spans.ts'
 import type { Traces } from './trace.ts'
 
 /*
- * Pushes spans and metrics over OTLP with OpenTelemetry's exporters, loaded after startup and only
- * if an endpoint is set. Our own code could save 3 MiB, and 8 ms of CPU time at startup, but would
- * have to support retries, TLS, compression and the variables that platforms set.
+ * Pushes spans and metrics over OTLP with OpenTelemetry's exporters. Our own code could save 3 MiB,
+ * and 8 ms of CPU time at startup, but would have to support retries, TLS, compression and the
+ * variables that platforms set.
  */
 
 export interface Push {

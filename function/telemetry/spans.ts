@@ -31,10 +31,8 @@ import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } 
 /*
  * Creates spans that follow OpenTelemetry's semantic conventions for HTTP and gRPC servers,
  * messaging and CloudEvents: one for the request, one for each of its events, and one for each part
- * of the work.
- *
- * Spans are created only for sampled requests, after the request. While the request runs there are
- * none, and startup does not load the SDK.
+ * of the work. They are created after the request, and only if it is sampled, so startup does not
+ * load the SDK.
  */
 
 export interface SpanOptions {

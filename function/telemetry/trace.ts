@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /*
- * Records how a request spends its time, as a few numbers for each part of the work. spans.ts
- * creates spans from them later. Used only if an OTLP endpoint is set.
+ * Records the time of each part of a request as a few numbers, from which spans.ts creates spans
+ * later. Used only if an OTLP endpoint is set.
  */
 
 export type Part = 'load' | 'decode' | 'preprocess' | 'queue' | 'run' | 'postprocess' | 'encode'

@@ -33,9 +33,8 @@ export interface Host {
 }
 
 /**
- * Runs a transform at both ends of the pipeline: preprocess makes the model's inputs from the data,
- * and postprocess makes the response from the outputs. An end without its function works as if
- * there were no transform.
+ * Runs a transform at both ends of the pipeline: preprocess makes the model's inputs, and
+ * postprocess the response. An end without its function works as if there were no transform.
  */
 export class TransformCodec implements Codec<Reply> {
   readonly #call: Call

@@ -5,7 +5,7 @@ import type { Call } from './call.ts'
 
 /**
  * Returns a call's data for the transform: parsed JSON, text as a string, or other data as bytes.
- * JSON integers beyond 2^53 are rounded, as in JSON.parse: code that adds numbers would fail on a
+ * Rounds JSON integers beyond 2^53, as JSON.parse does: code that adds numbers would fail on a
  * bigint, which only some callers send.
  * @throws {BadRequest} if the data does not match its media type
  */

@@ -62,8 +62,7 @@ type Thrown = {
 
 /**
  * Converts a thrown value to an error in the error table. Only errors of this file keep their
- * meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. The members of the result
- * cross threads and are the same at each read.
+ * meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404.
  */
 export function transformError(thrown: unknown): Error {
   try {

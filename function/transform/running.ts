@@ -1,6 +1,6 @@
 /**
  * A call of a transform on this thread. It ends at its deadline or when its caller hangs up, even
- * if the transform is still running.
+ * during the transform.
  */
 export class RunningCall {
   #ended: Error | undefined

@@ -13,8 +13,8 @@ import {
 
 /**
  * Reads preprocess's tensors: nested arrays, or a shape with flat data. Copies a small typed array
- * of the datatype at once, because the transform may reuse it for the next call first. Uses a large
- * one without a copy.
+ * at once, because the transform may reuse it before this call runs; uses a large one without a
+ * copy.
  * @param maxBytes the limit of the tensors in memory
  * @throws {Error} naming the input, the expected value and the actual value; it is the author's
  * mistake

@@ -108,8 +108,8 @@ const CLAIMS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Finds keys in the key set at a URL. Fetches it when a token names an unknown key, and after ten
- * minutes. jose's cooldown begins only after a successful fetch.
+ * Finds keys in the key set at a URL. Fetches the set for an unknown key, and after ten minutes.
+ * jose's own cooldown begins only after a successful fetch.
  * @param onRead called after each successful fetch
  */
 function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {

@@ -9,14 +9,14 @@ const AGAIN_MS = 2_000
 
 /**
  * Reads files now, and again after each change, until the process exits. Polls with stat(), which
- * follows links: Kubernetes updates a mounted Secret by pointing a link at another folder, which a
- * watch on the file would not notice. Node's watchFile() would miss a change between the first read
- * and its own first stat().
+ * follows links: Kubernetes updates a Secret by pointing a link at another folder, which a watch
+ * would not notice. Node's watchFile() would miss a change between the first read and its own first
+ * stat().
  * @param named paths, keyed by the variable with the path
  * @param use receives the contents. If it throws because they are not valid, the previous contents
  * stay in use, and the reason is logged
- * @param lose called if a file is empty or missing in two attempts in a row, so it was removed; one
- * attempt may coincide with a rewrite in place. If absent, the previous contents stay in use
+ * @param lose called if a file is empty or missing twice in a row: once may be a rewrite in place.
+ * If absent, the previous contents stay in use
  * @throws {Error} if the first contents are not valid
  */
 export function watchFiles<Name extends string>(

@@ -4,8 +4,8 @@ import { schemaRef } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
 /**
- * Returns the transform's schemas as components: Input, Output, and one for each of their `$defs`,
- * because client generators do not search for types within a component.
+ * Returns the transform's schemas as components: Input, Output, and one for each of their `$defs`.
+ * Client generators do not search for types within a component.
  */
 export const authorComponents = ({
   input,

@@ -16,8 +16,8 @@ import { isBatched, Stop, type Value } from './value.ts'
 
 /*
  * Computes the elements of small integer tensors from constants and shapes. Rules for operators
- * such as Reshape and Expand need them as sizes. An unknown element is undefined, and does not
- * depend on N, the number of rows: otherwise the proof stops.
+ * such as Reshape and Expand need them as sizes. An unknown element is undefined; it does not
+ * depend on N, the number of rows, because the proof would stop.
  */
 
 type Element = Size | undefined

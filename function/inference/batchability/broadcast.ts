@@ -3,9 +3,8 @@ import { isBatched, Stop, tensor, UNKNOWN, type Value } from './value.ts'
 
 /**
  * Returns the output of an element-wise operator (ONNX, "Multidirectional Broadcasting"). All
- * batched operands must have the batch in the same dimension, counted from the last. There, other
- * operands must have size 1 or no dimension: a constant with two rows would turn a single row into
- * two.
+ * batched operands must have the batch in the same dimension, counted from the last, where other
+ * operands must have size 1: a constant with two rows would turn a single row into two.
  * @throws {Stop} if an output row would depend on several rows
  */
 export function broadcast(operands: readonly Value[]): Value {

@@ -7,10 +7,10 @@ import { type Proof, proveIndependent } from './prove.ts'
 import { sampledDifference } from './sampled-check.ts'
 
 /**
- * Decides whether requests may share runs. Without a proof that rows are independent, each request
- * has its own run, unless model.json sets `"batch": true`. A proven model is also tested with
- * extreme values in neighbouring rows. If input values determine tensor sizes, a joined run could
- * need the memory of many requests; the model then also needs `"batch": true`.
+ * Decides whether requests may share runs: if the graph proves that rows are independent, or
+ * model.json sets `"batch": true`. Also tests a proven model with extreme values in neighbouring
+ * rows. If input values determine tensor sizes, a joined run could need the memory of many
+ * requests, so model.json must set `"batch": true`.
  * @param example inputs that the model accepts
  */
 export async function decideBatching(

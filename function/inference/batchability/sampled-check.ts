@@ -7,9 +7,8 @@ import type { Session } from '../session.ts'
 
 /**
  * A second check after the proof: extreme values in neighbouring rows must not change a bit of the
- * sample's outputs, compared with a run where the neighbours are copies of the sample. All runs
- * have the same number of rows, on which the order of a kernel's additions may depend. Failed runs
- * do not count.
+ * sample's outputs, compared with copies of the sample as neighbours. All runs have the same number
+ * of rows, because the order of a kernel's additions may depend on it. Failed runs do not count.
  * @param example inputs that the model accepts
  * @returns the output that differs, as text; undefined if none does
  * @throws {RunTimedOut} if a run exceeds its time limit
