@@ -69,7 +69,7 @@ function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)
 }
 
-/** If a variable of `any` is set, those of `all` must be set, too. */
+/** If a variable of `any` is set, all variables of `all` must be set. */
 function requireTogether<Rows extends typeof AUTH | typeof TLS>(
   rows: Rows,
   values: Values<Rows>,

@@ -247,7 +247,7 @@ export const PUSHING = {
   }),
 } as const
 
-// HMAC is not allowed: anyone with the issuer's public key could sign a token with it.
+// HMAC is not allowed: anyone with the issuer's public key could use the key to sign a token.
 const JWT_ALGORITHMS = [
   'RS256',
   'RS384',
@@ -265,7 +265,7 @@ const isUrl = (text: string) => /^\w+:\/\//.test(text)
 
 /**
  * Requires https, except on this machine: over http, an attacker on the path could replace the
- * keys. Refuses a user name, because fetch() refuses it in an error that shows the password.
+ * keys. Refuses a user name, because fetch() would refuse it with an error that shows the password.
  */
 function isSafe({ protocol, hostname, username, password }: URL): boolean {
   if (username !== '' || password !== '') return false

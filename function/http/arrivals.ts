@@ -75,7 +75,9 @@ export class Arrival implements Needing {
   }
 }
 
-/** Tracks arriving bodies and large responses being read, and selects the ones to evict. */
+/**
+ * Tracks arriving bodies and large responses being read, and selects a victim if memory is needed.
+ */
 export class Arrivals {
   readonly #open = new Set<Arrival>()
   #timer: NodeJS.Timeout | undefined

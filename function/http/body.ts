@@ -18,7 +18,7 @@ import { HungUp, type RequestBody } from './respond.ts'
 const INFLATED_CHUNK_BYTES = 64 * 1024
 
 /**
- * Larger buffers are freed at once. Smaller ones may be the buffer into which Node reads, which
+ * A larger buffer is freed at once. A smaller buffer may be the one into which Node reads, which
  * several bodies share.
  */
 const FREED_BYTES = 2 ** 20

@@ -128,7 +128,7 @@ export class ConnectionLimit {
     }
     if (stuck !== undefined) return stuck
     const unused = oldest === newcomer ? undefined : oldest
-    // In a flood of connections without a request, drop those, not the connections in use.
+    // In a flood of connections without a request, drop these instead of connections in use.
     const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
     return isFlood ? (unused ?? idle) : (idle ?? unused)
   }

@@ -152,10 +152,7 @@ export class Connections {
     if (connection === undefined || isIdle(socket, connection)) socket.destroy()
   }
 
-  /**
-   * Closes every connection, including later ones, as soon as it is idle.
-   * @param patienceMs how long a client may take after a response to send one more request
-   */
+  /** Closes every connection as soon as it is idle, including connections that open later. */
   async end(patienceMs = NEXT_REQUEST_MS): Promise<void> {
     this.#ending = true
     this.#patienceMs = patienceMs

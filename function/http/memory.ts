@@ -16,10 +16,10 @@ const SHARE_OF_FREE = 1 / 3
 export const SMALL_BYTES = 128 * 1024
 const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
 
-/** The share of the room that arriving bodies must leave to complete ones. */
+/** The share of the room that arriving bodies must leave to complete bodies. */
 const KEPT_FOR_WHOLE = 1 / 8
 
-/** The share of the room for large bodies that small ones may borrow while it is unused. */
+/** The share of the room for large bodies that small bodies may borrow while it is unused. */
 const LENT_TO_SMALL = 1 / 2
 
 /**
@@ -196,7 +196,7 @@ export class BodyMemory {
         if (!isFull()) return true
       }
     }
-    // A large body evicts small bodies only if they have borrowed room from large ones.
+    // A large body evicts small bodies only if they have borrowed room from large bodies.
     const frees = ({ bytes }: Arriving) =>
       roomOf(bytes) === room || (room === 'large' && this.#used.small > ROOM_FOR_SMALL_BYTES)
     while (this.arrivals.evictFor(needing, frees)) if (!isFull()) return true

@@ -128,8 +128,8 @@ export function headersOf(
 ): Record<string, string | number> {
   // Responses may contain the caller's own text, so browsers must use only the declared media type.
   const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-  // Uncompressed responses have this header too: a cache must not send them to clients that accept
-  // compression, or compressed responses to others.
+  // Uncompressed responses also have this header: a cache must not send them to clients that accept
+  // compression, or compressed responses to other clients.
   if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
   if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
   const requestId = request.headers['x-request-id']?.toString()

@@ -5,7 +5,7 @@ import { type Answer, bytesOf } from '../answer.ts'
 export const SLICE_BYTES = 256 * 1024
 
 /**
- * Writes a body slice by slice, each after the kernel has accepted the one before.
+ * Writes a body slice by slice, each after the kernel has accepted the previous slice.
  * @param onWritten called after each slice
  */
 export function writeInSlices(

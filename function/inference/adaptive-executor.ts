@@ -27,7 +27,8 @@ export interface AdaptiveOptions {
 
 /**
  * Runs a model whose cost depends only on input shapes (docs/architecture.md, "Threads"). The
- * worker that measured the cost then runs large requests, and runs larger than all previous ones.
+ * worker that measured the cost then handles large requests, and runs with more elements than all
+ * previous runs.
  */
 export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
   if (options.plainBytes !== undefined)
@@ -41,7 +42,7 @@ class AdaptiveExecutor implements Executor {
   private readonly options: AdaptiveOptions
   private readonly costs: RunCosts
   private current: InlineExecutor | WorkerPool
-  /** A worker for large requests, and for runs larger than all previous ones. */
+  /** A worker for large requests, and for runs with more elements than all previous runs. */
   private aside: Promise<WorkerPool> | undefined
   private runsAside = 0
   private moving: Promise<void> | undefined

@@ -16,13 +16,13 @@ export interface Executor extends Session {
   warmUp(inputs: readonly Tensor[]): Promise<void>
   /**
    * Like `run`, for inputs of the server's own. After the time limit, another thread replaces the
-   * blocked one, and the process continues.
+   * blocked thread, and the process continues.
    */
   tryRun: Session['run']
   /** Undefined if a run can begin now; otherwise resolves when the next run may begin. */
   whenFree(): Promise<void> | undefined
   /**
-   * Handles a large request, from its bytes to those of the response.
+   * Handles a large request, from its bytes to the response's bytes.
    * @param sizes the run sizes of the calling thread
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
    */

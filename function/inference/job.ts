@@ -10,7 +10,7 @@ export interface Work {
   readonly request: InferenceRequest
   readonly rows: number
   /**
-   * How many rows the request counts for in the queue: at most those of one run, because byte
+   * How many rows the request counts for in the queue: at most the rows of one run, because byte
    * limits apply to larger requests.
    */
   readonly counted: number

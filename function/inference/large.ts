@@ -42,7 +42,7 @@ export interface LargeResponse {
 const RUN_BYTES = 64 * 1024
 
 /**
- * Handles a large request on the calling thread, from its bytes to those of the response. Divides
+ * Handles a large request on the calling thread, from its bytes to the response's bytes. Divides
  * the request into runs if rows are independent.
  * @throws {BadRequest|TooLarge|ModelError}
  * @throws {DeadlinePassed} if the request's own `timeout` expired before its run

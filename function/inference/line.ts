@@ -9,8 +9,8 @@ export class Place<Item> {
 }
 
 /**
- * A doubly linked list in order of arrival, which removes an item from any place in the same short
- * time.
+ * A doubly linked list in order of arrival. Removing an item takes the same short time at any
+ * place.
  */
 export class Line<Item> {
   oldest: Place<Item> | undefined

@@ -48,7 +48,7 @@ export class LoadedModel {
   private readonly runner: Runner
   private readonly identity: ModelIdentity
   private readonly limits: ResponseLimits
-  /** The size above which a body is handled in another thread, which checks MAX_JSON_BYTES. */
+  /** Larger bodies are handled in another thread, which checks MAX_JSON_BYTES. */
   private readonly largeBytes: number
   private largeRequests = 0
   private undecidedRequests = 0

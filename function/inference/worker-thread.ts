@@ -115,7 +115,7 @@ export class WorkerThread {
   }
 
   /**
-   * Whether a run has exceeded its time limit. It continues, because its thread cannot be
+   * Whether a run has exceeded its time limit. The run continues, because its thread cannot be
    * terminated.
    */
   get isStuck(): boolean {

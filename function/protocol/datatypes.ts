@@ -20,7 +20,7 @@ export type TensorData =
 /** Tensor data that is still being written. */
 export type TensorElements = Exclude<TensorData, readonly string[]> | string[]
 
-/** How a datatype differs from others. CONTRIBUTING.md explains how to add one. */
+/** The properties of a datatype. CONTRIBUTING.md explains how to add a datatype. */
 export interface DatatypeRow {
   /** Bytes per element in binary tensor data; 0 for BYTES, whose elements have their own length. */
   readonly bytes: number

@@ -7,7 +7,7 @@ export interface MediaType {
   readonly charset: string
 }
 
-/** Caches the last content type, because most callers always send the same one. */
+/** Caches the last content type, because most callers always send the same content type. */
 let last = { contentType: '', mediaType: { type: '', charset: 'utf-8' } }
 
 export function mediaTypeOf(contentType = ''): MediaType {

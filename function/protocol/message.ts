@@ -18,8 +18,8 @@ import type { InferenceRequest } from './request.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from './tensor.ts'
 
 /*
- * Reads inference requests and writes responses as protobuf messages. decode.ts checks these
- * requests like JSON, so the same rules apply.
+ * Reads inference requests and writes responses as protobuf messages. decode.ts also checks these
+ * requests, so the rules for JSON apply.
  */
 
 const REQUEST = INFERENCE.message('ModelInferRequest')

@@ -95,14 +95,14 @@ const LETTER_N = 'n'.charCodeAt(0)
 function readPredict(body: Uint8Array, signature: Signature, pieceBytes: number): Read {
   if (!isUtf8(body)) throw new BadRequest(`${BODY} is not valid UTF-8`)
   const bytes = withoutMark(body)
-  // A member that is null counts as absent, and is parsed with the other JSON.
+  // A member that is null counts as absent, and is parsed with the rest of the JSON.
   const members = findMembers(bytes, ['instances', 'inputs']).filter(
     ({ start }) => bytes[start] !== LETTER_N,
   )
   const { value } = parseJson(without(bytes, members, BODY), BODY)
   const isByRows = instancesOf(value) !== undefined
   const place = members.find(({ name }) => name === (isByRows ? 'instances' : 'inputs'))
-  // The key contains escapes, so its value was parsed with the other JSON.
+  // The key contains escapes, so its value was parsed with the rest of the JSON.
   if (place === undefined)
     throw new BadRequest(
       `${BODY} has escapes in the key "instances" or "inputs"; write the key without escapes`,
@@ -131,7 +131,7 @@ function readColumns(bytes: Uint8Array, signature: Signature): Read {
   return { value: requestOf(columns, signature, tensorAt), instances: undefined }
 }
 
-/** Returns the location of an array, which stays in the bytes, or another value parsed. */
+/** Returns an array's location in the bytes, or any other value parsed. */
 function dataAt(bytes: Uint8Array, { start, end }: Place): unknown {
   const value = bytes.subarray(start, end)
   return isArray(value)
@@ -231,7 +231,7 @@ class RowsReader implements DataReader {
     return this.bytes.byteLength
   }
 
-  /** @param first the first row; every row must have its shapes */
+  /** @param first the first row, whose shapes every row must have */
   columns(first: Uint8Array): JsonObject {
     const { valuesOf, places } = this.parse(first, 0)
     for (const { name, shape } of this.signature.inputs) {

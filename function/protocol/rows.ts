@@ -23,7 +23,7 @@ export function join(tensors: readonly Tensor[]): Tensor {
 }
 
 /**
- * Splits the outputs of a joined run into those of each request, without copying.
+ * Splits the outputs of a joined run into the outputs for each request, without copying.
  * @param outputs tensors of shape [sum(rows), …]
  * @param rows the rows of each request, in the order in which they were joined
  * @throws {ModelError} if an output's first dimension is not sum(rows)

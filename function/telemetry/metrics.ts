@@ -45,7 +45,7 @@ const FAILURE_CAUSES = [
 ] as const
 export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
-/** The phases of startup. Each begins when the one before ends. */
+/** The phases of startup. Each begins at the end of the previous phase. */
 const START_PHASES = ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'] as const
 export type StartPhase = (typeof START_PHASES)[number]
 
@@ -470,7 +470,7 @@ class HistogramCells {
     cell.sum += value
   }
 
-  /** Returns cumulative samples, as in Prometheus: each bucket includes all smaller ones. */
+  /** Returns cumulative samples, as in Prometheus: each bucket includes all smaller buckets. */
   samples(name: string, labelsOf: (key: string) => Sample['labels']): Sample[] {
     return [...this.cells].flatMap(([key, { counts, sum }]) => {
       const labels = labelsOf(key)

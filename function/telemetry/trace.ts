@@ -18,7 +18,7 @@ export interface TimedPart {
 
 /**
  * The maximum number of events of one batch with their own spans. OpenTelemetry's queue drops spans
- * if more than 2,048 arrive at once, and an event has four.
+ * if more than 2,048 arrive at once, and an event has four spans.
  */
 const MOST_EVENTS = 512
 
@@ -121,7 +121,7 @@ export interface Traces {
     status: number | undefined,
     traceparent: string | undefined,
   ): void
-  /** Passes every finished request to a receiver, beginning with those kept so far. */
+  /** Passes every finished request to a receiver, beginning with the requests kept so far. */
   sendTo(receiver: (finished: Finished) => void): void
 }
 

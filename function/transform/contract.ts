@@ -60,7 +60,7 @@ type Tuple<
 
 /**
  * Nested arrays, one level per dimension. A fixed dimension up to 16 is a tuple, so that the
- * compiler checks its length; the server checks the others.
+ * compiler checks its length; the server checks the other lengths.
  */
 export type Nested<Element, Shape extends readonly number[]> = number extends Shape['length']
   ? NestedAny<Element>

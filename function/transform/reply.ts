@@ -54,7 +54,7 @@ const FIXED = ['specversion', 'id', 'source', 'type', 'data', 'datacontenttype']
 
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-/** The specification defines these formats; a Broker cannot read others. */
+/** The specification defines these formats; a Broker cannot read other formats. */
 const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: string }>> = {
   time: {
     pattern: /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/,

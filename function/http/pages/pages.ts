@@ -57,8 +57,8 @@ const page = (request: Request, headers: Answer['headers'], html: string): Answe
 /** Returns the response, or 304 if the client already has it (RFC 9110 section 13.1.2). */
 function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
   const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-  // Weak, because the compressed body has the same tag. The client's tags are compared as weak
-  // ones, too.
+  // Weak, because the compressed body has the same tag. The client's tags are also compared as weak
+  // tags.
   const etag = `W/${tag}`
   const known = request.headers['if-none-match']?.split(',') ?? []
   return known.some(other => [tag, '*'].includes(other.trim().replace(/^W\//, '')))

@@ -110,7 +110,7 @@ export const object = (properties: Readonly<Record<string, Schema>>): Schema => 
   properties,
 })
 
-/** @param others the contents in other media types than JSON */
+/** @param others the contents in media types other than JSON */
 export const answer = (description: string, schema: Schema, others: OpenApi = {}): OpenApi => ({
   description,
   content: { 'application/json': { schema }, ...others },

@@ -133,10 +133,7 @@ const logical =
     return one === undefined || other === undefined ? undefined : truth(operation(one, other))
   }
 
-/**
- * Only exact quotients are known: a division of integers rounds towards zero, other divisions do
- * not.
- */
+/** Only an exact quotient is known: a division of integers rounds towards zero. */
 const divided: Operation = (a, b) => divide(a, b)
 
 /** For non-negative numbers, ONNX's two kinds of remainder are equal. */

@@ -18,8 +18,8 @@ import {
 
 /*
  * Nodes with inner graphs, which can use outer values. Three cases are proven: an If whose
- * condition does not depend on rows, a Loop or Scan whose repetitions do not, and a Scan that
- * processes one row at a time and passes no state to the next.
+ * condition does not depend on rows, a Loop or Scan whose number of repetitions does not, and a
+ * Scan that processes one row at a time and passes no state to the next.
  */
 
 export const isControl = ({ domain, operator }: Node) =>
@@ -188,8 +188,8 @@ const scansRows = (step: Step) =>
 
 /**
  * Proves a Scan along the batch of all its scanned inputs. The body processes one row at a time, so
- * the row counts as a constant. The body must not change its states: a row would depend on the
- * previous ones.
+ * the row counts as a constant. The body must not change its states: otherwise, a row would depend
+ * on the previous rows.
  */
 async function scanRows(
   step: Step,

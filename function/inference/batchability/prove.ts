@@ -299,7 +299,7 @@ function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): r
   }
 }
 
-/** All values on which the outputs depend, including those that inner graphs use. */
+/** All values on which the outputs depend, including values that inner graphs use. */
 async function namesNeeded(
   nodes: readonly Node[],
   outputs: readonly string[],

@@ -4,8 +4,8 @@ import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 import { like } from './elementwise.ts'
 
 /*
- * Attention as one operator. A row's queries use only keys and values of the same row, because all
- * three have the batch in dimension 0.
+ * Attention as one operator. A row's queries use only keys and values of the same row, because
+ * queries, keys and values have the batch in dimension 0.
  */
 
 /** Inputs: Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen. */

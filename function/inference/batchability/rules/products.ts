@@ -4,8 +4,8 @@ import { asNumber, equals, isOne, type Size, show, unknownSize } from '../size.t
 import { type Batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Matrix products sum over dimensions of both operands, and the batch must not be one of these.
- * Rows of the left operand stay rows, and a batch of matrices stays a batch.
+ * Matrix products sum over dimensions of both operands, which must not include the batch. Rows of
+ * the left operand stay rows, and a batch of matrices stays a batch.
  */
 
 /** @throws {Stop} if rows would be summed or multiplied by other rows */

@@ -36,7 +36,7 @@ const arg: Rule = step => {
 
 /**
  * Softmax and similar operators before opset 13 treat the input as a matrix: the dimensions before
- * `axis` are its rows, and the operator works along all others.
+ * `axis` are its rows, and the operator works along all other dimensions.
  */
 const flattened: Rule = step => {
   const value = step.input(0)

@@ -122,7 +122,7 @@ function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Siz
     others.includes(undefined) ? undefined : product(others as Size[]),
   ]
   const rest = all === undefined || known === undefined ? undefined : divide(all, known)
-  // If another dimension contains N, the inferred one does not.
+  // If another dimension contains N, the inferred dimension does not.
   const isFree = others.some(size => size !== undefined && hasRows(size))
   return sizes.with(inferred, rest ?? (isFree ? unknownSize() : undefined))
 }
@@ -166,7 +166,7 @@ const transpose: Rule = step => {
   return [tensor(moved, axis === undefined ? undefined : perm.indexOf(axis))]
 }
 
-/** Earlier opsets have axes as an attribute, newer ones as an input. */
+/** Earlier opsets have axes as an attribute, newer opsets as an input. */
 export function axesOf(step: Step, index: number, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? step.numbers(index)
   return axes?.map(axis => axisOf(axis, rank))
@@ -216,7 +216,10 @@ const concat: Rule = step => [
   ),
 ]
 
-/** All pieces must have the batch in the same dimension, and be concatenated along another. */
+/**
+ * All pieces must have the batch in the same dimension, and be concatenated along another
+ * dimension.
+ */
 export function concatenated(step: Step, values: readonly Value[]): Value {
   const first = values.find(isBatched)
   if (values.some(({ dims }) => dims === undefined)) {
@@ -292,8 +295,8 @@ const slice: Rule = step => {
 }
 
 /**
- * Returns the input's elements, or `count` unknown ones if it is the same for all rows and its
- * elements are unknown.
+ * Returns the input's elements, or `count` unknown elements if the input is the same for all rows
+ * and its elements are unknown.
  */
 function elementsOrUnknown(step: Step, index: number, count: number | undefined) {
   const value = step.inputs[index]
@@ -360,8 +363,8 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 }
 
 /**
- * Data and indices must have the batch in the same dimension, and be indexed along another, so that
- * row i selects only from row i.
+ * Data and indices must have the batch in the same dimension, and be indexed along another
+ * dimension, so that row i selects only from row i.
  */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]

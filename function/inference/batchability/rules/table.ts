@@ -13,7 +13,9 @@ import { SHAPES } from './shapes.ts'
 import { WINDOWS } from './windows.ts'
 
 interface Domain {
-  /** The newest opset that the rules cover. Later, an operator may have another meaning. */
+  /**
+   * The newest opset that the rules cover. In a later opset, an operator may have another meaning.
+   */
   readonly newest: number
   readonly rules: Rules
 }

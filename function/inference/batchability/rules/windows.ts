@@ -34,7 +34,7 @@ interface Window {
   readonly stride: number
   readonly dilation: number
   /**
-   * The padding at both ends; undefined if it makes the result's size the input's divided by the
+   * The padding at both ends; undefined if the result's size is the input's size divided by the
    * stride.
    */
   readonly pads: number | undefined
