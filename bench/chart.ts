@@ -3,7 +3,7 @@ import { ratio, type Spread } from './statistics.ts'
 
 /*
  * The chart of docs/performance.md: a panel per metric, a bar per subject, and on each bar a line
- * for the range over the rounds. It follows the page's colour scheme, light or dark.
+ * for the range over the rounds.
  */
 
 interface Panel {

@@ -4,8 +4,8 @@ import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 
 /*
  * The load generator sends prepared bytes over raw sockets. An HTTP client costs several times as
- * much as the server, so a benchmark with one would measure the client. Here, a response costs one
- * read, one comparison of its length and status, and one write.
+ * much as the server, so a benchmark with one would measure the client. Here, a request costs one
+ * write, one read and one comparison.
  */
 
 export interface HttpAnswer {
@@ -268,8 +268,8 @@ function createClock() {
 
 /**
  * Measures a closed loop: each connection sends its next request when its last response arrives.
- * The first fifth of the time is a warm-up. Stops after `seconds` or `requests` responses, and then
- * waits for the requests in flight, so that they do not disturb the next subject.
+ * The first fifth of the time is a warm-up. Afterwards, waits for the requests in flight, so that
+ * they do not disturb the next subject.
  * @throws {Error} if a response is missing or wrong, or its status is not 200
  */
 export async function closedLoop(
@@ -369,8 +369,7 @@ export interface Paced {
 }
 
 /**
- * Sends requests at a fixed interval until stopped, whether or not earlier responses have arrived,
- * like a server's probes.
+ * Sends requests at a fixed interval, like probes, without waiting for earlier responses.
  * @param verifyEvery checks the content of one response in this many; the status is always checked
  * @returns `stop`, which waits for the requests in flight. A time begins when the request is
  * written, so it excludes the load generator's own delays, which {@link watchLag} measures
@@ -467,9 +466,9 @@ export interface OpenAnswer extends HttpAnswer {
 }
 
 /**
- * Sends each request when it is due, whether or not earlier responses have arrived, like clients
- * that do not slow down for a busy server. Opens connections as needed, up to a limit; a request
- * that must wait for a connection counts that time.
+ * Sends each request when it is due, without waiting for earlier responses, like clients that do
+ * not slow down for a busy server. A request's time includes its wait for a connection, whose
+ * number is limited.
  * @param requestOf returns the bytes of a request
  * @returns the number of requests sent, the number that found no free connection within
  * `patienceMs`, and the 99th percentile of the load generator's own lag in milliseconds
@@ -581,8 +580,7 @@ export async function openLoop(
 }
 
 /**
- * Measures how late this process's timers are: the error that the load generator can add to a paced
- * figure.
+ * Measures how late this process's timers are, and thus the error of a paced figure.
  * @returns a function that stops and returns the 99th percentile in milliseconds
  */
 export function watchLag(): () => number {

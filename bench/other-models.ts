@@ -11,7 +11,7 @@ import { FURNACE, IRIS, LIMIT, ours, PEERS, type Subject } from './subjects.ts'
 
 /*
  * Compares this server with its peers on models other than iris, over each protocol that a peer
- * supports: one row per request, 64 requests in flight.
+ * supports.
  */
 
 const IN_FLIGHT = 64

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import type { Exchange, HttpAnswer, Verify } from './load.ts'
 
 /*
- * The prepared bytes of each request, and a check of its response, so that no subject is measured
- * while it returns wrong responses.
+ * The prepared bytes of each request, and a check of its response: a subject that returns wrong
+ * responses is not measured.
  */
 
 export interface Target {
@@ -86,8 +86,8 @@ function flowers(rows: number, random: () => number): number[] {
 const BODIES = 16
 
 /**
- * No two bodies are equal: V8 caches the text of numbers that it has written, so a repeated body
- * would measure the cache.
+ * No two bodies are equal: V8 caches the text of numbers, so a repeated body would measure the
+ * cache.
  */
 export function jsonRows(rows: number): Target {
   const random = createRandom()
@@ -171,8 +171,8 @@ export function binaryRows(rows: number, outputs?: readonly string[]): Target {
 }
 
 /**
- * A JSON request of about this many bytes, with the same flower in every row. Its response is
- * binary, so that it stays within the limit.
+ * A JSON request of about this many bytes, with the same flower in every row. A JSON response would
+ * exceed the limit.
  */
 export function jsonOfSize(bytes: number): Target {
   const row = `${SETOSA.join()},`

@@ -20,10 +20,9 @@ export const ratio = (values: readonly number[], over: readonly number[]): Sprea
   spread(values.map((value, round) => value / (over[round] as number)))
 
 /**
- * Estimates how much a series grew from its first to its last value, assuming a linear trend. The
- * Theil–Sen slope is the median of the slopes between all pairs; a few outliers do not change it.
- * `min` and `max` are the 95 % confidence interval based on Kendall's tau, which assumes that
- * neighbouring values are independent.
+ * Estimates how much a series grew from its first to its last value. The Theil–Sen slope is the
+ * median of the slopes between all pairs, so a few outliers do not change it. `min` and `max` are
+ * the 95 % confidence interval based on Kendall's tau, for independent neighbouring values.
  */
 export function growth(values: readonly number[]): Spread {
   const n = values.length

@@ -113,8 +113,8 @@ const MANY_ROWS = 1_024
 const ROWS_CONNECTIONS = 4
 
 /**
- * Compares the throughput (`rows/s`) of requests with 1,024 rows with that of a loop of the same
- * runs without a server.
+ * Compares the throughput (`rows/s`) of 1,024 rows per request with a loop of the same runs without
+ * a server.
  */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
   const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
@@ -227,8 +227,8 @@ const besideLargeBody = (
 })
 
 /**
- * The largest JSON body that the server accepts. If the limit for JSON is smaller than for other
- * bodies, it is read from the server's error message.
+ * The largest JSON body that the server accepts: its error message contains a smaller limit for
+ * JSON, if there is one.
  */
 let largestJson: Promise<Target> | undefined
 
@@ -267,8 +267,8 @@ const largeBodies: Workload = {
 
 /**
  * Four callers continuously send requests to a model whose runs take this long, with a liveness
- * probe every 5 ms. The reference for `runs/s` is a loop in its own process, without workers.
- * MAX_BATCH_ROWS=1 turns joining off.
+ * probe every 5 ms. The reference for `runs/s` is a loop without workers. MAX_BATCH_ROWS=1 turns
+ * joining off.
  */
 function slow(ms: 50 | 500): Workload {
   const folder = ms === 50 ? subjects.SLOW_50 : subjects.SLOW_500

@@ -190,9 +190,8 @@ export const inferBinary = async (
 ): Promise<Response> => readResponse(await postBinary(target, binaryRequest(inputs, more)))
 
 /**
- * Compares outputs in any order. Floating-point numbers may differ in the last bits: if requests
- * share a run, a kernel may add numbers in another order. The data of a random model is not
- * compared.
+ * Compares outputs in any order. The last bits of floating-point numbers may differ, because
+ * requests may share a run. Data of a random model is not compared.
  */
 export function assertSame(
   { deterministic }: Pick<Target, 'deterministic'>,

@@ -2,10 +2,7 @@ import { DATATYPES } from './datatypes.ts'
 import type { Applicable, JsonTensor, Target } from './point.ts'
 import { elementCount } from './request.ts'
 
-/**
- * Conditions of points. Each returns why a point does not apply to a target, or undefined if it
- * applies.
- */
+/** Each condition returns why a point does not apply to a target, or undefined if it applies. */
 
 export const all =
   (...conditions: readonly Applicable[]): Applicable =>

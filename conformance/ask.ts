@@ -14,9 +14,7 @@ export interface Result {
   readonly source: string
   readonly level: Point['level']
   readonly expected: string
-  /**
-   * The last response if the point passes, the error if it fails, or why the point does not apply.
-   */
+  /** The last response if the point passes, the error if it fails, or why it does not apply. */
   readonly got: string
   readonly outcome: Outcome
   readonly milliseconds: number

@@ -25,8 +25,8 @@ export interface Sent {
 }
 
 /**
- * Sends the request unchanged, except for Host, Connection, the body's length and the connection's
- * own headers. Does not follow redirects.
+ * Adds only Host, Connection, the body's length and the connection's own headers. Does not follow
+ * redirects.
  * @throws {Error} if the server is unreachable, closes the connection, or times out
  */
 export type Send = (request: Sent) => Promise<Reply>

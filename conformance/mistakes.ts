@@ -16,8 +16,8 @@ export interface Mistake {
 
 /**
  * Returns one point per mistake: the server rejects it with an error status. Two more points check
- * that every error response has a message in the protocol's form, and the intended status. That
- * status is a stricter reading, because the specification says "typically 400".
+ * every error response's message and exact status. The status is a stricter reading, because the
+ * specification says "typically 400".
  */
 export function refusals(
   subject: string,

@@ -59,8 +59,8 @@ export interface Point {
   readonly name: string
   readonly source: string
   /**
-   * `required`: a server that differs is wrong. `stricter`: the source allows this reading but does
-   * not demand it, or it is silent and clients expect this.
+   * `required`: a server that differs is wrong. `stricter`: the source allows another reading, or
+   * says nothing and clients expect this.
    */
   readonly level: 'required' | 'stricter'
   readonly expected: string

@@ -1,7 +1,7 @@
 /*
  * Logs each received event as one line, and counts lost events. Without arguments, this is the dead
- * letter sink, and every event was lost. With --replies, it receives the function's replies until a
- * real consumer replaces it. The function's image contains it: `node build/consumer.js`.
+ * letter sink: every event was lost. With --replies, it receives the function's replies until a
+ * real consumer replaces it.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -18,10 +18,12 @@ import { createLog } from '../function/telemetry/log.ts'
 import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
 const SHOWN_BYTES = 1024
-/** The bytes read from a structured event or batch. A pod with 128 MiB has room for 20 of these. */
+/**
+ * The longest part of a structured event or batch that is read. A pod with 128 MiB has room for 20.
+ */
 const READ_BYTES = 2 ** 20
 /**
- * Knative's queue-proxy keeps idle connections for 90 s. If this server closed one first, the
+ * Knative's queue-proxy keeps idle connections for 90 s. If this server closed one earlier, the
  * queue-proxy's next request would fail with 502.
  */
 const KEEP_ALIVE_MS = 95_000
@@ -88,8 +90,8 @@ interface Received {
 }
 
 /**
- * Accepts events of any size, because the size may be the reason for the loss. In binary mode,
- * keeps the beginning of the data. If a structured event or batch is too long, logs its beginning.
+ * Accepts events of any size, which may be the reason for the loss. Logs the beginning of long
+ * ones.
  * @throws {BadRequest} if the request contains no events
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {
@@ -130,9 +132,9 @@ async function readBody(
 }
 
 /**
- * A Broker adds attributes to an event that it stops delivering (Knative Eventing 1.22,
- * pkg/kncloudevents/attributes), but not if there was no response to report: after a timeout, a
- * refused connection, a pod that cannot start, or a 2xx response whose body is not an event.
+ * A Broker adds attributes to a dead letter (Knative Eventing 1.22, pkg/kncloudevents/attributes),
+ * but not after a timeout, a refused connection, a pod that cannot start, or a 2xx response whose
+ * body is not an event.
  */
 function tell({ attributes, data }: CloudEvent, bytes: number): void {
   const {

@@ -3,10 +3,9 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Middleware, Respond } from '../function/http/listener.ts'
 
 /**
- * The predictor's Express application. HTTP/1.1 requests pass through Express to the listener's
- * routes. HTTP/2 requests are routed directly, because Express does not support HTTP/2. The
- * listener reads bodies and writes responses, so that limits, errors, compression and shutdown are
- * the same with and without Express.
+ * The predictor's Express application passes HTTP/1.1 requests to the listener's routes. HTTP/2
+ * requests bypass Express, which does not support HTTP/2. Because the listener reads bodies and
+ * writes responses, limits, errors, compression and shutdown do not depend on Express.
  */
 export function createApp(): Middleware {
   const app = express()

@@ -49,12 +49,12 @@ export interface PredictorArguments {
 }
 
 /**
- * Reads KServe's arguments, written as `--flag value` or `--flag=value`; the last value of a
- * repeated argument counts. Arguments override the environment. If neither specifies a model
- * folder, the default is the folder that KServe mounts, if it exists.
+ * Reads KServe's arguments, `--flag value` or `--flag=value`; the last value of a repeated argument
+ * counts. Arguments override the environment. The default model folder is the one that KServe
+ * mounts, if it exists.
  *
- * KServe itself adds no arguments to a predictor's container. They come from an InferenceService or
- * a runtime, so an unknown argument is a mistake in one of them.
+ * KServe itself adds no arguments to a predictor's container, so an unknown argument is a mistake
+ * in the InferenceService or its runtime.
  * @param args the elements of process.argv from the first argument on
  * @throws {Error} with a one-line message that contains the argument and the allowed values
  */
@@ -88,7 +88,7 @@ export function readArguments(
 
 /**
  * Whether the model folder appears after startup. KServe sets MODEL_INIT_MODE for a model in an
- * image: another container links its folder after this container has started.
+ * image, whose container links its folder later.
  */
 export const isMountedLate = (env: NodeJS.ProcessEnv) => env.MODEL_INIT_MODE === 'async'
 

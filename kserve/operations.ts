@@ -7,7 +7,7 @@ import { mediaTypeOf } from '../function/transform/schema.ts'
 
 /*
  * The operations of KServe's V1 for OpenAPI. V1 specifies neither datatypes nor shapes, so an
- * instance may be any value unless the author's code has schemas.
+ * instance is any value, unless the author's code has schemas.
  */
 
 const models: OperationOf = ({ name }) => ({

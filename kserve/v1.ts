@@ -6,8 +6,8 @@ import { PredictCodec } from '../function/protocol/predict.ts'
 import type { Service } from '../function/service.ts'
 
 /**
- * Handles `POST /v1/models/{model}:predict`. Errors with a code become responses, too. If the
- * request is an event, as in KServe's samples, so is the response.
+ * Handles `POST /v1/models/{model}:predict`. If the request is an event, as in KServe's samples, so
+ * is the response.
  */
 export async function predict(request: Request, caller: Caller, service: Service): Promise<Answer> {
   const mode = modeOf(request.headers)

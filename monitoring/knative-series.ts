@@ -1,5 +1,5 @@
 /*
- * The first Knative version that has each series of the rules and dashboards. Source: the code of
+ * The first Knative version with each series of the rules and dashboards. Source: the code of
  * Serving at the tags knative-v1.19.0 to knative-v1.23.0, and of Eventing at knative-v1.19.0 to
  * knative-v1.22.0 and its module v0.50.0 (1.23).
  */

@@ -1,7 +1,7 @@
 // Bundles function/ and kserve/ into build/: one file per program, one per part that is loaded
-// later or in another thread, and the chunks that these share. Plain JavaScript, because `npm run
-// prepare` may run on a Node without TypeScript support. Without esbuild, as in a production
-// install, changes nothing.
+// later or in another thread, and shared chunks. This is JavaScript, because `npm run prepare` may
+// run on a Node without TypeScript support. Without esbuild, as in a production install, changes
+// nothing.
 import { existsSync } from 'node:fs'
 import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
@@ -57,10 +57,10 @@ async function banner() {
 
 /**
  * Changes `import { gunzip } from 'node:zlib'` so that it loads node:zlib when gunzip is first
- * used. A real import loads the module at once and reads all of its exports, some of which load
- * complete subsystems: node:http loads undici, and the imports of OpenTelemetry's exporters cost 30
- * ms and 9 MiB. Each importer gets its own module, because a shared one would be one more file to
- * read at startup. Functions must be imported by name: a default import cannot be called.
+ * used. A real import loads subsystems at once: node:http loads undici, and the imports of
+ * OpenTelemetry's exporters cost 30 ms and 9 MiB. Each importer gets its own module, because a
+ * shared one would be one more file to read at startup. Functions must be imported by name: a
+ * default import cannot be called.
  */
 function loadBuiltinsAtFirstUse(build) {
   const filter = new RegExp(`^(?:node:)?(?:${builtinModules.join('|')})$`)
@@ -129,9 +129,8 @@ const consumer = await esbuild.build({
   ...options,
   entryPoints: { consumer: 'knative/consumer.ts' },
 })
-// Authors' transforms import this module as `onnx-function` (function/transform/load.ts). It is
-// separate, too: the server recognizes errors by their codes, so it does not share classes with the
-// server.
+// Authors' transforms import this module as `onnx-function` (function/transform/load.ts). It shares
+// no classes with the server, which recognizes errors by their codes.
 await esbuild.build({ ...options, entryPoints: { transform: 'function/transform/exports.ts' } })
 
 const { BUNDLED, packagesOf } = await import('./shipped.mjs')
@@ -153,8 +152,8 @@ if (existsSync('node_modules/typescript')) {
 }
 
 // ONNX Runtime's text operators load the locale en_US.UTF-8 but use only its character classes.
-// Every image contains C.UTF-8, which has the same ones. On a system without glibc's files, the
-// build omits the locale.
+// Every image contains C.UTF-8, which has the same ones. Without glibc's files, the build omits the
+// locale.
 const letters = '/usr/lib/locale/C.utf8'
 await cp(letters, 'build/locale/en_US.utf8', { recursive: true, dereference: true }).catch(
   error => {

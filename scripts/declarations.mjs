@@ -20,8 +20,8 @@ const OPTIONS = [
 ].flatMap(option => option.split(' '))
 
 /**
- * Writes the declarations of the entry modules and of all modules that they import. The compiler
- * writes those of every module that it reads; this copies only those that a project needs.
+ * Writes the declarations of the entry modules and of all modules that they import; the compiler
+ * also writes others.
  * @param entries TypeScript files
  * @param target the folder to write to; the files keep their relative paths
  */

@@ -4,9 +4,8 @@ import { basename } from 'node:path'
 const START = './start.js'
 
 /**
- * Joins the modules that main.js imports into one file, start.js: esbuild writes a file for each
- * set of modules that several parts share, and each file that Node reads at startup costs one
- * millisecond.
+ * Joins the modules that main.js imports into start.js, because each file that Node reads at
+ * startup costs one millisecond, and esbuild splits shared modules into many.
  *
  * @param options the options of the build that wrote the files, without its plugins and its banner,
  * which are already applied

@@ -4,8 +4,7 @@ import { readFile } from 'node:fs/promises'
 export const BUNDLED = 'build/bundled.json'
 
 /**
- * The packages whose code production runs, installed or bundled. Bundled packages need no
- * installation, so package.json lists them as devDependencies.
+ * The packages whose code production runs: installed, or bundled from devDependencies.
  * @returns names and versions, by their keys in package-lock.json
  */
 export async function shippedPackages() {

@@ -14,9 +14,8 @@ import {
 } from './tensors.ts'
 
 /*
- * Any model can be served if only MODEL_DIR is set. There is one small model for each property that
- * a graph can have; the tests check every output: as JSON, as binary tensor data, and as raw and
- * typed contents over gRPC.
+ * Any model can be served if only MODEL_DIR is set. There is a small model for each property of a
+ * graph; the tests check every output as JSON, as binary tensor data, and over gRPC.
  */
 
 interface Case {

@@ -10,11 +10,10 @@ const SHARE = Number(process.env.RUNS ?? 0.1)
 export const runs = (all: number) => ({ numRuns: Math.ceil(all * SHARE) })
 
 fc.configureGlobal({
-  // Each run tests the same cases, so that a failure comes from the current change. `SEED=2 npm
-  // test` tests other cases.
+  // Each run tests the same cases. `SEED=2 npm test` tests others.
   seed: Number(process.env.SEED ?? 1),
-  // Shrinking a large example could take hours on a busy machine. After this limit, fast-check
-  // reports the smallest example that it has found.
+  // Shrinking a large example could take hours on a busy machine. After this time, fast-check
+  // reports the smallest one so far.
   interruptAfterTimeLimit: 120_000 * Math.max(1, SHARE),
   markInterruptAsFailure: true,
 })

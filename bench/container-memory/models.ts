@@ -19,8 +19,8 @@ export interface Picture {
 }
 
 /**
- * Writes a model that turns an FP32 input [N, 4] into a picture per row. Each step adds one
- * dimension, so the file needs no large constants.
+ * Writes a model that turns an FP32 input [N, 4] into a picture per row, without large constants:
+ * each step adds one dimension.
  */
 export function writePictureModel(picture: Picture): Buffer {
   const { channels, height, width, isOutput, isUndeclared } = picture

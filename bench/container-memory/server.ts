@@ -12,7 +12,7 @@ export interface StartedServer extends AsyncDisposable {
 }
 
 /**
- * Starts a program in a cgroup, as `npm start` does, and waits until it logs its address.
+ * Starts a program in a cgroup and waits until it logs its address.
  * @throws {Error} if the program exits first
  */
 export async function startIn(

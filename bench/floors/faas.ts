@@ -4,8 +4,7 @@ import type * as runtime from 'faas-js-runtime'
 
 /*
  * faas-js-runtime, Knative's runtime for Node.js; its only route is `/`. With BENCH_ANSWER, the
- * handler always returns those bytes, which shows the cost of the runtime alone. Otherwise, each
- * request is one run.
+ * handler only returns those bytes, which shows the cost of the runtime.
  */
 
 // The runtime always listens on all interfaces; a benchmark needs only loopback.

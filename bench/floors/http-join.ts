@@ -7,8 +7,8 @@ import {
 } from '../../function/inference/onnxruntime.ts'
 
 /*
- * Bare `node:http` and the native half of ONNX Runtime; waiting requests share a run. It has no
- * checks, limits or metrics, so it shows the cost of joining in Node.
+ * Bare `node:http` and the native half of ONNX Runtime. Waiting requests share a run, without
+ * checks, limits or metrics.
  */
 
 const folder = process.env.MODEL_DIR as string

@@ -2,8 +2,8 @@ process.env.ORT_DISABLE_TELEMETRY = '1'
 const { InferenceSession, Tensor } = await import('onnxruntime-node')
 
 /*
- * Calls `session.run` in a loop, without a server or a worker: a model's highest rate on one core.
- * Prints {"perSecond": runs}. Arguments: model file, input, shape, seconds.
+ * The highest rate of a model on one core: calls `session.run` in a loop, and prints {"perSecond":
+ * runs}. Arguments: model file, input, shape, seconds.
  */
 
 const [file, input, shape, seconds] = process.argv.slice(2) as [string, string, string, string]

@@ -7,8 +7,7 @@ const { InferenceSession, Tensor } = await import('onnxruntime-node')
 
 /*
  * The shortest path from a parsed V2 request to its response: no validation, one run per request,
- * on the calling thread. The model is iris, which has one input. The minimal servers share this
- * code and differ only in their HTTP framework.
+ * on the calling thread. The minimal servers differ only in their HTTP framework.
  */
 
 const folder = process.env.MODEL_DIR as string

@@ -4,9 +4,8 @@ import { join } from 'node:path'
 import { jsonOf, type Target } from '../requests.ts'
 
 /*
- * Writes models of any size: y = x · W, where W has one row and as many columns as needed. Encodes
- * the few fields of ONNX's protocol buffers that the graph needs, with the field numbers from
- * onnx.proto.
+ * Writes models of any size: y = x · W, where W has one row and as many columns as needed. The
+ * field numbers are those of onnx.proto.
  */
 
 const FLOAT = 1

@@ -36,7 +36,7 @@ export async function closedCalls(
 }
 
 /**
- * Sends each call when it is due, whether or not earlier calls have ended, as `openLoop` does over
+ * Sends each call when it is due, without waiting for earlier calls, as `openLoop` does over
  * HTTP/1.1.
  * @param onEnd receives how the call ended, the time at which it was due, and the milliseconds from
  * then to its end

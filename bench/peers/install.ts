@@ -4,10 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /*
- * Creates an environment for each Python peer with the versions pinned in requirements-*.txt,
- * unless it is up to date. PYTHON selects the interpreter, a Python 3.11. The default is the
- * system's, because PyTriton contains parts of Debian's Python 3.11 that fail with the standard
- * library of other 3.11 releases.
+ * Creates an environment for each Python peer from requirements-*.txt. PYTHON selects the
+ * interpreter, a Python 3.11: by default the system's, because PyTriton contains parts of Debian's
+ * Python 3.11 that fail with the standard library of other 3.11 releases.
  */
 
 const run = promisify(execFile)

@@ -1,4 +1,4 @@
-"""A custom predictor on the KServe Python SDK. GRPC_PORT turns gRPC on. The log line per request is off, because it slows the server down."""
+"""A custom predictor on the KServe Python SDK. The log line per request is off, because it slows the server down."""
 
 import logging
 import os

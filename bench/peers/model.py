@@ -1,4 +1,5 @@
-"""Runs any model with FP32 inputs as a typical Python server does: ONNX Runtime, one thread, one run per request."""
+"""Runs any model with FP32 inputs in ONNX Runtime, as a typical Python server does: one thread, one run per request.
+"""
 
 import os
 from pathlib import Path

@@ -15,8 +15,8 @@ import { cores, freePort, ours, PEERS, type Running, start } from '../subjects.t
 /*
  * Compares the protocols of the port: nghttp2's h2load sends one row per request to the same
  * process over each protocol in turn, and each round begins with another protocol. h2load does not
- * read grpc-status, so each round also checks the server's success counter. --peers adds the peers'
- * gRPC servers; a client that reads the status checks each once before the rounds.
+ * read grpc-status, so each round also checks the server's success counter, and --peers first
+ * checks one call to each peer's gRPC server.
  */
 
 const HELP = 'node bench/protocols/run.ts [--rounds N] [--requests N] [--peers]\n'

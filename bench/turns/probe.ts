@@ -1,7 +1,7 @@
 /*
  * Node loads this file into the measured process (--import). It reports the longest turn of the
  * event loop, in CPU time of the main thread. A callback in every turn keeps the loop from
- * sleeping; it costs a few microseconds per turn.
+ * sleeping, at a few microseconds per turn.
  */
 
 const cpuMs = () => {

@@ -18,8 +18,7 @@ import { isTrue, messagesOf, readFields, textOf } from './protobuf.ts'
 
 /*
  * Sends an HTTP request over gRPC, and returns the response in HTTP's form, so that points about
- * the meaning of a request also test gRPC. Points that gRPC cannot express (JSON syntax, media
- * types, fields of a wrong type) do not apply.
+ * the meaning of a request also test gRPC. Points about JSON or HTTP do not apply.
  */
 
 /** The returned function throws Inapplicable if gRPC cannot express the request. */

@@ -31,8 +31,7 @@ import { tritonExtension } from '../sources.ts'
 
 /*
  * Points for Triton's extensions that other servers advertise too, except binary tensor data, which
- * has its own group. No point changes the server: none loads or unloads a model or changes a
- * setting.
+ * has its own group. No point loads or unloads a model, or changes a setting.
  */
 
 // Classification

@@ -9,8 +9,8 @@ import { startServers } from './servers.ts'
 import { type Served, targetOf } from './target.ts'
 
 /*
- * Tests that the gRPC points pass on the correct server, and that each point can fail: all fail on
- * servers that swap outcomes, and servers that alter responses test the checks of content.
+ * Tests that the gRPC points pass on the correct server, and that each fails on a server that swaps
+ * outcomes or alters responses.
  */
 
 /** For points that do not apply to iris. */

@@ -13,9 +13,8 @@ import { type Served, targetOf } from './target.ts'
 import { behind, json, keyOf, remembered } from './wrong-server.ts'
 
 /**
- * Tests that the suite can fail: on a server with one fault, exactly the points about this fault
- * fail, and every point fails on at least one server. The faulty servers are onnx-function, which
- * passes every point, with altered requests or responses.
+ * On a server with one fault, exactly the points about this fault fail, and every point fails on at
+ * least one server. The faulty servers are onnx-function with altered requests or responses.
  */
 
 /** Together, these models make every point applicable. */

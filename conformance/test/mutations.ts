@@ -165,9 +165,8 @@ const inClasses = (change: (output: Json) => Json) =>
   }))
 
 /**
- * Servers with one fault each, by its description. mutations.md lists the models to test and the
- * points that must fail. Each model gets a new server, because some servers keep state between
- * requests.
+ * Servers with one fault each, by its description. Each model gets a new server, because some
+ * servers keep state between requests.
  */
 export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   // Faults in the id.

@@ -222,8 +222,8 @@ const aborted = (signal: AbortSignal) =>
 type WatchEnd = 'changed' | 'closed' | 'refused'
 
 /**
- * Watches until the object changes. A version that is too old (410 Gone) counts as a change. The
- * API server closes every watch after some time. `refused` is an error that would recur.
+ * Watches until the object changes. A version that is too old (410 Gone) counts as a change.
+ * `refused` is an error that would recur.
  */
 async function watch(
   config: KubeConfig,

@@ -182,8 +182,8 @@ function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Lim
 }
 
 /**
- * Compares gauges with the limits of the alerts, without a statistical test. The new revision is
- * worse if only it is above a limit.
+ * Compares gauges with the limits of the alerts. The new revision is worse if only it is above a
+ * limit.
  */
 function saturation(old: Sample, fresh: Sample): Check {
   const shown = ({ memory, lag }: Sample) =>

@@ -147,9 +147,9 @@ const explained = (decision: Decision, reasons: string): Decision =>
     : decision
 
 /**
- * Detects a revision that got less than a tenth of its percentage of all requests, if the full
- * percentage would have been enough to judge it. Chance causes this with a probability below 1e-15,
- * or below 1e-100 for 500 requests.
+ * Detects a revision that got less than a tenth of its share, if the full share would have been
+ * enough to judge it. Chance causes this with a probability below 1e-15, or below 1e-100 for 500
+ * requests.
  * @returns undefined if each revision got its requests
  */
 export function misrouted(

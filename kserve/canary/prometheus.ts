@@ -41,9 +41,9 @@ async function query(url: string, expression: string, at: Date): Promise<Series[
  */
 export async function sample(url: string, series: string, { at, seconds }: Look): Promise<Sample> {
   const ask = (expression: string) => query(url, expression, at)
-  // Takes the differences of each pod's scraped counters: increase() extrapolates to the ends of
-  // the window, and a statistical test needs real counts. If a counter was reset, max - min counts
-  // only part of its requests.
+  // Uses each pod's scraped counters, because increase() extrapolates to the ends of the window,
+  // and a statistical test needs real counts. If a counter was reset, max - min counts only part of
+  // its requests.
   const counted = async (metric: string, by: string) => {
     const range = `${metric}{${series}}[${seconds}s]`
     const found = await ask(`sum by (${by}) (max_over_time(${range}) - min_over_time(${range}))`)

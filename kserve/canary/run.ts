@@ -10,7 +10,7 @@ import { note, progress, type Report, table } from './table.ts'
 
 /*
  * `npm start -- NAME` compares both revisions of an InferenceService, a Knative Service or an
- * HTTPRoute, and then promotes the new one, rolls it back, or waits. README.md has the rules.
+ * HTTPRoute, and then promotes the new one, rolls it back, or waits (README.md).
  */
 
 /** 1 is missing because Node exits with it after an uncaught error. */
@@ -51,8 +51,7 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
 }
 
 /**
- * Reads the object, compares its revisions and applies the decision. Starts again if the object
- * changed in the meantime.
+ * Starts again if the object changed in the meantime.
  * @throws {ClusterError | PrometheusError}
  */
 async function look(

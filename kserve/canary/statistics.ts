@@ -12,7 +12,7 @@ export const shareOf = ({ count, of }: Share) => count / of
 
 /**
  * Fisher's exact test, one-sided: the probability of at least `fresh.count` if both shares are
- * equal. It is exact even for one error in ten thousand requests.
+ * equal.
  */
 export function fisher(old: Share, fresh: Share): number {
   const [all, kind, drawn] = [old.of + fresh.of, old.count + fresh.count, fresh.of]

@@ -3,8 +3,7 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-Writes v1.0.0/ and v2.0.0/ (model.onnx, model.json) and expected.json. With --check, trains into a
-temporary folder and exits with 1 if a file differs.
+With --check, trains into a temporary folder and exits with 1 if a file differs.
 """
 
 import argparse

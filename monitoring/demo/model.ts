@@ -3,10 +3,7 @@ import { type Labels, SCRAPE_SECONDS } from './prometheus.ts'
 import { type Moment, type Recorded, windowOf } from './scenario.ts'
 import type { Observation } from './traffic.ts'
 
-/*
- * Derives the expected result of a query only from recorded observations. The cells of the tables
- * in expected/ are values or functions that this file creates.
- */
+/* Derives the expected result of a query only from recorded observations. */
 
 export type Range = readonly [least: number, most: number]
 

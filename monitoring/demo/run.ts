@@ -3,9 +3,8 @@
  *
  * npm run demo --prefix monitoring [-- --short] [-- --results FILE]
  *
- * A real Prometheus scrapes the function during a scripted scenario. The demo then runs every
- * query, compares each result with the recorded traffic, and exits with 1 if one is wrong.
- * stand-in.ts exports series that only a cluster has.
+ * A real Prometheus scrapes the function during a scripted scenario. The demo compares every
+ * query's result with the recorded traffic, and exits with 1 if one is wrong.
  */
 import { writeFileSync } from 'node:fs'
 import { inspect, parseArgs } from 'node:util'

@@ -8,8 +8,8 @@ import type { Labels } from './prometheus.ts'
 /*
  * A SIMULATION of programs that only a cluster has: Knative's autoscaler, activator, queue-proxy
  * and Broker, and kube-state-metrics. It exports the series names and labels of Knative Serving
- * 1.23, Eventing 1.22 and kube-state-metrics 2, with values that the scenario sets. It contains no
- * Knative code.
+ * 1.23, Eventing 1.22 and kube-state-metrics 2, with the scenario's values, and contains no Knative
+ * code.
  */
 
 export const CONCURRENCY = { stable: 12, panic: 20, target: 22.4 } as const

@@ -261,8 +261,8 @@ const LOAD: Row = {
 }
 
 /**
- * The deliveries of the Broker's Triggers. The Broker's channel counts the same events again, as
- * deliveries of a subscription, so those are excluded.
+ * The deliveries of the Broker's Triggers, without those of the channel's subscription, which
+ * counts the same events again.
  */
 const deliveries = (labels: string) =>
   `kn_eventing_dispatch_duration_seconds_count{messaging_destination_name=~"trigger:.+", ${labels}}`

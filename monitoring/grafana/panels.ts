@@ -12,8 +12,8 @@ import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries'
 import { knativeSeries, sinceAll } from '../knative-series.ts'
 
 /*
- * Builds Grafana dashboards with Grafana's own builders. This file decides only how panels look;
- * their queries are in inference.ts, scale-to-zero.ts and canary.ts.
+ * Builds Grafana dashboards with Grafana's own builders. The queries are in inference.ts,
+ * scale-to-zero.ts and canary.ts.
  */
 
 export interface Query {
@@ -77,8 +77,8 @@ export interface Variable {
   readonly description: string
   readonly query: string
   /**
-   * Allows a single value, initially the first or the last by name. By default, any number of
-   * values is allowed, initially all.
+   * Allows a single value, initially the first or the last by name. By default, all values are
+   * selected, and any number is allowed.
    */
   readonly one?: 'first' | 'last'
 }

@@ -10,9 +10,9 @@ const processes = (revision: string, window: string) =>
   `topk by (job, instance) (1, last_over_time(function_info{service=~"$service", revision=~"${revision}"}[${window}]))`
 
 /**
- * Restricts an expression to the chosen services and revisions, and adds these labels.
- * `last_over_time` keeps the last counts of a pod that has stopped; `topk` keeps one series for an
- * address whose revision changed within the window.
+ * Restricts an expression to the chosen services and revisions. `last_over_time` keeps the last
+ * counts of a pod that has stopped; `topk` keeps one series for an address whose revision changed
+ * within the window.
  * @param options.window the window of the expression
  */
 export const chosen = (
@@ -58,7 +58,7 @@ export const quantile = (
 
 /**
  * The growth of a counter within the window. `increase` ignores a counter's first value, and so
- * misses the only lost event or the request that started its pod.
+ * misses the only lost event.
  */
 export const grown = (counter: string, window = '$__range'): string =>
   `clamp_min(max_over_time(${counter}[${window}]) - (${counter} offset ${window} or 0 * max_over_time(${counter}[${window}])), 0)`

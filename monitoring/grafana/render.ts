@@ -3,8 +3,8 @@
  *
  * npm run render --prefix monitoring -- RESULTS FOLDER
  *
- * writes a page for each dashboard, and a picture of each with Chromium. THE PICTURES ARE NOT FROM
- * GRAFANA: panels have its positions, titles, units and thresholds, but a chart library draws them.
+ * THE PICTURES ARE NOT FROM GRAFANA: panels have its positions, titles, units and thresholds, but a
+ * chart library draws them, and Chromium takes the pictures.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url'
 import asc from 'assemblyscript/asc'
 
 /*
- * Compiles function/protocol/assembly to function/protocol/numbers-module.ts. The compiler's
- * version is fixed, so the result is the same on every machine. With --check, compares the result
- * with the file, and exits with 1 if they differ.
+ * Compiles function/protocol/assembly to function/protocol/numbers-module.ts, with the same result
+ * on every machine. With --check, compares the result with the file, and exits with 1 if they
+ * differ.
  */
 
 const folder = fileURLToPath(new URL('../../function/protocol/', import.meta.url))

@@ -99,8 +99,8 @@ function countNodes(
 }
 
 /**
- * Inputs that have a value in the file. Before IR version 4, every weight also had to be an input,
- * so such a file has none.
+ * Inputs that have a value in the file: none before IR version 4, which required every weight to be
+ * an input.
  */
 function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   const weights = new Set(graph.initializers.map(({ name }) => name))

@@ -75,8 +75,8 @@ export interface Served {
 const ROWS = 32
 
 /*
- * Runs in its own process, so that the process's memory is the model's, and a crash of the model
- * does not stop the report.
+ * Runs in its own process: the process's memory is the model's, and a crash of the model does not
+ * stop the report.
  */
 
 const tell = (said: Said) => new Promise<void>(resolve => process.send?.(said, () => resolve()))
@@ -171,9 +171,8 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
 }
 
 /**
- * The memory of another copy of the model after a run. The first copy's includes ONNX Runtime's
- * own, which is larger than a small model. Models that run in workers are large or slow, so they
- * are not loaded twice.
+ * The memory of another copy of the model after a run: the first copy's includes ONNX Runtime's
+ * own. Models that run in workers are large or slow, so they are not loaded twice.
  */
 async function copyBytes(
   file: string,
@@ -226,7 +225,7 @@ async function tryOutputs(
 
 /**
  * Finds outputs whose strings are not always UTF-8. The example's may be valid by chance, so the
- * model runs with other values; other errors are ignored.
+ * model runs with other values.
  */
 async function notText(
   session: Session,

@@ -4,8 +4,7 @@ import type { Operator } from './graph.ts'
 
 /**
  * Finds operators that this version of ONNX Runtime does not define. Tests each in a model with one
- * node, because ONNX Runtime reports only a model's first missing operator, and a list in this file
- * would become outdated.
+ * node, because ONNX Runtime reports only a model's first missing operator.
  * @returns the missing operators, each with a reason
  */
 export const missingOperators = (

@@ -21,8 +21,7 @@ export interface ReadyRequest {
 }
 
 /**
- * A request as a caller would send it, and its response. The server's code decodes, runs and
- * encodes.
+ * A request as a caller would send it, and its response.
  * @param wanted names of the outputs that can be returned
  * @throws {Error} if the server would refuse the request, or the model fails
  */

@@ -163,9 +163,8 @@ fit_cluster() {
   say "Kubernetes $version, context $context"
 }
 
-# This ConfigMap records the components that setup-cluster.sh installed: one key per component, with
-# its version, or "VERSION begun" while the installation is incomplete. The scripts do not touch a
-# component that is installed but not recorded.
+# This ConfigMap records each component that setup-cluster.sh installed, with its version, or
+# "VERSION begun" while the installation is incomplete. The scripts do not touch other components.
 readonly RECORD=onnx-function-setup
 recorded() { ask_kube get configmap "$RECORD" --namespace "$RECORD" --ignore-not-found --output "jsonpath={.data.$1}"; }
 record() { again kubectl --context "$context" patch configmap "$RECORD" --namespace "$RECORD" --type merge --patch "{\"data\":{\"$1\":$2}}"; }

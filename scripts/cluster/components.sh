@@ -9,8 +9,8 @@
 #   remove_NAME V  removes the objects that install_NAME created for version V
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154,SC2317
 
-# KEDA and metrics-server are removed early, because they are late in this list: they serve
-# aggregated APIs, and no namespace can be deleted while such an API does not respond.
+# KEDA and metrics-server are removed early: they serve aggregated APIs, and no namespace can be
+# deleted while an aggregated API does not respond.
 readonly COMPONENTS=(cert_manager serving eventing kserve monitoring keda metrics_server classifier)
 
 knative() { echo "https://github.com/$1/releases/download/knative-v$2"; }

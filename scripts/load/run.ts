@@ -44,8 +44,8 @@ const project = here('../..')
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
 /**
- * Reads the installed version from the folder: npm would take as long to check the installation as
- * to repeat it.
+ * Reads the version from the folder: npm would take as long to check the installation as to repeat
+ * it.
  */
 function install(): void {
   const installed = here('node_modules/artillery/package.json')

@@ -19,8 +19,8 @@ export const isAsked = ({ apiVersion, kind }: Manifest) => ASKED.test(`${apiVers
 export const hasGo = spawnSync('go', ['version']).error === undefined
 
 /**
- * Runs the validation code of Knative Serving, of KServe and of the Gateway API's CRDs. The first
- * call compiles their modules, which takes minutes.
+ * Runs the validation code of Knative Serving, KServe and the Gateway API's CRDs. The first call
+ * compiles their modules, which takes minutes.
  * @returns the errors of each object, in order
  * @throws {Error} if a program does not build; Go prints the reason to stderr
  */

@@ -465,10 +465,7 @@ function checkFuncIgnore({ text }: Project): string[] {
   ]
 }
 
-/**
- * Checks the image's port, and that its build gets all folders that it needs.
- * test/repository/dockerfile.test.ts checks the rest of the Dockerfile.
- */
+/** Checks the image's port, and that its build gets all folders that it needs. */
 function checkImage({ text }: Project): string[] {
   const ignore = (text('.dockerignore') ?? '').split('\n').map(line => line.replace(/\/$/, ''))
   return [

@@ -5,8 +5,7 @@
  *
  * Builds each folder with kustomize, and checks the objects against strict schemas, if available;
  * the admission code of Knative Serving, KServe and the Gateway API, if Go is available;
- * policy.yaml; references between objects; and agreement between files. Prints a line for each
- * problem, and then exits with status 1.
+ * policy.yaml; and each other. Exits with 1 if there are problems.
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'

@@ -15,8 +15,8 @@ export interface Schemas {
 /**
  * Reads every schema in the folders: CustomResourceDefinitions (one or many per file, or the List
  * that `kubectl get crd -o yaml` prints), a cluster's OpenAPI document (`kubectl get --raw
- * /openapi/v2`) for Kubernetes' own kinds, and func's schema of func.yaml. As for `kubectl apply`,
- * an unknown field is an error.
+ * /openapi/v2`), and func's schema of func.yaml. As for `kubectl apply`, an unknown field is an
+ * error.
  */
 export function readSchemas(folders: readonly string[]): Schemas {
   const files = folders.flatMap(filesIn).map(path => ({ path, text: readFileSync(path, 'utf8') }))
@@ -141,8 +141,8 @@ function strict(schema: unknown): unknown {
   if (given['x-kubernetes-int-or-string'] === true && given.anyOf === undefined)
     made.type = ['integer', 'string']
   if (given.nullable === true && typeof made.type === 'string') made.type = [made.type, 'null']
-  // Some schemas preserve unknown fields: Knative's Triggers and Brokers, for example, have
-  // experimental ones. A cluster accepts a misspelt field without an error; this check reports it.
+  // Some schemas preserve unknown fields, such as Knative's Triggers and Brokers. A cluster accepts
+  // a misspelt field without an error; this check reports it.
   if (given.properties?.backoffDelay !== undefined)
     made.properties = { ...EXPERIMENTAL_DELIVERY, ...made.properties }
   if (given.properties !== undefined && given.additionalProperties === undefined)

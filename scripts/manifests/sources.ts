@@ -17,8 +17,8 @@ export interface Bundle {
   readonly whole: boolean
   readonly objects: readonly Manifest[]
   /**
-   * Objects outside the bundle that it may name: for a file, the objects of all built folders; for
-   * an example, the Service that func deploys.
+   * Objects outside the bundle that it may name: for a file, those of all built folders; for an
+   * example, the Service that func deploys.
    */
   readonly beside: readonly Manifest[]
 }

@@ -1,5 +1,5 @@
 // The last hook of `npm version`: writes the notes into the tag, and pushes the branch and the tag
-// together. If a release stopped after its commit, `npm run postversion` completes it.
+// together. `npm run postversion` completes a release that stopped after its commit.
 import { readFileSync } from 'node:fs'
 import { section } from './changelog.ts'
 import { git, gitMaybe, refuse } from './git.ts'

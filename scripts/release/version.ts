@@ -1,5 +1,5 @@
-// The second hook of `npm version`: npm has written the new version to package.json and the lock
-// file; this updates all other files that contain it.
+// The second hook of `npm version`: npm has updated package.json and the lock file; this updates
+// all other files with the version.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { released } from './changelog.ts'

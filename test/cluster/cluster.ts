@@ -1,6 +1,6 @@
 /*
- * A simulated cluster, whose objects are files that substitutes for kubectl, kind, helm, docker and
- * curl read and change.
+ * A simulated cluster: files that substitutes for kubectl, kind, helm, docker and curl read and
+ * change.
  */
 import { spawnSync } from 'node:child_process'
 import {

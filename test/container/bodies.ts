@@ -63,7 +63,7 @@ const structured = (data: Buffer): Large => ({
 export const SINGLE_ROW: Large = { headers: JSON_TYPE, body: Buffer.from(irisBody()) }
 export const SINGLE_TEXT = texts(110, 'a')
 
-/** Each body is built only when it is sent: a small machine does not have enough memory for all. */
+/** Built when it is sent: a small machine has no room for all bodies at once. */
 export type LargeBodies = Readonly<Record<string, () => Large>>
 
 /** Bodies that a server with this MAX_BODY_BYTES accepts, or rejects after reading them. */

@@ -22,7 +22,7 @@ export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
 /**
  * Apart from the user's images, so that a substitute base image cannot be mistaken for the real
- * one. Later runs reuse it.
+ * one.
  */
 const STORAGE = join(tmpdir(), 'onnx-function-images')
 const STORAGE_OPTIONS = ['--root', join(STORAGE, 'images'), '--runroot', join(STORAGE, 'run')]
@@ -93,9 +93,9 @@ export async function buildImage(architecture: Architecture): Promise<string> {
 }
 
 /**
- * Creates an image with the base's name for both architectures, without a registry: for this
- * machine's, the same Debian release with the same Node; for the other, an empty image, because a
- * build for it runs no program of the base.
+ * Creates an image with the base's name for both architectures, without a registry. This machine's
+ * has the same Debian release and Node; the other is empty, because a build for it runs no program
+ * of the base.
  */
 async function standInForBase(): Promise<void> {
   const base = (
@@ -181,9 +181,8 @@ export interface Container {
 let started = 0
 
 /**
- * Starts a container with a pod's restrictions: a read-only root without a writable /tmp, no
- * capabilities, no new privileges, seccomp's default profile, and limits. It uses the machine's
- * network and a free loopback port. Resolves when the container logs its address.
+ * Starts a container with a pod's restrictions on a free loopback port, and waits until it logs its
+ * address.
  * @param options options of `podman run`
  * @param words arguments that replace the image's own
  */

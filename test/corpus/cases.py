@@ -80,8 +80,8 @@ def older_cases():
 
 
 def as_known(model):
-    """The bytes of the model, at the newest opset that ONNX Runtime loads if its own is newer. Operators may behave
-    differently there; the comparison with the recorded outputs detects this.
+    """The bytes of the model, at the newest opset that ONNX Runtime loads. The comparison with the recorded outputs
+    detects operators that behave differently there.
     """
     older = onnx.ModelProto()
     older.CopyFrom(model)

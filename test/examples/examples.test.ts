@@ -11,8 +11,8 @@ import { modelTypes } from '../../function/transform/model-types.ts'
 import { projectFolder } from '../server.ts'
 
 /*
- * Each example works as its readers use it: in another folder, with the package from npm pack's
- * tarball, its own tests pass.
+ * Each example works as its readers use it: in another folder, with the packed package, its own
+ * tests pass.
  */
 
 const EXAMPLES = join(projectFolder, 'examples')

@@ -80,8 +80,8 @@ export function createClient(url: string, restarts = false): Client {
         `a complete request got no response: ${wire.closedBy() ?? 'the server closed the connection'}${after}`,
       )
     before = request
-    // The server may not have recognized the method of an invalid request, so the last response to
-    // a HEAD request may have a body.
+    // The server may not have recognized an invalid request's method, so the last response to a
+    // HEAD request may have a body.
     const last = answers[0]?.headers.get('connection')?.toLowerCase() === 'close'
     if (wire.left() > 0 && !(last && request.asked?.method === 'HEAD'))
       throw new BadAnswer(`${wire.left()} bytes arrived after the response`)
@@ -188,8 +188,7 @@ const STATUSES: Readonly<Record<number, number>> = {
 
 /**
  * Resolves when the server closes the connection. After the client's GOAWAY, a GOAWAY with an error
- * is enough, because the server then waits for open streams until their timeout, which is long in
- * these tests.
+ * is enough: the server then waits for open streams until their timeout.
  */
 async function isOver(session: RawSession, sent: Buffer): Promise<void> {
   const over = [session.closed]

@@ -46,8 +46,8 @@ import {
 /**
  * Sends each question in every form that a caller can use: as JSON and binary tensor data, over
  * HTTP/1.1 and HTTP/2, as an event in each content mode, and as a gRPC message with typed or raw
- * contents. The servers run the model inline and in workers, each with and without joining
- * requests. All responses must be the same.
+ * contents. Some servers run the model inline, some in workers, each with and without joining. All
+ * responses must be the same.
  */
 export interface Question {
   readonly tensors: readonly WrittenTensor[]
@@ -300,9 +300,8 @@ type Form =
 const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
 
 /**
- * Another caller's request with the same shapes, which may share runs with the question but must
- * not change its response; its own response is not compared. Undefined if the question is long or
- * contains a mistake.
+ * Another caller's request with the same shapes, which must not change the question's response,
+ * even in a shared run. Undefined if the question is long or contains a mistake.
  */
 function hostileTo(question: Question, target: Target): Asked | undefined {
   // A long question does not share runs.

@@ -151,9 +151,9 @@ export const ENVIRONMENT = {
   // Longer than a busy machine may suspend a process, because a timeout would refuse valid
   // requests.
   REQUEST_TIMEOUT_MS: '600000',
-  // Over 100,000 requests, the used heap stayed at 15 MiB, but V8's space for young objects and the
-  // arenas of malloc grew to 330 MiB of resident memory. With these limits, the memory grew only
-  // from 171 to 186 MiB, so further growth is a leak.
+  // Over 100,000 requests, the used heap stayed at 15 MiB, but V8's young space and malloc's arenas
+  // grew to 330 MiB. With these limits, resident memory grew only from 171 to 186 MiB, so further
+  // growth is a leak.
   NODE_OPTIONS: '--max-semi-space-size=2',
   MALLOC_ARENA_MAX: '1',
 }
@@ -574,8 +574,8 @@ export interface Origin extends Pair {
 }
 
 /**
- * Sends a request again, alone, to a new server, and searches for the smallest request that fails
- * in the same way. Large bodies are not reduced, because that would take too many attempts.
+ * Sends a request alone to a new server, and searches for the smallest request that fails in the
+ * same way, unless the body is large.
  */
 async function explain(
   origin: Origin,
@@ -601,8 +601,8 @@ async function explain(
 }
 
 /**
- * Sends the request of a seed and path alone to a new server, and then smaller and smaller requests
- * while they fail.
+ * Sends the request of a seed and path alone to a new server, and then smaller requests while they
+ * fail.
  */
 export async function again({
   path,

@@ -303,7 +303,7 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 
 /**
  * A V1 response has one prediction per instance, or outputs. An identity model's must equal the
- * inputs, except for FP32 values, which JSON does not represent exactly.
+ * inputs, except for FP32 values, which JSON may round.
  */
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]

@@ -6,8 +6,8 @@ import { connect, IRIS, irisBody, request } from './client.ts'
 import { ask, openSession } from './http2-client.ts'
 
 /*
- * REST, events and pages return the same responses over HTTP/1.1 and HTTP/2. One request per rule;
- * the other files test the rules themselves, over HTTP/1.1.
+ * REST, events and pages return the same responses over HTTP/1.1 and HTTP/2. The other files test
+ * over HTTP/1.1.
  */
 
 interface Rule {

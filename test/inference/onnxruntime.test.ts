@@ -8,8 +8,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder, testModel } from '../server.ts'
 
 /*
- * ONNX Runtime's native binding is not public. function/inference/onnxruntime.ts calls it as
- * onnxruntime-node's JavaScript does. If a new version changes the interface, one of these tests
+ * ONNX Runtime's native binding is not public. If a new version changes it, one of these tests
  * fails and describes the change.
  */
 

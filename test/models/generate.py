@@ -3,9 +3,8 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python generate.py
 
-Each folder has an .onnx file, a cases.json if runs can succeed, and a model.json if a test needs it. numpy calculates
-the expected outputs, which must equal ONNX Runtime's. With --check, writes to a temporary folder, and exits with 1 if
-a file differs, is missing or is unexpected.
+numpy calculates the expected outputs in cases.json, which must equal ONNX Runtime's. With --check, writes to a
+temporary folder, and exits with 1 if a file differs, is missing or is unexpected.
 """
 
 import argparse
@@ -723,7 +722,7 @@ def refuses(attempt):
 def verify(model, folder):
     """ONNX Runtime must return numpy's outputs. Returns the number of cases."""
     path = folder / model.file
-    # The checker requires a shape for every graph input; ONNX Runtime does not, and there are files without shapes.
+    # The checker requires a shape for every graph input; ONNX Runtime does not.
     if all(value.type.tensor_type.HasField("shape") for value in model.graph.input):
         onnx.checker.check_model(path, full_check=True)
     assert path.stat().st_size < MAX_FILE_BYTES, f"{model.name}: {path.stat().st_size} bytes"

@@ -22,8 +22,8 @@ import { INHERITED, projectFolder, startProcess, startServer, testModel } from '
 const INFER = request('POST', IRIS, {}, irisBody())
 
 /**
- * Starts the function several times in succession with a listening socket, as systemd does. The
- * socket outlives each process. Until the first process listens, connections wait.
+ * Starts the function several times in succession with one listening socket, as systemd does.
+ * Connections wait until the first process listens.
  */
 async function activated(
   times: number,

@@ -11,8 +11,8 @@ import type { Signature, TensorMetadata } from '../../function/protocol/tensor.t
 import { runs } from '../seed.ts'
 
 /*
- * Tensor data of large bodies is read from the bytes, piece by piece. For any bytes, the result
- * must be that of JSON.parse, which reads small bodies at once.
+ * Tensor data of large bodies is read piece by piece. For any bytes, the result must be that of
+ * JSON.parse, which reads small bodies.
  */
 
 const DATATYPES = ['FP32', 'FP64', 'INT8', 'INT64', 'UINT64', 'BOOL', 'BYTES'] as const

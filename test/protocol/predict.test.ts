@@ -12,7 +12,7 @@ import { runs } from '../seed.ts'
 
 /*
  * A large V1 request is read piece by piece. For any bytes, the result must be that of JSON.parse,
- * which reads small bodies at once.
+ * which reads small ones.
  */
 
 const metadata = (name: string, datatype: Datatype, rank: number): TensorMetadata => ({

@@ -241,8 +241,8 @@ suite('check-model with each test model', { concurrency: 2 }, () => {
       /^node "sum" \(ReduceSum, ai\.onnx 21\): the node works along dimension 0, which is the batch$/,
   }
 
-  // Models with a special property; of the models for one datatype, only those whose values are not
-  // numbers, or cannot be represented in JSON.
+  // Models with a special property; of the models for one datatype, only those whose values JSON
+  // cannot represent as numbers.
   const ODD = [
     ...Object.keys(ERRORS),
     ...Object.keys(NOT_JOINED),

@@ -62,8 +62,8 @@ function undeclaredNames(page: string): string[] {
 }
 
 /**
- * The npm commands whose script does not exist: in the package of `--prefix`, or else in the page's
- * own package and in the project.
+ * npm commands without a script: in the package of `--prefix`, or else in the page's own package
+ * and in the project.
  */
 function missingScripts(page: string, folder: string): string[] {
   const command =

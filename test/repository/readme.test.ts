@@ -124,8 +124,8 @@ test('the request to a model with a transform in docs/kserve.md gets the respons
 })
 
 /**
- * All pages that are linked from the README, directly or indirectly, with their links. As on
- * GitHub, a link to a folder leads to its README.
+ * All pages that the README links to, directly or indirectly, with their links. As on GitHub, a
+ * link to a folder leads to its README.
  */
 function walk(): Map<
   string,

@@ -281,8 +281,8 @@ suite('a server with a file of secrets', () => {
   const second = 'second-second-second'
 
   test('accepts each line of the file, and reads a replaced file', async () => {
-    // As Kubernetes mounts a Secret: the file is a link to ..data/token, ..data is a link to a
-    // folder, and an update replaces ..data.
+    // As Kubernetes mounts a Secret: the file links to ..data/token, ..data links to a folder, and
+    // an update replaces ..data.
     const mount = mkdtempSync(join(temporary, 'mount-'))
     const secrets = (version: string, text: string) => {
       const folder = mkdtempSync(join(mount, `..${version}-`))

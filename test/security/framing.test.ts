@@ -5,7 +5,7 @@ import { type Server, startServer } from '../server.ts'
 
 /*
  * Request smuggling exploits two consecutive servers that find the end of a request in different
- * places. Ambiguous requests are rejected, and data after them is never read as a request.
+ * places.
  */
 
 let server: Server

@@ -14,10 +14,9 @@ import { until } from '../http/client.ts'
 import { freePort, PROGRAMS, startProcess, testModel } from '../server.ts'
 
 /*
- * Tests the canary with a real Prometheus and the metrics of two real versions of the function
- * under the same requests; some cases add invalid requests. The scrapes are written into
- * Prometheus' database as if they were 145 seconds apart, so that no test waits. The last test
- * scrapes two running processes.
+ * Tests the canary with a real Prometheus and the metrics of two real versions of the function. The
+ * scrapes are written into Prometheus' database as if they were 145 seconds apart, so that no test
+ * waits. The last test scrapes two running processes.
  */
 
 interface Request {
@@ -143,9 +142,9 @@ const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new:
 }
 
 /**
- * Converts Prometheus' text to OpenMetrics with a target's labels and timestamps, without the end
- * marker. Omits the event loop's lag, which depends on this machine. Adds a memory limit, because
- * the process may have none.
+ * Converts Prometheus' text to OpenMetrics with a target's labels and timestamps. Omits the event
+ * loop's lag, which depends on this machine. Adds a memory limit, because the process may have
+ * none.
  */
 const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: number) =>
   scrapes.flatMap((text, i) =>
@@ -382,8 +381,7 @@ test('under load, the canary completes the rollout from 0 %, even after SIGKILL 
   }
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
   // Prometheus starts to scrape up to five seconds after it is ready, and a count needs two
-  // scrapes. Before that, the canary would find no request to the new version, and report a wrong
-  // route.
+  // scrapes. Earlier, the canary would report a wrong route.
   const scrapedTwice = encodeURIComponent('count_over_time(up[1m]) > 1')
   await until(
     'Prometheus has scraped both versions twice',

@@ -10,9 +10,9 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Request smuggling through a proxy. nginx keeps connections to the function open and sends
- * requests from many clients over each, so another client would get the response to a smuggled
- * request. nginx also blocks /metrics, so that the tests detect a smuggled request for it.
+ * Request smuggling through a proxy. nginx sends requests from many clients over one connection, so
+ * another client would get the response to a smuggled request. nginx also blocks /metrics, so that
+ * the tests detect a smuggled request for it.
  */
 
 const SECRET = 'correct-horse-battery-staple'

@@ -14,8 +14,8 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Proxies that use HTTP/2 to the function, like a Knative gateway if the container's port is named
- * h2c: gRPC through each, and REST through those that forward it as HTTP/2.
+ * gRPC through proxies that use HTTP/2 to the function, like a Knative gateway if the container's
+ * port is named h2c, and REST through those that forward it as HTTP/2.
  */
 
 interface Proxy {

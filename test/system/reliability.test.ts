@@ -3,8 +3,8 @@ import { describe, test } from 'node:test'
 import { NAMES, rowsOf } from './reliability/faults.ts'
 
 /*
- * The short form of `npm run reliability --prefix test/system`: it asserts only the claims that
- * other programs on the machine cannot disturb.
+ * The short form of `npm run reliability --prefix test/system` asserts only the claims that other
+ * programs on the machine cannot disturb.
  */
 
 const seed = Number(process.env.SEED ?? 1)

@@ -14,8 +14,8 @@ import { withFiles } from './monitoring/configuration.ts'
 import { readYaml } from './monitoring/sources.ts'
 
 /*
- * A real Prometheus with kubernetes.yml. Debian's lacks Kubernetes' discovery: a file replaces it,
- * with one target per port of each container and the same labels.
+ * A real Prometheus with kubernetes.yml. Debian's lacks Kubernetes' discovery, so a file replaces
+ * it, with the same labels.
  */
 
 interface Pod {

@@ -5,8 +5,8 @@ import { gunzipSync } from 'node:zlib'
 import { type Point, readPoints, readSpans, type Span } from './otlp.ts'
 
 /*
- * Replaces an OpenTelemetry Collector and receives OTLP over HTTP, so that `npm test` needs only
- * Node. The system tests push to a real Collector.
+ * An OpenTelemetry Collector that receives OTLP over HTTP, so that `npm test` needs only Node. The
+ * system tests push to a real one.
  */
 export interface Receiver {
   readonly url: string

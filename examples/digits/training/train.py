@@ -3,9 +3,8 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-Writes ../model/model.onnx, ../model/model.json, ../digit.png and held-out.json: the 450 pictures not used
-for training, each as a PNG, with Python's predictions. With --check, writes nothing and exits with 1 if a
-file would differ.
+held-out.json contains the 450 pictures not used for training, with Python's predictions. With --check,
+writes nothing and exits with 1 if a file would differ.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-Writes ../model/model.onnx, ../model/model.json and held-out.json: 200 payments not used for training, with
-scikit-learn's scores. With --check, writes nothing and exits with 1 if a file would differ.
+held-out.json contains 200 payments not used for training, with scikit-learn's scores. With --check, writes
+nothing and exits with 1 if a file would differ.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-Writes ../model/model.onnx, ../model/model.json and held-out.json: the 60 messages not used for training, with
-scikit-learn's predictions. With --check, writes nothing and exits with 1 if a file would differ.
+held-out.json contains the 60 messages not used for training, with scikit-learn's predictions. With --check,
+writes nothing and exits with 1 if a file would differ.
 """
 
 import argparse

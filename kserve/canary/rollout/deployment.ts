@@ -10,8 +10,7 @@ export const DEPLOYMENT: Resource = {
 
 /**
  * Matches a revision's series by pod name: the Deployment's name, the hash of the pod template and
- * five characters. The label `revision` is that hash, which the object that splits the traffic does
- * not contain.
+ * five characters. The route does not contain the label `revision`, which is that hash.
  */
 export const deploymentRevision = (
   namespace: string,

@@ -12,8 +12,8 @@ import {
 
 /**
  * Two Deployments behind a weighted HTTPRoute of the Gateway API, for plain Kubernetes and for
- * KServe's Standard mode up to 0.20, which sets no weights. The second of a rule's two backendRefs
- * is the new version. Each Deployment must have its Service's name.
+ * KServe's Standard mode up to 0.20, which sets no weights. The second backendRef is the new
+ * version. Each Deployment must have its Service's name.
  */
 export const httpRoute: Mode = {
   name: 'HTTPRoute',
@@ -115,8 +115,8 @@ async function readDeployments(
 }
 
 /**
- * Restarts the step at the last change of a pod template, which the route does not show: a changed
- * template is a new version, and earlier counts and rollbacks belong to another.
+ * Restarts the step at the last change of a pod template, which the route does not show: earlier
+ * counts and rollbacks belong to another version.
  */
 function sinceTemplates(
   set: NonNullable<ReturnType<typeof history>>,

@@ -73,8 +73,8 @@ const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
 })
 
 /**
- * Reports a route that gives the revision no traffic. A share below the percentage is not a fault,
- * because Knative can move traffic slowly (serving.knative.dev/rollout-duration).
+ * Reports a route that gives the revision no traffic. A smaller share is not a fault, because
+ * Knative can move traffic slowly (serving.knative.dev/rollout-duration).
  */
 export function unroutedIn(
   traffic: readonly KubernetesObject[] | undefined,

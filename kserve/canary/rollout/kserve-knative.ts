@@ -2,9 +2,8 @@ import { unroutedIn } from './knative.ts'
 import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
 
 /**
- * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. The patch sets no annotations,
- * because KServe copies them into the revision's template, and a changed template is a new
- * revision.
+ * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. The patch sets no annotations:
+ * KServe copies them into the template, which would create a new revision.
  */
 export const kserveKnative: Mode = {
   name: 'KServe, Knative mode',

@@ -10,9 +10,8 @@ import { type KubernetesObject, RESOURCES } from '../rollout/state.ts'
 import { differences, merged, within, without } from './merge-patch.ts'
 
 /*
- * A Kubernetes API server for one custom resource and its Events, with the documented resource
- * versions, conflicts, managed fields, watches and Status objects
- * (kubernetes.io/docs/reference/using-api/api-concepts, server-side-apply). `fault` injects faults.
+ * A Kubernetes API server for one custom resource and its Events
+ * (kubernetes.io/docs/reference/using-api/api-concepts, server-side-apply).
  */
 
 export type Fault = { readonly status: number; readonly message?: string } | 'hang' | 'reset'

@@ -8,8 +8,8 @@ import { type Running, runCanary, startCanary } from './command.ts'
 import { ROLLOUTS, type Rollout, startCanaryObject } from './objects.ts'
 
 /*
- * Runs the command as a process, with a scripted API server and a scripted Prometheus on real
- * ports. test/system/canary.test.ts uses a real Prometheus.
+ * Runs the command as a process, with a scripted API server and Prometheus on real ports.
+ * test/system/canary.test.ts uses a real Prometheus.
  */
 
 interface Counts {

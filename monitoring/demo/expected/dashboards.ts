@@ -7,7 +7,7 @@ import { FIRING } from './rules.ts'
 
 /*
  * The expected result of each query of each panel, by moment. A panel has a row for each query, in
- * the same order. A query that also runs with other variables has several rows.
+ * the same order, and another row for each run with other variables.
  */
 
 type Panels = Readonly<Record<string, readonly (model.Row | readonly model.Row[])[]>>

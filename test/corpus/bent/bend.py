@@ -3,8 +3,8 @@
     python bend.py FOLDER [--only REGEX]
 
 In each copy, dimension 0 is variable, and one property is changed: an attribute, a constant's value, the opset, or
-the set of constant inputs. FOLDER/index.jsonl has one line per model; FOLDER/KIND/CASE/inputs.json has a case's
-recorded inputs. The same package versions write the same folder.
+the set of constant inputs. FOLDER/index.jsonl has one line per model, and FOLDER/KIND/CASE/inputs.json a case's
+recorded inputs.
 """
 
 import argparse
@@ -79,8 +79,8 @@ def has_rows(value):
 
 
 def constant_choices(case):
-    """Sets of inputs that become initialisers: no input, all but the first, each single input, and all but one. Each set
-    also contains every input without rows.
+    """Sets of inputs that become initialisers: none, all but the first, each one, and all but one. Each set also contains
+    every input without rows.
     """
     given = names(case.model)
     always = {name for name in given if not has_rows(case.recorded[name])}

@@ -199,8 +199,8 @@ HISTORY = history()
 
 
 def move_inputs(node, old, new, recorded):
-    """If the older operator has attributes instead of inputs, such as the axes of Squeeze before opset 13, converts the
-    inputs to attributes with the recorded values. Returns their names.
+    """Converts inputs to attributes with the recorded values if the older operator has attributes, such as the axes of
+    Squeeze before opset 13. Returns their names.
     """
     attributes = {name.lower(): name for name in old.attributes}
     older_inputs = {given.name.lower() for given in old.inputs}

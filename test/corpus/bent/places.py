@@ -1,7 +1,6 @@
 """Writes the same model with its rows in another dimension of its operators, or with several entries per row.
 
-Callers still send rows in dimension 0: additional nodes move the rows before the operators, and back after them. These
-inputs have separate names, because their recorded data is also written separately.
+Callers still send rows in dimension 0: additional nodes move the rows before the operators, and back after them.
 """
 
 import numpy as np

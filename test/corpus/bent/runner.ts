@@ -12,8 +12,8 @@ const SLOW_TIMES = 6
 const MEMORY = 4_000_000
 
 /**
- * Proves and runs one model after the other in a child process; starts another if a model crashes
- * it or exceeds the deadline.
+ * Proves and runs models one by one in a child process; starts another if a model crashes it or
+ * exceeds the deadline.
  */
 export class Runner {
   readonly #prover: string | undefined

@@ -1,5 +1,5 @@
-"""Quantizes models to int8 with ONNX Runtime. The prover must accept static quantization in both formats, and refuse
-dynamic quantization.
+"""Models quantized to int8. The prover must accept static quantization in both formats, and refuse dynamic
+quantization.
 """
 
 import logging

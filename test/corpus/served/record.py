@@ -1,7 +1,7 @@
 """Writes the models, the inputs and the expected outputs for serve.ts: python record.py FOLDER [--only REGEX]
 
 FOLDER/KIND/NAME contains model.onnx and case.json: the inputs, the outputs and their tolerance, or why ONNX Runtime
-itself cannot run the model or returns other outputs than the recorded ones. FOLDER/index.json lists the folders.
+itself fails or returns other outputs than the recorded ones.
 """
 
 import argparse

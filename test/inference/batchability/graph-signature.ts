@@ -2,8 +2,8 @@ import { readOnnxModel, type ValueInfo } from '../../../function/inference/onnx-
 import type { Signature, TensorMetadata } from '../../../function/protocol/tensor.ts'
 
 /**
- * ONNX Runtime cannot load these models, because their weights are missing. The server does not
- * return outputs that are not tensors, so this signature omits them, too.
+ * These models' weights are missing, so ONNX Runtime cannot load them. Like the server, this
+ * signature omits outputs that are not tensors.
  */
 export async function readSignature(file: string): Promise<Signature> {
   const { graph } = await readOnnxModel(file)

@@ -24,7 +24,7 @@ const WORDS = ['a', 'b', 'a b', 'b a a b', 'x', '', 'c d e f g h']
 
 /**
  * Runs a row as the first and as the last row of batches of 2, 3 and 17 rows, with extreme values
- * in the other rows. The result must have the same bits as beside copies of the row.
+ * in the other rows. Compares the result's bits with those beside copies of the row.
  * @returns a description of the first difference, or undefined
  */
 export async function neighboursChange(session: Session): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 /*
  * Writes small ONNX models, so that each test shows its graph. The field numbers are those of
- * onnx.proto. Other tests use models that test/models/generate.py writes with ONNX's own package.
+ * onnx.proto.
  */
 
 /** TensorProto.DataType. */

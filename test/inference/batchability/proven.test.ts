@@ -6,8 +6,7 @@ import type { Declared, WrittenModel } from './onnx-writer.ts'
 
 /*
  * Models that must be proven, grouped like the files in function/inference/batchability/rules. Each
- * is also run: whatever the other rows are, a row's result must have the same bits as beside copies
- * of the row.
+ * also runs: other rows must not change a bit of a row's result.
  */
 
 function proves(name: string, models: Readonly<Record<string, WrittenModel>>): void {

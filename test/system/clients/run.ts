@@ -3,10 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { makeEnvironment } from '../../../bench/peers/install.ts'
 
-/*
- * Runs programs that use third-party clients. Their environments are created once, from pinned
- * versions, in folders that Git ignores.
- */
+/* Runs third-party clients in environments that are created once, from pinned versions. */
 
 /** By action: a value, or `{error}` with the client's own message. */
 export type Seen = Record<string, unknown> & { versions: Record<string, string> }
@@ -53,7 +50,7 @@ export const shell = async (command: string): Promise<string> =>
   (await run('bash', ['-c', command], LIMITS)).stdout
 
 /**
- * Builds a third-party Go program, once.
+ *
  * @param path the path of its package, with the version
  * @returns a function that runs the program in test/system, and resolves to its output
  */

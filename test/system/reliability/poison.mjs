@@ -1,9 +1,8 @@
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * No request within the limits can fill a thread's heap. If this file is imported before the
- * server, a thread that parses a request with the id "poison" runs out of heap, as it would with a
- * leak.
+ * No request within the limits can fill a thread's heap. If the server imports this file, a thread
+ * that parses a request with the id "poison" runs out of heap, as with a leak.
  */
 
 if (!isMainThread) {

@@ -72,8 +72,8 @@ ${ports.map(port => `    server 127.0.0.1:${port};`).join('\n')}
 }
 
 /**
- * haproxy checks readiness, like Kubernetes, and detects a change a little later: until then, the
- * instance keeps accepting requests.
+ * haproxy checks readiness, like Kubernetes, and detects a change later: until then, the instance
+ * accepts requests.
  */
 const HAPROXY: Proxy = {
   what: 'TERM behind haproxy, which checks readiness',
@@ -165,8 +165,8 @@ async function behind(
 }
 
 /**
- * After this time without a request, a connection counts as idle: any server may close it (RFC
- * 9112, section 9.5), possibly just when the next request arrives.
+ * A connection is idle after this time without a request: any server may close it (RFC 9112,
+ * section 9.5), possibly just when the next request arrives.
  */
 const AT_REST_MS = 100
 

@@ -1,4 +1,4 @@
-//! Runs a model with one FP32 input in ONNX Runtime: one thread, one run per request. Both native peers use it.
+//! Runs a model with one FP32 input in ONNX Runtime: one thread, one run per request.
 
 use std::sync::Mutex;
 

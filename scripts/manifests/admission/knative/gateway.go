@@ -24,8 +24,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// httpRoute validates as the API server does with the Gateway API's CRD, which contains all
-// admission rules since version 1.1: unknown fields, defaults, the schema, and the rules in CEL.
+// httpRoute validates with the Gateway API's CRD, as the API server does. Since version 1.1, the
+// CRD contains all admission rules.
 func httpRoute(manifest []byte) []error {
 	crd, err := httpRouteCRD()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command knative validates objects with the code of Knative Serving's admission webhook (types,
-// strict decoding, defaults and Validate), and with the Gateway API's CRDs as the API server does.
+// Command knative validates objects with the code of Knative Serving's admission webhook, and with
+// the Gateway API's CRDs as the API server does.
 package main
 
 import "onnx-function/lines"

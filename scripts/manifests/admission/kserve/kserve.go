@@ -102,8 +102,8 @@ func scheme() *runtime.Scheme {
 	return made
 }
 
-// oneRuntime is the client of a cluster that contains only this runtime. The webhook compares a
-// runtime's formats only if the cluster contains a runtime.
+// oneRuntime is the client of a cluster that contains only this runtime, so that the webhook
+// compares its formats.
 type oneRuntime struct {
 	client.Client
 	namespaced *v1alpha1.ServingRuntime

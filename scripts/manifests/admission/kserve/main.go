@@ -1,6 +1,5 @@
-// Command kserve validates objects with the code of KServe's admission webhooks: types, strict
-// decoding, defaults and Validate. It is a separate module, because KServe 0.20 pins an older
-// version of Kubernetes than Knative Serving 1.23 needs.
+// Command kserve validates objects with the code of KServe's admission webhooks. It is a separate
+// module, because KServe 0.20 pins an older version of Kubernetes than Knative Serving 1.23 needs.
 package main
 
 import "onnx-function/lines"

@@ -1,5 +1,5 @@
-// Sends events in both content modes to the server at the URL, and reads the replies, with the
-// CloudEvents Go SDK, which Knative's Broker uses. Writes the results as JSON.
+// Sends events in both content modes, and reads the replies, with the CloudEvents Go SDK, which
+// Knative's Broker uses. Writes the results as JSON.
 package main
 
 import (

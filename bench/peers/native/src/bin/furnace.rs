@@ -1,4 +1,5 @@
-// ! furnace-server, a Rust server for KServe's protocol, with a TensorModel over ONNX Runtime. It does not support strings, so string outputs are omitted.
+//! furnace-server, a Rust server for KServe's protocol, with a TensorModel over ONNX Runtime. It does not support
+//! strings, so string outputs are omitted.
 
 use furnace::{DataType, HostTensor, IoSpec, Model, ModelError, Server, TensorModel, Values};
 use native_peers::{Classifier, Data, Spec, variable};
