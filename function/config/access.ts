@@ -63,7 +63,10 @@ export function readTls(source: Source): TlsConfig | undefined {
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
 }
 
-/** Refuses an empty variable. Elsewhere it counts as not set; here that would admit everyone. */
+/**
+ * Refuses an empty variable. Elsewhere an empty variable counts as not set; here that would admit
+ * everyone.
+ */
 function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
   for (const { name, allowed } of Object.values(rows))
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)

@@ -111,7 +111,7 @@ export interface BatchedEvent {
 }
 
 /**
- * Reads a batch's events one by one, on demand: parsing it at once takes 100 ms per MiB.
+ * Reads a batch's events one by one, on demand: parsing all of them at once takes 100 ms per MiB.
  * @throws {BadRequest} if the body is not an array, or the next element is not a CloudEvent
  */
 export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
@@ -246,8 +246,8 @@ const isInteger = (value: unknown) => typeof value === 'number' && value === (va
 const PLAIN = /^[\x20-\x7e]*$/
 
 /**
- * Not allowed in a String attribute (specification, "Type System"). In a reply's header, they would
- * allow header injection.
+ * Not allowed in a String attribute (specification, "Type System"). In a reply's header, these
+ * characters would allow header injection.
  */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 

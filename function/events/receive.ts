@@ -84,8 +84,8 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
 }
 
 /**
- * The limit of events in JSON. The main thread reads them, which blocks all other requests (20 ms
- * for 1 MiB, docs/performance.md).
+ * The limit of events in JSON. Reading JSON blocks the main thread (20 ms for 1 MiB,
+ * docs/performance.md).
  */
 const MOST_JSON_BYTES = 2 ** 20
 
@@ -228,8 +228,8 @@ async function receiveBatch(
 }
 
 /**
- * Returns the events to answer, in groups that run together. Reads the whole batch first: one
- * invalid event fails all of it.
+ * Returns the events to answer, in groups that run together. Reads the whole batch first, because
+ * one invalid event fails the whole batch.
  */
 async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<CloudEvent[][]> {
   const steps = new Steps(BYTES_AT_A_TIME)

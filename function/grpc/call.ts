@@ -92,7 +92,7 @@ export class Call {
   }
 
   tick(): void {
-    // onTick first: a watch must report the shutdown before it ends.
+    // Call onTick first: a watch must report the shutdown before the watch ends.
     this.#onTick?.()
     const mayEnd = this.isConnectionEnding && this.isIdle
     if (mayEnd && this.#mayEnd)

@@ -30,7 +30,10 @@ export class Turn implements Caller {
     return this.#call.caller.gone
   }
 
-  /** Ends the request's trace and logs it. @param status undefined if the client hung up first */
+  /**
+   * Ends the request's trace and logs the request. @param status undefined if the client hung up
+   * first
+   */
   end(status: Status | undefined = OK): void {
     const { head, path } = this.#call
     const { traces, log } = this.#service

@@ -16,7 +16,7 @@ export interface Needing {
   readonly address: string | undefined
 }
 
-/** A body that is arriving, or a response being read. It uses memory until it is complete. */
+/** A body that is arriving, or a response being read. Uses memory until complete. */
 export interface Arriving extends Pick<Needing, 'address'> {
   readonly bytes: number
   /**

@@ -106,7 +106,7 @@ async function receiveByTransform(
   return transform(request, caller, service.dataPlane)
 }
 
-/** All routes. pages/operations.ts compiles only if it describes each of them. */
+/** All routes. pages/operations.ts compiles only if it describes each route. */
 export const ROUTES = [
   {
     path: '/',

@@ -20,7 +20,7 @@ export interface AdaptiveOptions {
   readonly openSession: () => Promise<Session>
   readonly openWorkers: (size: PoolSize) => Promise<WorkerPool>
   readonly size: PoolSize
-  /** The file's size if it is small and has only plain operators; otherwise undefined. */
+  /** The file's size if the file is small and has only plain operators; otherwise undefined. */
   readonly plainBytes: number | undefined
   readonly log: Log
 }

@@ -4,7 +4,7 @@ import type { BatchingReason } from '../telemetry/metrics.ts'
 export interface Batching {
   readonly joins: boolean
   readonly reason: BatchingReason
-  /** Why the proof stopped; undefined if it succeeded. */
+  /** Why the proof stopped; undefined after a success. */
   readonly detail: string | undefined
 }
 

@@ -31,7 +31,7 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly sender: number
   /** Small bodies travel as Latin-1 text, which is faster than bytes. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }
-  /** As JSON, because most calls never read them. */
+  /** As JSON, because most calls never read the headers. */
   readonly headers: string
   /** Milliseconds since 1970: all threads share this clock. */
   readonly arrivedAt: number

@@ -93,7 +93,7 @@ export class Calls {
 
   /**
    * While no other caller has calls, admits a batch of events or a V1 request above the limit for
-   * all calls. Otherwise, it could never be admitted.
+   * all calls. Otherwise, such a batch could never be admitted.
    */
   #admit(bytes: number, sender: Caller): void {
     const room = SHARE * this.#limits.freeBytes()

@@ -15,8 +15,8 @@ export interface ConfiguredModel {
 export type ModelConfiguration = ReturnType<typeof modelConfiguration>
 
 /**
- * Returns Triton's model configuration. If `max_batch_size` is above 0, the first dimension is the
- * rows, and `dims` omits it.
+ * Returns Triton's model configuration. If `max_batch_size` is above 0, `dims` omits the first
+ * dimension, which is the number of rows.
  */
 export function modelConfiguration(model: ConfiguredModel) {
   const { name, file, signature, maxBatchRows, joins, concurrency } = model

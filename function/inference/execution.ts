@@ -71,7 +71,7 @@ export interface TransformerOptions extends Omit<ExecutorOptions, 'check' | 'onS
 
 /**
  * Opens the transform: on the main thread if EXECUTION is inline, otherwise in the model's threads,
- * because it may contain an endless loop.
+ * because a transform may contain an endless loop.
  * @returns undefined if there is no transform
  * @throws {Error} if the transform cannot be used
  */

@@ -33,7 +33,7 @@ export class Job implements Work {
   readonly deadline: number
   /** Its place among all waiting jobs. */
   readonly place = new Place<Job>(this)
-  /** Its place among the jobs that it may join. */
+  /** The job's place among the jobs that it may join. */
   readonly placeOfKind = new Place<Job>(this)
   kind: Kind<Job> | undefined
   resolve!: (outputs: Tensor[]) => void
@@ -57,7 +57,7 @@ const deadlineOf = ({ timeoutMicroseconds }: InferenceRequest, { arrived, deadli
     ? deadline
     : Math.min(deadline, arrived + timeoutMicroseconds / 1000)
 
-/** Rejects a job whose caller no longer waits. Returns whether it did. */
+/** Rejects a job whose caller no longer waits. Returns whether the job was rejected. */
 export function isOver(job: Job, now: number): boolean {
   if (!job.caller.gone && now < job.deadline) return false
   job.reject(new DeadlinePassed('the deadline passed before the run could begin'))

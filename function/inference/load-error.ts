@@ -5,7 +5,7 @@ import { readOnnxModel } from './onnx-file.ts'
 
 /**
  * Returns the reason why a model cannot be loaded, and a remedy. For most files, ONNX Runtime
- * reports only that it cannot parse them.
+ * reports only a parsing error.
  * @param said ONNX Runtime's error message
  */
 export async function whyNotLoaded(file: string, said: string): Promise<string> {

@@ -66,7 +66,7 @@ export interface Model extends ModelFolder {
    */
   load(): Promise<void>
   /**
-   * Returns the loaded model once it is loaded.
+   * Waits for the loaded model.
    * @throws {Overloaded} if too many requests are waiting
    * @throws {DeadlinePassed} if the model is not loaded by the caller's deadline
    * @throws {NotReady} if the model could not be loaded

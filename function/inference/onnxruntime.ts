@@ -76,7 +76,9 @@ class Output implements NativeTensor {
   }
 }
 
-/** Only fatal errors. Callers learn of failed runs, so standard error does not need them. */
+/**
+ * Only fatal errors. Failed runs are reported to their callers, and need no line on standard error.
+ */
 export const LOG_LEVEL = 4
 
 /**

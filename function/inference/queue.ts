@@ -66,7 +66,7 @@ export class Queue {
 
   /**
    * Admits a request or batch of events larger than the queue while no other client waits:
-   * otherwise it could never be admitted.
+   * otherwise, such a request could never be admitted.
    * @throws {Overloaded} if the queue has no room
    */
   checkRoom(rows: number, bytes: number, caller: Caller): void {

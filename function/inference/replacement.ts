@@ -1,6 +1,6 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** Replaces bytes that are not UTF-8. The original text may contain it, too. */
+/** Replaces bytes that are not UTF-8. The original text may contain this character, too. */
 const REPLACEMENT = '\ufffd'
 
 export const isReplaced = (text: string) => text.includes(REPLACEMENT)

@@ -39,7 +39,9 @@ export const PLAIN_BYTES = 4096
 /** Dimension names that stand for one size. "?" and blanks do not. */
 const BINDS = /[^\s?]/
 
-/** Returns the process's memory outside JavaScript, in bytes. Most of it is ONNX Runtime's. */
+/**
+ * Returns the process's memory outside JavaScript, in bytes. ONNX Runtime uses most of this memory.
+ */
 export function nativeBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage()
   return rss - heapTotal - external
@@ -60,7 +62,8 @@ export class RunSizes {
    */
   areRowsIndependent = false
   /**
-   * True if output sizes depend only on shapes. Otherwise, earlier runs predict them only roughly.
+   * True if output sizes depend only on shapes. Otherwise, earlier runs predict the sizes only
+   * roughly.
    */
   followShapes = true
   readonly #signature: Signature

@@ -6,7 +6,7 @@ export interface RequestTimes {
   rows: number
   /** Until the run began. */
   queue: number
-  /** Decoding the request and joining it with others. */
+  /** Decoding the request and joining it with other requests. */
   input: number
   /** ONNX Runtime's runs. */
   infer: number

@@ -10,8 +10,8 @@ const NUMBERS = 4
 const NUMBER_BYTES = 4
 
 /**
- * Guards native code: a thread that is to be terminated must not enter it, because it cannot be
- * terminated there.
+ * Guards native code: a thread that is to be terminated must not enter native code, where it cannot
+ * be terminated.
  */
 const OPEN = 0
 const WITHIN_RUN = 1

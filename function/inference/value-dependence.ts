@@ -175,7 +175,7 @@ class Walk {
   #nodes = 0
   /**
    * True after a node whose output size depends on input values: the shapes of later tensors may
-   * then depend on them, too.
+   * then depend on input values, too.
    */
   #shapesVary = false
 

@@ -33,7 +33,7 @@ export interface Sent {
 }
 
 export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
-  /** The limit of V8's heap, in megabytes. Beyond it, only this thread ends. */
+  /** The limit of V8's heap, in megabytes. Beyond this limit, only this thread ends. */
   readonly heapMb: number
   readonly start: Omit<CallStart, 'memory'>
   readonly create: (options: ThreadCallsOptions) => ThreadCalls

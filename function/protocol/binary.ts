@@ -153,8 +153,8 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
 }
 
 export function readText(bytes: Uint8Array, i: number, input: string): string {
-  // ONNX strings are UTF-8, and ONNX Runtime for Node truncates them at a NUL. Reject other bytes
-  // instead of changing them silently.
+  // ONNX strings are UTF-8, and ONNX Runtime for Node truncates strings at a NUL. Reject other
+  // bytes instead of changing them silently.
   if (!isUtf8(bytes))
     throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8; ONNX strings must be UTF-8`)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')

@@ -41,7 +41,7 @@ export interface DatatypeRow {
   readonly fromJson?: (value: unknown) => number | bigint | string | undefined
   /** Converts elements to JSON, separated by commas. Absent like `fromJson`. */
   readonly toJson?: (data: never) => string
-  /** True if elements may exceed 2^53, where JSON.parse() would round them. */
+  /** True if elements may exceed 2^53, where JSON.parse() would round numbers. */
   readonly isBigInteger?: true
   /**
    * The bytes of an element in JSON, with its comma. Absent for BYTES, whose elements have any
@@ -88,7 +88,7 @@ function bigInteger(least: bigint, most: bigint) {
 /** The longest FP64 has a sign, 17 digits, a point, an exponent of five characters, and a comma. */
 const FLOAT_JSON = { least: 2, most: 25 }
 
-/** JSON has no numbers for NaN and infinities (RFC 8259, section 6), so they are strings. */
+/** JSON has no numbers for NaN and infinities (RFC 8259, section 6), so these are strings. */
 const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
   __proto__: null,
   NaN: Number.NaN,
@@ -151,7 +151,7 @@ export const DATATYPES: Readonly<Record<Datatype, DatatypeRow>> = ROWS
 
 export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== undefined
 
-/** Whether elements are read as bigints, because JSON.parse() would round them. */
+/** Whether elements are read as bigints, because JSON.parse() would round large numbers. */
 export const isBigInteger = (datatype: Datatype) => DATATYPES[datatype].isBigInteger === true
 
 export const isNumeric = (datatype: Datatype) => datatype !== 'BOOL' && datatype !== 'BYTES'

@@ -28,8 +28,8 @@ import {
 const MAX_ELEMENTS = 2 ** 31
 
 /**
- * The maximum elements in the other dimensions of an empty tensor. A model may allocate memory for
- * them, for example to sum [0, 2^30] over its rows.
+ * The maximum number of elements in the other dimensions of an empty tensor. A model may allocate
+ * memory for these dimensions, for example to sum [0, 2^30] over its rows.
  */
 const MAX_BESIDE_ZERO = 2 ** 20
 
@@ -322,7 +322,7 @@ export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
-    // An integer is a bigint only if a number cannot represent it.
+    // An integer is a bigint only if a number cannot represent the integer.
     if (typeof dimension === 'bigint' && dimension > 0n)
       throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
     if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {

@@ -66,7 +66,7 @@ export function parseAroundData(body: Uint8Array, where: string, mostInputs: num
   return { value, exact: () => value }
 }
 
-/** Rejects a large body that is not a JSON object without parsing it. */
+/** Rejects a large body without parsing, if the body is not a JSON object. */
 function checkObject(bytes: Uint8Array, where: string): void {
   const begin = skipSpace(bytes, 0)
   if (bytes[begin] === OPEN_OBJECT) return

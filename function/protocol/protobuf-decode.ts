@@ -17,8 +17,8 @@ import { EnumType, type Field, MessageType } from './protobuf-schema.ts'
 export type Message = Record<string, any>
 
 /**
- * The maximum fields of a message: two bytes can become an object of a hundred bytes. Tensor data
- * does not count, because it stays bytes until its shape is known.
+ * The maximum number of fields in a message: two bytes can become an object of a hundred bytes.
+ * Tensor data does not count, because it stays bytes until its shape is known.
  */
 const MOST_FIELDS = 64 * 1024
 

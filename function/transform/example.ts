@@ -2,8 +2,8 @@ import type { JsonSchema, JsonSchemaObject } from './json-schema.ts'
 
 /**
  * Returns a value that a schema accepts, for documents, the page and check-model: the author's
- * `examples`, `default`, `const` or `enum`; without them, the smallest value of the type. Other
- * keywords, such as `pattern`, may reject this value; check-model reports that.
+ * `examples`, `default`, `const` or `enum`; without these keywords, the smallest value of the type.
+ * Other keywords, such as `pattern`, may reject this value; check-model reports that.
  * @returns undefined if no value is found, or the schema is for bytes
  */
 export const exampleOf = (schema: JsonSchema): unknown => find(schema, { root: schema, depth: 0 })

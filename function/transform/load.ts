@@ -56,7 +56,7 @@ function whyNotLoaded(error: unknown): string {
     .trim()
   if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
     return `${line}. Node runs TypeScript by removing its types; set "erasableSyntaxOnly" in tsconfig.json to find the syntax that it cannot remove`
-  // If a file is not JavaScript, only the error's stack names it.
+  // If a file is not JavaScript, only the error's stack names the file.
   const place = error instanceof SyntaxError ? stack?.split('\n', 1)[0]?.trim() : undefined
   return place === undefined || line.includes(place) ? line : `${line} (${place})`
 }

@@ -2,7 +2,7 @@ import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 
 /**
  * The file with a model's types. With `allowArbitraryExtensions` (tsconfig.json), TypeScript uses
- * it for `./model.onnx`.
+ * this file for `./model.onnx`.
  */
 export const modelTypesFile = (modelFile: string) => modelFile.replace(/\.onnx$/, '.d.onnx.ts')
 
@@ -45,7 +45,7 @@ const key = (name: string) =>
 
 /**
  * Writes a shape. A variable dimension is `number`, with the graph's name as label if TypeScript
- * allows it.
+ * allows the name.
  */
 function shape({ shape, dimensionNames, anyRank }: TensorMetadata): string {
   if (anyRank) return 'number[]'

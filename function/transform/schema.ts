@@ -145,7 +145,7 @@ export async function schemaMistake(schema: JsonSchema, name: string): Promise<s
 
 /**
  * Describes the violated rule and the value's path. If the schema has alternatives, the last error
- * summarises them.
+ * summarises the others.
  */
 export function violationText(violations: readonly Violation[], data: unknown): string {
   const last = violations.at(-1)

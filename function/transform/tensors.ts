@@ -142,7 +142,10 @@ function copyOf(data: TypedData, datatype: Datatype): TypedData {
   return copy
 }
 
-/** Returns the data if it is a typed array of the datatype, or its memory can be read as one. */
+/**
+ * Returns the data if it is a typed array of the datatype, or its memory can be read as such an
+ * array.
+ */
 function typedData(data: List, datatype: Datatype): TypedData | undefined {
   if (Array.isArray(data)) return undefined
   const { buffer, byteOffset, length } = data as Uint8Array

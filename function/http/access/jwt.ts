@@ -18,7 +18,7 @@ import { watchFiles } from './watched-files.ts'
  */
 export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 
-/** The minimum time between two fetches of the issuer's keys, even if they fail. */
+/** The minimum time between two fetches of the issuer's keys, even after a failure. */
 const COOLDOWN_MS = 30_000
 
 /** @throws {Error} if the file is not a JSON Web Key Set */

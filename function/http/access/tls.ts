@@ -54,7 +54,7 @@ export function createSecureServer(
     TLS_CERT_FILE: string
     TLS_KEY_FILE: string
   }) => {
-    // The two files may be written one after the other: check that they match.
+    // Check that the certificate and the key match: they may be written one after the other.
     createSecureContext({ cert, key })
     server.setSecureContext({ cert, key })
   }

@@ -3,8 +3,8 @@ import type { RequestHead } from '../head.ts'
 
 /**
  * Answers a sender's request for permission to deliver events (HTTP 1.1 Web Hooks for Event
- * Delivery 1.0, section 4), as Azure Event Grid sends it. Undefined for other requests, and for
- * senders that are not allowed.
+ * Delivery 1.0, section 4), such as Azure Event Grid. Undefined for other requests, and for senders
+ * that are not allowed.
  */
 export type Handshake = (request: RequestHead) => Answer | undefined
 

@@ -86,8 +86,8 @@ const moveEach = (each: unknown, moved: Moved) =>
   typeof each === 'string' ? each : moveReferences(each, moved)
 
 /**
- * Returns a reference's new target. Undefined if it is not a path in the schema: the document then
- * omits it.
+ * Returns a reference's new target. The document omits references that are not paths in the schema:
+ * undefined.
  */
 function newReference(ref: string, { name, id, names }: Moved): string | undefined {
   const path = id !== '' && ref.startsWith(id) ? ref.slice(id.length) : ref

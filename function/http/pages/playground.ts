@@ -15,9 +15,7 @@ const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 /** For a larger example, the page contains only the shape. */
 const MOST_ELEMENTS = 250_000
 
-/**
- * Finding the shortest digits takes a microsecond per value, and they are useless for a picture.
- */
+/** Finding the shortest digits takes a microsecond per value, and a picture does not need them. */
 const MOST_SHORT = 1_000
 
 /**

@@ -231,7 +231,7 @@ const float = (format: string): Schema => ({
   anyOf: [{ type: 'number', format }, { enum: ['NaN', 'Infinity', '-Infinity'] }],
 })
 
-/** JSON readers round the limits of 64-bit integers, so `format` gives them. */
+/** JSON readers round the limits of 64-bit integers, so `format` states the limits. */
 const ELEMENT: Readonly<Record<Datatype, Schema>> = {
   BOOL: { type: 'boolean' },
   UINT8: integer(0, 255),

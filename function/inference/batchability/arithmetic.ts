@@ -15,8 +15,8 @@ import {
 import { isBatched, Stop, type Value } from './value.ts'
 
 /*
- * Computes the elements of small integer tensors from constants and shapes. Rules for operators
- * such as Reshape and Expand need them as sizes. An unknown element is undefined; it does not
+ * Computes the elements of small integer tensors from constants and shapes. The elements are sizes
+ * in rules for operators such as Reshape and Expand. An unknown element is undefined; it does not
  * depend on N, the number of rows, because the proof would stop.
  */
 

@@ -182,9 +182,9 @@ class Walk {
   }
 
   /**
-   * Stops at functions that ONNX Runtime 1.30 reads differently from ONNX: it prefers its own
-   * operator to a function of the same name, reads a function's nodes with the model's opsets, and
-   * chooses an unknown one of several overloads.
+   * Stops at functions that ONNX Runtime 1.30 reads differently from ONNX. ONNX Runtime prefers its
+   * own operator to a function of the same name, reads a function's nodes with the model's opsets,
+   * and chooses an unknown one of several overloads.
    */
   #checkFunction({ domain, name, opsets }: ModelFunction): void {
     if (RUNTIME_DOMAINS.test(domain))

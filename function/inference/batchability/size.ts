@@ -10,7 +10,7 @@ const ROWS_FACTOR = 'N'
 /** A size with more terms is unknown. */
 const MOST_TERMS = 32
 
-/** The factors of one term. Each squaring doubles them. */
+/** The maximum number of factors in one term. Each squaring doubles the number. */
 const MOST_FACTORS = 32
 
 let symbols = 0

@@ -20,7 +20,9 @@ export type Value = {
   readonly elements?: readonly (Size | undefined)[]
 } & Marks
 
-/** Properties that rules do not examine. marks.ts passes them from inputs to outputs. */
+/**
+ * Properties that rules do not examine. marks.ts passes these properties from inputs to outputs.
+ */
 export interface Marks {
   /**
    * How many times the rows are repeated; absent if once. Index (o·N + i)·k + j of the batch

@@ -40,8 +40,8 @@ const classifier =
   }
 
 /**
- * The number of class labels if it is also the number of scores. With fewer labels, other
- * attributes select one or two scores: undefined.
+ * The number of class labels if there are as many scores. With fewer labels, other attributes
+ * select one or two scores: undefined.
  */
 function classLabels(step: Step): number | undefined {
   const texts = step.attribute('classlabels_strings')?.texts
@@ -106,8 +106,8 @@ function pointedAt(x: Value, y: Batched): Value {
 }
 
 /**
- * Without stop words, each text is changed independently. With them, some texts are removed, and
- * later texts move.
+ * Without stop words, each text is changed independently. With stop words, some texts are removed,
+ * and later texts move.
  */
 const stringNormalizer: Rule = step => {
   const value = step.input(0)

@@ -4,8 +4,8 @@ import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 
 /*
  * Recurrent layers process each row as a separate sequence. With layout 0, the batch is dimension 1
- * of X and of the states, and dimension 2 of Y. With layout 1, it is dimension 0 of every tensor.
- * Weights and biases are the same for all rows.
+ * of X and of the states, and dimension 2 of Y. With layout 1, the batch is dimension 0 of every
+ * tensor. Weights and biases are the same for all rows.
  */
 
 /** Inputs: X, W, R, B, sequence_lens, initial_h, and, for LSTM, initial_c and P. */

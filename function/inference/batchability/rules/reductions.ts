@@ -6,8 +6,8 @@ import { like } from './elementwise.ts'
 import { axesOf, without } from './shapes.ts'
 
 /*
- * Reductions and other operators along axes. The batch must not be one of these axes, although it
- * often is by default.
+ * Reductions and other operators along axes. The batch must not be one of these axes, but often is
+ * by default.
  */
 
 function reduced(value: Value, axes: readonly number[], keeps: boolean): Value {

@@ -4,7 +4,7 @@ import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
  * Convolution and pooling process images [N, channels, …] one by one, with the same weights for
- * all. The output's spatial sizes are computed, because later operators may divide them.
+ * all. The output's spatial sizes are computed, because later operators may divide these sizes.
  */
 
 /** @throws {Stop} if the batch of images is not dimension 0 */
