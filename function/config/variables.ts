@@ -67,17 +67,16 @@ export const SERVING = {
     otherwise: 'transform.js, .mjs or .ts beside the model',
     meaning:
       'The file with your own code, which runs before and after the model ' +
-      '([transform](transform.md)). If KServe mounts the model, the server loads a transform only ' +
-      'if this variable names it ([reason](security.md#your-own-code)).',
+      '([transform](transform.md)). For a model that KServe mounts, the server loads no other ' +
+      'transform ([reason](security.md#your-own-code)).',
   }),
   execution: variable('EXECUTION', oneOf(['auto', 'inline', 'worker']), {
     default: 'auto',
     meaning:
       '`inline` runs the model on the main thread. `worker` runs it in worker threads, so that ' +
-      'other requests do not wait. `auto` selects `worker` for models that have a transform or a ' +
-      'run time that depends on input values (such as in a Loop), that need more than 5 ms of CPU ' +
-      'time per run or 100 ms to load, or that are larger than 32 MiB. With `inline`, only ' +
-      'SIGKILL stops an endless run.',
+      'other requests do not wait. `auto` selects `worker` for a model with a transform, with a ' +
+      'run time that depends on input values (as in a Loop), or with more than 5 ms of CPU time ' +
+      'per run, 100 ms of load time, or 32 MiB. With `inline`, only SIGKILL stops an endless run.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
     otherwise: 'the number of CPUs that this process may use',
