@@ -6,6 +6,7 @@ import type { Model } from './inference/model.ts'
 import type { ModelStatistics } from './inference/statistics.ts'
 import type { Transformer } from './inference/transformer.ts'
 import type { Codec } from './protocol/codec.ts'
+import type { Overloaded } from './protocol/errors.ts'
 import type { Metrics, Protocol } from './telemetry/metrics.ts'
 import type { Call, Reply } from './transform/call.ts'
 
@@ -28,6 +29,11 @@ export interface DataPlane {
    */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
+  /**
+   * Refuses an inference request before it is read, and counts it as `infer` does.
+   * @returns the error if the queue is full, or a new request would miss its deadline
+   */
+  noRoom(protocol: Protocol, caller: Caller): Overloaded | undefined
   /**
    * Handles an inference request once the model is loaded, and counts it in the metrics.
    * @param read reads the request; its errors are also counted
@@ -82,11 +88,19 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
       return [{ name: model.name, version: model.version ?? '', state, reason }]
     },
     statistics: () => ({ model_stats: [model.statistics.read(model.name, model.version)] }),
+    noRoom(protocol, caller) {
+      const refusal = model.loaded?.noRoom(caller)
+      if (refusal === undefined) return undefined
+      metrics.began()
+      countFailure(refusal, protocol, caller, { model, metrics })
+      return refusal
+    },
     async infer(read, protocol, caller) {
       metrics.began()
       try {
         const loaded = model.loaded ?? (await model.whenLoaded(caller))
-        loaded.checkRoom(caller)
+        const refusal = loaded.noRoom(caller)
+        if (refusal !== undefined) throw refusal
         const response = await loaded.infer(read(), caller)
         countAnswer(protocol, caller, metrics)
         return response

@@ -3,7 +3,7 @@ import { deflate, gzip } from 'node:zlib'
 import { type Caller, hangUp, Refused } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { afterReading } from '../http/after-reading.ts'
-import { type Decoder, decoderOf, isWorthCompressing } from '../http/compression.ts'
+import { decoderOf, isWorthCompressing } from '../http/compression.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
 import { cutOff, dropRest } from '../http/stream.ts'
@@ -18,7 +18,8 @@ export interface CallOptions {
 }
 
 const CONTENT_TYPE = 'application/grpc'
-const ACCEPTED = 'identity,deflate,gzip'
+const ENCODINGS: ReadonlySet<string> = new Set(['identity', 'deflate', 'gzip'])
+const ACCEPTED = [...ENCODINGS].join(',')
 
 /** Up to this size, messages are sent in one piece: the copy is faster than a second write. */
 const MOST_JOINED = 16 * 1024
@@ -34,7 +35,7 @@ export class Call {
   readonly #stream: ServerHttp2Stream
   readonly #options: CallOptions
   readonly #encoding: string
-  readonly #over = Promise.withResolvers<void>()
+  #over: PromiseWithResolvers<void> | undefined
   #reader: MessageReader | undefined
   #onTick: (() => void) | undefined
   /** Whether the connection was ending and no response was due at the last tick. */
@@ -56,7 +57,6 @@ export class Call {
       gone: false,
       traceparent: head.headers.traceparent as string | undefined,
     }
-    stream.once('close', () => this.#closed())
   }
 
   get requestTimeoutMs(): number {
@@ -72,6 +72,7 @@ export class Call {
   }
 
   get over(): Promise<void> {
+    this.#over ??= Promise.withResolvers()
     return this.#over.promise
   }
 
@@ -103,19 +104,35 @@ export class Call {
     this.#mayEnd = mayEnd
   }
 
+  /** @throws {Refused} if the call's metadata cannot be read */
+  checkMetadata(): void {
+    if (Number.isNaN(this.deadline))
+      throw new Refused(
+        'BAD_HTTP',
+        `grpc-timeout is ${show(this.head.headers['grpc-timeout'])}; it must be one to eight digits and a unit: H, M, S, m, u or n`,
+      )
+    if (!ENCODINGS.has(this.#encoding))
+      throw new Refused(
+        'UNSUPPORTED_MEDIA_TYPE',
+        `grpc-encoding ${show(this.#encoding)} is not supported; send identity, gzip or deflate`,
+      )
+  }
+
   /**
    * Starts reading messages. If `expectsMessage`, the first must arrive in time.
-   * @throws {Refused} if the call's metadata cannot be read
+   * @throws {Cancelled}
    */
   open({ expectsMessage }: { readonly expectsMessage: boolean }): void {
+    const stream = this.#stream
+    if (stream.destroyed) throw new Cancelled()
+    stream.on('close', () => this.#closed())
     this.#setDeadline()
-    if (this.#stream.destroyed) throw new Cancelled()
     const { memory, config } = this.#options
-    this.#reader = new MessageReader(this.#stream, {
+    this.#reader = new MessageReader(stream, {
       memory,
       maxBytes: config.maxBodyBytes,
       longestMs: config.requestTimeoutMs,
-      decoder: this.#decoder(),
+      decoder: decoderOf(this.#encoding),
     })
     if (expectsMessage) this.#reader.expectMessage()
   }
@@ -236,23 +253,8 @@ export class Call {
     if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL)
   }
 
-  /** @throws {Refused} UNIMPLEMENTED, naming the supported encodings */
-  #decoder(): Decoder | undefined {
-    if (this.#encoding === 'identity' || this.#encoding === 'gzip' || this.#encoding === 'deflate')
-      return decoderOf(this.#encoding)
-    throw new Refused(
-      'UNSUPPORTED_MEDIA_TYPE',
-      `grpc-encoding ${show(this.#encoding)} is not supported; send identity, gzip or deflate`,
-    )
-  }
-
   #setDeadline(): void {
     if (this.deadline === Number.POSITIVE_INFINITY) return
-    if (Number.isNaN(this.deadline))
-      throw new Refused(
-        'BAD_HTTP',
-        `grpc-timeout is ${show(this.head.headers['grpc-timeout'])}; it must be one to eight digits and a unit: H, M, S, m, u or n`,
-      )
     const ms = Math.max(this.deadline - performance.now(), 0)
     this.#timer = setTimeout(() => this.#expire(), Math.min(ms, LONGEST_TIMER_MS))
   }
@@ -263,7 +265,7 @@ export class Call {
   }
 
   #closed(): void {
-    this.#over.resolve()
+    this.#over?.resolve()
     clearTimeout(this.#timer)
     for (const late of this.#unread) clearTimeout(late)
     this.#received?.reservation.release()

@@ -73,9 +73,12 @@ async function answerCall(call: Call, context: GrpcContext): Promise<void> {
     if (authenticate !== undefined) await refuseUnlessAllowed(call, authenticate)
     checkHead(call.head)
     const { method, handler } = findMethod(call.path)
-    call.open({ expectsMessage: !method.clientStreams })
-    await handler.answer(call, method, service)
-    call.end()
+    call.checkMetadata()
+    if (handler.refuse?.(call, service) !== true) {
+      call.open({ expectsMessage: !method.clientStreams })
+      await handler.answer(call, method, service)
+      call.end()
+    }
     if (handler.kind === undefined) context.onUsed()
   } catch (error) {
     if (error instanceof Cancelled) call.cancel()

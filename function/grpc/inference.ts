@@ -38,7 +38,7 @@ export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
     return { ...service.dataPlane.statistics() }
   }),
   RepositoryIndex: unary((request, _call, service) => repositoryIndex(request, service)),
-  ModelInfer: { answer: inferOnce },
+  ModelInfer: { refuse: refuseIfFull, answer: inferOnce },
   ModelStreamInfer: { answer: inferStream },
 }
 
@@ -51,6 +51,17 @@ function repositoryIndex({ repository_name, ready }: Message, service: Service):
   if (repository_name !== '')
     throw new Refused('NOT_FOUND', 'repository_name is not supported; this server has one model')
   return { models: service.dataPlane.repositoryIndex(ready === true) }
+}
+
+/** Refuses a call before its message is read. @returns whether the call was refused */
+function refuseIfFull(call: Call, service: Service): boolean {
+  const turn = new Turn(call, service, call.caller.arrived)
+  const refusal = service.dataPlane.noRoom('grpc', turn)
+  if (refusal === undefined) return false
+  const status = statusOf(refusal)
+  turn.end(status)
+  call.end(status)
+  return true
 }
 
 async function inferOnce(call: Call, _method: Method, service: Service): Promise<void> {

@@ -9,6 +9,11 @@ export interface Handler {
   /** The kind of the equivalent HTTP route. Health needs no authentication. */
   readonly kind?: Route['kind']
   /**
+   * Ends a call that the server has no room for, before its message is read.
+   * @returns whether the call was refused
+   */
+  readonly refuse?: (call: Call, service: Service) => boolean
+  /**
    * Reads the call's messages and sends responses. Ends the call unless its status is OK.
    * @throws {Error} which becomes the call's status
    */

@@ -64,6 +64,8 @@ export class Http2 {
   readonly #context: Http2Context
   readonly #limit: StreamLimit
   readonly #loadGrpc: () => Promise<AnswerCall>
+  /** Undefined until the first call. */
+  #answerCall: AnswerCall | undefined
 
   constructor(context: Http2Context) {
     this.#context = context
@@ -83,7 +85,8 @@ export class Http2 {
       const onUsed = () => {
         responder.lastUsed = performance.now()
       }
-      return createGrpc({ service, config, memory, authenticate, onUsed })
+      this.#answerCall = createGrpc({ service, config, memory, authenticate, onUsed })
+      return this.#answerCall
     })
   }
 
@@ -105,7 +108,7 @@ export class Http2 {
     })
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
       // Without a listener for errors, a stream that its client cancels would end the process.
-      stream.on('error', () => {})
+      stream.on('error', ignore)
       if (!this.#limit.admit(stream)) return
       open.began(stream)
       this.#answer(stream, headOf(headers, rawHeaders), open)
@@ -116,12 +119,13 @@ export class Http2 {
   }
 
   #answer(stream: ServerHttp2Stream, head: RequestHead, session: Session): void {
-    const isCall = this.#context.grpc && IS_GRPC.test(head.headers['content-type'] ?? '')
-    if (isCall) void this.#answerCall(stream, head)
-    else void answerStream(stream, head, session, this.#context)
+    if (!(this.#context.grpc && IS_GRPC.test(head.headers['content-type'] ?? '')))
+      void answerStream(stream, head, session, this.#context)
+    else if (this.#answerCall === undefined) void this.#answerFirst(stream, head)
+    else this.#answerCall(stream, head)
   }
 
-  async #answerCall(stream: ServerHttp2Stream, head: RequestHead): Promise<void> {
+  async #answerFirst(stream: ServerHttp2Stream, head: RequestHead): Promise<void> {
     const { service } = this.#context
     try {
       const answer = await this.#loadGrpc()
@@ -132,6 +136,8 @@ export class Http2 {
     }
   }
 }
+
+const ignore = () => {}
 
 /** gRPC, but not gRPC-Web or another media type with this prefix. */
 const IS_GRPC = /^application\/grpc(?![-\w])/i
@@ -221,7 +227,7 @@ export class OpenSession implements Session {
 
   began(stream: ServerHttp2Stream): void {
     this.#streams.add(stream)
-    stream.once('close', () => {
+    stream.on('close', () => {
       this.#streams.delete(stream)
       if (this.#session.destroyed) this.#closeSocket()
       this.idleSince = performance.now()

@@ -32,7 +32,7 @@ export class StreamLimit {
     }
     this.#open.set(stream, performance.now())
     this.#round.step()
-    stream.once('close', () => this.#open.delete(stream))
+    stream.on('close', () => this.#open.delete(stream))
     return true
   }
 

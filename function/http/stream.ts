@@ -118,7 +118,7 @@ export function dropRest(stream: ServerHttp2Stream): void {
   stream.resume()
   if (stream.endAfterHeaders || stream.readableEnded) return
   const late = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), STOP_MS)
-  stream.once('close', () => clearTimeout(late))
+  stream.on('close', () => clearTimeout(late))
 }
 
 /**

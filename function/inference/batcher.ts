@@ -58,13 +58,12 @@ export class Batcher {
   }
 
   /**
-   * Refuses a request before its body is read, which costs little.
-   * @throws {Overloaded} if the queue is full, or a new request would miss its deadline
+   * Refuses a request before it is read. Throwing the error would take longer than this check.
+   * @returns the error if the queue is full, or a new request would miss its deadline
    */
-  checkRoom(caller: Caller): void {
-    if (this.queue.isEmpty) return
-    this.queue.checkRoom(1, 1, caller)
-    this.checkTime(caller.arrived, caller.deadline)
+  noRoom(caller: Caller): Overloaded | undefined {
+    if (this.queue.isEmpty) return undefined
+    return this.queue.noRoom(1, 1, caller) ?? this.noTime(caller.arrived, caller.deadline)
   }
 
   /**
@@ -83,8 +82,9 @@ export class Batcher {
       this.options.mayJoin() && hasRows(request) && !(this.takesTexts && hasOwnRun(request))
     const work = { request, rows, counted, bytes: bytesIn(request), joins }
     const job = new Job(work, caller, times)
-    this.queue.checkRoom(counted, job.bytes, caller)
-    this.checkTime(job.queuedAt, job.deadline)
+    const refusal =
+      this.queue.noRoom(counted, job.bytes, caller) ?? this.noTime(job.queuedAt, job.deadline)
+    if (refusal !== undefined) throw refusal
     return new Promise((resolve, reject) => {
       job.resolve = resolve
       job.reject = reject
@@ -97,15 +97,15 @@ export class Batcher {
   /**
    * Refuses a request whose response would be late. While nothing runs, accepts every request: the
    * next run shows how long runs take now.
-   * @throws {Overloaded}
+   * @returns the error if the request is refused
    */
-  private checkTime(now: number, deadline: number): void {
+  private noTime(now: number, deadline: number): Overloaded | undefined {
     const { rows, runs } = this.queue
     // The request may join the only waiting run.
-    if (!this.isBusy || runs < 2) return
+    if (!this.isBusy || runs < 2) return undefined
     const ms = (this.pace.leastMs(runs, rows) / this.executor.concurrency) * MARGIN
-    if (now + ms <= deadline) return
-    throw new Overloaded(
+    if (now + ms <= deadline) return undefined
+    return new Overloaded(
       `${rows} rows wait for ${runs} runs; at the current pace, a response may take ${seconds(ms)} s, and the deadline is in ${seconds(Math.max(deadline - now, 0))} s; try again later`,
     )
   }

@@ -123,11 +123,11 @@ export class LoadedModel {
   }
 
   /**
-   * Refuses a request before its body is read.
-   * @throws {Overloaded} if the queue is full, or a new request would miss its deadline
+   * Refuses a request before it is read.
+   * @returns the error if the queue is full, or a new request would miss its deadline
    */
-  checkRoom(caller: Caller): void {
-    this.batcher.checkRoom(caller)
+  noRoom(caller: Caller): Overloaded | undefined {
+    return this.batcher.noRoom(caller)
   }
 
   /**

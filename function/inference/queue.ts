@@ -67,16 +67,16 @@ export class Queue {
   /**
    * Admits a request or batch of events larger than the queue while no other client waits:
    * otherwise, such a request could never be admitted.
-   * @throws {Overloaded} if the queue has no room
+   * @returns the error if the queue has no room
    */
-  checkRoom(rows: number, bytes: number, caller: Caller): void {
+  noRoom(rows: number, bytes: number, caller: Caller): Overloaded | undefined {
     const { maxQueueRows, maxBodyBytes } = this.limits
-    if (this.rowCount + rows <= maxQueueRows && this.byteCount + bytes <= maxBodyBytes) return
-    if (this.isAllOf(senderOf(caller))) return
+    const fits = this.rowCount + rows <= maxQueueRows && this.byteCount + bytes <= maxBodyBytes
+    if (fits || this.isAllOf(senderOf(caller))) return undefined
     // Remove jobs whose callers hung up, so that they do not block other callers for long.
     this.earliest = 0
     this.watchDeadlines()
-    throw new Overloaded(
+    return new Overloaded(
       `${this.rowCount} rows (${this.byteCount} bytes in total) are already waiting; the limits are ${maxQueueRows} rows (MAX_QUEUE_ROWS) and ${maxBodyBytes} bytes (MAX_BODY_BYTES); try again later`,
     )
   }

@@ -288,6 +288,24 @@ suite('a deadline', () => {
   })
 })
 
+test('refuses a call before its message arrives if its response would be late', async () => {
+  const { server, client } = await open({ ...ONE_SLOW_WORKER, MAX_BATCH_ROWS: '1' })
+  const waiting = Array.from({ length: 20 }, () => client.call('ModelInfer', SLOW))
+  const ran = () => counts(server, 'inference_batch_rows_count')
+  await until('a run has ended', async () => (await ran()) === 2)
+  const call = client.open('ModelInfer', { 'grpc-timeout': '200m', 'x-request-id': 'seven' })
+  const { status, message, headers, trailers } = await call.answered
+  assert.equal(status, 14)
+  assert.match(message, /^\d+ rows wait for \d+ runs; at the current pace, .*; try again later$/)
+  assert.equal(trailers['grpc-retry-pushback-ms'], '1000')
+  assert.equal(headers['x-request-id'], 'seven')
+  assert.deepEqual([...new Set((await Promise.all(waiting)).map(({ status }) => status))], [0])
+  assert.equal(await ran(), 20)
+  assert.equal(await counts(server, 'inference_requests_in_flight'), 0)
+  const rejected = /^inference_rejected_total\{.*reason="overloaded"\} 1$/m
+  assert.match(await server.service.metrics.text(), rejected)
+})
+
 test('does not run a call that is cancelled while it waits', async () => {
   const { server, client } = await open(ONE_SLOW_WORKER)
   const running = client.call('ModelInfer', SLOW)

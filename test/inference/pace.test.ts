@@ -54,7 +54,8 @@ class Stand {
       outputs: [{ name: 'x', binary: false }],
     }
     const outcome = async () => {
-      this.batcher.checkRoom(caller)
+      const refusal = this.batcher.noRoom(caller)
+      if (refusal !== undefined) throw refusal
       await this.batcher.infer(request, caller, noTimes())
       return 'answered'
     }
