@@ -2,21 +2,13 @@ import { type Numbers, numbers } from './numbers.ts'
 import { shortest } from './shortest.ts'
 
 /**
- * The count of elements after which the WebAssembly module is loaded. The first responses after a
- * start are often small, and do not wait for it.
- */
-const FIRST_ELEMENTS = 256
-let elementsSoFar = 0
-
-/**
  * Writes FP32 values as JSON, separated by commas, with the fewest digits that identify each value:
  * 5.1, not 5.099999904632568. The result is half as long as the 17 digits of a double. Math.fround
  * of the number that JSON.parse reads is the same FP32. NaN and infinities are strings (RFC 8259,
  * section 6).
  */
 export function float32sToJson(data: Float32Array): string {
-  elementsSoFar += data.length
-  const loaded = elementsSoFar > FIRST_ELEMENTS ? numbers() : undefined
+  const loaded = numbers(data.length)
   return loaded === undefined ? Array.from(data, textOf).join() : write(data, loaded)
 }
 

@@ -15,7 +15,7 @@ export function parseAroundNumbers(
   mostInputs: number,
 ): ParsedJson | undefined {
   const bytes = withoutMark(body)
-  const loaded = numbers()
+  const loaded = numbers(bytes.length / NUMBER_BYTES)
   if (loaded === undefined || bytes.length >= loaded.json.length) return undefined
   const reader = new NumberReader(bytes, loaded)
   const found: { readonly input: number; readonly data: JsonNumbers }[] = []
@@ -41,6 +41,9 @@ export function parseAroundNumbers(
   for (const { input, data } of found) (inputs[input] as { data: unknown }).data = data
   return { value, exact: () => value }
 }
+
+/** About the length of a number and its comma. */
+const NUMBER_BYTES = 8
 
 /** An array of numbers, or nested arrays that have the same length if they have the same depth. */
 export interface NumberArray {
@@ -98,7 +101,7 @@ class NumberReader {
  * @returns undefined if {@link readArray} cannot read the array
  */
 export function readElements(elements: Uint8Array): NumberArray | undefined {
-  const loaded = numbers()
+  const loaded = numbers(elements.length / NUMBER_BYTES)
   const size = elements.length + 2
   if (loaded === undefined || size >= loaded.json.length) return undefined
   const { json } = loaded

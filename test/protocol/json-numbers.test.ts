@@ -8,7 +8,11 @@ import { decodeParsedRequest, decodeRequest } from '../../function/protocol/deco
 import { encodeData } from '../../function/protocol/encode.ts'
 import { parseJson } from '../../function/protocol/json.ts'
 import { JsonNumbers, parseAroundNumbers } from '../../function/protocol/json-numbers.ts'
+import { numbers } from '../../function/protocol/numbers.ts'
 import type { Signature } from '../../function/protocol/tensor.ts'
+
+// Load WebAssembly now, so that it reads even the first numbers.
+numbers(1_000)
 
 const execute = promisify(execFile)
 
@@ -53,9 +57,9 @@ function check(body: string | Uint8Array, signature: Signature): void {
 function readNumbers(data: string): JsonNumbers | undefined {
   const parsed = parseAroundNumbers(Buffer.from(`{"inputs":[{"data":${data}}]}`), 'the body', 1)
   if (parsed === undefined) return undefined
-  const numbers = (parsed.value as { inputs: { data: unknown }[] }).inputs[0]?.data
-  assert.ok(numbers instanceof JsonNumbers)
-  return numbers
+  const read = (parsed.value as { inputs: { data: unknown }[] }).inputs[0]?.data
+  assert.ok(read instanceof JsonNumbers)
+  return read
 }
 
 /** How many numbers are checked in one body. */
