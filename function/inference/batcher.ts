@@ -39,6 +39,8 @@ export class Batcher {
   private running = 0
   /** True from a run's start until no request runs or waits. */
   private isBusy = false
+  /** When runs ended for which the next run has not begun yet although requests are waiting. */
+  private readonly ended: number[] = []
   private scheduled = false
   /** True while large requests occupy all threads. */
   private waits = false
@@ -135,6 +137,7 @@ export class Batcher {
       const batch = this.queue.takeBatch()
       if (batch.length > 0) void this.run(batch)
     }
+    if (this.queue.isEmpty) this.ended.length = 0
     this.queue.watchDeadlines()
   }
 
@@ -146,22 +149,25 @@ export class Batcher {
     if (batch.length === 1) await this.runAlone(batch[0] as Job)
     else await this.runJoined(batch)
     this.running--
-    if (!this.queue.isEmpty) this.schedule()
-    else if (this.running === 0) this.isBusy = false
+    if (!this.queue.isEmpty) {
+      this.ended.push(performance.now())
+      this.schedule()
+    } else if (this.running === 0) this.isBusy = false
   }
 
   private async runAlone(job: Job): Promise<void> {
     const { request, rows, resolve, reject } = job
     this.options.onRun(rows)
-    const run = this.pace.began(rows, performance.now())
+    const began = performance.now()
+    const run = this.pace.began(rows, this.ended.shift() ?? began)
     try {
       const outputs = await this.executor.run(request.inputs, namesOf(request))
       const ended = performance.now()
       this.pace.ended(run, ended)
       this.options.sizes.ran(request.inputs, outputs)
-      const times = { rows, input: 0, infer: ended - run.beganAt, output: 0 }
+      const times = { rows, input: 0, infer: ended - began, output: 0 }
       this.options.onRan(times)
-      addTimes(job, run.beganAt, times)
+      addTimes(job, began, times)
       resolve(outputs)
     } catch (error) {
       this.pace.failed(run)
@@ -175,7 +181,7 @@ export class Batcher {
     const { request } = batch[0] as Job
     let parts: Tensor[][]
     const began = performance.now()
-    const run = this.pace.began(total, began)
+    const run = this.pace.began(total, this.ended.shift() ?? began)
     try {
       const joined = request.inputs.map((_, i) =>
         join(batch.map(job => job.request.inputs[i] as Tensor)),

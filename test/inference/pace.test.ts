@@ -83,6 +83,14 @@ class Stand {
     await this.turn()
   }
 
+  /** Ends the current run, and waits until the next run has begun, this many seconds later. */
+  async endBeforePause(seconds: number): Promise<void> {
+    this.#end?.()
+    // The batcher records the end of the run in microtasks, and begins the next run afterwards.
+    await new Promise<void>(resolve => process.nextTick(resolve))
+    await this.endAfter(seconds)
+  }
+
   async endAll(): Promise<void> {
     while (this.#end !== undefined) await this.endAfter(0)
   }
@@ -102,6 +110,19 @@ suite('requests that would miss their deadline', () => {
     )
     answers.push(stand.ask(38))
     await stand.endAll()
+    assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
+  })
+
+  test('the estimated time includes the time between two runs', async t => {
+    const stand = new Stand(t, { joins: false })
+    const answers = Array.from({ length: 6 }, () => stand.ask(200))
+    await stand.turn()
+    stand.pass(10)
+    await stand.endBeforePause(6)
+    await stand.endAfter(10)
+    const late = stand.ask(50)
+    await stand.endAll()
+    assert.match(await late, /^3 rows wait for 3 runs; .* may take 60 s/)
     assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
   })
 
