@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { setTimeout as wait } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import { type Answer, bytesOf, type Caller, errorAnswer, json } from './answer.ts'
 import { type Config, readConfig } from './config/config.ts'
 import { modeOf } from './events/cloudevent.ts'
 import { receiveEvents, receiveParsed } from './events/receive.ts'
 import { infer, inferParsed } from './http/infer.ts'
+import { InProgress } from './in-progress.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
 import { traceOf } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
@@ -38,6 +39,7 @@ interface HealthReply {
 
 let service: Service | undefined
 let config: Config | undefined
+const calls = new InProgress()
 let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
 /** @throws {Error} if the model cannot be served */
@@ -60,7 +62,11 @@ export async function init(): Promise<void> {
  * missing id, does not decode header values, and rounds integers beyond 2^53. The context contains
  * the body as it arrived.
  */
-export async function handle(context: Context): Promise<StructuredReturn> {
+export function handle(context: Context): Promise<StructuredReturn> {
+  return calls.track(handleCall(context))
+}
+
+async function handleCall(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current(context)
   let answered: Answer
   try {
@@ -140,6 +146,9 @@ export function readiness(_request: unknown, reply: HealthReply): unknown {
 export async function shutdown(): Promise<void> {
   service?.model.retire()
   const timeoutMs = config?.drainTimeoutMs ?? 0
+  await calls.ended(timeoutMs)
+  // The runtime exits as soon as this function resolves: let it write the last responses.
+  await nextTurn()
   // A transform's close() may never return.
   const closed = Promise.race([service?.model.close(), wait(timeoutMs, undefined, { ref: false })])
   await Promise.all([closed, endPush(pushing, timeoutMs)])

@@ -1,15 +1,17 @@
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { bytesOf, type Caller, hangUp } from './answer.ts'
+import { bytesOf, type Caller, hangUp, sizeOf } from './answer.ts'
 import { type Config, readConfig } from './config/config.ts'
 import { IncomingBody } from './http/body.ts'
 import { callerOf, report } from './http/exchange.ts'
 import type { RequestHead } from './http/head.ts'
-import { listen } from './http/listener.ts'
+import { type Listener, listen } from './http/listener.ts'
 import { BodyMemory } from './http/memory.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
 import { createResponder, type Responder } from './http/respond.ts'
+import { headersOf } from './http/send.ts'
 import { urlOf } from './http/server.ts'
+import { InProgress } from './in-progress.ts'
 import { checkNode } from './node-version.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
 
@@ -75,15 +77,16 @@ export async function load(options: FunctionOptions = {}): Promise<LoadedFunctio
  */
 export async function start(options: FunctionOptions = {}): Promise<StartedFunction> {
   const { service, config } = prepare(options)
+  const { metricsPort, drainTimeoutMs } = config
   const listener = await listen(service, config)
-  const metricsListener =
-    config.metricsPort === undefined
-      ? undefined
-      : await listenForMetrics(service, config, config.metricsPort)
+  let metricsListener: Listener | undefined
   const stop = async () => {
-    await Promise.all([listener.close(config.drainTimeoutMs), metricsListener?.close(0)])
+    await Promise.all([listener.close(drainTimeoutMs), metricsListener?.close(0)])
   }
-  await loadOrClose(service, stop)
+  await loadOrClose(service, stop, async () => {
+    if (metricsPort !== undefined)
+      metricsListener = await listenForMetrics(service, config, metricsPort)
+  })
   const loaded = loadedFunction(service, config, listener.responder)
   return {
     ...loaded,
@@ -132,9 +135,17 @@ function prepare({ model, transform, env }: FunctionOptions): Prepared {
 
 const pathOf = (file: string | URL) => (typeof file === 'string' ? file : fileURLToPath(file))
 
-/** @param stop closes the listeners before the model's threads end */
-async function loadOrClose(service: Service, stop = async () => {}): Promise<void> {
+/**
+ * @param stop closes the listeners before the model's threads end
+ * @param prepare called before the model is loaded
+ */
+async function loadOrClose(
+  service: Service,
+  stop = async () => {},
+  prepare = async () => {},
+): Promise<void> {
   try {
+    await prepare()
     await service.model.load()
     await service.model.whenDecided
   } catch (error) {
@@ -147,11 +158,18 @@ async function loadOrClose(service: Service, stop = async () => {}): Promise<voi
 function loadedFunction(service: Service, config: Config, responder: Responder): LoadedFunction {
   const pushing = startPush(service, config)
   const memory = new BodyMemory(config.maxBodyBytes, () => service.model.freeBytes)
+  const requests = new InProgress()
+  let isClosed = false
   return {
-    request: (target, init) =>
-      answer(requestOf(target, init), { service, config, responder, memory }),
+    async request(target, init) {
+      if (isClosed) throw new Error('the function is closed')
+      const request = requestOf(target, init)
+      return requests.track(answer(request, { service, config, responder, memory }))
+    },
     async close() {
+      isClosed = true
       service.model.retire()
+      await requests.ended(config.drainTimeoutMs)
       await Promise.all([service.model.close(), endPush(pushing, config.drainTimeoutMs)])
     },
   }
@@ -186,10 +204,12 @@ async function answer(
     const answered = await Promise.race([responder.respond(head, caller, body), hungUp.promise])
     if (answered === undefined) throw request.signal.reason
     report({ head, caller, status: answered.status }, service)
-    const hasBody = request.method !== 'HEAD' && ![204, 304].includes(answered.status)
+    const { status } = answered
+    const hasBody = request.method !== 'HEAD' && ![204, 304].includes(status)
+    const headers = Object.entries(headersOf(answered, head, sizeOf(answered.body)))
     return new Response(hasBody ? Buffer.from(bytesOf(answered.body)) : null, {
-      status: answered.status,
-      headers: answered.headers,
+      status,
+      headers: headers.map(([name, value]): [string, string] => [name, String(value)]),
     })
   } finally {
     hungUp.forget()

@@ -494,6 +494,15 @@ describe('the function contract', () => {
     ])
   })
 
+  test('shutdown waits for the calls in progress', async () => {
+    const { handle, init, shutdown } = await fresh()
+    withEnv({})
+    await init()
+    const calls = [1, 2, 3].map(() => handle({ method: 'POST', headers: JSON_TYPE, body: IRIS }))
+    await shutdown()
+    for (const call of calls) assert.equal((await call).statusCode, 200)
+  })
+
   test('if an endpoint is set, shutdown sends the last metrics and spans', async () => {
     const receiver = await startReceiver()
     const { handle, init, shutdown } = await fresh()

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import * as exported from '../function/package.ts'
 import { load, request, start } from '../function/package.ts'
-import { IRIS, irisBody } from './http/client.ts'
+import { IRIS, irisBody, until } from './http/client.ts'
 import { testModel } from './server.ts'
 
 const POST = { method: 'POST', headers: { 'content-type': 'application/json' } }
@@ -70,6 +70,18 @@ describe('start()', () => {
     await closed
   })
 
+  test('closes its port if METRICS_PORT is in use', async t => {
+    const other = await start()
+    t.after(() => other.close())
+    const ports = () => process.getActiveResourcesInfo().filter(name => name === 'TCPServerWrap')
+    const before = ports()
+    await assert.rejects(
+      start({ env: { METRICS_PORT: new URL(other.url).port } }),
+      /^Error: cannot listen on .*: it is already in use \(METRICS_PORT, LISTEN_HOST\)/,
+    )
+    await until('only the other port is open', () => ports().length === before.length)
+  })
+
   test('rejects with a one-line message if the model or a variable is invalid', async () => {
     await assert.rejects(start({ model: 'nowhere' }), /^Error: no model: MODEL_DIR .*nowhere/)
     await assert.rejects(
@@ -109,6 +121,24 @@ describe('request()', () => {
     ].map(async answer => (await answer).status)
     assert.deepEqual(await Promise.all(statuses), [401, 200, 404, 405, 200, 413, 200, 204, 200])
     await app.close()
+  })
+
+  for (const EXECUTION of ['inline', 'worker'])
+    test(`completes requests in progress before it closes, with EXECUTION=${EXECUTION}`, async () => {
+      const app = await load({ env: { EXECUTION } })
+      const answers = [1, 2, 3].map(() => app.request(IRIS, ask))
+      await app.close()
+      for (const answer of answers) assert.equal((await answer).status, 200)
+      await assert.rejects(app.request(IRIS, ask), /^Error: the function is closed/)
+    })
+
+  test('returns the headers of a response over HTTP', async () => {
+    const { headers } = await request('/v2', { headers: { 'x-request-id': '7' } })
+    const names = ['content-length', 'x-content-type-options', 'x-request-id']
+    assert.deepEqual(
+      names.map(name => headers.get(name)),
+      ['130', 'nosniff', '7'],
+    )
   })
 
   test('rejects if its signal is aborted, as when a caller closes the connection', async t => {

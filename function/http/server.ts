@@ -88,10 +88,11 @@ const REASONS: Readonly<Record<string, string>> = {
 
 function failureOf(
   { code = '', message }: NodeJS.ErrnoException,
-  { port, listenHost = '', listenFd }: Config,
+  { port, metricsPort, listenHost = '', listenFd }: Config,
 ): string {
   const reason = REASONS[code] ?? message
+  const variable = port > 0 && port === metricsPort ? 'METRICS_PORT' : 'PORT'
   return listenFd === undefined
-    ? `cannot listen on ${listenHost}:${port}: ${reason} (PORT, LISTEN_HOST)`
+    ? `cannot listen on ${listenHost}:${port}: ${reason} (${variable}, LISTEN_HOST)`
     : `cannot listen on the socket passed as descriptor ${listenFd}: ${reason} (LISTEN_FDS)`
 }
