@@ -11,6 +11,10 @@ const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
     400,
     'this connection uses HTTP/1.1; start HTTP/2 with the first byte of a connection, or over TLS with ALPN',
   ],
+  HPE_INVALID_EOF_STATE: [
+    400,
+    'the client closed its half of the connection before the request was complete',
+  ],
   ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }
 

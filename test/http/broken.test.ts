@@ -324,3 +324,13 @@ test('a client that resets its connection after CONNECT or invalid data does not
   own.process.kill('SIGTERM')
   assert.deepEqual(await own.exited, [0, null])
 })
+
+test('tells a client that closes its half of the connection within a request', async () => {
+  for (const bytes of [GOOD.slice(0, -1), GOOD.slice(0, 30)]) {
+    const connection = await connect(server.port)
+    connection.send(bytes)
+    connection.socket.end()
+    assertRefusal(await connection.answer(), 400, /its half .* before the request was complete$/)
+    await connection.closed
+  }
+})

@@ -211,6 +211,7 @@ test('over TLS, ALPN selects the version of HTTP', async t => {
   for (const [ALPNProtocols, bytes, says] of [
     [['http/1.1'], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
     [[], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
+    [['http/1.0'], 'GET /v2 HTTP/1.0\r\n\r\n', /^HTTP\/1\.1 200 /],
     [['http/1.1'], PREFACE, /^HTTP\/1\.1 400 /],
     [[], PREFACE, /^HTTP\/1\.1 400 /],
     // The server sends HTTP/2 frames, not an HTTP/1.1 response.

@@ -45,7 +45,7 @@ export function createSecureServer(
   const server = createServer({
     ...options,
     handshakeTimeout: HANDSHAKE_MS,
-    ALPNProtocols: ['h2', 'http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1', 'http/1.0'],
   })
   const use = ({
     TLS_CERT_FILE: cert,
