@@ -119,7 +119,7 @@ function endAtOnce(code: number): never {
   becomeProgram(['--eval', `process.exit(${code})`], {})
 }
 
-/** Replaces this process with another Node program, under the same process id. Never returns. */
+/** Keeps the process id. Never returns. */
 function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
   // Hide Node's ExperimentalWarning for execve.
   process.removeAllListeners('warning')

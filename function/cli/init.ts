@@ -16,7 +16,6 @@ FOLDER  the folder to create. Its name is also the function's name: a-z, 0-9 and
 func create -l typescript -t onnx --repository REPOSITORY creates the same project.
 `
 
-/** The project name in the template's files. */
 const TEMPLATE_NAME = 'my-classifier'
 
 /** The name of a Kubernetes Service (RFC 1035). */

@@ -14,7 +14,6 @@ export interface JwtConfig {
   readonly issuer: string
   readonly audience: string
   readonly eventsAudience: string
-  /** A URL or a file. */
   readonly jwks: URL | string
   readonly algorithms: readonly string[]
   /** Undefined allows every subject. */

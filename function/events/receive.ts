@@ -107,7 +107,6 @@ export interface Binding {
 /** Replies in JSON cannot carry binary tensor data. */
 const IN_JSON: Binding = { responseData: 'json', jsonLength: undefined }
 
-/** For an event in binary mode whose data is only JSON. */
 const ALL_JSON: Binding = { responseData: 'binary', jsonLength: undefined }
 
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }

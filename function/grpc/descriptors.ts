@@ -13,7 +13,6 @@ import { DESCRIPTOR } from './protos.ts'
 
 /* Encodes .proto files as descriptor.proto, for clients of reflection. */
 
-/** FieldDescriptorProto.Type. */
 const TYPE_NUMBERS: Readonly<Record<Scalar, number>> = {
   double: 1,
   float: 2,
@@ -28,7 +27,6 @@ const TYPE_NUMBERS: Readonly<Record<Scalar, number>> = {
 const MESSAGE_NUMBER = 11
 const ENUM_NUMBER = 14
 
-/** FieldDescriptorProto.Label. */
 const OPTIONAL = 1
 const REPEATED = 3
 

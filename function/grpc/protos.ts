@@ -81,7 +81,7 @@ export const REFLECTION_ALPHA = reflection('v1alpha')
 
 export const FILES = [INFERENCE, HEALTH, REFLECTION, REFLECTION_ALPHA]
 
-/** The part of google/protobuf/descriptor.proto that describes the files above. */
+/** Only the parts that describe the files above. */
 export const DESCRIPTOR = parseProto(
   'google/protobuf/descriptor.proto',
   `syntax = "proto3";

@@ -28,7 +28,7 @@ const LENT_TO_SMALL = 1 / 2
  */
 const ROOM_BESIDE_BODIES_BYTES = 2 ** 20
 
-/** Room for two of the largest JSON responses. */
+/** Two of the largest JSON responses. */
 const ROOM_FOR_LARGE_ANSWERS_BYTES = 32 * 2 ** 20
 
 type Room = Record<'small' | 'large', number>

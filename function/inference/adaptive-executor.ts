@@ -152,7 +152,7 @@ class AdaptiveExecutor implements Executor {
     }
     this.wasLong = false
     const began = cpuMs()
-    // On the main thread, `run` returns after the run.
+    // `run` returns after the run.
     const tensors = inline.run(inputs, outputs)
     this.judge(elements, cpuMs() - began)
     return tensors

@@ -20,7 +20,6 @@ export const LARGE_JSON_ELEMENTS = 16 * 1024
 export interface AnswerSize {
   /** The outputs in memory, plus their JSON at its largest, in bytes. */
   readonly bytes: number
-  /** The number of elements that are written as JSON. */
   readonly jsonElements: number
 }
 

@@ -12,7 +12,6 @@ import type { RunSizes } from './run-sizes.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 export interface BatcherOptions {
-  /** Limits the rows of a run, and learns from completed runs. */
   readonly sizes: Pick<RunSizes, 'mostRows' | 'ran'>
   readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run' | 'whenFree'>
   readonly limits: QueueLimits
@@ -215,7 +214,7 @@ export class Batcher {
   }
 }
 
-/** Adds a run's times to a request. In a joined run, each request counts the full times. */
+/** In a joined run, each request counts the run's full times. */
 function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes): void {
   times.rows += rows
   times.queue += began - queuedAt
@@ -265,7 +264,6 @@ const seconds = (ms: number) => (ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)
 
 const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
 
-/** Whether all inputs have the same number of rows, and no input is empty. */
 function hasRows({ inputs }: InferenceRequest): boolean {
   const rows = inputs[0]?.shape[0]
   return (

@@ -11,7 +11,7 @@ export interface ExternalFile {
   readonly bytes: number
 }
 
-/** Returns the model's weight files, including files of nested graphs and functions. */
+/** Includes the files of nested graphs and functions. */
 export function externalFilesOf({ graph, functions }: OnnxModel): ExternalFile[] {
   const found = new Map<string, ExternalFile>()
   noteGraph(graph, found)

@@ -4,7 +4,6 @@ import { unreadable } from './file-kind.ts'
 
 export interface FoundModel {
   readonly file: string
-  /** The path of model.json, which may not exist. */
   readonly modelJson: string
   readonly name: string
   /** The number of the model's folder, as in Triton's model repositories. */

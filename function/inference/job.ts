@@ -31,9 +31,9 @@ export class Job implements Work {
   /** On performance.now()'s clock, like the deadline. */
   readonly queuedAt = performance.now()
   readonly deadline: number
-  /** Its place among all waiting jobs. */
+  /** Among all waiting jobs. */
   readonly place = new Place<Job>(this)
-  /** The job's place among the jobs that it may join. */
+  /** Among the jobs that this job may join. */
   readonly placeOfKind = new Place<Job>(this)
   kind: Kind<Job> | undefined
   resolve!: (outputs: Tensor[]) => void

@@ -27,10 +27,7 @@ export async function whyNotLoaded(file: string, said: string): Promise<string> 
 
 const LOCALE = /Failed to construct locale with name:([\w.-]+)/
 
-/**
- * If this reader cannot read a file, returns no problems: ONNX Runtime may be able to read the
- * file.
- */
+/** If this reader cannot read a file, returns no problems: ONNX Runtime may be able to read it. */
 async function externalProblems(file: string): Promise<readonly string[]> {
   try {
     return externalDataProblems(file, externalFilesOf(await readOnnxModel(file)))

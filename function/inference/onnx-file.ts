@@ -252,9 +252,7 @@ interface Field {
   readonly isMessage: boolean
 }
 
-/**
- * Yields the fields of a message that ends at `end`. The consumer may read or skip a field's bytes.
- */
+/** The fields of a message that ends at `end`. The consumer may read or skip a field's bytes. */
 function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   if (end > bytes.size) throw new Error('the file is truncated')
   while (bytes.at < end) {

@@ -13,7 +13,6 @@ import { isMainThread } from 'node:worker_threads'
  * Tensor for each output, and for FP16 a Float16Array that the native binding cannot read.
  */
 
-/** A tensor as the native binding accepts and returns it. */
 export interface NativeTensor {
   /** The datatype's name in onnxruntime-node. */
   readonly type: string

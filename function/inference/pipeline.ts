@@ -23,8 +23,8 @@ export interface Runner {
     caller: Caller,
   ): Promise<unknown> | undefined
   /**
-   * Returns a request's runs: the whole request, or parts of its rows. Each run is requested after
-   * the previous one has ended.
+   * Returns the whole request, or parts of its rows. Each run is requested after the previous run
+   * has ended.
    */
   runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest>
   /**
@@ -32,7 +32,6 @@ export interface Runner {
    * @returns the requested outputs, in that order
    */
   run(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<readonly Tensor[]>
-  /** Receives the rows with a predicted label, if the model is a classifier. */
   predicted(label: string, rows: number): void
   /**
    * Called when all runs of a request succeeded.

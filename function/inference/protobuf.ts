@@ -1,5 +1,3 @@
-/* Writes the fields of a Protocol Buffers message. */
-
 export const message = (number: number, fields: readonly Buffer[]) =>
   field(number, Buffer.concat(fields))
 

@@ -18,7 +18,6 @@ interface Seen {
   rows: number
   /** An upper bound of the bytes per row in larger runs. */
   rowBytes: number
-  /** The size of one row, by output. */
   readonly outputs: Map<string, OutputSize>
   /** The most rows of a run that needs no memory check. */
   plainRows: number
@@ -171,7 +170,6 @@ export class RunSizes {
     return seen
   }
 
-  /** Returns the shapes of the inputs as a key, without the rows. */
   #keyOf(inputs: readonly Tensor[]): string {
     if (this.#hasOneShape) return ''
     const from = this.#isBatched ? 1 : 0
@@ -182,10 +180,7 @@ export class RunSizes {
     return this.#isBatched ? Math.max(1, inputs[0]?.shape[0] ?? 1) : 1
   }
 
-  /**
-   * Returns the size that the graph declares for an output. Symbolic dimensions get their sizes
-   * from the inputs.
-   */
+  /** Symbolic dimensions get their sizes from the inputs. */
   #declared(name: string, inputs: readonly Tensor[]): OutputSize | undefined {
     const output = this.#signature.outputs.find(one => one.name === name)
     if (output === undefined || output.anyRank || output.datatype === 'BYTES') return undefined

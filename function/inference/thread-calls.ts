@@ -52,7 +52,6 @@ interface OpenCall {
   readonly reject: (error: unknown) => void
 }
 
-/** One thread's calls, on the main thread's side. */
 export class ThreadCalls {
   readonly watch: ThreadWatch
   readonly #options: ThreadCallsOptions
@@ -61,7 +60,6 @@ export class ThreadCalls {
   #nextId = 0
   #sent = 0
   #outbox: Outgoing[] = []
-  /** Numbers of the clients whose calls are in the outbox. */
   readonly #senders = new Map<Caller, number>()
   #ticking: NodeJS.Timeout | undefined
   #progress = 0

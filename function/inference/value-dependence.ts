@@ -215,7 +215,6 @@ class Walk {
     }
   }
 
-  /** Walks the nodes of a graph inside a node. */
   async #inside(node: Node, nodes: readonly Node[], place: Place): Promise<void> {
     this.#nodes += nodes.length
     if (place.depth > DEEPEST || this.#nodes > MOST_NODES)

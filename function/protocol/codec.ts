@@ -40,7 +40,7 @@ export interface Encoder<Encoded> {
   finish(response: ResponseHead): Encoded | Promise<Encoded>
 }
 
-/** Whether a response may carry binary tensor data. A JSON reply to an event may not. */
+/** A JSON reply to an event may carry only JSON. */
 export type ResponseData = 'json' | 'binary'
 
 export type RequestBytes = BodyBytes | MessageBytes | PredictBytes

@@ -216,7 +216,7 @@ function writeTexts({ number }: ContentsField, texts: readonly string[]): Uint8A
   return Buffer.concat(parts)
 }
 
-/** Encodes the tag and the length of a LENGTH field. */
+/** Encodes a LENGTH field's tag and length. */
 function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint8Array {
   const head = [number * 8 + LENGTH]
   let left = length

@@ -417,8 +417,7 @@ export function readInputParameters(input: JsonObject, name: string): JsonObject
 }
 
 /**
- * Reads an input's binary_data_size; undefined if its data is JSON. Exactly one of `data` and
- * binary_data_size must be given.
+ * Undefined if the input's data is JSON. Exactly one of `data` and binary_data_size must be given.
  */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
   const size = readInputParameters(input, name)?.binary_data_size

@@ -146,7 +146,7 @@ export const answerTooLarge = (maxBytes: number): TooLarge =>
     `the response is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or request fewer outputs or binary tensor data`,
   )
 
-/** Returns the minimum bytes of these elements in JSON, without the brackets. */
+/** Without the brackets. */
 export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
   Math.max(0, elements * (DATATYPES[datatype].jsonBytes?.least ?? LEAST_TEXT) - 1)
 

@@ -106,7 +106,7 @@ function asJson({ id, parameters, inputs, outputs }: Message): JsonObject {
   }
 }
 
-/** Returns the parameters as an object. A parameter without a value counts as absent. */
+/** A parameter without a value counts as absent. */
 const parametersOf = (parameters: ReadonlyMap<string, Message>): JsonObject =>
   Object.fromEntries(
     [...parameters].map(([name, parameter]) => [name, parameter?.parameter_choice]),

@@ -306,7 +306,7 @@ class RowsReader implements DataReader {
   }
 }
 
-/** Like columnsOf, but every row must be an object, as the first row is. */
+/** Every row must be an object, as the first row is. */
 function objectColumns(rows: readonly unknown[], signature: Signature, row: number) {
   const wrong = rows.findIndex(value => !isObject(value))
   return wrong === -1

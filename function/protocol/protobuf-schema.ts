@@ -231,7 +231,7 @@ class ProtoParser implements ProtoFile {
     })
   }
 
-  /** Finds a type by name, from the innermost scope outwards. */
+  /** Searches from the innermost scope outwards. */
   #resolve(name: string, scope: string): MessageType | EnumType {
     const type = this.#byName.get(`${scope}.${name}`)
     if (type !== undefined) return type

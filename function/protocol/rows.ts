@@ -45,7 +45,7 @@ export function split(outputs: readonly Tensor[], rows: readonly number[]): Tens
   })
 }
 
-/** Returns `count` rows from `from` on, without copying numbers. */
+/** Does not copy numbers. */
 export const takeRows = (tensor: Tensor, from: number, count: number): Tensor =>
   part(tensor, from, count, elementCount(tensor.shape.slice(1)))
 

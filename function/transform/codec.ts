@@ -223,7 +223,6 @@ const codeOf = (error: object) => (error as { readonly code?: unknown }).code
 
 const NO_REQUEST = new ParsedCodec({ value: undefined, exact: () => undefined }, 'json')
 
-/** Returns the JSON of a request with tensors, and its codec. */
 function tensorsCodec({ kind, data, jsonLength }: Call): {
   readonly json: unknown
   readonly codec: Codec<unknown>

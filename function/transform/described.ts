@@ -8,7 +8,6 @@ import type { JsonSchema } from './json-schema.ts'
 export interface DescribedTransform {
   readonly input?: JsonSchema
   readonly output?: JsonSchema
-  /** Whether preprocess exists. */
   readonly preprocess: boolean
   readonly postprocess: boolean
 }

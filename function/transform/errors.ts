@@ -48,7 +48,6 @@ export class TransformFailed extends Error {
   }
 }
 
-/** The transform did not return in time. */
 export class TransformTimedOut extends Error {
   readonly code = 'TRANSFORM_TIMED_OUT'
 }

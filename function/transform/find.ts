@@ -6,19 +6,16 @@ const NAMES = ['transform.js', 'transform.mjs', 'transform.ts']
 /** The server searches for a transform beside these files. */
 interface Places {
   readonly file: string
-  /** The path of model.json, which may not exist. */
   readonly modelJson: string
 }
 
 interface Settings {
-  /** The variable TRANSFORM. */
   readonly transform: string | undefined
   /** Whether the model comes from a store: files beside it then do not belong to this project. */
   readonly isModelStored: boolean
 }
 
 export interface FoundTransform {
-  /** Undefined if there is no transform. */
   readonly transform: string | undefined
   /** A transform beside a stored model, which is not loaded. */
   readonly ignored: string | undefined

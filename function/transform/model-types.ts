@@ -1,8 +1,7 @@
 import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 
 /**
- * The file with a model's types. With `allowArbitraryExtensions` (tsconfig.json), TypeScript uses
- * this file for `./model.onnx`.
+ * With `allowArbitraryExtensions` (tsconfig.json), TypeScript uses this file for `./model.onnx`.
  */
 export const modelTypesFile = (modelFile: string) => modelFile.replace(/\.onnx$/, '.d.onnx.ts')
 

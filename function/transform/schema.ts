@@ -57,10 +57,7 @@ export async function inputCheck(schema: JsonSchema, validate?: Validate): Promi
   }
 }
 
-/**
- * Returns the media type of data that is not JSON, from a schema with `contentMediaType` and
- * without `type`.
- */
+/** For data that is not JSON: a schema with `contentMediaType` and without `type`. */
 export function mediaTypeOf(schema: JsonSchema | undefined): string | undefined {
   if (typeof schema !== 'object' || schema?.type !== undefined) return undefined
   const mediaType = schema?.contentMediaType?.toLowerCase()

@@ -3,7 +3,6 @@ import { authorsLog, logThrown, oneLine } from './context.ts'
 import type { ServedModel } from './contract.ts'
 import { type LoadedTransform, loadTransform } from './load.ts'
 
-/** A transform on one thread, from setup() to close(). */
 export interface ThreadTransform extends LoadedTransform {
   readonly model: ServedModel
   /** @throws any error of the transform's close() */

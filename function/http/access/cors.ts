@@ -7,10 +7,7 @@ import type { RequestHead } from '../head.ts'
  * protocol").
  */
 export interface Cors {
-  /**
-   * Answers a browser's preflight request. Undefined for other requests, and for origins that are
-   * not allowed.
-   */
+  /** Undefined for other requests, and for origins that are not allowed. */
   preflight(request: RequestHead): Answer | undefined
   /** Returns the headers to add to a response. @param vary the response's own Vary header */
   headers(request: IncomingHttpHeaders, vary?: string): Readonly<Record<string, string>>

@@ -47,7 +47,6 @@ function componentName(name: string, definition: string, taken: ReadonlySet<stri
 }
 
 interface Moved {
-  /** The component's name. */
   readonly name: string
   readonly id: string
   readonly names: ReadonlyMap<string, string>

@@ -157,7 +157,7 @@ const REPLY_CONTENTS = {
   },
 }
 
-/** The schemas of event data and of its replies; undefined if events cannot be described. */
+/** Undefined if events cannot be described. */
 export function eventData(described: Described): EventData | undefined {
   const { request, transform } = described
   if (request === undefined && !transform?.preprocess) return undefined

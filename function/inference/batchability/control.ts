@@ -122,7 +122,6 @@ interface Repeated {
   /** The body's inputs before its states. */
   readonly first: number
   readonly states: number
-  /** The dimension along which an output is stacked. */
   readonly stackedAt: (output: number) => number
 }
 
@@ -237,7 +236,6 @@ function sizeOfRows(value: Value): Size {
   return value.dims[value.axis] as Size
 }
 
-/** The value of one row, without the batch dimension. */
 function rowOf(value: Value, axis: number, first: Value): Value {
   checkUnmarked(value)
   if (!isBatched(value) || value.axis !== (axis < 0 ? axis + value.dims.length : axis))

@@ -125,7 +125,6 @@ function boundOf({ below, elements }: Value): Size | undefined {
   return fixed(Math.max(0, ...(numbers as number[])) + 1)
 }
 
-/** The bound of an operator's result, from the bounds of its constant inputs. */
 export function boundOfResult(step: Step): Size | undefined {
   const [first, second] = step.inputs
   if (first === undefined) return undefined

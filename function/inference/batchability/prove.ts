@@ -106,7 +106,6 @@ interface Context {
 
 const DEEPEST = 32
 
-/** The domains of ONNX Runtime's own operators. */
 const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
 
 class Walk {
@@ -228,7 +227,6 @@ interface Call {
   readonly needed: ReadonlySet<string>
 }
 
-/** Returns the function's nodes without the inputs that the call omits. */
 function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly Node[] {
   const missing = inputs.filter((_, i) => call.inputs[i] === undefined)
   if (missing.length === 0) return nodes

@@ -20,10 +20,10 @@ export const fixed = (value: number): Size => (value === 0 ? new Map() : new Map
 /** N, which is at least 1. */
 export const ROWS: Size = new Map([[ROWS_FACTOR, 1]])
 
-/** A new unknown size that does not depend on the rows and is not negative. */
+/** The size does not depend on the rows and is not negative. */
 export const unknownSize = (): Size => new Map([[`s${++symbols}`, 1]])
 
-/** The size as a number if it is the same in every run; otherwise undefined. */
+/** Undefined if the size is not the same number in every run. */
 export function asNumber(size: Size): number | undefined {
   if (size.size === 0) return 0
   return size.size === 1 ? size.get('') : undefined
@@ -105,7 +105,7 @@ export function divide(a: Size, b: Size): Size | undefined {
   return quotient
 }
 
-/** Whether the size is at least `least` in every run. No size is negative, and N is at least 1. */
+/** In every run. No size is negative, and N is at least 1. */
 export function isAtLeast(size: Size, least: number): boolean {
   let sum = 0
   for (const [term, coefficient] of size) {

@@ -90,6 +90,5 @@ export function constant(dims: readonly Size[]): Value {
   return { dims }
 }
 
-/** Batched if `axis` is defined; otherwise a constant. */
 export const tensor = (dims: readonly Size[], axis: number | undefined): Value =>
   axis === undefined ? constant(dims) : batched(dims, axis)

@@ -294,10 +294,7 @@ const slice: Rule = step => {
   return [tensor(sizes, value.axis)]
 }
 
-/**
- * Returns the input's elements, or `count` unknown elements if the input is the same for all rows
- * and its elements are unknown.
- */
+/** @param count the number of unknown elements to return if the input is the same for all rows */
 function elementsOrUnknown(step: Step, index: number, count: number | undefined) {
   const value = step.inputs[index]
   if (

@@ -64,7 +64,6 @@ export function places(step: Step, sizeOf: (window: Window) => Size | undefined)
   })
 }
 
-/** `auto_pad` overrides `pads`. */
 function padsOf(autoPad: string, explicit: number): number | undefined {
   if (autoPad.startsWith('SAME')) return undefined
   return autoPad === 'VALID' ? 0 : explicit
