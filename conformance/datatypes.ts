@@ -1,3 +1,4 @@
+import { readHalf, writeHalf } from './half.ts'
 import type { Value } from './point.ts'
 
 export interface DatatypeRow {
@@ -30,7 +31,7 @@ export const DATATYPES: Readonly<Record<string, DatatypeRow>> = {
   INT16:  { bytes: 2, ...integer(-32768, 32767),            read: (view, at) => view.getInt16(at, true),         write: (view, at, value: number) => view.setInt16(at, value, true) },
   INT32:  { bytes: 4, ...integer(-2147483648, 2147483647),  read: (view, at) => view.getInt32(at, true),         write: (view, at, value: number) => view.setInt32(at, value, true) },
   INT64:  { bytes: 8, values: [-(2n ** 63n), 2n ** 63n - 1n, -(2n ** 53n) - 1n, 2n ** 53n + 1n, 0n, -1n], read: (view, at) => view.getBigInt64(at, true), write: (view, at, value: bigint) => view.setBigInt64(at, value, true) },
-  FP16:   { bytes: 2, values: [...FLOATS, 65504, -65504, 2 ** -24], read: (view, at) => view.getFloat16(at, true), write: (view, at, value: number) => view.setFloat16(at, value, true) },
+  FP16:   { bytes: 2, values: [...FLOATS, 65504, -65504, 2 ** -24], read: readHalf,                                 write: writeHalf },
   FP32:   { bytes: 4, values: [...FLOATS, 3.4028234663852886e38, 1.401298464324817e-45, Math.fround(0.1)], read: (view, at) => view.getFloat32(at, true), write: (view, at, value: number) => view.setFloat32(at, value, true) },
   FP64:   { bytes: 8, values: [...FLOATS, Number.MAX_VALUE, Number.MIN_VALUE, 0.1], read: (view, at) => view.getFloat64(at, true), write: (view, at, value: number) => view.setFloat64(at, value, true) },
   BYTES:  { bytes: 0, values: ['', 'setosa', 'naïve café', '日本語', '🌸', 'two\nlines\t"quoted" \\ \u2028', '\ufffd', ' '], read: nothing, write: nothing },

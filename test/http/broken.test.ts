@@ -99,7 +99,7 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
   },
   {
     mistake: 'headers that are too large in total',
-    bytes: `GET /v2 HTTP/1.1\r\nHost: a\r\n${'X: 1\r\n'.repeat(5_000)}\r\n`,
+    bytes: `GET /v2 HTTP/1.1\r\nHost: a\r\n${'X-Number: 1\r\n'.repeat(5_000)}\r\n`,
     status: 431,
     says: /16 KiB/,
   },

@@ -67,8 +67,11 @@ suite('memory for responses', () => {
     await second.admitted
   })
 
-  test('a response waits until its deadline at most; then the next response gets the room', async () => {
+  test('a response waits until its deadline at most; then the next response gets the room', async t => {
     const { expect } = open()
+    // The timers of deadlines do not keep the process alive.
+    const alive = setTimeout(() => {}, 60_000)
+    t.after(() => clearTimeout(alive))
     await expect(30).admitted
     const [late, next] = [expect(30, callerFor(1)), expect(2)]
     await assert.rejects(late.admitted, DeadlinePassed)

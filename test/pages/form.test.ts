@@ -23,6 +23,9 @@ import {
 import { sliderRange } from '../../function/http/pages/browser/slider.js'
 import { createMetrics } from '../../function/telemetry/metrics.ts'
 
+/** The page's scripts need the FP16 methods of browsers, which Node 24 has. */
+const WITH_FP16 = { skip: typeof Float16Array === 'undefined' }
+
 describe('the form on GET /', () => {
   for (const [datatype, typed, sent] of [
     ['FP32', '5.1', '5.1'],
@@ -65,29 +68,37 @@ describe('the form on GET /', () => {
     assert.deepEqual(request.headers, [['Content-Type', 'application/json']])
   })
 
-  test('sends FP16 inputs as binary tensor data after the JSON, and requests FP16 outputs as binary tensor data', () => {
-    const { headers, json, bytes } = inferenceRequest(
-      [{ name: 'ä', shape: [2], datatype: 'FP16', bytes: halfBytes(['1', '-Infinity']) }],
-      [
-        { name: 'half', datatype: 'FP16' },
-        { name: 'whole', datatype: 'INT32' },
-      ],
-    )
-    assert.deepEqual(JSON.parse(json), {
-      inputs: [{ name: 'ä', shape: [2], datatype: 'FP16', parameters: { binary_data_size: 4 } }],
-      outputs: [{ name: 'half', parameters: { binary_data: true } }, { name: 'whole' }],
-    })
-    assert.equal(headers[1]?.[1], String(Buffer.byteLength(json)))
-    assert.deepEqual([...(bytes[0] ?? [])], [0x00, 0x3c, 0x00, 0xfc])
-  })
+  test(
+    'sends FP16 inputs as binary tensor data after the JSON, and requests FP16 outputs as binary tensor data',
+    WITH_FP16,
+    () => {
+      const { headers, json, bytes } = inferenceRequest(
+        [{ name: 'ä', shape: [2], datatype: 'FP16', bytes: halfBytes(['1', '-Infinity']) }],
+        [
+          { name: 'half', datatype: 'FP16' },
+          { name: 'whole', datatype: 'INT32' },
+        ],
+      )
+      assert.deepEqual(JSON.parse(json), {
+        inputs: [{ name: 'ä', shape: [2], datatype: 'FP16', parameters: { binary_data_size: 4 } }],
+        outputs: [{ name: 'half', parameters: { binary_data: true } }, { name: 'whole' }],
+      })
+      assert.equal(headers[1]?.[1], String(Buffer.byteLength(json)))
+      assert.deepEqual([...(bytes[0] ?? [])], [0x00, 0x3c, 0x00, 0xfc])
+    },
+  )
 
   for (const typed of ['abc', '', '65520']) {
-    test(`sends no request if an FP16 field contains ${JSON.stringify(typed)}, and names the element`, () => {
-      assert.throws(() => halfBytes(['1', typed]), {
-        element: 1,
-        message: /^data\[1\] is .*; allowed for FP16/,
-      })
-    })
+    test(
+      `sends no request if an FP16 field contains ${JSON.stringify(typed)}, and names the element`,
+      WITH_FP16,
+      () => {
+        assert.throws(() => halfBytes(['1', typed]), {
+          element: 1,
+          message: /^data\[1\] is .*; allowed for FP16/,
+        })
+      },
+    )
   }
 
   test('sends valid JSON unchanged, with the shape of its nesting, and rejects invalid JSON', () => {
@@ -235,18 +246,22 @@ describe('the response on GET /', () => {
     assert.deepEqual(row?.numbers, [{ value: 2, label: 'c' }])
   })
 
-  test('a response is shown with exact integers beyond 2^53, and FP16 is read from the bytes after the JSON', () => {
-    const json =
-      '{"outputs":[{"name":"i","datatype":"INT64","shape":[1],"data":[9007199254740993]},{"name":"h","datatype":"FP16","shape":[2],"parameters":{"binary_data_size":4}}]}'
-    const body = Buffer.concat([Buffer.from(json), Buffer.from([0x00, 0x3c, 0x00, 0xc0])])
-    const { outputs } = readResponse(body, String(json.length))
-    assert.deepEqual(
-      outputs.map(({ data }: { data: unknown[] }) => data),
-      [[9007199254740993n], [1, -2]],
-    )
-    assert.equal(parseExactly('1e300'), 1e300)
-    assert.equal(pretty('{"a":[9007199254740993]}'), '{"a": [9007199254740993]}')
-  })
+  test(
+    'a response is shown with exact integers beyond 2^53, and FP16 is read from the bytes after the JSON',
+    WITH_FP16,
+    () => {
+      const json =
+        '{"outputs":[{"name":"i","datatype":"INT64","shape":[1],"data":[9007199254740993]},{"name":"h","datatype":"FP16","shape":[2],"parameters":{"binary_data_size":4}}]}'
+      const body = Buffer.concat([Buffer.from(json), Buffer.from([0x00, 0x3c, 0x00, 0xc0])])
+      const { outputs } = readResponse(body, String(json.length))
+      assert.deepEqual(
+        outputs.map(({ data }: { data: unknown[] }) => data),
+        [[9007199254740993n], [1, -2]],
+      )
+      assert.equal(parseExactly('1e300'), 1e300)
+      assert.equal(pretty('{"a":[9007199254740993]}'), '{"a": [9007199254740993]}')
+    },
+  )
 
   test('a response is shown with numbers of four digits, and with -0', () => {
     assert.deepEqual(
