@@ -95,7 +95,7 @@ export function chart(results: Results): string {
   const panels = PANELS.map(panel => ({ panel, bars: barsOf(results, panel) })).filter(
     ({ bars }) => bars.length > 1,
   )
-  // Two columns: each panel goes below the shorter one.
+  // Each panel goes below the shorter column.
   const bottoms = [0, 0]
   const drawn = panels.map(({ panel, bars }) => {
     const column = (bottoms[0] as number) <= (bottoms[1] as number) ? 0 : 1

@@ -22,7 +22,7 @@ export interface Exchange {
   readonly verify: Verify
 }
 
-/** One measured window. Times are in milliseconds. */
+/** Times are in milliseconds. */
 export interface LoadResult {
   readonly requests: number
   /** Includes requests before and after the window. */
@@ -204,7 +204,7 @@ export async function exchange(
   }
 }
 
-/** @returns 0 while the head is incomplete, infinity if the response is chunked */
+/** @returns 0 if the head is incomplete, infinity if the response is chunked */
 function lengthOf(answer: Buffer): number {
   const end = answer.indexOf('\r\n\r\n')
   if (end < 0) return 0
@@ -417,9 +417,8 @@ export function paced(
           if (stopped && inFlight === 0) drained.resolve()
         },
         failed(error) {
-          // A connection can report both an error and its close.
           if (!all.delete(connection)) return
-          // A server may close idle connections: bare node:http does so after five seconds.
+          // A server may close idle connections, as bare node:http does after five seconds.
           if (idle.includes(connection)) idle.splice(idle.indexOf(connection), 1)
           else fail(error)
         },

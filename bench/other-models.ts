@@ -171,10 +171,7 @@ function besideNative(model: OtherModel): Workload {
   ])
 }
 
-/**
- * Renames the input and the output, because furnace-server uses its own names for a single input or
- * output.
- */
+/** furnace-server uses its own names for a single input or output. */
 const forFurnace = (model: OtherModel): OtherModel =>
   model.label === 'digits'
     ? model

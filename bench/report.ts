@@ -13,12 +13,8 @@ import {
 import { ratio, type Spread, spread } from './statistics.ts'
 import { type Reached, reached } from './targets.ts'
 
-/*
- * Formats results as tables for the terminal and bench/results.md. As a program, rewrites that page
- * and the chart from results/latest.json.
- */
+/* As a program, rewrites bench/results.md and the chart from results/latest.json. */
 
-/** About three significant digits. */
 export function digits(value: number): string {
   const places = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
   return value.toLocaleString('en', {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** The raw figures of every round. The tables show ratios of these figures. */
+/** The raw figures of every round, from which the tables show ratios. */
 export interface Results {
   readonly workloads: Readonly<Record<string, WorkloadResult>>
 }
@@ -11,7 +11,7 @@ export interface WorkloadResult {
   /** The denominator of all ratios. */
   readonly reference: string
   readonly metrics: readonly Metric[]
-  /** For each metric one figure per round, or why the contender was not measured. */
+  /** One figure per round for each metric, or why the contender was not measured. */
   readonly contenders: Readonly<Record<string, Figures | { readonly failed: string }>>
   readonly run: Run
 }

@@ -84,7 +84,7 @@ function readOptions(): Options {
 }
 
 const print = (text: string) => process.stdout.write(text)
-/** Shows progress on one line of a terminal, and nothing in a log. */
+/** On a terminal, progress takes one line. */
 const progress = (text: string) => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
 }
@@ -131,7 +131,6 @@ async function main(): Promise<void> {
   else writeReport(results)
 }
 
-/** @returns the reason for each peer that could not be installed */
 async function installPeers(): Promise<ReadonlyMap<string, string>> {
   const missing = new Map<string, string>()
   for (const { name } of PEERS) {
@@ -142,7 +141,6 @@ async function installPeers(): Promise<ReadonlyMap<string, string>> {
   return missing
 }
 
-/** @returns the reason for each peer that could not be built */
 async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   progress('building the native peers')
   const reason = await buildNative()
@@ -165,7 +163,7 @@ async function learnAnswer(): Promise<string> {
   }
 }
 
-/** Measures all contenders in turn, one round each; each round begins with another contender. */
+/** Each round begins with another contender. */
 async function measure(
   workload: Workload,
   { rounds: usualRounds, seconds, quick }: Options,
@@ -211,7 +209,7 @@ async function measure(
   }
 
   try {
-    // Warm up: V8 compiles the code, and the files enter the page cache.
+    // Warm up: V8 compiles the code, and the page cache fills.
     for (const contender of workload.contenders) {
       progress(`${workload.name}: warming up ${contender.name}`)
       await attempt(contender, () => measureOnce(contender, Math.min(seconds, 1)))

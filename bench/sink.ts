@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** A collector that discards all pushed data. It runs in the load's process, on the load's core. */
+/** A collector that discards all data. It runs in the load's process, on the load's core. */
 const server = createServer((request, response) => {
   request.resume().once('end', () => response.end())
 })

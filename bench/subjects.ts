@@ -21,7 +21,7 @@ import manifest from '../package.json' with { type: 'json' }
 import { exchange, verified } from './load.ts'
 import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
-/* Each subject is a command that serves iris on the loopback interface, on the port in PORT. */
+/* A command that serves iris on the loopback interface, on the port in PORT. */
 
 const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 const benchFolder = fileURLToPath(new URL('.', import.meta.url))
@@ -39,7 +39,7 @@ export interface Subject {
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly path: string
-  /** The subject runs no model: it always sends our response to the usual request. */
+  /** Runs no model: always sends our response to the usual request. */
   readonly static?: true
 }
 
@@ -181,9 +181,8 @@ function kill(child: ChildProcess, signal: NodeJS.Signals): void {
 export interface Running {
   readonly port: number
   readonly pid: number
-  /** From before the process is created until its first inference response. */
+  /** From before the process exists until its first inference response. */
   readonly startMs: number
-  /** User and system time of all processes of the subject. */
   cpuMs(): number
   residentMiB(): number
   resetPeak(): void
@@ -276,7 +275,7 @@ export async function start(
   }
   const startMs = performance.now() - spawned
   if (!subject.static && first === undefined) {
-    // Another input shows that the subject runs the model and does not send a fixed response.
+    // A subject that always sends the same response fails here.
     await verified(port, OTHER_REQUEST.at(subject.path)).catch(async error => {
       await stop()
       throw error

@@ -35,8 +35,6 @@ import { SINK } from './sink.ts'
 import * as subjects from './subjects.ts'
 import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
 
-/* A workload measures its contenders in turn, one round each. */
-
 const FLOORS = [
   subjects.STATIC,
   subjects.NODE_HTTP,
@@ -321,7 +319,7 @@ const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload =
   })),
 })
 
-/** Enough time for garbage collection and for work deferred until after startup. */
+/** Enough time for garbage collection and for work deferred at startup. */
 const SETTLE_MS = 2_000
 const settled = async ({ residentMiB }: Running) => {
   await wait(SETTLE_MS)
@@ -424,7 +422,6 @@ const growthByModel: Workload = {
   })),
 }
 
-/** For `npm run bench`. */
 export const ALONE: readonly Workload[] = [
   ...[1, 16, 64, 256].map(count => connections(count)),
   rows('json', [subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS]),
@@ -443,7 +440,6 @@ export const ALONE: readonly Workload[] = [
   growthByModel,
 ]
 
-/** For `npm run bench -- --native`. */
 export const WITH_NATIVE: readonly Workload[] = [
   ...[1, 64].flatMap(count => [withNative(count), probabilities(count)]),
   rows('json', [subjects.NODE_HTTP, subjects.HTTP_JOIN, subjects.LIMIT], 'native-'),
@@ -452,7 +448,6 @@ export const WITH_NATIVE: readonly Workload[] = [
   ...OTHER_MODELS_WITH_NATIVE,
 ]
 
-/** For `npm run bench -- --peers`. */
 export const WITH_PEERS: readonly Workload[] = [
   ...[1, 64].map(count => connections(count, [...PEERS], 'peers-')),
   rows('json', PEERS, 'peers-'),

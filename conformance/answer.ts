@@ -65,7 +65,6 @@ export function assertRefused(reply: Reply, ...statuses: readonly number[]): voi
 export interface Response {
   readonly json: Record<string, unknown>
   readonly outputs: readonly Tensor[]
-  /** For each output, whether it is binary tensor data. */
   readonly binary: readonly boolean[]
 }
 

@@ -75,7 +75,6 @@ export const batched = unless(
   'the first dimension is not the number of rows in every tensor',
 )
 
-/** A test must be able to alter an element of the example. */
 export const notEmpty = unless(
   ({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0),
   'the example has no elements',

@@ -24,7 +24,6 @@ export interface Asked extends Point {
   readonly group: string
 }
 
-/** Returns the points whose name or group matches a glob (only `*` is special), or all points. */
 export function choosePoints(globs: readonly string[] = [], of: Groups = groups): readonly Asked[] {
   const patterns = globs.map(
     glob =>
@@ -40,7 +39,7 @@ export function choosePoints(globs: readonly string[] = [], of: Groups = groups)
       )
 }
 
-/** The server became unreachable. The last result is for the point at which this happened. */
+/** The last result is for the point at which this happened. */
 export class Gone extends Error {
   readonly results: readonly Result[]
 

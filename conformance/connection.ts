@@ -36,7 +36,6 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number
 }
 
-/** The path of `url` precedes each request's path. */
 export function connect(
   url: string,
   { headers: given = {}, timeoutMs = 30_000 }: ConnectionOptions = {},

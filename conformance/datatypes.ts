@@ -4,7 +4,7 @@ import type { Value } from './point.ts'
 export interface DatatypeRow {
   /** Per element; 0 for BYTES. */
   readonly bytes: number
-  /** Values that servers often change. Integers begin with the minimum and the maximum. */
+  /** Values that servers often change, first the minimum and maximum. */
   readonly values: readonly Value[]
   readonly read: (view: DataView, at: number) => Value
   readonly write: (view: DataView, at: number, value: never) => void

@@ -20,7 +20,6 @@ export interface Tensor {
   readonly data: readonly Value[]
 }
 
-/** A server that implements the protocol. Only its address and metadata are known. */
 export interface Target {
   readonly send: Send
   readonly call?: Call
@@ -55,7 +54,6 @@ export interface Target {
 export class Inapplicable extends Error {}
 
 export interface Point {
-  /** The requirement as a sentence. */
   readonly name: string
   readonly source: string
   /**
@@ -65,7 +63,6 @@ export interface Point {
   readonly level: 'required' | 'stricter'
   readonly expected: string
   readonly notApplicable?: Applicable
-  /** @throws {assert.AssertionError} if the server does not meet the requirement */
   readonly check: (target: Target) => Promise<void>
 }
 

@@ -4,7 +4,6 @@ import { toBytes } from './datatypes.ts'
 import { toJson } from './json.ts'
 import type { Target, Tensor, Value } from './point.ts'
 
-/** A point may set any field to any value. */
 export interface InferenceRequest {
   readonly id?: unknown
   readonly parameters?: unknown
@@ -41,7 +40,7 @@ export function post(
 export interface BinaryRequest {
   readonly json: InferenceRequest | string
   readonly parts: readonly Uint8Array[]
-  /** The value of Inference-Header-Content-Length; by default the JSON's length. */
+  /** Inference-Header-Content-Length; by default the JSON's length. */
   readonly jsonLength?: string | number | undefined
 }
 

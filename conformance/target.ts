@@ -15,13 +15,11 @@ import type { Call } from './grpc/connection.ts'
 import type { JsonTensor, Target, Tensor } from './point.ts'
 import { get, modelPath, outputsOf, reshaped } from './request.ts'
 
-/** Facts that the metadata does not contain. */
 export interface Known {
   readonly send: Send
   readonly call?: Call
   readonly model: string
   readonly version?: string | undefined
-  /** By default generated with the smallest shape. */
   readonly example?: readonly Tensor[] | undefined
   readonly failing?: NonNullable<Target['failing']>
   readonly mismatched?: NonNullable<Target['mismatched']>

@@ -43,7 +43,6 @@ const FLAGS = ['enable_predictor_health_check']
 
 export interface PredictorArguments {
   readonly env: NodeJS.ProcessEnv
-  /** The variables that arguments set, with each argument's name as written. */
   readonly givenAs: Partial<Record<VariableName, string>>
   readonly withoutEffect: readonly string[]
 }

@@ -12,7 +12,6 @@ import { predictorRows } from './routes.ts'
  */
 const MOUNT_TIMEOUT_MS = 60_000
 
-/** `npm run start:predictor` runs the function as a custom predictor of KServe. */
 runProcess(configure)
 
 async function configure(): Promise<Setup> {

@@ -19,12 +19,10 @@ import type { Service } from '../function/service.ts'
 import type { Protocol } from '../function/telemetry/metrics.ts'
 import type { Call, CallData, Reply } from '../function/transform/call.ts'
 
-/* With a transform, each V1 instance is one call, and each result is one prediction. */
-
 /** The maximum number and total size of concurrent instances. */
 const TOGETHER = { instances: 256, bytes: 128 * 1024 }
 
-/** Handles a V1 request over HTTP. Errors with a code become responses, too. */
+/** Errors with a code become responses, too. */
 export async function predictBare(
   request: Request,
   caller: Caller,
@@ -107,7 +105,6 @@ async function predictionOf(
   }
 }
 
-/** Adds the instance's index to an error that the caller must fix. */
 function named(error: unknown, i: number): unknown {
   const { code, message } = error as { readonly code?: string; readonly message: string }
   if (code !== 'BAD_REQUEST' && code !== 'TRANSFORM_REFUSED') return error

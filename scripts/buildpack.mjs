@@ -72,11 +72,6 @@ process.stdout.write(
 )
 process.stdout.write(`${await started()}\n`)
 
-/**
- * Starts the copy, sends an inference request and stops the process.
- * @returns a line with the command, the user, the response and the exit code
- * @throws {Error} if a step fails
- */
 async function started() {
   const [command, ...args] = JSON.parse(
     readFileSync(join(target, 'package.json'), 'utf8'),

@@ -66,8 +66,8 @@ delete_kind() {
   run kind delete cluster --name "$name" || fail STEP_FAILED "kind could not delete the cluster $name; its error is above"
 }
 
-# Lists the objects of a component's kinds that this script did not create. Omits owned objects,
-# because their owners control them.
+# Lists the remaining objects of a component's kinds. Omits owned objects, because their owners
+# control them.
 others() {
   local users_name="users_$1" kind found
   for kind in ${!users_name}; do

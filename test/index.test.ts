@@ -49,7 +49,7 @@ async function startRuntime(
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const port = await new Promise<string>((resolve, reject) => {
-    // A full pipe would block the process, so keep reading.
+    // Keep reading: a full pipe would block the process.
     createInterface({ input: child.stdout }).on('line', line => {
       const port = /Server listening at .*:(\d+)/.exec(line)?.[1]
       if (port !== undefined) resolve(port)

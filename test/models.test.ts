@@ -33,7 +33,7 @@ const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
 /** ONNX Runtime for Node loses bytes that are not UTF-8, so the server returns an error instead. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
-/** Extreme floating-point values, or reversed elements of other datatypes. */
+/** Extreme numbers, or reversed elements of other datatypes. */
 const hostile = (inputs: readonly WrittenTensor[]): WrittenTensor[][] =>
   [
     [3e6, -3e6, 1e30, 0],

@@ -6,9 +6,7 @@ import { points } from '../conformance/points.ts'
 import { targetOf } from '../conformance/test/target.ts'
 import { serve } from './served-models.ts'
 
-/*
- * Runs every point of the conformance suite. Each point applies to at least one of the models.
- */
+/* Each point applies to at least one of the models. */
 
 /** Models with one and with several inputs, with and without versions, and failing models. */
 const ALL_POINTS = ['iris', 'two-in-two-out', 'failing', 'not-utf8']

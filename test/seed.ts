@@ -6,7 +6,6 @@ import fc from 'fast-check'
  */
 const SHARE = Number(process.env.RUNS ?? 0.1)
 
-/** Returns how many examples of a property to run. */
 export const runs = (all: number) => ({ numRuns: Math.ceil(all * SHARE) })
 
 fc.configureGlobal({

@@ -15,7 +15,6 @@ export const testModel = (name: string) => fileURLToPath(new URL(`models/${name}
 export interface Server {
   readonly url: string
   readonly port: number
-  /** Set if metrics have a separate port. */
   readonly metricsPort: number | undefined
   readonly service: Service
   /** Stops listening and waits for requests in flight. @returns whether all of them completed */
@@ -53,7 +52,7 @@ export const INHERITED = {
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
 }
 
-/** In this process, on a free loopback port; loads the model by default. */
+/** Uses a free loopback port in this process; loads the model by default. */
 export async function startServer(
   env: Record<string, string> = {},
   {
@@ -156,12 +155,11 @@ export const spawnFunction = (
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // So that a failed test leaves no process behind.
+    // A failed test must leave no process behind.
     timeout: longestMs,
     killSignal: 'SIGKILL',
   })
 
-/** On the loopback interface. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

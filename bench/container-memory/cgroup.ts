@@ -4,7 +4,6 @@ import { setTimeout as wait } from 'node:timers/promises'
 export interface Group extends AsyncDisposable {
   /** A process joins by writing its id to cgroup.procs in this folder. */
   readonly folder: string
-  /** The number of processes that the kernel killed. */
   kills(): number
   peakMiB(): number
 }

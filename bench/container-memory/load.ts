@@ -13,7 +13,7 @@ export interface Outcome {
   readonly statuses: ReadonlyMap<string, number>
 }
 
-/** Each caller sends the next request as soon as the last response has arrived. */
+/** Each caller sends the next request when its last response has arrived. */
 export async function load(
   url: string,
   { callers, form, rows, seconds }: LoadOptions,

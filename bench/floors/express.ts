@@ -1,7 +1,6 @@
 import express from 'express'
 import { infer } from './onnx.ts'
 
-/** Express 5 with default settings, one run per request. */
 express()
   .use(express.json({ limit: '64mb' }))
   .post('/v2/models/:model/infer', async (request, response) => {

@@ -1,7 +1,6 @@
 import { createServer } from 'node:http'
 import { infer } from './onnx.ts'
 
-/** Bare `node:http` and ONNX Runtime, without checks, joining or metrics. */
 createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', chunk => chunks.push(chunk))

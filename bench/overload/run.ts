@@ -31,7 +31,7 @@ const { values } = parseArgs({
 })
 
 const TIMES = 10
-/** A server with a slow model gets this many CPUs. The load generator has the other CPU. */
+/** A server with a slow model gets this many CPUs; the load generator gets the other. */
 const ONE_CPU = 1
 const print = (text: string) => void process.stdout.write(text)
 

@@ -49,7 +49,6 @@ function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
 
 export interface CallBytes {
   readonly path: string
-  /** In the format of grpc-timeout. */
   readonly timeout: string
   /** The message with its five-byte prefix. */
   readonly message: Uint8Array

@@ -30,7 +30,7 @@ interface Conformance {
   readonly name: string
   /** The name and version in the server's metadata. */
   readonly server: string
-  /** How often the server was started: once, and again after each point that crashed it. */
+  /** The number of starts: one, and one after each point that crashed the server. */
   readonly starts: number
   readonly report: Report
 }
@@ -38,7 +38,7 @@ interface Conformance {
 /** FastAPI is omitted: it implements only one route. */
 const SUBJECTS: readonly Subject[] = [ours(), ...PEERS.filter(({ name }) => name !== 'FastAPI')]
 
-/** Runs all points. If a point crashes the server, restarts it and runs the remaining points. */
+/** If a point crashes the server, restarts it and runs the remaining points. */
 async function ask(subject: Subject): Promise<Conformance> {
   const reports: Report[] = []
   let server = ''

@@ -21,7 +21,7 @@ def infer(**inputs):
 
 
 def as_triton(spec, array):
-    """Converts an output: Triton needs a second dimension after the rows, and strings as bytes."""
+    """Triton needs a second dimension after the rows, and strings as bytes."""
     if spec.datatype == "BYTES":
         array = np.char.encode(array.astype(str), "utf-8")
     return array if spec.shape else array.reshape(-1, 1)
@@ -45,7 +45,7 @@ if __name__ == "__main__":
         grpc_address="127.0.0.1",
         allow_metrics=False,
     )
-    # By default, PyTriton restricts the endpoints for statistics, the repository and log settings; Triton does not.
+    # By default, PyTriton, unlike Triton, restricts the endpoints for statistics, the repository and log settings.
     with Triton(config=config, security_config=TritonSecurityConfig(restricted_endpoints=[])) as triton:
         triton.bind(
             model.NAME,

@@ -72,11 +72,9 @@ function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonl
 interface Row {
   readonly name: string
   readonly protocol: Protocol
-  /** The file from which h2load reads the body. */
   readonly file: string
   readonly server: Running
   readonly port: number
-  /** Whether the server has a metric that counts successes. */
   readonly counts: boolean
 }
 

@@ -8,7 +8,6 @@ import { V1_PATH, V2_PATH } from './servers.ts'
 
 export interface Case {
   readonly name: string
-  /** The name of a server in servers.ts. */
   readonly server: string
   readonly method?: string
   readonly path?: string

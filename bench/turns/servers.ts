@@ -18,7 +18,6 @@ export const V1_PATH = '/v1/models/iris:predict'
 
 interface ServerOptions {
   readonly program: 'main' | 'predictor'
-  /** The path for cases without their own. */
   readonly path: string
   readonly env: Readonly<Record<string, string>>
 }

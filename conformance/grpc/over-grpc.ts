@@ -363,7 +363,6 @@ function elementOf(datatype: string, element: unknown): Value | undefined {
 const fits = (datatype: string, element: number) =>
   datatype === 'FP64' || Number.isFinite(Math.fround(element))
 
-/** Typed contents become JSON, and raw contents become binary data. */
 function bodyOf({ model, version, id, outputs, isRaw }: InferAnswer): Body {
   const parts = outputs.map(({ datatype, data }) => toBytes(datatype, data))
   const json = {

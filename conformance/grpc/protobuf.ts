@@ -19,7 +19,6 @@ export function varint(value: number | bigint): Buffer {
 export const number = (field: number, value: number | bigint | boolean): Buffer =>
   Buffer.concat([varint(field * 8 + VARINT), varint(BigInt(value))])
 
-/** A field of bytes, a string or a message. */
 export const bytes = (field: number, value: string | Uint8Array): Buffer => {
   const content = Buffer.from(value as string)
   return Buffer.concat([varint(field * 8 + LENGTH), varint(content.byteLength), content])
@@ -36,7 +35,6 @@ export const packed = (field: number, values: readonly (number | bigint | boolea
     ? Buffer.alloc(0)
     : bytes(field, Buffer.concat(values.map(value => varint(BigInt(value)))))
 
-/** @throws {Error} if the bytes are not a valid message */
 export function readFields(message: Uint8Array): Fields {
   const content = Buffer.from(message)
   const fields = new Map<number, FieldValue[]>()

@@ -68,7 +68,7 @@ const headed =
     return { json, parts, jsonLength: jsonLength(Buffer.byteLength(toJson(json)), target) }
   }
 
-/** Other bytes for the first input's shape; their size is declared correctly. */
+/** The binary example with other bytes for the first input, and their correct size. */
 const spoilt = (bytes: (right: Buffer) => Buffer) => (target: Target) => {
   const { parts } = exampleBinary(target)
   const changed = parts.map((part, i) => (i === 0 ? bytes(part) : part))

@@ -30,8 +30,8 @@ import {
 import { tritonExtension } from '../sources.ts'
 
 /*
- * Points for Triton's extensions that other servers advertise too, except binary tensor data, which
- * has its own group. No point loads or unloads a model, or changes a setting.
+ * Triton's extensions that other servers advertise too, except binary tensor data. No point loads
+ * or unloads a model, or changes a setting.
  */
 
 // Classification

@@ -81,7 +81,6 @@ const infer = (target: Target, call: InferCall) => ask(target, 'ModelInfer', inf
 const answerTo = async (target: Target, call: InferCall): Promise<InferAnswer> =>
   readAnswer(messageOf(await infer(target, call)))
 
-/** An invalid request gets INVALID_ARGUMENT. */
 const refusal = (
   mistake: string,
   call: (target: Target) => InferCall,

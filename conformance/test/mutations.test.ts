@@ -14,7 +14,7 @@ import { behind, json, keyOf, remembered } from './wrong-server.ts'
 
 /**
  * On a server with one fault, exactly the points about this fault fail, and every point fails on at
- * least one server. The faulty servers are onnx-function with altered requests or responses.
+ * least one server. Each is onnx-function with altered requests or responses.
  */
 
 /** Together, these models make every point applicable. */
@@ -48,12 +48,10 @@ const started = new Map<string, Promise<Right>>()
 const servers = await startServers([...new Set(MODELS.map(servedAs))])
 after(() => servers.stop())
 
-/** Without the variant after the comma: variants share a server. */
 function servedAs(model: string): string {
   return model.split(',')[0] as string
 }
 
-/** Starts the correct server with that model, and runs its points, once. */
 function right(model: string): Promise<Right> {
   const known = started.get(model) ?? start(model)
   started.set(model, known)

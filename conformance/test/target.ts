@@ -4,7 +4,6 @@ import { parseJson } from '../json.ts'
 import type { Target, Tensor, Value } from '../point.ts'
 import { readTarget } from '../target.ts'
 
-/** A server with one model, and what its metadata does not contain. */
 export interface Served {
   readonly url: string
   readonly model: string

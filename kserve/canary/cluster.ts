@@ -21,7 +21,6 @@ export class ClusterError extends Error {
 }
 
 const TIMEOUT_MS = 10_000
-/** Between the end of one watch and the start of the next. */
 const PAUSE_MS = 1_000
 /** The client's address if it finds no configuration. */
 const NO_CLUSTER = 'http://localhost:8080'
@@ -94,7 +93,6 @@ export class Cluster {
     this.#name = name
   }
 
-  /** @throws {ClusterError} */
   read(): Promise<KubernetesObject> {
     return this.#config
       .makeApiClient(CustomObjectsApi)
@@ -102,7 +100,7 @@ export class Cluster {
       .catch(failed(`reading ${this.what}`))
   }
 
-  /** Reads another object in the same namespace. @throws {ClusterError} */
+  /** @throws {ClusterError} */
   readonly find: Find = ({ group, version, plural, kind }, name) => {
     const { namespace } = this.#path
     return this.#config
@@ -138,7 +136,6 @@ export class Cluster {
       )
   }
 
-  /** @throws {ClusterError} */
   async writeEvent(
     { apiVersion, metadata }: KubernetesObject,
     { type, reason, note }: EventOf,
@@ -218,7 +215,6 @@ const aborted = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
 
-/** Why a watch ended: the caller then reads the object, watches again, or stops watching. */
 type WatchEnd = 'changed' | 'closed' | 'refused'
 
 /**

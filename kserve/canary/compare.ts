@@ -13,7 +13,7 @@ export interface Sample {
   readonly requests: number
   readonly errors: number
   readonly durations: Buckets
-  /** Rows by predicted label; undefined for a model without labels, such as a regression. */
+  /** By predicted label; undefined for a model without labels, such as a regression. */
   readonly predictions: ReadonlyMap<string, number> | undefined
   /** The highest memory use of a pod, as a share of its limit. */
   readonly memory: number | undefined

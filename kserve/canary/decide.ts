@@ -6,9 +6,9 @@ export interface Plan {
   readonly steps: readonly number[]
   /** The minimum duration of a step, in seconds. */
   readonly hold: number
-  /** The time between two looks, in seconds. */
+  /** Seconds between two looks. */
   readonly every: number
-  /** After this many seconds, too little data is an error. */
+  /** Seconds after which too little data is an error. */
   readonly patience: number
   /** Whether to start a new revision that is at 0 %. */
   readonly start: boolean
@@ -25,7 +25,6 @@ export interface Decision {
     | 'idle'
     | 'unrouted'
     | 'stalled'
-  /** The percentage to set; undefined if nothing changes. */
   readonly to?: number
   readonly reason: string
 }
@@ -67,8 +66,7 @@ function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decis
 /** Returns a decision that needs no comparison; undefined if the revisions must be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
-  // Even --start does not start this revision again: a restarted command would repeat the failed
-  // rollout.
+  // Not even --start repeats a failed rollout.
   if (percent === 0 && setBy === FIELD_MANAGER && untouched) {
     return {
       action: 'rolled back',

@@ -122,7 +122,7 @@ async function writeEvent(
     .catch((error: ClusterError) => printError(`${error.message}; the change itself was applied`))
 }
 
-/** Repeats {@link look} until the rollout ends. @returns the exit code */
+/** @returns the exit code */
 async function watch(cluster: Cluster, options: Options): Promise<number> {
   let printed = ''
   for (;;) {

@@ -55,7 +55,6 @@ export function table(report: Report): string {
   return [...head, ...(checks.length === 0 ? [] : ['', ...lines]), '', said(report), ''].join('\n')
 }
 
-/** Brief, because an Event's note has a length limit. */
 export const note = (report: Report) =>
   [
     said(report),

@@ -6,8 +6,6 @@ import { NAMESPACE, PODS } from './pods.ts'
 import type { Labels, Prometheus, Series } from './prometheus.ts'
 import { type Moment, type Recorded, windowOf } from './scenario.ts'
 
-/* Runs all queries of the dashboards, rules and alerts, and compares the results with the model. */
-
 export interface Result {
   readonly kind: string
   readonly name: string
@@ -140,7 +138,6 @@ async function checkVariables(prometheus: Prometheus, { began }: Recorded): Prom
   return results
 }
 
-/** Grafana replaces the variables in the same way before it sends a query. */
 export function fillIn(
   expression: string,
   recorded: Recorded,

@@ -4,15 +4,14 @@ import { DASHBOARDS } from './expected/dashboards.ts'
 import type { Prometheus, RangeSeries } from './prometheus.ts'
 import type { Moment, Recorded } from './scenario.ts'
 
-/* The results of all panels over the complete scenario, for ../grafana/render.ts. */
+/* The results of all panels, for ../grafana/render.ts. */
 
 export interface Drawing {
   readonly prometheus: string
-  /** The start of the scenario, in seconds since 1970. */
   readonly began: number
   readonly dashboards: readonly {
     readonly uid: string
-    /** When the dashboard is opened, in seconds since 1970. */
+    /** In seconds since 1970. */
     readonly opened: number
     readonly panels: readonly (readonly RangeSeries[])[][]
   }[]

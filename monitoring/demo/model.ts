@@ -40,7 +40,6 @@ export function resolve(cell: Cell, model: Model, at: Moment): Expected {
 const one = (range: Range | undefined): Expected => ({ by: [], is: range ? { '': range } : {} })
 export const NOTHING = one(undefined)
 
-/** A number means exactly that value. */
 export const series = (by: string, values: Readonly<Record<string, number | Range>>): Expected => ({
   by: by.split(' '),
   is: mapValues(values, value => (typeof value === 'number' ? exactly(value) : value)),
@@ -63,7 +62,7 @@ export type Measure = (
   seconds: number,
 ) => Range | undefined
 
-/** A single value. @param over the query's window in seconds; default: the dashboards' window */
+/** @param over the query's window in seconds; default: the dashboards' window */
 export const all =
   (measure: Measure, where: Labels = {}, over?: number): Derive =>
   ({ recorded, observations }, at) =>
@@ -97,7 +96,6 @@ export const above =
     return { by, is: beyond(0), may: beyond(1) }
   }
 
-/** The default stream is `requests`. */
 export const select = (observations: readonly Observation[], where: Labels) => {
   const labels = Object.entries({ stream: 'requests', ...where })
   return observations.filter(one => labels.every(([name, value]) => one.labels[name] === value))

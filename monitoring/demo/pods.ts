@@ -52,10 +52,10 @@ export interface Pod {
   readonly url: string
   readonly address: string
   readonly spec: PodSpec
-  /** Seconds from the start of the process until its log named its address. */
+  /** Seconds until its log named its address. */
   readonly startedIn: number
   readonly process: ChildProcess
-  /** Sends SIGTERM. Resolves when the process has exited and the target was removed. */
+  /** Resolves when the process has exited and the target was removed. */
   stop(): Promise<void>
 }
 

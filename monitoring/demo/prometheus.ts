@@ -22,7 +22,6 @@ export interface Rule {
   readonly lastError?: string
 }
 
-/** In seconds since 1970. */
 export const now = () => Date.now() / 1000
 
 /** PROMETHEUS can name another build. */

@@ -5,8 +5,6 @@ import { now, type Prometheus } from './prometheus.ts'
 import { type RevisionState, StandIn } from './stand-in.ts'
 import { field, iris, labelsOf, MISTAKE, type Observation, SLOW, Traffic } from './traffic.ts'
 
-/* Services go through the situations that the dashboards and alerts show. */
-
 export type Moment =
   | ('asleep' | 'waking' | 'awake' | 'load' | 'errors' | 'died')
   | ('canary' | 'blocked' | 'overload' | 'overloaded' | 'draining' | 'stopped' | 'again')
@@ -43,7 +41,7 @@ export async function runScenario(
   return { chapterSeconds, began, moments, observations: traffic.observations }
 }
 
-/** In order. Each key is the line that the chapter logs. */
+/** Each key is the line that the chapter logs. */
 const CHAPTERS: Readonly<Record<string, (scenario: Scenario) => Promise<void>>> = {
   'zero: iris-classifier has no pod; the dead letter sink is running': s => s.sleep(),
   'wake-up: three requests start a pod of iris-classifier': s => s.wake(),
@@ -212,7 +210,7 @@ class Scenario {
     this.#standIn.setPods([...this.#pods.keys()])
   }
 
-  /** The autoscaler's view of both revisions. By default, it desires as many pods as exist. */
+  /** By default, the autoscaler desires as many pods as exist. */
   #scale(states: Readonly<Partial<Record<'stable' | 'canary', Partial<RevisionState>>>>): void {
     let sum = 0
     for (const name of ['stable', 'canary'] as const) {

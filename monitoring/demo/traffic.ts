@@ -3,11 +3,10 @@ import { NAMESPACE, type Pod } from './pods.ts'
 import { type Labels, now } from './prometheus.ts'
 import type { StandIn } from './stand-in.ts'
 
-/* Sends the requests of clients and a Broker, and records every response for the model. */
+/* Records every response for the model. */
 
 export interface Observation {
   readonly at: number
-  /** The labels of the series. `stream` is the kind of observation. */
   readonly labels: Labels
   /** Added to a counter, such as a prediction's rows; or the value of a gauge. */
   readonly count: number

@@ -18,7 +18,6 @@ import { knativeSeries, sinceAll } from '../knative-series.ts'
 
 export interface Query {
   readonly expr: string
-  /** The name of the series, or the column's title in a table. */
   readonly legend: string
   /** The default is the panel's unit. */
   readonly unit?: string
@@ -33,7 +32,7 @@ export type Thresholds = readonly (readonly [
 
 export interface Panel {
   readonly title: string
-  /** The meaning of the values. Grafana shows it in the panel's corner. */
+  /** Grafana shows this in the panel's corner. */
   readonly description: string
   readonly draw:
     | 'stat'
@@ -51,7 +50,6 @@ export interface Panel {
   readonly width: number
   readonly height?: number
   readonly thresholds?: Thresholds
-  /** Shown if a query has no result. */
   readonly nothing?: string
   /** For a table: the label on which its queries are joined. */
   readonly rows?: string

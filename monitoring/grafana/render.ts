@@ -101,7 +101,6 @@ function table({ panel, lines }: View): string {
   return `<table><tr>${head}</tr>${body.map(cells => `<tr>${cells}</tr>`).join('')}</table>`
 }
 
-/** The x axis is time unless the options set another. */
 const chart = (option: (view: View) => echarts.EChartsOption) => (view: View) => {
   const { opened, width, height } = view
   const svg = echarts.init(null, 'dark', { renderer: 'svg', ssr: true, width, height })

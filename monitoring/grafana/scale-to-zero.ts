@@ -8,7 +8,6 @@ import { MODEL, REVISION, SERVICE } from './variables.ts'
  */
 
 const KNATIVE = 'kn_service_name=~"$service", kn_revision_name=~"$revision"'
-/** The activator's series have no service label. */
 const ACTIVATOR = 'kn_revision_name=~"$revision"'
 
 const PODS = `sum(kn_revision_pods_count{${KNATIVE}})`
@@ -16,7 +15,7 @@ const PODS = `sum(kn_revision_pods_count{${KNATIVE}})`
 /** All phases of a startup except the first response, which needs a request. */
 const START = 'cold_start_seconds{phase!="first-answer"}'
 
-/** How often each process started in the selected time range, at a new or a known address. */
+/** How often each process started in the time range, at a new or a known address. */
 const STARTS =
   '(changes(process_start_time_seconds[$__range]) + (min_over_time(process_start_time_seconds[$__range]) > bool $__from / 1000))'
 

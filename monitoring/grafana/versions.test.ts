@@ -33,7 +33,7 @@ interface Rule {
   readonly text: string
 }
 
-/** The rules of knative.yml. `says` is the comment before a rule, joined into one line. */
+/** `says` is the comment before a rule, joined into one line. */
 const rules = [
   ...read('monitoring/prometheus/rules/knative.yml').matchAll(
     /((?: {2}# .*\n)+) {2}- (?:record|alert): (\S+)\n((?: {4}.*\n)+)/g,

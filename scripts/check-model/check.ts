@@ -13,10 +13,6 @@ import { problemsOf } from './problems.ts'
 import type { Report } from './report.ts'
 import type { TransformFolder, TriedTransform } from './try-transform.ts'
 
-/**
- * Examines a model as the server would: its contents, its interface for callers, its speed on this
- * machine, and its problems.
- */
 export async function checkModel(config: Config): Promise<Report> {
   let folder: ModelFolder
   try {

@@ -20,7 +20,6 @@ problems of the model with their fixes. The exit code is 0 if there are no error
 
 interface Called {
   readonly command: string
-  /** The base of relative paths. */
   readonly from: string
 }
 

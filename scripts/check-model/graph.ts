@@ -39,7 +39,6 @@ export interface OnnxFile {
   readonly operators: readonly Operator[]
   readonly outputs: readonly GraphValue[]
   readonly inputs: readonly GraphValue[]
-  /** Inputs with a value in the file, which callers cannot replace. */
   readonly overridable: readonly string[]
   readonly externalFiles: readonly ExternalFile[]
 }
@@ -108,7 +107,7 @@ function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   return irVersion < 4 ? [] : names
 }
 
-/** Inputs that have no value in the file. Old files also list weights as inputs. */
+/** Omits weights, which old files also list as inputs. */
 function withoutWeights({ initializers, inputs }: Graph): ValueInfo[] {
   const weights = new Set(initializers.map(({ name }) => name))
   return inputs.filter(({ name }) => !weights.has(name))

@@ -44,7 +44,6 @@ export interface Served {
   readonly signature: Signature
   /** model.json's names for the elements of an input's last dimension, by input name. */
   readonly features: Readonly<Record<string, readonly string[]>>
-  /** Outputs that are not tensors. */
   readonly leftOut: Session['leftOut']
   /** Why the model fails on the example; the report then has no request and no run times. */
   readonly exampleFails: string | undefined
@@ -53,7 +52,6 @@ export interface Served {
   /** Outputs that cannot be returned for the example, although others can. */
   readonly lost: readonly { readonly name: string; readonly reason: string }[]
   readonly request: ReadyRequest | undefined
-  /** Why the server refuses the request; undefined if it accepts it. */
   readonly refused: string | undefined
   readonly batching: Batching
   /** The node whose run time or output size depends on input values. */

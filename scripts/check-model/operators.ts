@@ -41,7 +41,6 @@ function whyMissing({ domain, name, opset }: Operator): string | undefined {
     : undefined
 }
 
-/** @returns ONNX Runtime's message, or undefined if it accepts the model */
 function whyRefused(model: Buffer): string | undefined {
   try {
     const session = createNativeSession()

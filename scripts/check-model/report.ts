@@ -5,7 +5,6 @@ import type { Problem } from './problem.ts'
 import type { TriedTransform } from './try-transform.ts'
 
 export interface Report {
-  /** Absent if there is no readable model. */
   readonly folder?: ModelFolder
   readonly fileBytes?: number
   /** Includes all other files in the model's folder. */

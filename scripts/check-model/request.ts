@@ -10,7 +10,7 @@ import type { Tensor } from '../../function/protocol/tensor.ts'
 /** The address of `npm start`. */
 const URL_OF_START = 'http://localhost:8080'
 
-/** The report shortens or omits a longer text. */
+/** Longer texts are shortened or omitted. */
 const LONGEST = 2_000
 
 export interface ReadyRequest {

@@ -42,9 +42,7 @@ const error = (text: string): Problem => ({ level: 'error', text: `transform: ${
 const warning = (text: string): Problem => ({ level: 'warning', text: `transform: ${text}` })
 const hint = (text: string): Problem => ({ level: 'hint', text: `transform: ${text}` })
 
-/**
- * Calls the author's code once, as a server would, with the schema's example, or else the model's.
- */
+/** Calls the author's code with the schema's example, or else the model's. */
 export async function tryTransform(folder: TransformFolder): Promise<TriedTransform> {
   const { transform: file } = folder
   const session = await openSession(folder.file, 1)

@@ -1,7 +1,6 @@
 import { DATATYPES, type Datatype } from '../../function/protocol/datatypes.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
 
-/** Other values, each valid for its datatype. */
 export function variedInputs(inputs: readonly Tensor[]): readonly Tensor[] {
   return inputs.map(tensor => {
     const data = DATATYPES[tensor.datatype].allocate(tensor.data.length)

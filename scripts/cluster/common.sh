@@ -15,7 +15,6 @@ readonly CODES_HELP="  2 USAGE          an option is invalid, or a confirmation 
 
 dry_run=no
 context=
-# The current step, for the error message.
 title=
 
 say() { printf '%s\n' "$*"; }
@@ -71,7 +70,6 @@ exec 3>&1
 kube() { run kubectl --context "$context" "$@"; }
 ask_kube() { ask kubectl --context "$context" "$@"; }
 
-# exists KIND NAME [OPTION]...: succeeds if the object exists.
 exists() {
   local found
   found=$(ask_kube get "$@" --ignore-not-found --output name) || exit
@@ -94,7 +92,6 @@ again() {
 
 apply() { again kubectl --context "$context" apply "$@"; }
 
-# available NAMESPACE: waits until every Deployment is available.
 available() {
   kube wait deployment --all --namespace "$1" --for=condition=Available --timeout=300s || not_ready "$1"
 }
@@ -124,7 +121,6 @@ not_ready() {
     'Fix the cause and run the script again: it does not repeat completed steps.'
 }
 
-# Succeeds if the first version is at least the second.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
 # tool NAME LEAST WHERE VERSION-COMMAND...: checks that a tool is installed and new enough.
@@ -142,7 +138,6 @@ tool() {
   say "$name $found"
 }
 
-# The cluster must respond, be new enough, and grant the user every permission.
 fit_cluster() {
   local version allowed
   if [ "$dry_run" = yes ]; then

@@ -1,5 +1,4 @@
-// For the scenarios in artillery.yml. Artillery passes its context to each function, and receives
-// counters and histograms through `events`.
+// For the scenarios in artillery.yml. Artillery receives counters and histograms through `events`.
 import * as http from 'node:http'
 import * as https from 'node:https'
 import { text } from 'node:stream/consumers'

@@ -1,8 +1,4 @@
-/*
- * Charts of an Artillery run over time, and each version's share of the responses during a canary.
- */
-
-/** A period, or the complete run, in Artillery's file (`--output`). */
+/** In Artillery's file (`--output`). */
 export interface Period {
   readonly firstMetricAt: number
   readonly lastMetricAt: number

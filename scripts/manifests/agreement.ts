@@ -16,10 +16,10 @@ import { type Bundle, exampleOf, exists, type Manifest, parse, read } from './so
 
 export type Problem = readonly [where: string, what: string]
 
-/** All files that are compared. A test introduces one mistake at a time. */
+/** A test introduces one mistake at a time. */
 export interface Project {
   readonly bundles: readonly Bundle[]
-  /** The text of a file that is not a manifest; undefined if the file is missing. */
+  /** Undefined if the file is missing. */
   readonly text: (path: string) => string | undefined
 }
 
@@ -37,7 +37,6 @@ const CONSUMER = 'build/consumer.js'
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** Values that appear in several files must agree. */
 export const checkAgreement = (project: Project): Problem[] => [
   ...project.bundles.flatMap(bundle =>
     bundle.objects.flatMap(object =>
@@ -271,7 +270,6 @@ function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project)
     .map((name: string) => `spec.selector: no object creates a Knative Service "${name}"`)
 }
 
-/** At any depth. */
 function queriesOf(value: unknown, key = ''): string[] {
   if (typeof value === 'string') return ['query', 'expr'].includes(key) ? [value] : []
   if (typeof value !== 'object' || value === null) return []

@@ -7,8 +7,6 @@ import { kindOf } from './objects.ts'
 import { readSchemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse, read } from './sources.ts'
 
-/* The checks must find each mistake of mistakes.yaml in one manifest of its kind. */
-
 /**
  * The mistake, the field, its value (null removes the field), the check's message, and optionally
  * the bundle in which the mistake is made.

@@ -40,7 +40,7 @@ export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schem
     (func?.(parse(text(file) ?? '', file)[0]) ?? []).map((what): Problem => [file, what]),
   )
 
-/** All checks except the webhooks. Kinds without a schema are not reported. */
+/** Kinds without a schema are not reported. */
 export const checkAll = (project: Project, schemas: Schemas): Problem[] => [
   ...checkEach(
     project.bundles,

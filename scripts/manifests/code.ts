@@ -7,8 +7,6 @@ import { readOptions } from '../../kserve/canary/options.ts'
 import { currentInterface } from '../release/interface.ts'
 import { PROJECT } from './sources.ts'
 
-/* The code's data, with which the checks compare the manifests. */
-
 const { routes, metrics } = currentInterface()
 
 export const PORT = Number(VARIABLES.PORT.default)
@@ -17,7 +15,6 @@ export const isVariable = (name: string) => name in VARIABLES
 
 export const answers = (path: string) => routes.includes(`GET ${path}`)
 
-/** The names of the function's series, including those of histograms. */
 export const SERIES: ReadonlySet<string> = new Set(
   metrics.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]),
 )

@@ -4,7 +4,7 @@ import { type Bundle, type Manifest, PROJECT } from './sources.ts'
 
 export const EXAMPLE_FUNCTIONS = globSync('examples/*/func.yaml', { cwd: PROJECT })
 
-/** Returns the text of a file of the project; undefined if the file is missing. */
+/** Undefined if the file is missing. */
 type Text = (path: string) => string | undefined
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])

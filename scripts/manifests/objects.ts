@@ -19,7 +19,6 @@ const PODS: Readonly<Record<string, readonly string[]>> = {
   ClusterServingRuntime: ['spec'],
 }
 
-/** A value, with its path for messages. */
 export interface Found {
   readonly at: string
   readonly value: Manifest
@@ -55,10 +54,8 @@ export const containersOf = (object: Manifest): readonly Found[] =>
     })),
   )
 
-/** The labels of a Deployment's pods. */
 export const podLabelsOf = (object: Manifest): Readonly<Record<string, string>> =>
   object.spec.template.metadata?.labels ?? {}
 
-/** The event types for which a Trigger filters. */
 export const typesOf = (trigger: Manifest): string[] =>
   find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])

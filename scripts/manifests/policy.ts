@@ -39,10 +39,8 @@ function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
   )
 }
 
-/** The kinds that have rules in policy.yaml. */
 export const KINDS: readonly string[] = [...POLICY.keys()]
 
-/** The rules of policy.yaml that an object or its containers violate, as messages. */
 export const checkPolicy = (object: Manifest): string[] => [
   ...demand(kindOf(object), object, ''),
   ...containersOf(object).flatMap(({ value, at }) => demand('Container', value, at)),

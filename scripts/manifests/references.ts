@@ -7,10 +7,7 @@ type Target = Readonly<Partial<Record<'apiVersion' | 'kind', string>>>
 const BROKER: Target = { apiVersion: 'eventing.knative.dev/v1', kind: 'Broker' }
 const DEPLOYMENT: Target = { apiVersion: 'apps/v1', kind: 'Deployment' }
 
-/**
- * Fields that refer to an object by its kind and name, or only by its name. That object must also
- * be applied.
- */
+/** The object with this kind and name must also be applied. */
 const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   Broker: { 'spec/delivery/deadLetterSink/ref': {} },
   Trigger: {
@@ -215,7 +212,6 @@ function checkProbes(container: Manifest, at: string): string[] {
   })
 }
 
-/** A label selector must match the pods of a Deployment. */
 function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle): string[] {
   const wanted = Object.entries(labels ?? {})
   const found = objects.some(
@@ -226,7 +222,6 @@ function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle):
   return when(whole && (!found || wanted.length === 0), `${at} selects no Deployment's pods`)
 }
 
-/** A NetworkPolicy must select pods of applied objects. */
 function checkSelectedPods(selector: Manifest, bundle: Bundle): string[] {
   const { matchLabels = {}, matchExpressions = [] } = selector
   const named = [
@@ -253,7 +248,6 @@ const portsOf = ({ objects }: Bundle): ReadonlySet<unknown> =>
       .flatMap(({ name, containerPort }: Manifest) => [name, containerPort]),
   )
 
-/** An autoscaler must use the metrics of existing containers. */
 function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle): string[] {
   const names = objects.flatMap(containersOf).map(({ value }) => value.name)
   return metrics
@@ -285,7 +279,6 @@ function isJsonObject(text: string): boolean {
   }
 }
 
-/** The seconds of a Go duration, such as 1m30s. */
 function goSeconds(text: string): number {
   const unit: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 0.001 }
   return [...text.matchAll(/([\d.]+)(h|ms|m|s)/g)].reduce(

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import { type Manifest, parse } from './sources.ts'
 
-/** Returns one line per error. */
 export type Validate = (value: unknown) => string[]
 
 export interface Schemas {

@@ -9,9 +9,8 @@ export const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 // biome-ignore lint/suspicious/noExplicitAny: its content is unknown until checked
 export type Manifest = any
 
-/** The objects that one `kubectl apply` would send. */
+/** The objects of one `kubectl apply`. */
 export interface Bundle {
-  /** The folder of a kustomization, or a single file. */
   readonly name: string
   /** True if no other bundle includes this one; it must then contain every object it refers to. */
   readonly whole: boolean

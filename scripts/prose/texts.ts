@@ -1,6 +1,5 @@
 /** A comment, string or paragraph, with the file's line breaks. A letter replaces code. */
 export interface Text {
-  /** Where the text begins, counted from 1. */
   readonly line: number
   readonly text: string
 }
@@ -20,7 +19,6 @@ export function textsOf(path: string, source: string): Text[] {
 
 type Kind = 'line' | 'block' | 'string' | 'other'
 
-/** The text between two pieces of the same sentence. */
 const JOINT: Readonly<Record<Kind, RegExp | undefined>> = {
   line: /^[ \t]*\n?[ \t]*$/,
   string: /^\s*\+\s*$/,

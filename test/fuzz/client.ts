@@ -12,7 +12,7 @@ export interface HttpAnswer {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
   readonly body: Buffer
-  /** Set for a gRPC call, whose `status` is the gRPC status. */
+  /** For a gRPC call, `status` is the gRPC status. */
   readonly call?: Answered
 }
 
@@ -20,14 +20,14 @@ export interface HttpAnswer {
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
-/** On a busy machine, if another process must start first. */
+/** On a busy machine, another process may have to start first. */
 const PATIENCE_WITH_RESTARTS_MS = 60_000
 /** The longest wait for any response on an overloaded machine. */
 const MOST_PATIENCE_MS = 120_000
 
-/** Sends requests in sequence, on a connection that stays open until the server closes it. */
+/** The connection stays open until the server closes it. */
 export interface Client {
-  /** Whether processes restart: a request whose process exits is sent again on a new connection. */
+  /** A request whose process exits is sent again on a new connection. */
   readonly restarts: boolean
   readonly sentAgain: number
   /**

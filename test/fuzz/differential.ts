@@ -63,15 +63,14 @@ export interface Question {
 interface Mistake {
   readonly in: 'request' | number
   readonly key: string
-  /** As JSON; if undefined, the member is left out. */
+  /** If undefined, the member is left out. */
   readonly value: string | undefined
 }
 
-/** The first is the reference. */
 const SERVERS: readonly ModeName[] = ['inline-single', 'inline', 'worker-single', 'worker']
 const CONNECTIONS = 16
 
-/** The average number of concurrent questions, which is 1 to 8. */
+/** The average number of concurrent questions. */
 const BURST = 4
 
 /** Shrinking stops after these times: it could take hours on a busy machine. */
@@ -83,7 +82,6 @@ export interface Differential {
   readonly requests: number
   readonly answered: number
   readonly refused: number
-  /** Of the servers that may join requests. */
   readonly joinedRuns: { readonly requests: number; readonly runs: number }
 }
 
@@ -176,7 +174,7 @@ async function open(model: ModelName, mode: ModeName): Promise<Opened> {
   }
 }
 
-/** How many requests succeeded, and in how many runs, according to the metrics. */
+/** Counts successful requests and runs with the metrics. */
 async function runsOf({ server }: Opened): Promise<{ requests: number; runs: number }> {
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
   const total = (pattern: RegExp) =>
@@ -723,7 +721,6 @@ function isAlike(one: Buffer, other: Buffer, datatype: string, isExact: boolean)
   return true
 }
 
-/** All NaNs are equal in a comparison. */
 function floatAt(bytes: Buffer, at: number, size: number): number {
   if (size === 4) return bytes.readFloatLE(at)
   if (size === 8) return bytes.readDoubleLE(at)

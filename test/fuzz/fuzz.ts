@@ -20,7 +20,9 @@ import { LARGEST_BODY, largeRequests } from './large.ts'
 import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
-/** These cannot fail on a valid request, so status 500 is always a fault of the server. */
+/**
+ * Status 500 is always a fault of the server, because these models cannot fail on a valid request.
+ */
 export const MODELS = [
   'iris',
   'two-in-two-out',
@@ -70,7 +72,7 @@ export const somePairs = (): readonly Pair[] =>
     mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName,
   }))
 
-/** The generators of requests. Large bodies have separate servers. */
+/** Large bodies have separate servers. */
 const PARTS = { requests, events, http2: http2Requests, large: largeRequests } as const
 export type Part = keyof typeof PARTS
 
@@ -82,11 +84,11 @@ export interface FuzzOptions {
   readonly seed: number
   readonly connections: number
   readonly pairs?: readonly Pair[]
-  /** A running server; by default, each pair gets a new process. */
+  /** By default, each pair gets a new process. */
   readonly url?: string | undefined
-  /** Whether the processes behind the URL exit and start during the run. */
+  /** Whether processes exit and start during the run. */
   readonly restarts?: boolean
-  /** A server's idle time before its memory is measured for the last time. */
+  /** Idle time before the last measurement of memory. */
   readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
   readonly onFailure?: (failure: Failure) => void
@@ -107,7 +109,7 @@ export interface Failure extends Pair {
  */
 export type Outcome = number | 'none'
 
-/** One server process's resident memory, in MiB. */
+/** Of one server process, in MiB. */
 export interface Memory extends Pair {
   readonly large: boolean
   /** After the first tenth of the requests. */
@@ -364,7 +366,6 @@ async function serve(
   }
 }
 
-/** Like startProcess, but without a time limit. */
 export async function start(
   env: Record<string, string>,
   program: string = PROGRAMS.function,
@@ -414,7 +415,7 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
   }
 }
 
-/** Sends a valid request and checks the response. @returns a function that repeats the request */
+/** @returns a function that sends the request again */
 async function learnGoodAnswer(
   url: string,
   name: string,
@@ -494,7 +495,6 @@ interface Found {
   readonly problem: string
 }
 
-/** Each client sends the next request when it is free. */
 async function sendAll(
   all: readonly FuzzRequest[],
   clients: readonly Client[],

@@ -33,7 +33,7 @@ const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(
 const eventWith = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)},${member}}`
 
 interface Form {
-  /** The share of the body that is data; spaces fill the remaining bytes. */
+  /** The share of data in the body; spaces fill the remaining bytes. */
   readonly data: number
   /**
    * The number of spaces in the data that lengthen the body by one byte (1 by default). With 0, the

@@ -5,7 +5,6 @@ import { KNOWN } from './written.ts'
 interface Field {
   number: number
   wire: number
-  /** The bytes of a varint, a fixed-size number or a string, or the fields of a message. */
   value: Buffer | Field[]
   /** The difference between the written length and the length of the data. */
   lie?: number

@@ -24,7 +24,7 @@ export interface Target {
   readonly version: string | undefined
   readonly inputs: readonly Described[]
   readonly outputs: readonly Described[]
-  /** Whether the graph has no shapes, which metadata cannot express. */
+  /** A graph without shapes, which metadata cannot express. */
   readonly anyRank: boolean
   readonly identity: boolean
   readonly v1: boolean
@@ -83,7 +83,7 @@ export interface FuzzRequest {
   /** The request in the bytes, if they contain exactly one. */
   readonly asked?: Asked
   readonly call?: Call
-  /** If the bytes are HTTP/2 frames: the number of requests that must get a response. */
+  /** The number of HTTP/2 requests that must get a response. */
   readonly streams?: number
 }
 

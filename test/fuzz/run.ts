@@ -197,7 +197,6 @@ function tabulate({ byKind, byMode, memory }: Report): void {
     )
 }
 
-/** Sends the same questions in every form to every kind of server. */
 async function compare(): Promise<boolean> {
   const questions = count('differential', 0)
   if (questions === 0 || values.url !== undefined) return true

@@ -6,10 +6,7 @@ import { decodeMessage, type Message } from '../../function/protocol/protobuf-de
 import { encodeMessage } from '../../function/protocol/protobuf-encode.ts'
 import { parseProto } from '../../function/protocol/protobuf-schema.ts'
 
-/**
- * The server's .proto file. Unlike the server, this client reads typed contents like any other
- * message.
- */
+/** Unlike the server, this client reads typed contents like any other message. */
 const INFERENCE = parseProto('grpc_service.proto', INFERENCE_PROTO)
 
 export interface Answered {

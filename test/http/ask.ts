@@ -11,7 +11,6 @@ export interface Answered extends Omit<Answer, 'body'> {
   readonly json: any
 }
 
-/** By default, a plain HTTP/1.1 request. */
 export interface Asked {
   readonly headers?: Record<string, string>
   readonly httpVersion?: string
@@ -20,7 +19,6 @@ export interface Asked {
   readonly hangsUp?: boolean
 }
 
-/** The complete function without a socket. */
 export interface App {
   readonly service: Service
   lastUsed(): number

@@ -10,7 +10,6 @@ export interface RawAnswer {
   readonly json: any
 }
 
-/** Tests can write any bytes. */
 export interface Connection {
   readonly socket: Socket
   send(bytes: string | Uint8Array): void
@@ -117,7 +116,6 @@ export async function exchange(
   return answer
 }
 
-/** Adds Content-Length if the request has a body. */
 export function request(
   method: string,
   target: string,
@@ -150,7 +148,7 @@ export const slowBody = (more: object = {}) =>
     inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
   })
 
-/** By default, waits for at most ten seconds. */
+/** At most ten seconds by default. */
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,

@@ -7,7 +7,6 @@ import {
   type SecureClientSessionOptions,
 } from 'node:http2'
 
-/** By default, GET without a body. */
 export interface Http2Request {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>

@@ -10,14 +10,10 @@ import type { Connection } from '../../function/http/connection.ts'
 import { ConnectionLimit, Drops } from '../../function/http/connection-limit.ts'
 import { StreamLimit } from '../../function/http/stream-limit.ts'
 
-/* The limits on connections and streams must not keep references to closed ones. */
-
 const OPEN_AT_A_TIME = 8
 const drops = new Drops({ metrics: { dropped: () => {} }, log: { warn: () => {} } }, 100)
 
-/**
- * How many of 2,000 objects stay in memory, if each is closed after eight more have been opened.
- */
+/** How many of 2,000 objects stay in memory if each is closed after eight more were opened. */
 async function kept(open: () => { readonly item: object; close(): void }): Promise<number> {
   const items: WeakRef<object>[] = []
   const closes: (() => void)[] = []

@@ -12,7 +12,7 @@ import { ask, openSession } from './http2-client.ts'
 
 interface Rule {
   readonly rule: string
-  /** GET by default, if there is no body. */
+  /** GET by default. */
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>

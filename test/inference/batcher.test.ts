@@ -19,10 +19,6 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop()
 })
 
-/**
- * Returns the model of a new server, a function that sends requests, and one that counts the
- * resulting runs.
- */
 async function open(env: Record<string, string> = {}) {
   const server = await startServer(env)
   servers.push(server)

@@ -77,7 +77,7 @@ async function sendMany(infer: (body: unknown) => Promise<Response>): Promise<vo
     inputs: [
       { name: 'input', datatype: 'FP32', shape: [rows, 4], data: new Array(rows * 4).fill(1) },
     ],
-    // The JSON part of the response is small, so the main thread writes it.
+    // The main thread writes the response, because its JSON is small.
     parameters: { binary_data_output: true },
   }
   for (const { status } of await Promise.all(Array.from({ length: 4 }, () => infer(request))))

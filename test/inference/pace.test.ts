@@ -74,7 +74,7 @@ class Stand {
     await nextTurn()
   }
 
-  /** Ends the current run after this many seconds, and waits until the next has begun. */
+  /** Waits until the next run has begun. */
   async endAfter(seconds: number): Promise<void> {
     this.pass(seconds)
     const end = this.#end

@@ -10,7 +10,6 @@ import { runs } from '../seed.ts'
 
 const LIMITS = { maxBatchRows: 8, maxQueueRows: 32, maxBodyBytes: 1_000 }
 
-/** Records which jobs a queue examines, and the result of each. */
 class Seen {
   /** How often the queue checked whether a caller hung up. */
   looks = 0
@@ -120,7 +119,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('hang up' as const), at: fc.nat(9) }) },
 )
 
-/** Compares a queue with a list of all jobs that it accepted. */
 class Beside {
   readonly queue = new Queue(LIMITS)
   readonly seen = new Seen()

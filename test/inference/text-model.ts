@@ -1,6 +1,6 @@
 import { writeModel } from './batchability/onnx-writer.ts'
 
-/** Converts text to lower case, for which ONNX Runtime needs the locale en_US.UTF-8. */
+/** The conversion to lower case needs the locale en_US.UTF-8. */
 export const TEXT_MODEL: Buffer = writeModel({
   opset: 21,
   nodes: [

@@ -11,8 +11,6 @@ const { startServer, testModel } = await import('../server.ts')
 const { author } = await import('../transform/table.ts')
 type Server = Awaited<ReturnType<typeof startServer>>
 
-/** The predictor's responses in KServe's V1 protocol. */
-
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 const VIRGINICA = [6.7, 3, 5.2, 2.3]
 

@@ -61,7 +61,7 @@ DATATYPE_OF = {np.dtype(numpy_type): datatype for datatype, (numpy_type, _) in D
 
 @dataclass(frozen=True)
 class Case:
-    """Expected outputs are absent if the run must fail. Tensors are numpy arrays by name."""
+    """Expected outputs are absent if the run must fail."""
 
     name: str
     inputs: dict
@@ -92,7 +92,7 @@ def empty(datatype, *shape):
 
 
 def tensor(name, datatype, shape):
-    """If the shape is `None`, even the rank is unknown."""
+    """If the shape is `None`, the rank is unknown."""
     return make_tensor_value_info(name, DATATYPES[datatype][1], shape)
 
 
@@ -105,7 +105,6 @@ def graph(name, nodes, inputs, outputs, constants=()):
 
 
 def unary(operator, datatype, shape):
-    """One operator from x to y, which have the same datatype and shape."""
     return graph(
         operator.lower(),
         [make_node(operator, ["x"], ["y"])],
@@ -119,7 +118,7 @@ def x_to_y(name, x, y=None):
 
 
 def identities():
-    """One model for each datatype; the cases include its limits."""
+    """The cases include the datatype's limits."""
 
     def integers(datatype):
         limits = np.iinfo(DATATYPES[datatype][0])
@@ -765,7 +764,6 @@ def write(folder):
 
 def check():
     def files(folder):
-        """Without this script and the graphs of test/corpus."""
         paths = [path for path in folder.glob("*/*") if path.is_file() and path.parent.name != "graphs"]
         return {path.relative_to(folder): path.read_bytes() for path in paths}
 

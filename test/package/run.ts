@@ -17,7 +17,6 @@ export const NODES = {
 } as const
 export type NodeName = keyof typeof NODES
 
-/** The version of Node is for npm and its child processes. */
 export interface Tools {
   readonly npm: 'npm-10' | 'npm-11'
   readonly node: NodeName
@@ -136,7 +135,7 @@ export function pack(folder: string): { tarball: string; files: readonly string[
   }
 }
 
-/** Without node_modules. @returns the contents as Latin-1, by path */
+/** @returns the contents as Latin-1, by path */
 export function filesIn(folder: string): Record<string, string> {
   return Object.fromEntries(
     readdirSync(folder, { recursive: true, withFileTypes: true })

@@ -1,10 +1,7 @@
 import assert from 'node:assert/strict'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 
-/**
- * The parts of an OpenAPI operation that the tests read. {@link Document.resolve} resolves the
- * references.
- */
+/** {@link Document.resolve} resolves the references. */
 export interface Operation {
   readonly path: string
   readonly method: string
@@ -37,7 +34,6 @@ export interface Example {
   readonly body: Buffer | undefined
 }
 
-/** Read as by a client that has no other information. */
 export class Document {
   readonly json: {
     paths: Record<string, Record<string, Omit<Operation, 'path' | 'method'>>>
@@ -64,7 +60,7 @@ export class Document {
     return operation
   }
 
-  /** @throws {assert.AssertionError} if the reference has no target */
+  /** @throws {assert.AssertionError} if there is no target */
   resolve<T>(value: unknown): T {
     const ref = (value as { $ref?: string }).$ref
     if (ref === undefined) return value as T
@@ -113,7 +109,7 @@ export class Document {
     return binary ? [...json, [binary.name, Buffer.from(binary.base64, 'base64')]] : json
   }
 
-  /** @throws {assert.AssertionError} if the response does not match the operation's description */
+  /** @throws {assert.AssertionError} if the response does not match */
   async check(answer: Response, operation: Operation): Promise<void> {
     const what = `${operation.method} ${operation.path} ${answer.status}`
     const bytes = await answer.bytes()
@@ -140,7 +136,7 @@ export class Document {
       )
   }
 
-  /** @throws {assert.AssertionError} if the body does not match the operation's schema */
+  /** @throws {assert.AssertionError} if the body does not match */
   checkRequest({ name, operation, headers, body }: Example): void {
     const type = headers['content-type'] ?? ''
     const schema = (operation.requestBody?.content[type] as { schema?: object } | undefined)?.schema

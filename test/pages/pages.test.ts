@@ -176,7 +176,6 @@ describe('pages', () => {
   })
 })
 
-/** As a browser would copy it from the page. */
 async function commandOf({ url }: Server): Promise<string> {
   const page = await (await fetch(url, { headers: { accept: 'text/html' } })).text()
   const [, command = ''] = /<pre[^>]*>([^<]*)<\/pre>/.exec(page) ?? []

@@ -1,7 +1,4 @@
-/**
- * The predictor must behave like `npm start`: limits, large requests, errors, connections and
- * overload.
- */
+/** The predictor must behave like `npm start`. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../http/bodies.test.ts')
 await import('../http/broken.test.ts')

@@ -62,7 +62,6 @@ function readNumbers(data: string): JsonNumbers | undefined {
   return read
 }
 
-/** How many numbers are checked in one body. */
 const AT_ONCE = 16
 
 /** The numbers must be read from the bytes and have the values of JSON.parse. */

@@ -7,7 +7,7 @@ import { BREAKING, section, under } from '../../scripts/release/changelog.ts'
 import { currentInterface, type Interface } from '../../scripts/release/interface.ts'
 import { projectFolder } from '../server.ts'
 
-/** Names of the last release that no longer exist and that the changelog omits. */
+/** Names that no longer exist and that the changelog omits. */
 function missing(before: Interface, now: Interface, changelog: string): string[] {
   const told = under(section(changelog, 'Unreleased') ?? '', BREAKING)
   return (Object.keys(before) as (keyof Interface)[])

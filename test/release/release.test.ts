@@ -17,7 +17,7 @@ const MANIFEST = {
   scripts: { preversion, version, postversion, test: 'node test.mjs', check: 'node check.mjs' },
 }
 
-/** A small project that can be released. Its tests fail if FAIL is set. */
+/** The tests fail if FAIL is set. */
 const FILES: Readonly<Record<string, string>> = {
   '.gitignore': 'node_modules\n',
   'package.json': JSON.stringify(MANIFEST, undefined, 2),

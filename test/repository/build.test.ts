@@ -207,7 +207,7 @@ suite('a production tree', () => {
     })
     after(() => rmSync(folder, { recursive: true }))
 
-    /** The script must exit with status 1. */
+    /** The script exits with status 1. */
     function saidBy(script: 'start' | 'start:predictor'): string {
       const [, ...args] = manifest.scripts[script].split(' ')
       const env = { PORT: '0', LISTEN_HOST: '127.0.0.1' }

@@ -19,10 +19,7 @@ import { checkModel } from '../../scripts/check-model/check.ts'
 import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
-/*
- * Models with every property that a graph can have. As for users, each is loaded in a separate
- * process.
- */
+/* Each model is loaded in a separate process, as for users. */
 
 const temporary = mkdtempSync(join(tmpdir(), 'check-model-'))
 after(() => rmSync(temporary, { recursive: true }))
@@ -72,7 +69,7 @@ const node = (
 const FLOAT = 1
 const BFLOAT16 = 16
 
-/** In the shape, a string is the name of a dimension, a number its size. */
+/** In the shape, a string is a dimension's name, and a number its size. */
 const tensorType = (element: number, shape: readonly (number | string)[]) =>
   message(1, [
     numberField(1, element),

@@ -22,10 +22,10 @@ const unitsOf = (page: string): string[] =>
 
 const codeIn = (unit: string) => [...unit.matchAll(/`([^`]+)`/g)].map(([, code]) => code as string)
 
-/** A member of a class, such as `Queue.takeBatch`. */
+/** Such as `Queue.takeBatch`. */
 const MEMBER = /^([A-Z][a-z]\w*)\.(#?\w+)$/
 
-/** A path such as `func.yaml`, `scripts/` or `.ci/run`. */
+/** Such as `func.yaml`, `scripts/` or `.ci/run`. */
 const isPath = (code: string) =>
   /^[\w.][\w./-]*(\/|\.[a-z]+)$|^\.?[\w-]+\/[\w./-]+$/.test(code) && !MEMBER.test(code)
 

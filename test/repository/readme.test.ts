@@ -22,7 +22,6 @@ const PAGES = [
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 
-/** The requests that the curl commands of a page send. */
 function requests(page: string) {
   return [...page.matchAll(/^curl [\s\S]*?(?=\n```)/gm)].map(([command]) => ({
     path: new URL(/https?:\S+/.exec(command)?.[0] ?? '').pathname,

@@ -18,7 +18,6 @@ const EVENT = {
 const ask = (method: string, target: string, headers: Record<string, string> = {}, body = '') =>
   exchange(server.port, request(method, target, headers, body))
 
-/** No data from the caller may become a header. */
 function assertOwn({ headers }: RawAnswer): void {
   const known =
     /^(?:ce-[a-z0-9]+|content-(?:type|length|encoding)|date|connection|keep-alive|x-request-id|x-content-type-options|retry-after|allow|vary)$/

@@ -113,7 +113,6 @@ async function record({ env, requests, callers }: Version): Promise<Recorded> {
   }
 }
 
-/** Labels that Prometheus adds to the target of a revision's pod. */
 type Target = Readonly<Record<string, string>>
 const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new: Target } => {
   // The canary finds a Deployment's pods by their names.
@@ -265,7 +264,7 @@ after(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** Runs the canary once. @returns its output and exit code, and the final percentage */
+/** @returns its output and exit code, and the final percentage */
 async function judged(
   namespace: string,
   rollout: Rollout,

@@ -12,10 +12,7 @@ import { PROGRAMS, projectFolder, type ServerProcess, startProcess, testModel } 
 import { inferenceClients } from './clients/inference.ts'
 import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
 
-/*
- * Unmodified third-party clients against the real server: calls that work, and the errors of calls
- * that the server does not support. docs/clients.md documents the same results.
- */
+/* Unmodified third-party clients, with the results that docs/clients.md documents. */
 
 const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 const INFER = '/v2/models/iris-classifier/infer'

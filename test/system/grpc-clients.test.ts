@@ -3,8 +3,6 @@ import { after, before, describe, test } from 'node:test'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 import { goTool, runPython, type Seen } from './clients/run.ts'
 
-/* Unmodified third-party gRPC clients against the real server. */
-
 /** For iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []
 before(async () => {

@@ -41,7 +41,7 @@ after(() => rmSync(written, { recursive: true }))
 const tool = (name: string, ...args: readonly string[]) =>
   run(join(folder, 'node_modules/.bin', name), args, {
     cwd: written,
-    // So that the programs send no usage data to their vendors.
+    // The programs must send no usage data to their vendors.
     env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
     maxBuffer: 64 * 2 ** 20,
   }).catch(({ stdout, stderr }) => assert.fail(`${name}: ${stdout}${stderr}`))

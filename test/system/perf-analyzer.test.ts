@@ -3,12 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type ServerProcess, startProcess } from '../server.ts'
 import { type PerfAnalyzer, perfAnalyzer } from './clients/perf-analyzer.ts'
 
-/*
- * NVIDIA's perf_analyzer reads metadata, configuration and statistics before it sends requests, and
- * the server's counts afterwards.
- */
-
-/** Short windows, always accepted as stable: this test does not check speed. */
+/** Short windows, always accepted as stable, because this test does not check speed. */
 const SHORT = '-p 300 -r 4 -s 1000000'
 
 const RUNS: readonly (readonly [what: string, options: string, measurements?: number])[] = [

@@ -21,10 +21,9 @@ import { need } from './clients/run.ts'
 interface Proxy {
   readonly name: string
   readonly file: string
-  /** Whether REST also arrives as HTTP/2. */
   readonly passesRest: boolean
   config(port: number, functionPort: string, folder: string): string
-  /** Installs the proxy if necessary. @returns its command */
+  /** @returns the installed proxy's command */
   command(folder: string): Promise<readonly string[]>
 }
 

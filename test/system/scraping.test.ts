@@ -24,7 +24,7 @@ interface Pod {
   readonly phase?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
-  /** By name; the name is empty if the port has none. */
+  /** The name is empty if the port has none. */
   readonly ports: Readonly<Record<string, number>>
   readonly scraped?: string
 }

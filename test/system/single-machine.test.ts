@@ -51,7 +51,6 @@ describe('under systemd-socket-activate', () => {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line =>
       log.push(JSON.parse(line)),
     )
-    // Waits until the socket accepts connections.
     for (let left = 400; left > 0; left--) {
       const connection = await connect(port).catch(() => undefined)
       if (connection !== undefined) return connection.socket.destroy()

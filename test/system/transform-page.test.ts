@@ -87,7 +87,7 @@ after(async () => {
 
 const shell = (command: string) => promisify(execFile)('bash', ['-c', command], { cwd: folder })
 
-/** Asserts afterwards that the page had no errors. */
+/** Afterwards, the page must have no errors. */
 async function withPage(
   server: ServerProcess,
   options: BrowserContextOptions,

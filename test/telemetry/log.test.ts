@@ -5,7 +5,7 @@ import { suite, test } from 'node:test'
 import { until } from '../http/client.ts'
 import { projectFolder, startProcess } from '../server.ts'
 
-/** In another process. @param error the error as code @returns the log's field for the error */
+/** @param error the error as code */
 function logged(error: string) {
   const script = `import { createLog } from './function/telemetry/log.ts'
     createLog('info').error({ err: ${error} }, 'it failed')`

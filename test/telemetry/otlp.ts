@@ -30,7 +30,6 @@ export interface Point {
   /** Nanoseconds since 1970. */
   readonly began: bigint
   readonly at: bigint
-  /** For a histogram, its count. */
   readonly value: number
   readonly histogram:
     | {

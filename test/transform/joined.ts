@@ -23,7 +23,6 @@ const send = ({ url }: Server, data: unknown) =>
 const ask = async (server: Server, data: unknown) =>
   (await (await send(server, data)).json()) as readonly number[]
 
-/** Sent together, so that they share runs. */
 const MANY = Array.from({ length: 32 }, (_, i) => i)
 
 const runsOf = async ({ service }: Server) =>

@@ -26,7 +26,6 @@ const FAILED = 'the transform failed on this request; see the server log'
 interface Row {
   readonly says: string
   readonly data: unknown
-  /** The JSON that callers get. */
   readonly gives?: unknown
   /** The status of an HTTP response, the status of an event, and the text of the error. */
   readonly fails?: readonly [http: number, event: number, error: string]

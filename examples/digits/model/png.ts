@@ -10,7 +10,7 @@ const BEGINNING = Buffer.from('\x89PNG\r\n\x1a\n\0\0\0\rIHDR', 'latin1')
 export interface Picture {
   readonly width: number
   readonly height: number
-  /** Red, green, blue and alpha of each pixel, one byte each. */
+  /** RGBA, one byte each. */
   readonly data: Uint8Array
 }
 

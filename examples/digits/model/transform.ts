@@ -36,7 +36,7 @@ export default defineTransform<Model>()({
   }),
 })
 
-/** Divides the picture into 8 × 8 fields. @returns the mean brightness of each, from 0 to 1 */
+/** @returns the mean brightness of each of 8 × 8 fields, from 0 to 1 */
 function shrink({ width, height, data }: Picture): Float32Array {
   const sums = new Float64Array(SIDE * SIDE)
   const counts = new Uint32Array(SIDE * SIDE)

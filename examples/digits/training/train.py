@@ -45,7 +45,7 @@ def pictures():
 
 
 def png(pixels):
-    """An 8-bit greyscale PNG. This code is independent of the decoder that the tests check."""
+    """Independent of the decoder that the tests check."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -59,7 +59,7 @@ def train(texts, labels):
 
 
 def export(pipeline):
-    """Exports the complete pipeline, from text to label. The bytes do not vary between runs."""
+    """Exports the complete pipeline, from text to label."""
     converted = to_onnx(
         pipeline,
         initial_types=[("text", StringTensorType([None, 1]))],

@@ -70,10 +70,7 @@ interface Split {
 
 type NoCanary = Extract<State, { readonly action: string }>
 
-/**
- * Returns the two Services that share the traffic, with the new one's percentage. Ignores rules
- * with one backend, such as a preview.
- */
+/** Ignores rules with one backend, such as a preview. */
 function splitOf({ spec }: KubernetesObject): Split | NoCanary {
   const [first, ...others]: KubernetesObject[] = (spec.rules ?? []).filter(isSplit)
   if (first === undefined)

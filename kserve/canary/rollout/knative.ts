@@ -17,7 +17,6 @@ export const knative: Mode = {
       latestReadyRevisionName: ready,
       observedGeneration,
     } = object.status ?? {}
-    // An outdated status does not have the new revision's name.
     if (observedGeneration !== object.metadata.generation)
       return { action: 'wait', reason: 'Knative has not observed the last change yet' }
     const { fresh, others } = split(object)

@@ -11,7 +11,6 @@ const KSERVE: Readonly<Record<string, Mode>> = {
   Standard: kserveStandard,
 }
 
-/** Undefined if the object's mode is missing or unknown. */
 export function modeOf({ kind, status, metadata }: KubernetesObject): Mode | undefined {
   if (kind === RESOURCES.service.kind) return knative
   if (kind === RESOURCES.httproute.kind) return httpRoute

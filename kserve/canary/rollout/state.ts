@@ -5,7 +5,7 @@ export type KubernetesObject = any
 /** Read from the object alone: there is no other state. */
 export interface Canary {
   readonly percent: number
-  /** The object's last change. All later requests were served with this specification. */
+  /** All later requests were served with this specification. */
   readonly since: Date
   readonly setBy: string
   readonly untouched: boolean
@@ -17,7 +17,6 @@ export interface Canary {
    * Whether requests to the new revision fail because it has no pod. Knative queues them instead.
    */
   readonly isDown?: boolean
-  /** Why the route does not give the new revision its percentage. */
   readonly unrouted?: string
 }
 
@@ -73,7 +72,6 @@ export const RESOURCES = {
   },
 } as const satisfies Record<string, Resource>
 
-/** The API server records this command's changes and their times under this name. */
 export const FIELD_MANAGER = 'onnx-function-canary'
 
 /**
@@ -96,7 +94,6 @@ export function history(
   }
 }
 
-/** Undefined if metadata.managedFields does not record the field. */
 export function changedAt(
   { metadata }: KubernetesObject,
   path: readonly string[],

@@ -25,16 +25,16 @@ const EVENT_NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?-?$/
 const ONLY_PATCH = 'the server does not allow this method on the requested resource'
 
 export class ApiServer {
-  /** Method, path and query of each request, in order. */
+  /** Method, path and query of each request. */
   readonly asked: string[] = []
   readonly events: KubernetesObject[] = []
   /** Called for each request; undefined means no fault. */
   fault: (method: string, path: string) => Fault | undefined = () => undefined
   /** Runs before the server compares a patch's version: simulates a concurrent writer. */
   beforePatch: () => void = () => {}
-  /** Other objects that controllers create for this object, by path. They are read-only. */
+  /** Read-only objects that controllers create for this object, by path. */
   beside: (object: KubernetesObject) => Readonly<Record<string, KubernetesObject>> = () => ({})
-  /** Called after each change: simulates the controller. */
+  /** Simulates the controller after each change. */
   reconcile: (object: KubernetesObject) => void = () => {}
   readonly kubeconfig: string
   #object: KubernetesObject
@@ -141,7 +141,7 @@ export class ApiServer {
     })
   }
 
-  /** Discards old versions, like etcd's compaction. A watch from an old version gets 410 Gone. */
+  /** A watch from an old version then gets 410 Gone. */
   compact(): void {
     this.#log = []
     this.#oldest = ++this.#version

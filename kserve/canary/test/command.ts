@@ -8,7 +8,6 @@ export interface Running {
   readonly process: ChildProcess
   readonly out: () => string
   readonly err: () => string
-  /** Null if a signal terminated the process. */
   readonly exit: Promise<number | null>
 }
 
@@ -18,7 +17,6 @@ export function startCanary(kubeconfig: string, args: readonly string[]): Runnin
     cwd: FOLDER,
     env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // Stops the process even if the test fails.
     timeout: 60_000,
     killSignal: 'SIGKILL',
   })

@@ -36,7 +36,6 @@ const server = createServer((request, response) => {
   response.end(JSON.stringify({ status: 'success', data: { resultType: 'vector', result } }))
 }).listen(0, '127.0.0.1')
 await once(server, 'listening')
-// The server must not keep the process running.
 server.unref()
 prometheus.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 

@@ -4,8 +4,6 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, until } from './harness.ts'
 import { deploymentOf, deployments, ROLLOUTS } from './objects.ts'
 
-/* Only an HTTPRoute has its own Deployments, weights and Gateways. */
-
 const rollout = ROLLOUTS['an HTTPRoute']
 const at = (percent: number, t: TestContext) => canaryAt(percent, t, { rollout })
 const NEW = 'iris-classifier-v2-0-0'

@@ -10,7 +10,6 @@ export interface Rollout {
   readonly plural: Plural
   readonly args: readonly string[]
   readonly object: KubernetesObject
-  /** A patch that gives the new revision this percentage. */
   readonly at: (percent: number) => object
   readonly percent: (object: KubernetesObject) => number | undefined
   readonly reconcile: (api: ApiServer) => (object: KubernetesObject) => void

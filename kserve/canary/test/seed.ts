@@ -1,4 +1,4 @@
 import fc from 'fast-check'
 
-/** Every run uses the same random cases. `SEED=2 npm test` uses others. */
+/** `SEED=2 npm test` uses other random cases. */
 fc.configureGlobal({ seed: Number(process.env.SEED ?? 1) })

@@ -103,7 +103,6 @@ const folder = mkdtempSync(join(tmpdir(), 'batchability-'))
 after(() => rmSync(folder, { recursive: true }))
 let files = 0
 
-/** The file is deleted after this test file's tests. */
 export function write(model: WrittenModel): string {
   const path = join(folder, `${++files}.onnx`)
   writeFileSync(path, writeModel(model))

@@ -65,8 +65,8 @@ export async function neighboursChange(session: Session): Promise<string | undef
 }
 
 /**
- * The inputs of one row. A variable dimension other than the batch has size 3. Integers are small,
- * because most are indices.
+ * A variable dimension other than the batch has size 3. Integers are small, because most are
+ * indices.
  */
 function rowFor(
   { name, datatype, shape }: TensorMetadata,

@@ -16,7 +16,6 @@ const TYPES = {
 } as const
 export type Type = keyof typeof TYPES
 
-/** Named dimensions are variable. */
 export interface Declared {
   readonly type: Type
   readonly dims: readonly (number | string)[]
@@ -171,7 +170,6 @@ function writeTensor({ type, shape, values }: Constant, name = ''): Buffer {
   return Buffer.concat([...dims, integer(2, TYPES[type]), ...data, text(8, name)])
 }
 
-/** Little-endian bytes of raw_data. */
 function raw(type: Type, value: number): Buffer {
   const bytes = Buffer.alloc({ FP64: 8, INT64: 8, FP32: 4, INT32: 4 }[type as 'FP64'] ?? 1)
   if (type === 'FP32') bytes.writeFloatLE(value)

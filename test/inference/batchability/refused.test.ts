@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { constant, floats, graph, input, int, ints, node, one, prove, x } from './models.ts'
 import type { WrittenModel } from './onnx-writer.ts'
 
-/** A row depends, or may depend, on other rows. Each model has the expected reason. */
+/** Each model has the expected reason. */
 type Refused = Readonly<Record<string, readonly [model: WrittenModel, reason: RegExp]>>
 
 function refuses(name: string, models: Refused): void {

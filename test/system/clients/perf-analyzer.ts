@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /*
- * Installs perf_analyzer from its Python wheel. It needs glibc 2.38: on an older Debian, it uses
- * the libraries of Debian 13, which apt downloads without installing them.
+ * perf_analyzer needs glibc 2.38: on an older Debian, it uses the libraries of Debian 13, which apt
+ * downloads without installing them.
  */
 
 const VERSION = '2.60.0'
@@ -20,10 +20,8 @@ const DEBIAN = join(FOLDER, 'debian')
 const LIBRARY_PATH = join(DEBIAN, 'usr/lib/x86_64-linux-gnu')
 const INSTALL_MS = 5 * 60_000
 
-/** @returns perf_analyzer's output */
 export type PerfAnalyzer = (...options: string[]) => Promise<string>
 
-/** Once, in a folder that Git ignores. */
 export async function perfAnalyzer(): Promise<PerfAnalyzer> {
   const done = join(FOLDER, 'installed')
   if (!existsSync(done)) {

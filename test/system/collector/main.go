@@ -1,5 +1,4 @@
-// An OpenTelemetry Collector, from its own components, that receives OTLP and writes it to a file
-// as JSON.
+// Receives OTLP and writes it to a file as JSON.
 package main
 
 import (

@@ -68,7 +68,6 @@ export interface Bridge {
   close(): Promise<void>
 }
 
-/** @param workers how many events are delivered concurrently */
 export async function startBridge(
   url: string,
   port: number,
@@ -131,7 +130,7 @@ export async function startBridge(
     watch.done(n)
   }
 
-  /** With retries. @returns the last response */
+  /** @returns the last response, after retries */
   async function deliver(
     event: Message,
     n: number,
@@ -205,7 +204,7 @@ const STRUCTURED = 'application/cloudevents+json'
 
 const MOST_ERROR_DATA = 1024
 
-/** Knative's extensions: where and why the delivery failed. */
+/** Adds Knative's extensions: where and why the delivery failed. */
 function withError({ headers, body }: Message, status: number, said: Buffer): Message {
   const extensions = {
     knativeerrordest: 'http://iris-classifier.iris.svc.cluster.local',

@@ -25,7 +25,6 @@ const TLS = {
   TLS_KEY_FILE: `${CERTIFICATES}first.key`,
 }
 
-/** Bad clients, and how the server must respond to them. */
 interface Bad {
   readonly kind: Kind
   readonly connections: (long: boolean) => number
@@ -295,7 +294,7 @@ async function startBad(
 const isIn = (seen: Report['seen']) => (what: string) =>
   what.split('|').some(one => (seen[one] ?? 0) > 0)
 
-/** After the deadline, the claim reports a failure. */
+/** After the deadline, the claim fails. */
 async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Report> {
   const deadline = performance.now() + 2 * (REQUEST_TIMEOUT_MS + CHECKED_EVERY_MS)
   for (;;) {
@@ -335,7 +334,6 @@ function socketsOf(server: ServerProcess): number {
     try {
       return readlinkSync(`${folder}/${descriptor}`).startsWith('socket:')
     } catch {
-      // Closed in the meantime.
       return false
     }
   }

@@ -1,14 +1,13 @@
-/** Each file that is named after a fault exports one, with its claims. */
 export interface Fault {
   readonly how: string
   /** The required programs, each with its install command. */
   readonly needs: Readonly<Record<string, string>>
-  /** Causes the fault, and yields one row per variant. Leaves no process or file behind. */
+  /** Yields one row per variant. Leaves no process or file behind. */
   rows(run: Run): AsyncIterable<Row>
 }
 
 export interface Run {
-  /** The long form, as for results.md, takes minutes; the short form takes seconds. */
+  /** Takes minutes, as for results.md; the short form takes seconds. */
   readonly long: boolean
   readonly seed: number
   /** From 0 to 1, determined by the seed. */
@@ -29,9 +28,6 @@ export interface Claim {
   readonly what: string
   readonly measured: string
   readonly holds: boolean
-  /**
-   * The claim is about times or memory, which other programs disturb: only the long form asserts
-   * it.
-   */
+  /** Other programs disturb times and memory: only the long form asserts them. */
   readonly measurement?: true
 }

@@ -64,7 +64,6 @@ export function post(
 interface Flower {
   readonly label: string
   readonly values: readonly number[]
-  /** Of the flower's label, from the shipped model. */
   readonly probability: number
 }
 
@@ -95,11 +94,9 @@ export const eventOf = (n: number) => ({
   type: 'com.example.iris.classify.request',
 })
 
-/** For binary content mode. */
 export const inHeaders = (attributes: object): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value]))
 
-/** In binary content mode. */
 export const binaryEvent = (
   n: number,
   data: string | Buffer = JSON.stringify({ inputs: [tensorOf(flowerOf(n))] }),

@@ -130,7 +130,7 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
 /** A socket that stays open, and starts the server at a connection if none is running. */
 interface Activated extends AsyncDisposable {
   readonly port: number
-  /** Sends TERM to the running server, and waits for its exit. */
+  /** Sends TERM, and waits for the exit. */
   restart(): Promise<void>
   ends(): number
   /** Servers that had responded to all requests before they exited. */

@@ -146,7 +146,7 @@ interface Supervised {
   readonly kills: number
   /** The codes or signals of exits that `kill` did not cause. */
   readonly otherEnds: readonly string[]
-  /** Resolves when the replacement has been started. */
+  /** Resolves when the replacement has started. */
   kill(): Promise<void>
   listens(): Promise<void>
   stop(): Promise<void>
@@ -252,7 +252,7 @@ async function deliverAll(
   const striking: Promise<void>[] = []
   let doneAt = performance.now()
 
-  /** Kills the function, and later its replacements. Resolves after the first kill. */
+  /** Resolves after the first kill. */
   function strike({ again }: Kill): Promise<void> {
     const first = server.kill()
     striking.push(

@@ -73,7 +73,7 @@ export default machine
 
 interface Launched extends AsyncDisposable {
   readonly port: number
-  /** May have started the server as its child. */
+  /** The server may be a child of this process. */
   readonly pid: number
   readonly exited: Promise<number | null>
   output(): string
@@ -165,7 +165,6 @@ function childOf(pid: number): number | undefined {
       ? child
       : undefined
   } catch {
-    // Exited in the meantime.
     return undefined
   }
 }
@@ -211,7 +210,6 @@ const answers = (calls: Calls, more: number) => {
   )
 }
 
-/** Long enough for a very busy machine. */
 const PATIENCE_MS = 300_000
 
 // Faults
@@ -820,12 +818,10 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
 
 interface Group extends AsyncDisposable {
   readonly folder: string
-  /** How often the kernel killed a process in the cgroup. */
   kills(): number
   peakMiB(): number
 }
 
-/** @throws {Error} if the cgroup cannot be created */
 function limitMemory(mebibytes: number): Group {
   const isFirst =
     statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory() ?? false

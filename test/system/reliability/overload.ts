@@ -11,17 +11,14 @@ import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
 import { startProcess, testModel } from '../../server.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
-/** Clients do not wait longer for a response. */
 const PATIENCE_MS = 1_000
 
 interface Case {
   readonly fault: string
   readonly env: Readonly<Record<string, string>>
-  /** In the load that measures the peak. */
   readonly connections: number
   readonly times: number
   ask(index: number): Buffer
-  /** Throws if the response does not belong to the request. */
   check(answer: OpenAnswer['body'], index: number): void
 }
 
@@ -87,7 +84,6 @@ export default fault
 interface Tally {
   sent: number
   right: number
-  /** Correct responses within PATIENCE_MS. */
   inTime: number
   /** Responses with 503 and Retry-After. */
   refused: number

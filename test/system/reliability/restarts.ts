@@ -209,7 +209,7 @@ interface Instance {
   readonly port: number
   /** Sends TERM. @returns whether the instance exited with code 0 */
   terminate(): Promise<boolean>
-  /** Resolves when the instance is running and ready again. */
+  /** Resolves when the instance is ready again. */
   restart(): Promise<void>
   kill(): void
 }

@@ -39,7 +39,7 @@ interface Aged {
   readonly loopDelay: number
 }
 
-/** An exchange, and the interval between exchanges. */
+/** The interval between exchanges. */
 type Kind = readonly [exchange: Exchange, everyMs: number]
 
 const KINDS: Readonly<Record<string, Kind>> = {
@@ -159,7 +159,7 @@ async function startWatched(): Promise<Watched> {
   }
 }
 
-/** All kinds of requests. @throws {Error} at a wrong response */
+/** @throws {Error} at a wrong response */
 async function oneWindow(
   port: number,
   windowMs: number,

@@ -19,7 +19,6 @@ interface Asked {
   readonly rows?: number[][]
   /** preprocess returns this row in an array that all calls share. */
   readonly fills?: number[]
-  /** Milliseconds that preprocess waits. */
   readonly waits?: number
   readonly give?: string
   readonly value?: unknown

@@ -4,7 +4,6 @@ import type { Model } from './iris.onnx'
 
 const LABELS = ['setosa', 'versicolor', 'virginica']
 
-/** The data has the type of the schema, and the tensors have the types of the model. */
 export default defineTransform<Model>()({
   input: {
     type: 'object',
@@ -37,7 +36,6 @@ export const rows = defineTransform<Model>()({
   },
 })
 
-/** Async, with flat data and all optional members. */
 export const flat = defineTransform<Model>()({
   input: { type: 'array', items: { type: 'number' } },
   async setup({ model, log }) {
@@ -60,7 +58,6 @@ export const plain = {
   postprocess: ({ predicted_class }) => predicted_class.data[0],
 } satisfies Transform<Model, { length: number }>
 
-/** Without a model's types. */
 export const untyped = defineTransform()({
   preprocess: data => ({ input: [[1, 2, 3, Number(data)]] }),
   postprocess: outputs => outputs.predicted_class?.data.length,
@@ -81,7 +78,6 @@ export const text = defineTransform<Model>()({
   preprocess: data => ({ input: [[data.length, data.trim().length, 0, 0]] }),
 })
 
-/** A picture, which no schema describes. */
 export const picture = defineTransform<Model>()({
   preprocess: data => {
     if (!(data instanceof Uint8Array)) throw new TypeError('no picture')

@@ -12,7 +12,6 @@ import (
 	"os"
 )
 
-// A Webhook returns the errors of an object.
 type Webhook func(manifest []byte) []error
 
 // Serve writes, for each object on standard input, the errors of the webhook for its apiVersion and

@@ -65,7 +65,7 @@ const KINDS = {
     socket.write(Buffer.from('16030100f5010000f10303', 'hex'))
     await once(socket, 'close')
   },
-  /** The server may send no part of a response body. */
+  /** The server may send no part of a body. */
   async 'HTTP/2 streams without windows'(socket: Socket) {
     const session = connectHttp2('http://test', {
       createConnection: () => socket,
