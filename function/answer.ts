@@ -38,7 +38,7 @@ export interface Caller {
   memory?: AnswerMemory | undefined
 }
 
-/** Returns the client, which all events of a batch share. */
+/** All events of a batch share a client. */
 export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
 
 export function hangUp(caller: Caller): void {

@@ -19,12 +19,12 @@ export interface DataPlane {
   /** @throws {Overloaded|NotReady|DeadlinePassed} if the model is not loaded in time */
   modelMetadata(caller: Caller): Promise<ReturnType<typeof modelMetadata>>
   /**
-   * Returns Triton's model configuration.
+   * Triton's model configuration.
    * @throws {Overloaded|NotReady|DeadlinePassed} if the model is not loaded in time
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
   /**
-   * Returns Triton's model repository index, which has one entry.
+   * Triton's model repository index, which has one entry.
    * @param onlyReady omits a model that is not ready
    */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]

@@ -80,7 +80,6 @@ export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = {
   ...TRANSFORM,
 }
 
-/** Undefined if the code is not in the table. */
 export function meaningOf(error: unknown): Meaning | undefined {
   const { code, status, retryAfter } = (error ?? {}) as Partial<AuthorsError>
   if (typeof code !== 'string' || !Object.hasOwn(MEANINGS, code)) return undefined

@@ -205,7 +205,7 @@ async function exit(idle: Promise<boolean>): Promise<never> {
   endAtOnce(0)
 }
 
-/** Closes the model. Resolves with true if all its threads end within the timeout. */
+/** Closes the model. @returns whether all its threads end within the timeout */
 function isIdle({ service, loading }: Running, timeoutMs: number): Promise<boolean> {
   const closed = loading
     .catch(() => {})

@@ -27,7 +27,7 @@ const MOST_JOINED = 16 * 1024
 export class Call {
   readonly head: RequestHead
   readonly caller: Caller
-  /** From grpc-timeout, on performance.now()'s clock. */
+  /** On performance.now()'s clock. */
   readonly deadline: number
   status: Status | undefined
   /** The number of responses in preparation. */

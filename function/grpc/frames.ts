@@ -194,7 +194,6 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /** Returns the message's memory, with room for at least `bytes`. */
   #withRoom(bytes: number): Buffer {
     const message = this.#message as Buffer
     if (bytes <= message.length) return message

@@ -72,7 +72,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
     const head = await headOf(received, turn, service)
     response = await infer(received, { head, turn, isFinal: false }, service)
   } catch (error) {
-    // The data plane has counted the error.
+    // Already counted by the data plane.
     const status = statusOf(error)
     turn.end(status)
     if (meaningOf(error) === undefined) throw error
@@ -134,10 +134,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
   }
 }
 
-/**
- * Reads a request's head, and counts a failure like the data plane.
- * @throws {BadRequest}
- */
+/** Counts a failure like the data plane. @throws {BadRequest} */
 async function headOf({ message }: Received, turn: Turn, { dataPlane }: Service) {
   try {
     return readHead(message)

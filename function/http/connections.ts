@@ -28,7 +28,6 @@ export class Connections {
   readonly #limit: ConnectionLimit
   readonly #maxPipelined: number
   readonly #begin: (exchange: Exchange) => void
-  /** Over all connections. */
   #pipelined = 0
   #ending = false
   #patienceMs = NEXT_REQUEST_MS

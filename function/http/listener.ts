@@ -39,10 +39,7 @@ export interface ListenOptions {
   readonly grpc?: boolean
 }
 
-/**
- * Listens on the configured port.
- * @throws {Error} if it cannot listen on the port
- */
+/** @throws {Error} if it cannot listen on the port */
 export async function listen(
   service: Service,
   config: Config,

@@ -69,7 +69,7 @@ export class BodyMemory {
   }
 
   /**
-   * Reserves room for the response to a request without a body.
+   * For the response to a request without a body.
    * @throws {Overloaded} if other requests fill the memory
    */
   reserveForAnswer(bytes: number): Reservation {
@@ -153,12 +153,10 @@ export class BodyMemory {
     return room.small + Math.max(0, Math.min(LENT_TO_SMALL * large, large - this.#used.large))
   }
 
-  /** For reservations only. */
   waitForReader(reservation: Reservation): void {
     if (roomOf(reservation.bytes) === 'small') this.#unread.add(reservation)
   }
 
-  /** For reservations only. */
   stopWaiting(reservation: Reservation): void {
     this.#unread.delete(reservation)
   }

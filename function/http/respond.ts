@@ -151,7 +151,7 @@ export class Responder {
   }
 }
 
-/** The route of `OPTIONS *`, which concerns the server, not one path. */
+/** The route of `OPTIONS *`, which is a request to the server, not to a path. */
 const ANYTHING: Route = {
   GET: () => ({ status: 200, headers: {}, body: '' }),
   POST: () => ({ status: 200, headers: {}, body: '' }),

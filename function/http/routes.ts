@@ -189,10 +189,7 @@ export const rowsFor = ({
     ({ page, ...row }: TableRoute) => (playground && page ? { ...row, page } : row),
   )
 
-/**
- * Finds the route of a path.
- * @throws {Refused} 404 naming the model or version that is not served
- */
+/** @throws {Refused} 404 naming the model or version that is not served */
 export type RouteLookup = (path: string) => Route | undefined
 
 export function createRoutes(rows: readonly TableRoute[], context: RouteContext): RouteLookup {
@@ -277,10 +274,7 @@ function decodeSegment(segment: string): string {
   }
 }
 
-/**
- * Returns the route, or undefined. Hides the error for an unknown model from unauthenticated
- * callers.
- */
+/** Hides the error for an unknown model from unauthenticated callers. */
 export function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
   try {
     return findRoute()

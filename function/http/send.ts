@@ -118,7 +118,7 @@ export async function compressAnswer(answer: Answer, acceptEncoding: string): Pr
 }
 
 /**
- * Returns a response's headers, for every version of HTTP.
+ * Headers for every version of HTTP.
  * @param length the body's size in bytes
  */
 export function headersOf(
@@ -177,7 +177,6 @@ export function waitForReader(
   return reading
 }
 
-/** Whether the kernel has the complete response. */
 export const isHandedOver = (to: Writable): boolean => to.writableEnded && to.writableLength === 0
 
 function addTo(vary: string | undefined, name: string): string {

@@ -93,7 +93,7 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   else if (!isEmpty) end(stream, answer.body)
   stream.resume()
   if (connection === 'close') session.end()
-  // Node hands the bytes to the socket at the end of this turn of the event loop.
+  // Node passes the bytes to the socket at the end of this turn of the event loop.
   setImmediate(() => {
     if (stream.closed || isHandedOver(stream)) body.release()
     else

@@ -42,7 +42,6 @@ class AdaptiveExecutor implements Executor {
   private readonly options: AdaptiveOptions
   private readonly costs: RunCosts
   private current: InlineExecutor | WorkerPool
-  /** A worker for large requests, and for runs with more elements than all previous runs. */
   private aside: Promise<WorkerPool> | undefined
   private runsAside = 0
   private moving: Promise<void> | undefined

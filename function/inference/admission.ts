@@ -35,7 +35,6 @@ export class Admission {
     this.#datatypes = new Map(signature.outputs.map(({ name, datatype }) => [name, datatype]))
   }
 
-  /** How many requests wait for memory for their responses. */
   get waiting(): number {
     return this.#waiting
   }

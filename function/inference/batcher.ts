@@ -38,7 +38,7 @@ export class Batcher {
   private running = 0
   /** True from a run's start until no request runs or waits. */
   private isBusy = false
-  /** When runs ended for which the next run has not begun yet although requests are waiting. */
+  /** End times of runs after which the next run has not begun, although requests wait. */
   private readonly ended: number[] = []
   private scheduled = false
   /** True while large requests occupy all threads. */
@@ -59,7 +59,7 @@ export class Batcher {
   }
 
   /**
-   * Refuses a request before it is read. Throwing the error would take longer than this check.
+   * Checks a request before it is read. Throwing the error would take longer.
    * @returns the error if the queue is full, or a new request would miss its deadline
    */
   noRoom(caller: Caller): Overloaded | undefined {

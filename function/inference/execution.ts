@@ -32,7 +32,6 @@ export interface ExecutorOptions {
   readonly metrics: Metrics
   readonly statistics: Statistics
   readonly log: Log
-  /** Receives the input shapes of a run that exceeds its time limit. */
   readonly onStuck: (shapes: string) => void
 }
 

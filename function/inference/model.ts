@@ -310,10 +310,7 @@ function logLeftOut({ leftOut }: Executor, log: Log): void {
     log.warn(`output "${name}" is not a tensor and is omitted: ${why}`)
 }
 
-/**
- * Reads model.json's sample and feature names.
- * @throws {Error} if they do not match the model
- */
+/** @throws {Error} if model.json's sample or feature names do not match the model */
 const describeInputs = (executor: Executor, folder: ModelFolder) => ({
   example: readExample(executor, folder),
   features: featuresByInput(folder.features, executor.signature),

@@ -110,8 +110,8 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
 export type Operator = Pick<Node, 'operator' | 'domain'>
 
 /**
- * Reads only the operators of the graph's own nodes, in order, which is faster.
- * @throws {Error} if the file cannot be read or is not an ONNX model
+ * Reads only the operators of the graph's own nodes, in order, which is faster. @throws {Error} as
+ * {@link readOnnxModel}
  */
 export async function readOperators(path: string): Promise<readonly Operator[]> {
   const bytes = new FileBytes(path)
@@ -161,9 +161,8 @@ class FileBytes {
   }
 
   /**
-   * Divides the reading of a long file into slices, so that the main thread can handle requests
-   * between slices.
-   * @returns undefined until the slice is over
+   * Pauses the reading of a long file, so that the main thread can handle requests.
+   * @returns undefined until a pause is due
    */
   pause(): Promise<void> | undefined {
     return this.#slices.isOver ? this.#slices.next() : undefined
@@ -469,7 +468,6 @@ async function readMany(
   } while (bytes.at < end)
 }
 
-/** Reads the next repeated values, packed or one per field. */
 function readNumbers(
   bytes: FileBytes,
   { value, length, isMessage }: Field,

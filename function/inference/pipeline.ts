@@ -46,7 +46,6 @@ export interface ModelIdentity {
   readonly labels: readonly string[]
 }
 
-/** Converts outputs to classes where the request asks for classes. */
 function asClasses(
   outputs: readonly Tensor[],
   requested: readonly RequestedOutput[],

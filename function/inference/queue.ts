@@ -13,7 +13,6 @@ export interface QueueLimits {
   readonly maxBodyBytes: number
 }
 
-/** Returns how many rows of such inputs fit into the memory of one run. */
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /**

@@ -70,7 +70,6 @@ interface Loaded {
   readonly native: NativeSession
   /** The removed ZipMaps, keyed by the output that replaces them. */
   readonly zipMaps: ReadonlyMap<string, ZipMap>
-  /** Why outputs that are not tensors are omitted, and a remedy. */
   readonly why: string
 }
 

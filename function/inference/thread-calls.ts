@@ -211,7 +211,6 @@ export class ThreadCalls {
 const isOwn = ({ byteLength, buffer }: Uint8Array) =>
   byteLength > OWN_BYTES && byteLength === buffer.byteLength
 
-/** Returns the data in the form in which it is sent to the thread. */
 function dataToPost(
   data: CallData,
 ): Pick<Outgoing, 'moved'> & { readonly data: CallMessage['data'] } {

@@ -58,7 +58,6 @@ export class ThreadWatch {
     if (place !== NO_PLACE) this.#calls[place] = AT[at]
   }
 
-  /** Runs the transform's synchronous code for the call at this place. */
   author<Result>(place: number, work: () => Result): Result {
     this.set(place, 'author')
     this.#numbers[CURRENT] = place

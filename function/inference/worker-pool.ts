@@ -24,7 +24,7 @@ const KEPT_FREE = 0.25
 
 export interface WorkerOptions {
   readonly sha256?: Digests | undefined
-  /** Throws an {Error} with a one-line message if the files must not be loaded again. */
+  /** Throws an {Error} if the files must not be loaded again. */
   readonly beforeLoad?: () => void
   readonly threads: number
   /** See {@link RunSizes.followShapes}. The default is true. */
@@ -144,14 +144,14 @@ export class WorkerPool implements Executor {
     return (await this.tryTimedRun(inputs, outputs)).tensors
   }
 
-  /** Like `run`, with the thread's CPU time. */
+  /** Also returns the thread's CPU time. */
   async timedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs)
     return (await this.send(worker, sent)) as TimedRun
   }
 
-  /** Like `tryRun`, with the thread's CPU time. */
+  /** Also returns the thread's CPU time. */
   async tryTimedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs || LONGEST_TRY_MS)

@@ -61,9 +61,9 @@ export class WorkerThread {
   private readonly events: ThreadEvents
   private state: 'starting' | 'open' | 'stuck' | 'closing' = 'starting'
   private alarm: NodeJS.Timeout | undefined
-  /** The current run's input shapes, for people. */
+  /** The current run's input shapes, for messages. */
   private shapes = ''
-  /** Of the current or last command. */
+  /** The result of the current or last command. */
   private pending = Promise.withResolvers<unknown>()
   private cause = 'the thread ended'
   private described: Description | undefined
@@ -122,7 +122,6 @@ export class WorkerThread {
     return this.state === 'stuck'
   }
 
-  /** The last run's input shapes, for people. */
   get runs(): string {
     return this.shapes
   }

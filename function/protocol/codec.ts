@@ -45,7 +45,6 @@ export type ResponseData = 'json' | 'binary'
 
 export type RequestBytes = BodyBytes | MessageBytes | PredictBytes
 
-/** The body of an HTTP request, or the data of an event. */
 export interface BodyBytes {
   readonly kind?: undefined
   readonly body: Uint8Array

@@ -62,10 +62,7 @@ const NAMES = new Map<number, string>(
 
 export const hasContents = (datatype: Datatype) => FIELD_OF[datatype] !== undefined
 
-/**
- * Reads a tensor's data from an InferTensorContents.
- * @throws {BadRequest} naming the input and its expected contents
- */
+/** @throws {BadRequest} naming the input and its expected contents */
 export function readContents(
   contents: Uint8Array,
   shape: readonly number[],
@@ -123,7 +120,6 @@ function countPacked(
 
 type Elements = ReturnType<(typeof DATATYPES)[Datatype]['allocate']>
 
-/** Writes one field's elements to a tensor's memory, in order. */
 class ContentsReader {
   readonly #contents: Uint8Array
   readonly #field: ContentsField
@@ -216,7 +212,6 @@ function writeTexts({ number }: ContentsField, texts: readonly string[]): Uint8A
   return Buffer.concat(parts)
 }
 
-/** Encodes a LENGTH field's tag and length. */
 function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint8Array {
   const head = [number * 8 + LENGTH]
   let left = length

@@ -28,8 +28,8 @@ import {
 const MAX_ELEMENTS = 2 ** 31
 
 /**
- * The maximum number of elements in the other dimensions of an empty tensor. A model may allocate
- * memory for these dimensions, for example to sum [0, 2^30] over its rows.
+ * The most elements in an empty tensor's other dimensions: a model may allocate memory for them,
+ * for example to sum [0, 2^30] over its rows.
  */
 const MAX_BESIDE_ZERO = 2 ** 20
 
@@ -370,7 +370,7 @@ function checkTensorBytes(
  */
 const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() === ''
 
-/** Whether inputs share dimension names. Computed once per model, to keep requests fast. */
+/** Whether inputs share dimension names. Computed once per model. */
 function hasSharedNames(inputs: readonly TensorMetadata[]): boolean {
   let isShared = SHARED_NAMES.get(inputs)
   if (isShared === undefined) {
@@ -491,10 +491,7 @@ function readOutput(
   })
 }
 
-/**
- * Returns all outputs in one form. The list is built once per model, because most requests name no
- * outputs.
- */
+/** All outputs in one form. Built once per model: most requests name no outputs. */
 function allOutputs(signature: Signature, form: OutputForm): readonly RequestedOutput[] {
   const { binary, classes } = form
   if (classes !== undefined) return signature.outputs.map(metadata => requested(metadata, form))
@@ -636,10 +633,7 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
   return shape
 }
 
-/**
- * Describes an input and its shape in error messages. Computed once per model, to keep requests
- * fast.
- */
+/** Describes an input and its shape in error messages. Computed once per model. */
 function wordsFor(metadata: TensorMetadata): { readonly input: string; readonly fits: string } {
   let words = WORDS.get(metadata)
   if (words === undefined) {

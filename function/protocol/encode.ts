@@ -170,7 +170,6 @@ export class ResponseWriter {
   private size = 0
   private jsonSize = 0
 
-  /** @param requested one entry per output, in order */
   constructor(requested: readonly RequestedOutput[], limits: ResponseLimits) {
     this.outputs = requested.map(({ binary }) => ({ binary, first: undefined, rows: 0, parts: [] }))
     this.limits = limits

@@ -174,7 +174,7 @@ export class PieceReader implements DataReader {
     let at = piece
     for (;;) {
       const comma = at === piece && !this.isNested ? bytes.indexOf(COMMA, at + this.pieceBytes) : -1
-      // Only numbers precede this comma, so it is in no string and in no other array.
+      // Only numbers precede this comma, so the comma is in no string or inner array.
       if (comma !== -1 && this.takeNumbers(array, piece, comma)) {
         piece = comma + 1
         at = piece
@@ -214,7 +214,7 @@ export class PieceReader implements DataReader {
     else this.filler.flat(parts)
   }
 
-  /** Like {@link take}, but only for numbers. @returns false if there is something else */
+  /** Like {@link take}, but only for numbers. @returns false for other elements */
   private takeNumbers(array: OpenArray, from: number, to: number): boolean {
     const { datatype } = this.metadata
     if (!isNumeric(datatype)) return false

@@ -79,7 +79,6 @@ const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
  */
 const BIG_INTEGERS = /(?<![\d.eE+-])-?[1-9]\d{15,19}(?![\d.eE]|\s*:)/g
 
-/** Like JSON.parse, but integers beyond 2^53 become bigints. */
 export const parseExactly = (text: string): unknown =>
   MAY_HOLD_BIG_INTEGERS.test(text) ? parseBigIntegers(text) : JSON.parse(text)
 

@@ -217,7 +217,6 @@ class RowsReader implements DataReader {
   private readonly pieceBytes: number
   private readonly byName = new Map<string, Column>()
 
-  /** @param bytes an array */
   constructor(bytes: Uint8Array, signature: Signature, pieceBytes: number) {
     this.bytes = bytes
     this.signature = signature

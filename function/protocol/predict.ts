@@ -87,7 +87,7 @@ function toV2(body: unknown, signature: Signature): JsonObject {
 }
 
 /**
- * Returns the columns of a request in column format, keyed by input.
+ * Columns keyed by input.
  * @throws {BadRequest} if the columns have no names and the model has several inputs
  */
 export function namedColumns(columns: unknown, signature: Signature): JsonObject {

@@ -80,7 +80,7 @@ const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 const HALVES = ['preprocess', 'postprocess'] as const
 export type Half = (typeof HALVES)[number]
 
-/** The party whose mistake made a transform's call fail. */
+/** Whose mistake made a transform's call fail. */
 const MISTAKES = ['caller', 'author', 'dependency'] as const
 export type Mistake = (typeof MISTAKES)[number]
 
@@ -253,7 +253,6 @@ export interface Reading extends Described {
   readonly values: readonly Sample[]
 }
 
-/** @param live returns current values at each scrape */
 export function createMetrics(source: MetricsSource, live: () => Live): Metrics {
   const version = source.version ?? ''
   const { counter, countingCells, histogram, gauge, scraped } = createFamilies(METRICS)
@@ -343,10 +342,7 @@ class ColdStart {
     this.phaseBegan = at
   }
 
-  /**
-   * Records the first response. @param seconds the duration of the request, with which the phase
-   * begins
-   */
+  /** @param seconds the duration of the first request, with which the phase begins */
   answered(seconds: number): void {
     if (this.seconds.has('first-answer')) return
     this.phaseBegan = Math.max(this.phaseBegan, performance.now() - seconds * 1000)

@@ -13,7 +13,6 @@ export interface ModelTypes {
   readonly outputs: Readonly<Record<string, TensorType>>
 }
 
-/** An input's elements, as the author writes them in arrays. */
 interface Elements {
   readonly BOOL: boolean
   readonly UINT8: number

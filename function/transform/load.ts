@@ -13,7 +13,6 @@ export interface LoadedTransform {
   readonly checkInput?: CheckInput
 }
 
-/** The exports of the transform's file. */
 interface Exports {
   readonly default?: unknown
   /** Validates the input, if a build compiled its schema. */

@@ -188,7 +188,6 @@ function valueAt(data: unknown, pointer: string): unknown {
   return value
 }
 
-/** Describes a value of any size in a few words. */
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(cut(value, LONGEST_TEXT))
   if (Array.isArray(value)) return `an array of length ${value.length}`

@@ -181,7 +181,6 @@ function nestedData(
   return filler.elements
 }
 
-/** Writes nested elements one after another. */
 class Filler {
   readonly elements: TensorElements
   readonly #shape: readonly number[]
@@ -259,7 +258,7 @@ const TAKES: Readonly<Partial<Record<Datatype, string>>> = {
   FP64: 'numbers',
 }
 
-/** Describes a value without showing it, because the log must not contain data. */
+/** Describes a value without its contents, because the log must not contain data. */
 function showValue(value: unknown): string {
   if (Array.isArray(value)) return `an array of length ${value.length}`
   if (value === undefined || value === null) return String(value)

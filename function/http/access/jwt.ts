@@ -90,7 +90,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JOSE_NOT_SUPPORTED: 'the token uses a feature that is not supported here',
 }
 
-/** Describes the token's fault; undefined if the error has another cause. */
+/** Undefined if the token is not at fault. */
 function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
   const { code, claim } = error as { readonly code?: string; readonly claim?: string }
   if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED')

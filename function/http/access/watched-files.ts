@@ -70,7 +70,6 @@ export function watchFiles<Name extends string>(
   setInterval(check, INTERVAL_MS).unref()
 }
 
-/** Returns a text that changes with the file. */
 function stampOf(path: string): string {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true })

@@ -147,9 +147,7 @@ function valueOfHalf(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
 
-/**
- * Lists the model's inputs and outputs. With a transform, `POST /` has other inputs and outputs.
- */
+/** With a transform, `POST /` has other inputs and outputs. */
 const tables = ({ signature: { inputs, outputs }, transform }: Described) =>
   transform === undefined
     ? table('Inputs', inputs) + table('Outputs', outputs)

@@ -238,7 +238,6 @@ function reduceProd(
   }
 }
 
-/** Earlier opsets have axes as an attribute, newer ones as an input. */
 function axesOf(second: Small | undefined, step: Step, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? second?.elements.map(numberOf)
   return axes?.map(axis => (axis < 0 ? axis + rank : axis))

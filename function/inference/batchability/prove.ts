@@ -96,7 +96,6 @@ function reasonOf({ node, opset, message }: Stop): string {
   return `node "${name}" (${node.operator}, ${node.domain} ${opset ?? '?'}): ${message}`
 }
 
-/** The graph, or one of the file's functions. */
 interface Context {
   readonly opsets: ReadonlyMap<string, number>
   /** The attributes of the function's call, to which its nodes may refer. */

@@ -20,7 +20,6 @@ export interface Version {
 /** An operator's rules, each valid from its opset until that of the next rule. */
 export type Versions = readonly Version[]
 
-/** A domain's rules, keyed by operator. */
 export type Rules = Readonly<Record<string, Versions>>
 
 export const since = (opset: number, rule: Rule, shapes: readonly number[] = []): Version => ({

@@ -33,7 +33,6 @@ export async function sampledDifference(
 }
 
 /**
- * Joins the requests in one run.
  * @returns the outputs of each request, or undefined if the run fails
  * @throws {RunTimedOut} if the run exceeds its time limit
  */
