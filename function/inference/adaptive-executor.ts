@@ -5,7 +5,7 @@ import type { Log } from '../telemetry/log.ts'
 import { type Executor, InlineExecutor } from './executor.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
 import { cpuMs, elementsOf, RunCosts, SLOW_RUN_MS } from './run-costs.ts'
-import type { Session } from './session.ts'
+import type { Ran, Session } from './session.ts'
 import type { TimedRun, WorkerPool } from './worker-pool.ts'
 
 /** The maximum CPU time of a load on the main thread. Slower models stay in a worker. */
@@ -93,7 +93,7 @@ class AdaptiveExecutor implements Executor {
     return this.current.tryRun(inputs, outputs)
   }
 
-  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Ran> {
     const { current } = this
     if (!(current instanceof InlineExecutor)) return current.run(inputs, outputs)
     return this.costs.isUnknown(elementsOf(inputs))
@@ -139,29 +139,29 @@ class AdaptiveExecutor implements Executor {
     inline: InlineExecutor,
     inputs: readonly Tensor[],
     outputs: readonly string[],
-  ): Promise<Tensor[]> {
+  ): Promise<Ran> {
     const elements = elementsOf(inputs)
     if (this.costs.isPlain(elements) && !this.wasLong) {
       // Measuring CPU time takes a system call, which costs too much for models such as iris.
       const beganAt = performance.now()
-      const tensors = inline.run(inputs, outputs)
+      const ran = inline.run(inputs, outputs)
       this.wasLong = performance.now() - beganAt > SLOW_RUN_MS
       this.costs.ran()
-      return tensors
+      return ran
     }
     this.wasLong = false
     const began = cpuMs()
     // `run` returns after the run.
-    const tensors = inline.run(inputs, outputs)
+    const ran = inline.run(inputs, outputs)
     this.judge(elements, cpuMs() - began)
-    return tensors
+    return ran
   }
 
   private async runAside(
     inline: InlineExecutor,
     inputs: readonly Tensor[],
     outputs: readonly string[],
-  ): Promise<Tensor[]> {
+  ): Promise<Ran> {
     const elements = elementsOf(inputs)
     this.runsAside++
     try {
@@ -170,7 +170,7 @@ class AdaptiveExecutor implements Executor {
       if (worker === undefined) return await this.runInline(inline, inputs, outputs)
       const timed: TimedRun = await worker.timedRun(inputs, outputs)
       this.judge(elements, timed.cpuMs)
-      return timed.tensors
+      return timed
     } finally {
       this.runsAside--
     }

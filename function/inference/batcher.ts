@@ -160,10 +160,13 @@ export class Batcher {
     const began = performance.now()
     const run = this.pace.began(rows, this.ended.shift() ?? began)
     try {
-      const outputs = await this.executor.run(request.inputs, namesOf(request))
+      const { tensors: outputs, threadMs } = await this.executor.run(
+        request.inputs,
+        namesOf(request),
+      )
       const ended = performance.now()
       this.pace.ended(run, ended)
-      this.options.sizes.ran(request.inputs, outputs)
+      this.options.sizes.ran(request.inputs, outputs, threadMs)
       const times = { rows, input: 0, infer: ended - began, output: 0 }
       this.options.onRan(times)
       addTimes(job, began, times)
@@ -186,10 +189,10 @@ export class Batcher {
         join(batch.map(job => job.request.inputs[i] as Tensor)),
       )
       const start = performance.now()
-      const outputs = await this.executor.run(joined, namesOf(request))
+      const { tensors: outputs, threadMs } = await this.executor.run(joined, namesOf(request))
       const end = performance.now()
       this.pace.ended(run, end)
-      this.options.sizes.ran(joined, outputs)
+      this.options.sizes.ran(joined, outputs, threadMs)
       parts = split(outputs, rows)
       this.options.onRun(total)
       const output = performance.now() - end

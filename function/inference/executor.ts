@@ -2,9 +2,9 @@ import type { Caller } from '../answer.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import { inferLarge, type LargeRequest, type LargeResponse } from './large.ts'
 import type { RunSizes } from './run-sizes.ts'
-import type { Session } from './session.ts'
+import { type Ran, type Session, timed } from './session.ts'
 
-export interface Executor extends Session {
+export interface Executor extends Omit<Session, 'run' | 'threads'> {
   readonly concurrency: number
   /** Why no thread can run the model now; undefined while a thread can. */
   readonly lost: string | undefined
@@ -14,6 +14,8 @@ export interface Executor extends Session {
    * @throws {RunTimedOut} if the run exceeds its time limit
    */
   warmUp(inputs: readonly Tensor[]): Promise<void>
+  /** Runs the model as a session does. */
+  run(...run: Parameters<Session['run']>): Promise<Ran>
   /**
    * Like `run`, for inputs of the server's own. After the time limit, another thread replaces the
    * blocked thread, and the process continues.
@@ -43,11 +45,11 @@ export class InlineExecutor implements Executor {
   }
 
   warmUp(inputs: readonly Tensor[]): Promise<void> {
-    return runOnce(this, inputs)
+    return runOnce(this.session, inputs)
   }
 
-  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-    return this.session.run(inputs, outputs)
+  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Ran> {
+    return timed(this.session, inputs, outputs)
   }
 
   tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {

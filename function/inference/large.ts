@@ -8,7 +8,7 @@ import { type Part, Trace } from '../telemetry/trace.ts'
 import { Admission } from './admission.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
 import type { RunSizes } from './run-sizes.ts'
-import type { Session } from './session.ts'
+import { type Session, timed } from './session.ts'
 import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 
 /** A large request as it arrived, and the data for handling it on another thread. */
@@ -122,9 +122,9 @@ class RowsRunner implements Runner {
     const rows = inputs[0]?.shape[0] ?? 1
     const names = outputs.map(({ name }) => name)
     const began = performance.now()
-    const tensors = await this.session.run(inputs, names)
+    const { tensors, threadMs } = await timed(this.session, inputs, names)
     const infer = performance.now() - began
-    this.sizes.ran(inputs, tensors)
+    this.sizes.ran(inputs, tensors, threadMs)
     this.runs.push({ rows, input: 0, infer, output: 0 })
     times.rows += rows
     times.infer += infer

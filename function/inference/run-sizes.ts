@@ -13,11 +13,21 @@ export interface OutputSize {
   readonly bytes: number
 }
 
+/** An upper bound of the memory of runs with at least this number of rows. */
+interface Bound {
+  readonly rows: number
+  readonly rowBytes: number
+}
+
 /** The memory of runs with one row shape so far. */
 interface Seen {
+  /** The shape of a row in each input. */
+  readonly shapes: readonly (readonly number[])[]
   rows: number
-  /** An upper bound of the bytes per row in larger runs. */
-  rowBytes: number
+  /** The bound that follows from runs of this shape. */
+  own: Bound
+  /** The bound that follows from runs of another shape. */
+  other: Bound
   readonly outputs: Map<string, OutputSize>
   /** The most rows of a run that needs no memory check. */
   plainRows: number
@@ -25,6 +35,23 @@ interface Seen {
 
 /** Callers choose the shapes, so only this many are remembered. */
 const MOST_SHAPES = 1_000
+
+/**
+ * A thread writes at most this many bytes per millisecond. The fastest measured rate is half of this
+ * (filling 1 MiB in the cache of an AMD EPYC processor).
+ */
+const WRITTEN_PER_MS = 320e6
+
+/** A run may use this many bytes, however short it is. */
+const LEAST_BYTES = 2 ** 20
+
+/**
+ * The size of a tensor is a product of sizes of dimensions, in which one symbolic size occurs at
+ * most this number of times: attention between all pairs of an image's pixels.
+ */
+const DEGREE = 4
+
+const UNKNOWN: Bound = { rows: 1, rowBytes: Number.POSITIVE_INFINITY }
 
 /** Outputs exist twice when a run ends: in ONNX Runtime and in JavaScript. */
 const COPIES = 2
@@ -39,20 +66,29 @@ export const PLAIN_BYTES = 4096
 const BINDS = /[^\s?]/
 
 /**
- * Returns the process's memory outside JavaScript, in bytes. ONNX Runtime uses most of this memory.
+ * Returns at least the process's resident memory outside JavaScript, in bytes. ONNX Runtime uses most
+ * of it. The buffer of an arriving body may be twice as large as its resident part.
  */
 export function nativeBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage()
-  return rss - heapTotal - external
+  return rss - heapTotal - external / 2
 }
 
 /**
  * Measures the memory of runs, to limit a run's size before it begins.
  *
  * In most models, output sizes depend on shapes. If rows are independent, a run of N rows uses c +
- * a·N bytes, so the memory per row of a small run is an upper bound for larger runs. ONNX Runtime
- * keeps the memory that it has allocated, so the growth of native memory since the first run is an
- * upper bound for each run. Until the first run of a row shape has ended, its runs have one row.
+ * a·N bytes, so the memory per row of a small run is an upper bound for larger runs. Until the first
+ * run of a row shape has ended, its runs have one row. Then each of these upper bounds holds, and the
+ * lowest one counts. The second and the third bound require that sizes depend only on shapes.
+ *
+ * 1. ONNX Runtime keeps the memory that it has allocated, so a run used at most the growth of native
+ *    memory since the first run. Other shapes, bodies and V8 contribute to this growth, which may
+ *    never fall again.
+ * 2. A run writes to all memory that it uses, so a short run used little memory. This bound does not
+ *    depend on other requests.
+ * 3. A run uses at most t⁴ times the memory of a run of another shape with at least as many rows, if
+ *    no dimension is more than t times as large (t ≥ 1).
  */
 export class RunSizes {
   budget: number
@@ -122,13 +158,18 @@ export class RunSizes {
     return sizes
   }
 
-  ran(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
+  /**
+   * Records the sizes of a finished run, unless they are already known.
+   * @param threadMs an upper bound of the time in which the run wrote to memory, summed over its
+   *   threads, in milliseconds
+   */
+  ran(inputs: readonly Tensor[], outputs: readonly Tensor[], threadMs = Infinity): void {
     const key = this.#keyOf(inputs)
     const rows = this.rowsOf(inputs)
     const seen = this.#seen.get(key)
     if (seen !== undefined && this.#isKnown(seen, rows))
       if (outputs.every(({ name }) => seen.outputs.has(name))) return
-    this.#learn(seen ?? this.#add(key), { rows, inputs, outputs })
+    this.#learn(seen ?? this.#add(key, inputs), { rows, inputs, outputs, threadMs })
   }
 
   #isKnown(seen: Seen, rows: number): boolean {
@@ -139,11 +180,27 @@ export class RunSizes {
     return rows < Math.min(seen.rows, most) || most >= 2 * seen.rows
   }
 
-  #mostRows({ rowBytes }: Seen): number {
-    return Math.max(1, Math.floor(this.budget / rowBytes))
+  #mostRows({ own, other }: Seen): number {
+    return Math.max(1, this.#mostWithin(own), this.#mostWithin(other))
   }
 
-  #learn(seen: Seen, { rows, inputs, outputs }: Run): void {
+  #mostWithin({ rows, rowBytes }: Bound): number {
+    const most = Math.floor(this.budget / rowBytes)
+    return most < rows ? 0 : most
+  }
+
+  /** Returns the lowest bound that follows from other shapes. */
+  #boundByOthers(seen: Seen): Bound {
+    let bound = UNKNOWN
+    for (const { shapes, own } of this.#seen.values()) {
+      const rowBytes = own.rowBytes * largestRatio(seen.shapes, shapes) ** DEGREE
+      const found = { rows: own.rows, rowBytes }
+      if (this.#mostWithin(found) > this.#mostWithin(bound)) bound = found
+    }
+    return bound
+  }
+
+  #learn(seen: Seen, { rows, inputs, outputs, threadMs }: Run): void {
     for (const output of outputs) {
       const size = sizeOf(output)
       const declared = this.#declared(output.name, inputs)
@@ -156,24 +213,47 @@ export class RunSizes {
     this.#before = Math.min(this.#before, native)
     seen.rows = this.areRowsIndependent ? Math.max(seen.rows, rows) : rows
     const outputBytes = [...seen.outputs.values()].reduce((sum, { bytes }) => sum + bytes, 0)
-    const taken = Math.max((native - this.#before) / seen.rows, COPIES * outputBytes)
-    seen.rowBytes = Math.max(1, Math.min(seen.rowBytes, taken))
+    const least = Math.max(1, COPIES * outputBytes)
+    const written = this.followShapes ? LEAST_BYTES + threadMs * WRITTEN_PER_MS : Infinity
+    const used = Math.min(native - this.#before, written)
+    const rowBytes = Math.max(least, used / rows)
+    const own = { rows, rowBytes }
+    if (this.#mostWithin(own) >= this.#mostWithin(seen.own)) seen.own = own
+    if (this.areRowsIndependent && this.followShapes && this.#mostRows(seen) < 2 * rows)
+      seen.other = this.#boundByOthers(seen)
     const isComplete = seen.outputs.size === this.#signature.outputs.length
     const little = Math.floor(PLAIN_BYTES / Math.max(1, outputBytes))
     seen.plainRows = isComplete ? Math.min(this.#mostRows(seen), little) : 0
   }
 
-  #add(key: string): Seen {
-    const seen = { rows: 0, rowBytes: Number.POSITIVE_INFINITY, outputs: new Map(), plainRows: 0 }
+  #add(key: string, inputs: readonly Tensor[]): Seen {
+    const shapes = this.#rowShapes(inputs)
+    const seen = { shapes, rows: 0, own: UNKNOWN, other: UNKNOWN, outputs: new Map(), plainRows: 0 }
+    if (this.#seen.size >= MOST_SHAPES) this.#forget()
     this.#seen.set(key, seen)
-    if (this.#seen.size > MOST_SHAPES) this.#seen.delete(this.#seen.keys().next().value as string)
     return seen
+  }
+
+  /** Forgets the oldest shape of which nothing useful is known, or else the oldest shape. */
+  #forget(): void {
+    let oldest: string | undefined
+    for (const [key, { own }] of this.#seen) {
+      oldest ??= key
+      if (this.#mostWithin(own) > 1) continue
+      oldest = key
+      break
+    }
+    this.#seen.delete(oldest as string)
   }
 
   #keyOf(inputs: readonly Tensor[]): string {
     if (this.#hasOneShape) return ''
+    return this.#rowShapes(inputs).join(';')
+  }
+
+  #rowShapes(inputs: readonly Tensor[]): number[][] {
     const from = this.#isBatched ? 1 : 0
-    return inputs.map(({ shape }) => shape.slice(from).join()).join(';')
+    return inputs.map(({ shape }) => shape.slice(from))
   }
 
   rowsOf(inputs: readonly Tensor[]): number {
@@ -209,6 +289,25 @@ interface Run {
   readonly rows: number
   readonly inputs: readonly Tensor[]
   readonly outputs: readonly Tensor[]
+  readonly threadMs: number
+}
+
+/**
+ * Returns the largest ratio of a dimension to the same dimension of other shapes: at least 1, and
+ * infinite if the ranks differ.
+ */
+function largestRatio(
+  shapes: readonly (readonly number[])[],
+  others: readonly (readonly number[])[],
+): number {
+  let ratio = 1
+  for (const [i, shape] of shapes.entries()) {
+    const other = others[i] as readonly number[]
+    if (shape.length !== other.length) return Number.POSITIVE_INFINITY
+    for (const [k, size] of shape.entries())
+      if (size > 0) ratio = Math.max(ratio, size / (other[k] as number))
+  }
+  return ratio
 }
 
 const times = ({ elements, bytes }: OutputSize, factor: number): OutputSize => ({

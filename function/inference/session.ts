@@ -31,6 +31,8 @@ export interface Session {
   readonly signature: Signature
   /** The outputs that are not tensors; the signature omits them. */
   readonly leftOut: readonly LeftOut[]
+  /** The number of threads that ONNX Runtime uses for a run. */
+  readonly threads: number
   /**
    * Runs the model once.
    * @param inputs all inputs, in graph order; the run may transfer their memory to another thread
@@ -39,6 +41,26 @@ export interface Session {
    */
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]>
   close(): Promise<void>
+}
+
+/** The outputs of a run. */
+export interface Ran {
+  readonly tensors: Tensor[]
+  /**
+   * The duration of the run in milliseconds, multiplied by the number of its threads: an upper bound
+   * of their CPU time.
+   */
+  readonly threadMs: number
+}
+
+/** Runs the model once, and measures the run. */
+export async function timed(
+  session: Pick<Session, 'run' | 'threads'>,
+  ...run: Parameters<Session['run']>
+): Promise<Ran> {
+  const began = performance.now()
+  const tensors = await session.run(...run)
+  return { tensors, threadMs: (performance.now() - began) * session.threads }
 }
 
 const DATATYPE_NAMED = new Map(
@@ -61,6 +83,7 @@ export async function openSession(
   return {
     signature: await readSignature(native, file, { zipMaps, why }),
     leftOut: notTensors(native).map(({ name }) => ({ name, why })),
+    threads,
     run: async (inputs, outputs) => run(native, inputs, outputs),
     close: async () => native.dispose(),
   }

@@ -7,7 +7,7 @@ import type { Digests } from './digests.ts'
 import { type Executor, runOnce } from './executor.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
 import { within } from './model-state.ts'
-import type { Session } from './session.ts'
+import type { Ran, Session } from './session.ts'
 import type { ThreadCalls } from './thread-calls.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
 import { type CallOptions, type Sent, WorkerThread } from './worker-thread.ts'
@@ -55,8 +55,7 @@ export async function openWorkers(file: string, options: WorkerOptions): Promise
   return pool
 }
 
-export interface TimedRun {
-  readonly tensors: Tensor[]
+export interface TimedRun extends Ran {
   readonly cpuMs: number
 }
 
@@ -136,8 +135,8 @@ export class WorkerPool implements Executor {
     return runOnce({ signature: this.signature, run: tryRun }, inputs)
   }
 
-  async run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-    return (await this.timedRun(inputs, outputs)).tensors
+  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Ran> {
+    return this.timedRun(inputs, outputs)
   }
 
   async tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {

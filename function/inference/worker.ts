@@ -8,7 +8,7 @@ import type { Digests } from './digests.ts'
 import { inferLarge, type LargeRequest } from './large.ts'
 import { cpuMs } from './run-costs.ts'
 import { RunSizes } from './run-sizes.ts'
-import { openSession, type Session } from './session.ts'
+import { openSession, type Session, timed } from './session.ts'
 import { buffersOf, detach, movableResponse } from './transfer.ts'
 
 export interface WorkerStart {
@@ -150,10 +150,10 @@ function tellingRuns(port: Port, session: Session): Session {
 
 async function run(session: Session, { inputs, outputs }: RunCommand): Promise<Answered> {
   const began = cpuMs()
-  const results = await session.run(inputs, outputs)
+  const ran = await timed(session, inputs, outputs)
   const taken = cpuMs() - began
-  const { tensors, transfer } = detach(results)
-  return { value: { tensors, cpuMs: taken }, transfer }
+  const { tensors, transfer } = detach(ran.tensors)
+  return { value: { ...ran, tensors, cpuMs: taken }, transfer }
 }
 
 function fail(port: Port, error: unknown): void {

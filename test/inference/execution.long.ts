@@ -254,9 +254,8 @@ suite('worker threads that die', () => {
       lost,
       (error: Error) => error instanceof NotReady && /thread .* ended/.test(error.message),
     )
-    assert.deepEqual((await session.run([structuredClone(row)], ['predicted_class']))[0]?.data, [
-      'setosa',
-    ])
+    const { tensors } = await session.run([structuredClone(row)], ['predicted_class'])
+    assert.deepEqual(tensors[0]?.data, ['setosa'])
     assert.equal(workers.length, 2)
     assert.equal(deaths.length, 1)
   })

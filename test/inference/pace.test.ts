@@ -27,7 +27,7 @@ class Stand {
         signature: SIGNATURE,
         concurrency: 1,
         whenFree: () => undefined,
-        run: inputs => this.#run(inputs),
+        run: async inputs => ({ tensors: await this.#run(inputs), threadMs: 1 }),
       },
       limits: { maxBatchRows: 4, maxQueueRows: 100, maxBodyBytes: 1e6 },
       mayJoin: () => joins,

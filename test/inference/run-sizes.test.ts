@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { RunSizes } from '../../function/inference/run-sizes.ts'
+import fc from 'fast-check'
+import { nativeBytes, RunSizes } from '../../function/inference/run-sizes.ts'
 import type { Signature, Tensor } from '../../function/protocol/tensor.ts'
+import { runs } from '../seed.ts'
 
 const MIB = 2 ** 20
 const wanted = [{ name: 'y', binary: true }]
@@ -31,9 +33,9 @@ function open(input: Dimensions, output: Dimensions, areRowsIndependent = true) 
   const native = { bytes: 0 }
   const sizes = new RunSizes(signatureOf(input, output), 100 * MIB, () => native.bytes)
   sizes.areRowsIndependent = areRowsIndependent
-  const ran = (inputs: Tensor, outputs: Tensor, mebibytes = 0) => {
+  const ran = (inputs: Tensor, outputs: Tensor, mebibytes = 0, threadMs = Infinity) => {
     native.bytes = mebibytes * MIB
-    sizes.ran([inputs], [outputs])
+    sizes.ran([inputs], [outputs], threadMs)
   }
   return { sizes, ran }
 }
@@ -134,4 +136,93 @@ suite('numbers of rows', () => {
       }
     }
   })
+})
+
+/** Returns a function that runs rows of the shape [d] in native memory that has grown to 300 MiB. */
+function afterLargeCaller() {
+  const { sizes, ran } = open(['N', 'd'], ['N', 1])
+  ran(tensor('x', 1, 16), tensor('y', 1, 1), 2)
+  ran(tensor('x', 50, 16), tensor('y', 50, 1), 10)
+  ran(tensor('x', 1, 4000), tensor('y', 1, 1), 300)
+  return (d: number, threadMs?: number) => {
+    const rows = sizes.mostRows([tensor('x', 1, d)])
+    ran(tensor('x', rows, d), tensor('y', rows, 1), 300, threadMs)
+    return sizes.mostRows([tensor('x', 1, d)])
+  }
+}
+
+suite('numbers of rows after another caller’s large requests', () => {
+  test('a shape that is at most as large as a known shape may have as many rows', () => {
+    assert.equal(afterLargeCaller()(9), 500)
+  })
+
+  test('a shape that is a little larger than a known shape may have almost as many rows', () => {
+    assert.equal(afterLargeCaller()(17), Math.floor(500 / (17 / 16) ** 4))
+  })
+
+  test('a much larger shape has one row, because it may need all the memory of the large run', () => {
+    assert.equal(afterLargeCaller()(64), 1)
+  })
+
+  test('short runs of a shape raise its number of rows, because they cannot have written much', () => {
+    const run = afterLargeCaller()
+    const short = [run(64, 0.02), run(64, 0.04), run(64, 0.05)]
+    assert.ok((short[0] as number) > 1 && (short[2] as number) > 100, short.join())
+  })
+
+  test('a bound that allows only one row does not replace a useful bound', () => {
+    const { sizes, ran } = open(['N', 'd'], ['N', 1])
+    ran(tensor('x', 1, 16), tensor('y', 1, 1), 2)
+    for (let d = 1_001; d <= 2_100; d++) ran(tensor('x', 1, d), tensor('y', 1, 1), 300)
+    assert.equal(sizes.mostRows([tensor('x', 1, 16)]), 50)
+  })
+})
+
+test('a run with several rows never exceeds the budget, whatever other callers send', () => {
+  const upTo = (max: number) => fc.integer({ min: 1, max })
+  const exponents = [0, 1, 2, 3, 4].flatMap(a => [0, 1, 2, 3, 4].map(b => [a, b] as const))
+  const term = fc.record({
+    per: fc.constantFrom('run', 'row'),
+    bytes: fc.oneof(upTo(10), upTo(4_000)),
+    powers: fc.constantFrom(...exponents.filter(([a, b]) => a + b <= 4)),
+  })
+  const step = fc.record({
+    dims: fc.tuple(upTo(40), upTo(40)),
+    rows: upTo(300),
+    // Memory of bodies and V8, which never falls.
+    others: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, MIB, 300 * MIB),
+    slowness: fc.constantFrom(1, 10, 1_000),
+  })
+  const fixed = fc.oneof(upTo(MIB), upTo(150 * MIB))
+  const model = fc.record({ fixed, terms: fc.array(term, { maxLength: 3 }) })
+  const property = fc.property(model, fc.array(step, { maxLength: 60 }), (graph, steps) => {
+    const { sizes, ran } = open(['N', 'a', 'b'], ['N', 1])
+    let arena = 0
+    let others = 0
+    for (const { dims, rows, slowness, ...step } of steps) {
+      const [a, b] = dims
+      others += step.others
+      const size = { run: graph.fixed, row: 0 }
+      for (const { per, bytes, powers } of graph.terms)
+        size[per] += bytes * a ** powers[0] * b ** powers[1]
+      for (let left = rows; left > 0; ) {
+        const now = Math.min(left, sizes.mostRows([tensor('x', 1, a, b)]))
+        const used = size.run + now * size.row
+        if (now > 1) assert.ok(used <= 100 * MIB, `${used} bytes with ${now} rows of ${dims}`)
+        arena = Math.max(arena, used)
+        const threadMs = (slowness * used) / 160e6
+        ran(tensor('x', now, a, b), tensor('y', now, 1), (arena + others) / MIB, threadMs)
+        left -= now
+      }
+    }
+  })
+  fc.assert(property, runs(1_000))
+})
+
+test('memory that is allocated for a body that has not arrived yet does not hide a run’s memory', () => {
+  const before = nativeBytes()
+  const buffer = Buffer.allocUnsafeSlow(256 * MIB)
+  buffer.fill(1, 0, 128 * MIB)
+  const after = nativeBytes()
+  assert.ok(after > before - 32 * MIB, `${after} bytes after ${before} bytes`)
 })
