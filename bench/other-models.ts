@@ -9,10 +9,7 @@ import { closedCalls } from './overload/grpc.ts'
 import { binaryOf, jsonOf, type Target } from './requests.ts'
 import { FURNACE, IRIS, LIMIT, ours, PEERS, type Subject } from './subjects.ts'
 
-/*
- * Compares this server with its peers on models other than iris, over each protocol that a peer
- * supports.
- */
+/* Models other than iris, over each protocol that a peer supports. */
 
 const IN_FLIGHT = 64
 

@@ -54,10 +54,7 @@ const connections = (count: number, others = FLOORS, prefix = '', subject = ours
   ].map(subject => underLoad(subject, V2_REQUEST, count)),
 })
 
-/**
- * Compares this server with Rust servers that use the same library, and with a bare server that
- * joins runs without checks.
- */
+/** Rust servers that use the same library, and a bare server that joins runs without checks. */
 const withNative = (count: number): Workload =>
   connections(count, [subjects.HTTP_JOIN, subjects.NODE_HTTP, subjects.LIMIT], 'native-')
 
@@ -169,7 +166,7 @@ function loop(
   }
 }
 
-/** Compares single events to `POST /` with V2 requests that contain the same rows. */
+/** Single events to `POST /`, and V2 requests with the same rows. */
 const events: Workload = {
   name: 'events',
   title: 'Single events, 64 connections',
@@ -326,7 +323,7 @@ const settled = async ({ residentMiB }: Running) => {
   return residentMiB()
 }
 
-/** Resident memory after startup and after requests. Each round starts one process. */
+/** Resident memory. Each round starts one process. */
 function memory(
   others: readonly Subject[],
   counts: readonly number[],

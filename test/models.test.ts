@@ -222,10 +222,7 @@ function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }
   return toBytes({ name: '', datatype, shape: [], data })
 }
 
-/**
- * With bits, −0 differs from 0, and decimals with different numbers of digits are equal if they are
- * the same FP32.
- */
+/** As bits, −0 differs from 0, and decimals that round to the same FP32 are equal. */
 function bits(tensors: readonly WrittenTensor[]): unknown {
   return tensors.map(tensor => ({
     name: tensor.name,

@@ -10,8 +10,8 @@ import { freePort, ours, PEERS, type Subject, start } from '../subjects.ts'
 import { install } from './install.ts'
 
 /*
- * Runs the conformance suite against this server and its peers, all with iris, and writes the
- * results to conformance/servers.md.
+ * Writes the results of the conformance suite for this server and its peers to
+ * conformance/servers.md.
  */
 
 const page = join(projectFolder, 'conformance/servers.md')

@@ -1,4 +1,4 @@
-"""A typical hand-written server: FastAPI on uvicorn (uvloop, httptools) validates the body, runs the model and returns a dict."""
+"""A typical hand-written server: FastAPI on uvicorn, with uvloop and httptools."""
 
 from typing import Any
 

@@ -6,10 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { SINK } from '../sink.ts'
 import { IRIS } from '../subjects.ts'
 
-/*
- * The measured processes run the commands of `npm start` and `npm run start:predictor`, and push
- * spans and metrics.
- */
+/* The commands of `npm start` and `npm run start:predictor`, pushing spans and metrics. */
 
 const file = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 

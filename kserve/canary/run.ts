@@ -10,7 +10,7 @@ import { note, progress, type Report, table } from './table.ts'
 
 /*
  * `npm start -- NAME` compares both revisions of an InferenceService, a Knative Service or an
- * HTTPRoute, and then promotes the new one, rolls it back, or waits (README.md).
+ * HTTPRoute, and promotes the new one, rolls it back, or waits (README.md).
  */
 
 /** 1 is missing because Node exits with it after an uncaught error. */

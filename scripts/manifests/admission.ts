@@ -2,15 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Manifest } from './sources.ts'
 
-/**
- * Separate Go modules, because KServe pins an older version of Kubernetes than Knative Serving
- * needs.
- */
 const PROGRAMS = ['knative', 'kserve'].map(name =>
   fileURLToPath(new URL(`admission/${name}`, import.meta.url)),
 )
 
-/** The kinds that a webhook in admission/ validates. */
 const ASKED =
   /^(serving\.knative\.dev\/v1 Service|gateway\.networking\.k8s\.io\/v1 HTTPRoute|serving\.kserve\.io\/\S+ (InferenceService|(Cluster)?ServingRuntime))$/
 

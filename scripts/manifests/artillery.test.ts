@@ -2,10 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { exists, parse, read } from './sources.ts'
 
-/*
- * Checks artillery.yml without Artillery: every name in it exists, and its phases and limits are as
- * documented.
- */
+/* Every name in artillery.yml exists, and its phases and limits are as documented. */
 
 const [script] = parse(read('artillery.yml'), 'artillery.yml')
 const { config, scenarios, 'x-load': own } = script

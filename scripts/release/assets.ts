@@ -103,7 +103,7 @@ function kustomize(folder: string): string {
   throw new Error('neither kustomize nor kubectl is on the PATH')
 }
 
-/** Reproducible, as npm pack's: sorted, and without owners or dates. */
+/** Reproducible, like npm pack's tarball: sorted, without owners or dates. */
 function archive(architecture: string, file: string): void {
   const folder = mkdtempSync(join(tmpdir(), 'tree-'))
   const tree = join(folder, basename(file, '.tar.gz'))

@@ -1,4 +1,4 @@
-"""Loads ONNX's backend tests: their models, and the recorded inputs and outputs."""
+"""Loads ONNX's backend tests."""
 
 import base64
 import pathlib

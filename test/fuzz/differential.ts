@@ -44,10 +44,8 @@ import {
 } from './written.ts'
 
 /**
- * Sends each question in every form that a caller can use: as JSON and binary tensor data, over
- * HTTP/1.1 and HTTP/2, as an event in each content mode, and as a gRPC message with typed or raw
- * contents. Some servers run the model inline, some in workers, each with and without joining. All
- * responses must be the same.
+ * Sends each question in every form that a caller can use, to servers that run the model inline or
+ * in workers, with and without joining. All responses must be the same.
  */
 export interface Question {
   readonly tensors: readonly WrittenTensor[]

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fuzz, grewTooMuch, somePairs } from './fuzz.ts'
 
-// With a fixed seed, each run of the tests is the same; `node test/fuzz/run.ts` uses other seeds
-// and more cases.
+// A fixed seed makes every run the same; `node test/fuzz/run.ts` uses other seeds and more cases.
 test('1,500 random requests and 500 random events get valid responses, and the servers keep running', {
   timeout: 120_000,
 }, async () => {

@@ -1,4 +1,3 @@
-/** The predictor must accept the same events and return the same replies. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../events/any-event.long.ts')
 await import('../events/batch.test.ts')

@@ -1,4 +1,3 @@
-/** The predictor must behave like `npm start`. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../http/bodies.test.ts')
 await import('../http/broken.test.ts')

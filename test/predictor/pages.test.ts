@@ -1,4 +1,3 @@
-/** The predictor must serve the same pages as `npm start`. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../pages/openapi.long.ts')
 await import('../pages/pages.test.ts')

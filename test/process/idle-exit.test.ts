@@ -21,10 +21,7 @@ import { INHERITED, projectFolder, startProcess, startServer, testModel } from '
 
 const INFER = request('POST', IRIS, {}, irisBody())
 
-/**
- * Starts the function several times in succession with one listening socket, as systemd does.
- * Connections wait until the first process listens.
- */
+/** As systemd does, starts the function several times in succession with one listening socket. */
 async function activated(
   times: number,
   env: Record<string, string>,

@@ -41,10 +41,7 @@ function readIndex(): Model[] {
   return lines.map(line => JSON.parse(line) as Model).filter(({ model }) => only.test(model))
 }
 
-/**
- * Draws the requested number of models with the seed, evenly from all operators, in the order of
- * the index.
- */
+/** Draws evenly from all operators. */
 function choose(all: Model[]): Model[] {
   const most = Number(options.models ?? all.length)
   const next = random(seed)
