@@ -10,10 +10,7 @@ export class Steps {
     this.#most = most
   }
 
-  /**
-   * Adds finished work.
-   * @returns a promise for the next turn of the event loop if the step is over
-   */
+  /** @returns a promise for the next turn of the event loop if the step is over */
   done(work: number): Promise<void> | undefined {
     this.#done += work
     if (this.#done < this.#most) return undefined

@@ -18,7 +18,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   check: {
     usage: 'check MODEL [--json]',
-    summary: 'shows the API that callers of a model see, and lists its problems',
+    summary: 'shows the API that callers of a model see, and lists problems',
     load: async () => (await import('./check.ts')).check,
   },
   types: {

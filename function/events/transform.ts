@@ -35,7 +35,7 @@ const isJsonText = (data: Data) => 'isJson' in data && data.isJson === true
 const dataOf = (data: Data): CallData =>
   'json' in data ? { value: data.json.value, jsonBytes: data.jsonBytes } : data
 
-/** Converts attributes to text, as in headers, for the transform. */
+/** Attributes as text, as in headers. */
 export const attributesAsText = (attributes: CloudEvent['attributes']) =>
   Object.fromEntries(
     Object.entries(attributes).map(([name, value]) => [name, String(value)]),

@@ -104,7 +104,7 @@ async function refuseUnlessAllowed(call: Call, authenticate: Authenticate): Prom
   if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
 }
 
-/** @throws {Refused} if the head is not that of a call with protobuf messages */
+/** @throws {Refused} unless the head is that of a call with protobuf messages */
 function checkHead({ method, headers }: RequestHead): void {
   if (method !== 'POST')
     throw new Refused(
@@ -119,7 +119,6 @@ function checkHead({ method, headers }: RequestHead): void {
     )
 }
 
-/** @throws {Refused} if this server does not have the method */
 function findMethod(path: string): Entry {
   const entry = METHODS.get(path)
   if (entry !== undefined) return entry

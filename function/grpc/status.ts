@@ -19,7 +19,7 @@ export const UNAVAILABLE = 14
 /** In characters. Most clients accept up to 8 KiB of metadata. */
 const LONGEST_MESSAGE = 800
 
-/** Returns an error's status. The text of an unexpected error goes only to the log. */
+/** The text of an unexpected error goes only to the log. */
 export function statusOf(error: unknown): Status {
   const meaning = meaningOf(error)
   if (meaning === undefined)

@@ -47,7 +47,6 @@ export class Turn implements Caller {
     log.debug({ path, status: code, ms, ...this.logFields() }, 'answered')
   }
 
-  /** Returns the fields that connect a log line with this request. */
   logFields() {
     return traceOf(this.#call.head.headers, this)
   }

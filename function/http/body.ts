@@ -302,7 +302,7 @@ export const tooLarge = (what: Growth['what'], maxBytes: number) =>
 export const stalled = (what: Growth['what']) =>
   new Refused(
     'TOO_SLOW',
-    `less than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
+    `fewer than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
   )
 
 /** The memory allocated ahead for a small body. */

@@ -7,7 +7,7 @@ import { toAnswer as toTensors } from './infer.ts'
 
 /* Calls the transform over HTTP. Like infer.ts, needs no listener. */
 
-/** Passes a request that is not an event to the transform; errors become error responses. */
+/** Errors become error responses. */
 export const transform = (
   { headers, body }: Request,
   caller: Caller,

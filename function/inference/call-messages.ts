@@ -8,7 +8,6 @@ import type { RequestTimes, RunTimes } from './statistics.ts'
  * a turn of the event loop.
  */
 
-/** From the main thread to the transform's thread. */
 export type CallCommand =
   | { readonly calls: readonly CallMessage[] }
   /** Ends calls whose results no caller needs any more. */
@@ -40,7 +39,6 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly trace: SpanIds | undefined
 }
 
-/** From the transform's thread to the main thread. */
 export interface CallAnswers {
   readonly answers: readonly CallAnswer[]
   readonly ran: readonly RunTimes[]

@@ -27,10 +27,7 @@ export async function checkDigests(file: string, digests: Digests): Promise<void
   }
 }
 
-/**
- * Returns the paths of all files. Follows links, except those with which Kubernetes replaces all
- * files at once (..data).
- */
+/** Follows links, except those with which Kubernetes replaces all files at once (..data). */
 function filesIn(folder: string, below = ''): string[] {
   return readdirSync(join(folder, below)).flatMap(name => {
     if (name.startsWith('..')) return []

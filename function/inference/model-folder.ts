@@ -17,7 +17,6 @@ export interface ModelFolder {
   /** A classifier's class names, by index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
-  /** Names of the elements in an input's last dimension. */
   readonly features: Features | undefined
   /** model.json's `batch`: true declares that rows are independent; false forbids shared runs. */
   readonly batch: boolean | undefined

@@ -29,7 +29,6 @@ export class ModelState {
     return this.state === 'retired'
   }
 
-  /** Why requests are refused now; undefined while they are accepted. */
   get notReady(): string | undefined {
     return REASONS[this.state]
   }

@@ -6,6 +6,6 @@ const ELEMENTS = [
   ...['float4e2m1', 'float8e8m0', 'uint2', 'int2', 'float6e2m3', 'float6e3m2'],
 ]
 
-/** Returns an element type's name in onnx.proto, or the number of a type from a later version. */
+/** The type's name in onnx.proto, or the number of a type from a later version. */
 export const elementName = (number: number | undefined): string =>
   ELEMENTS[number ?? 0] ?? `type ${number}`

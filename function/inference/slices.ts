@@ -17,7 +17,6 @@ export class Slices {
     this.#began = performance.now()
   }
 
-  /** Runs the steps of some work, and pauses when a slice is over. */
   async through(steps: Iterable<void>): Promise<void> {
     for (const _ of steps) if (this.isOver) await this.next()
   }

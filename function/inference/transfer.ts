@@ -4,7 +4,7 @@ import type { Tensor } from '../protocol/tensor.ts'
 
 export interface Detached {
   readonly tensors: readonly Tensor[]
-  /** The tensors' buffers. This thread cannot use them after the transfer. */
+  /** This thread cannot use these buffers after the transfer. */
   readonly transfer: ArrayBuffer[]
 }
 

@@ -18,8 +18,8 @@ export interface Classes {
 export const isComparable = (datatype: Datatype) => hasJson(datatype) && isNumeric(datatype)
 
 /**
- * Returns each row's highest values in descending order, as "value:index" or "value:index:label".
- * @returns BYTES of shape [rows, count], or [count] without rows
+ * @returns BYTES of shape [rows, count], or [count] without rows: "value:index" or
+ * "value:index:label", highest values first
  */
 export function classify(tensor: Tensor, { count, batched, labels }: Classes): Tensor {
   const { name, datatype, shape, data } = tensor

@@ -12,7 +12,6 @@ export function float32sToJson(data: Float32Array): string {
   return loaded === undefined ? Array.from(data, textOf).join() : write(data, loaded)
 }
 
-/** Writes with WebAssembly, apart from the values that it leaves. */
 function write(data: Float32Array, loaded: Numbers): string {
   const most = loaded.floats.length
   let json = ''

@@ -86,7 +86,6 @@ class Writer {
     this.#tag(field, LENGTH)
   }
 
-  /** @returns the scalar's wire type */
   #scalar({ type }: Field, value: unknown): number {
     if (type === 'float' || type === 'double') {
       const size = type === 'float' ? 4 : 8

@@ -56,7 +56,6 @@ function writeAll(values: readonly unknown[], depth: number): string {
   return json
 }
 
-/** Writes an element of integers or of a Float16Array. */
 const writeElement = (element: number | bigint) =>
   typeof element === 'bigint' ? String(element) : writeNumber(element)
 

@@ -6,8 +6,7 @@ import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 export const modelTypesFile = (modelFile: string) => modelFile.replace(/\.onnx$/, '.d.onnx.ts')
 
 /**
- * Writes a model's tensors as the TypeScript interface `Model`. The same model always gives the
- * same bytes.
+ * The same model always gives the same bytes.
  * @param modelFile the file's name, as the transform imports it
  */
 export const modelTypes = (

@@ -28,7 +28,6 @@ export class RunningCall {
     this.#controller?.abort(error)
   }
 
-  /** Waits for the transform's promise or the end of the call. */
   until(promise: PromiseLike<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) reject(this.#ended)

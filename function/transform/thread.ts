@@ -9,10 +9,7 @@ export interface ThreadTransform extends LoadedTransform {
   close(): Promise<void>
 }
 
-/**
- * Loads a transform into this thread, and calls setup().
- * @throws {Error} with a one-line message
- */
+/** Loads a transform into this thread, and calls setup(). @throws {Error} */
 export async function openTransform(
   file: string,
   model: ServedModel,

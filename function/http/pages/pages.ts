@@ -66,7 +66,7 @@ function unlessFresh(request: Request, headers: Answer['headers'], body: string)
     : { status: 200, headers: { ...headers, etag }, body }
 }
 
-/** Returns the URL at which the client reached this server, from its headers and a proxy's. */
+/** The URL at which the client reached this server, from its headers and a proxy's. */
 function addressOf({ headers }: Request): string {
   const scheme = headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'
   return `${scheme}://${headers.host ?? 'localhost'}`

@@ -12,7 +12,6 @@ import { like } from './elementwise.ts'
 const MASK = 3
 const LENGTHS = 6
 
-/** @throws {Stop} if the input's dimension 0 does not have one entry per row */
 function checkRows(step: Step, index: number, rows: Size): Batched {
   const value = step.batched(index)
   if (value.axis === 0 && equals(value.dims[0] as Size, rows)) return value
