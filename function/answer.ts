@@ -26,8 +26,8 @@ export interface Caller {
   readonly deadline: number
   /** True after the client hung up ({@link hangUp}). No more work starts for this client. */
   gone: boolean
-  /** Called when the client hangs up. Only calls of a transform use this set. */
-  onGone?: Set<() => void>
+  /** Called when the client hangs up ({@link whenGone}). */
+  onGone?: Set<() => void> | undefined
   /** The W3C trace context of the HTTP request, or else of the event. */
   traceparent?: string | undefined
   /** Undefined if no traces are sent. */
@@ -44,6 +44,18 @@ export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
 export function hangUp(caller: Caller): void {
   caller.gone = true
   if (caller.onGone !== undefined) for (const act of caller.onGone) act()
+}
+
+/**
+ * Calls a function when the client hangs up.
+ * @returns a function that cancels this
+ */
+export function whenGone(caller: Caller, act: () => void): () => void {
+  const sender = senderOf(caller)
+  sender.onGone ??= new Set()
+  const { onGone } = sender
+  onGone.add(act)
+  return () => onGone.delete(act)
 }
 
 /** The memory of a response, counted from before its run until it is sent. */

@@ -30,6 +30,14 @@ export class Turn implements Caller {
     return this.#call.caller.gone
   }
 
+  get onGone(): Set<() => void> | undefined {
+    return this.#call.caller.onGone
+  }
+
+  set onGone(onGone: Set<() => void> | undefined) {
+    this.#call.caller.onGone = onGone
+  }
+
   /**
    * Ends the request's trace and logs the request. @param status undefined if the client hung up
    * first

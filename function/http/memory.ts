@@ -1,5 +1,6 @@
 import type { Caller } from '../answer.ts'
-import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
+import { hungUp, whenGivenUp } from '../inference/give-up.ts'
+import { Overloaded } from '../protocol/errors.ts'
 import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
 
 /**
@@ -31,15 +32,15 @@ const ROOM_BESIDE_BODIES_BYTES = 2 ** 20
 /** Two of the largest JSON responses. */
 const ROOM_FOR_LARGE_ANSWERS_BYTES = 32 * 2 ** 20
 
+const LATE = 'the deadline passed while other responses used all the memory allowed'
+
 type Room = Record<'small' | 'large', number>
 
 interface Waiting {
   readonly reservation: Reservation
   readonly bytes: number
-  readonly caller: Caller
-  readonly timer: NodeJS.Timeout
+  readonly cancel: () => void
   readonly resolve: () => void
-  readonly reject: (error: Error) => void
 }
 
 const roomOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
@@ -106,17 +107,13 @@ export class BodyMemory {
       return undefined
     }
     return new Promise((resolve, reject) => {
-      const late = () => {
+      if (caller.gone) throw hungUp()
+      const cancel = whenGivenUp(caller, LATE, error => {
         waiting.splice(waiting.indexOf(entry), 1)
-        reject(
-          new DeadlinePassed(
-            'the deadline passed while other responses used all the memory allowed',
-          ),
-        )
+        reject(error)
         this.#admit(waiting)
-      }
-      const timer = setTimeout(late, Math.max(0, caller.deadline - performance.now())).unref()
-      const entry: Waiting = { reservation, bytes, caller, timer, resolve, reject }
+      })
+      const entry: Waiting = { reservation, bytes, cancel, resolve }
       waiting.push(entry)
     })
   }
@@ -134,15 +131,12 @@ export class BodyMemory {
 
   #admit(waiting: Waiting[]): void {
     for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
-      const { reservation, bytes, caller, timer, resolve, reject } = next
-      if (!caller.gone && !this.#hasRoom(reservation, reservation.bytes + bytes)) return
+      const { reservation, bytes, cancel, resolve } = next
+      if (!this.#hasRoom(reservation, reservation.bytes + bytes)) return
       waiting.shift()
-      clearTimeout(timer)
-      if (caller.gone) reject(new DeadlinePassed('the caller hung up'))
-      else {
-        this.resize(reservation, reservation.bytes + bytes)
-        resolve()
-      }
+      cancel()
+      this.resize(reservation, reservation.bytes + bytes)
+      resolve()
     }
   }
 

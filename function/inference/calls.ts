@@ -1,8 +1,9 @@
-import { type Caller, senderOf } from '../answer.ts'
+import { type Caller, senderOf, whenGone } from '../answer.ts'
 import { DeadlinePassed, Overloaded, TooLarge } from '../protocol/errors.ts'
 import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import { delayUntil } from '../timer.ts'
 import type { Call, Reply } from '../transform/call.ts'
+import { hungUp } from './give-up.ts'
 
 export interface StartedCall {
   readonly reply: Promise<Reply>
@@ -68,17 +69,15 @@ export class Calls {
     this.#admit(bytes, sender)
     const started = start()
     const open = { caller, end: started.end }
-    const onGone = () => started.end(hungUp())
     this.#open.add(open)
     this.#bytes += bytes
     this.#bySender.set(sender, (this.#bySender.get(sender) ?? 0) + 1)
-    sender.onGone ??= new Set()
-    sender.onGone.add(onGone)
+    const forget = whenGone(sender, () => started.end(hungUp()))
     this.#watch(caller.deadline)
     try {
       return await started.reply
     } finally {
-      sender.onGone.delete(onGone)
+      forget()
       this.#open.delete(open)
       this.#bytes -= bytes
       this.#left(sender)
@@ -130,8 +129,6 @@ export class Calls {
     if (next < Number.POSITIVE_INFINITY) this.#watch(next)
   }
 }
-
-export const hungUp = () => new DeadlinePassed('the caller hung up')
 
 function jsonBytesOf({ data, contentType }: Call): number {
   if ('value' in data) return data.jsonBytes ?? 0

@@ -12,8 +12,8 @@ import { Batcher } from './batcher.ts'
 import { type Batching, UNDECIDED } from './batching.ts'
 import type { Executor } from './executor.ts'
 import type { FeatureNames } from './features.ts'
+import { within } from './give-up.ts'
 import type { LargeResponse } from './large.ts'
-import { within } from './model-state.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
 import type { RunSizes } from './run-sizes.ts'
 import type { Statistics } from './statistics.ts'
@@ -161,11 +161,11 @@ export class LoadedModel {
    * for the known memory cannot be divided.
    * @throws {DeadlinePassed}
    */
-  private async untilDecided({ trace, deadline }: Caller): Promise<void> {
+  private async untilDecided(caller: Caller): Promise<void> {
     this.undecidedRequests++
-    trace?.enter('queue')
+    caller.trace?.enter('queue')
     try {
-      await within(this.options.whenDecided, deadline, 'the run could begin')
+      await within(this.options.whenDecided, caller, 'the run could begin')
     } finally {
       this.undecidedRequests--
     }

@@ -1,5 +1,6 @@
 import type { Caller } from '../answer.ts'
-import { DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
+import { NotReady, Overloaded } from '../protocol/errors.ts'
+import { within } from './give-up.ts'
 
 const REASONS = {
   loading: 'the model is loading',
@@ -48,39 +49,17 @@ export class ModelState {
   }
 
   /** @throws {Overloaded|NotReady|DeadlinePassed} */
-  async untilLoaded({ trace, deadline }: Caller): Promise<void> {
+  async untilLoaded(caller: Caller): Promise<void> {
     if (this.callers >= this.maxWaiting)
       throw new Overloaded(
         `${this.callers} requests are already waiting for the model to load; try again later`,
       )
     this.callers++
-    trace?.enter('load')
+    caller.trace?.enter('load')
     try {
-      await within(this.settled.promise, deadline, 'the model was loaded')
+      await within(this.settled.promise, caller, 'the model was loaded')
     } finally {
       this.callers--
     }
-  }
-}
-
-/**
- * Waits for a promise until a deadline.
- * @param deadline on performance.now()'s clock
- * @throws {DeadlinePassed} if the deadline passes before the promise settles
- */
-export async function within(
-  settled: Promise<void>,
-  deadline: number,
-  before: string,
-): Promise<void> {
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(
-    () => late.reject(new DeadlinePassed(`the deadline passed before ${before}`)),
-    Math.max(deadline - performance.now(), 0),
-  )
-  try {
-    await Promise.race([settled, late.promise])
-  } finally {
-    clearTimeout(timer)
   }
 }

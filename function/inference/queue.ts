@@ -40,6 +40,10 @@ export class Queue {
   private nextLook = 0
   private alarm: NodeJS.Timeout | undefined
   private alarmAt = 0
+  private readonly onGone = () => {
+    this.earliest = 0
+    this.watchDeadlines()
+  }
   private readonly onAlarm = () => {
     this.alarm = undefined
     this.dropLate()
@@ -73,8 +77,7 @@ export class Queue {
     const fits = this.rowCount + rows <= maxQueueRows && this.byteCount + bytes <= maxBodyBytes
     if (fits || this.isAllOf(senderOf(caller))) return undefined
     // Remove jobs whose callers hung up, so that they do not block other callers for long.
-    this.earliest = 0
-    this.watchDeadlines()
+    this.onGone()
     return new Overloaded(
       `${this.rowCount} rows (${this.byteCount} bytes in total) are already waiting; the limits are ${maxQueueRows} rows (MAX_QUEUE_ROWS) and ${maxBodyBytes} bytes (MAX_BODY_BYTES); try again later`,
     )
@@ -88,6 +91,8 @@ export class Queue {
     kind.add(job.placeOfKind)
     this.count(job, kind, 1)
     this.earliest = Math.min(this.earliest, job.deadline)
+    job.sender.onGone ??= new Set()
+    job.sender.onGone.add(this.onGone)
   }
 
   /**

@@ -1,18 +1,19 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
-import { delayUntil } from '../timer.ts'
 import type { CallSettings } from './call-messages.ts'
 import type { Digests } from './digests.ts'
 import { type Executor, runOnce } from './executor.ts'
+import { hungUp, whenGivenUp, within } from './give-up.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
-import { within } from './model-state.ts'
 import type { Ran, Session } from './session.ts'
 import type { ThreadCalls } from './thread-calls.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
 import { type CallOptions, type Sent, WorkerThread } from './worker-thread.ts'
 
 const NO_THREAD = 'the model could not be loaded again after its thread ended'
+
+const LATE = 'the deadline passed before the run could begin'
 
 const RETRY_MS = 1_000
 
@@ -165,7 +166,7 @@ export class WorkerPool implements Executor {
     const worker = await this.take(caller)
     if (caller.gone) {
       this.release(worker)
-      throw new DeadlinePassed('the caller hung up')
+      throw hungUp()
     }
     const body = movable(request.bytes.body)
     const large = { ...request, bytes: { ...request.bytes, body } }
@@ -175,7 +176,7 @@ export class WorkerPool implements Executor {
   }
 
   /** Returns the thread with the fewest calls. @throws {NotReady|DeadlinePassed} */
-  async forCalls({ deadline }: Caller): Promise<ThreadCalls> {
+  async forCalls(caller: Caller): Promise<ThreadCalls> {
     for (;;) {
       if (this.closed) throw new NotReady('the process is shutting down')
       if (this.isLost) throw new NotReady(NO_THREAD)
@@ -183,7 +184,7 @@ export class WorkerPool implements Executor {
       for (const { calls } of this.workers)
         if (calls !== undefined && calls.count < (least?.count ?? Infinity)) least = calls
       if (least !== undefined) return least
-      await within(this.started.promise, deadline, 'a thread was free')
+      await within(this.started.promise, caller, 'a thread was free')
     }
   }
 
@@ -267,16 +268,17 @@ export class WorkerPool implements Executor {
     const worker = this.idle.pop()
     if (worker !== undefined) return worker
     if (this.isLost) throw new NotReady(NO_THREAD)
-    const late = () => new DeadlinePassed('the deadline passed before the run could begin')
-    if (caller !== undefined && caller.deadline <= performance.now()) throw late()
+    if (caller?.gone === true) throw hungUp()
+    if (caller !== undefined && caller.deadline <= performance.now()) throw new DeadlinePassed(LATE)
     const next = Promise.withResolvers<WorkerThread>()
     this.waiting.push(next)
     if (caller === undefined) return next.promise
-    const alarm = setTimeout(() => {
-      this.waiting.splice(this.waiting.indexOf(next), 1)
-      next.reject(late())
-    }, delayUntil(caller.deadline))
-    return next.promise.finally(() => clearTimeout(alarm))
+    const cancel = whenGivenUp(caller, LATE, error => {
+      const at = this.waiting.indexOf(next)
+      if (at !== -1) this.waiting.splice(at, 1)
+      next.reject(error)
+    })
+    return next.promise.finally(cancel)
   }
 
   private release(worker: WorkerThread): void {

@@ -1,7 +1,8 @@
 import type { Caller } from '../answer.ts'
 import type { DeadlinePassed } from '../protocol/errors.ts'
 import type { Call, Reply } from '../transform/call.ts'
-import { type CallLimits, Calls, hungUp, type StartedCall } from './calls.ts'
+import { type CallLimits, Calls, type StartedCall } from './calls.ts'
+import { hungUp } from './give-up.ts'
 import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 

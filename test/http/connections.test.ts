@@ -419,7 +419,7 @@ test('the model does not run for clients that hung up while it was loading, with
   one.socket.destroy()
   two.socket.destroy()
   await Promise.all([one.closed, two.closed])
-  await exchange(own.port, request('GET', '/v2'))
+  await until('no request waits', () => own.service.model.queuedRows === 0)
   await own.service.model.load()
   const metrics = async () => readMetrics(await own.service.metrics.text())
   await until(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Caller } from '../../function/answer.ts'
+import { type Caller, hangUp } from '../../function/answer.ts'
 import { roomFor } from '../../function/http/body.ts'
 import { BodyMemory, Reservation } from '../../function/http/memory.ts'
 import { DeadlinePassed, Overloaded } from '../../function/protocol/errors.ts'
@@ -78,15 +78,17 @@ suite('memory for responses', () => {
     await next.admitted
   })
 
-  test('a response is not produced for a client that hung up', async () => {
+  test('a response for a client that hangs up no longer waits, and the next response gets the room', async () => {
     const { expect } = open()
-    const first = expect(30)
+    await expect(20).admitted
     const caller = callerFor()
-    const [gone, next] = [expect(30, caller), expect(30)]
-    caller.gone = true
-    first.reservation.release()
+    const event: Caller = { ...callerFor(), sender: caller }
+    const [gone, other, next] = [expect(30, caller), expect(30, event), expect(10)]
+    hangUp(caller)
     await assert.rejects(gone.admitted, DeadlinePassed)
+    await assert.rejects(other.admitted, DeadlinePassed)
     await next.admitted
+    await assert.rejects(expect(30, caller).admitted, DeadlinePassed)
   })
 
   test('a response may use a third of the memory that the model leaves free', async () => {

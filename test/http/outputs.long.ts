@@ -3,7 +3,11 @@ import { once } from 'node:events'
 import { connect as connectSocket } from 'node:net'
 import { suite, test } from 'node:test'
 import { modelFolder, type Picture } from '../../bench/container-memory/models.ts'
+import { connectGrpc } from '../grpc/client.ts'
+import { rawRequest } from '../grpc/messages.ts'
 import { type Server, startServer } from '../server.ts'
+import { until } from './client.ts'
+import { openSession, open as openStream } from './http2-client.ts'
 
 const MIB = 2 ** 20
 
@@ -152,5 +156,52 @@ test('unread responses use memory: further responses wait until their readers di
   assert.equal(await runsOf(server), before, 'the third request waits')
   sockets[0]?.destroy()
   assert.equal((await third).status, 200)
+  for (const socket of sockets) socket.destroy()
+})
+
+const PATH = '/v2/models/picture/infer'
+
+/** Each sends a request for one row, and returns a function that hangs up. */
+const CLIENTS: Readonly<Record<string, (server: Server) => Promise<() => void>>> = {
+  async 'HTTP/1.1'({ port }) {
+    const body = bodyOf(1, binary)
+    const socket = connectSocket(port, '127.0.0.1')
+    socket.write(
+      `POST ${PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+    return () => socket.destroy()
+  },
+  async 'HTTP/2'({ url }) {
+    const session = await openSession(url)
+    const headers = { 'content-type': 'application/json' }
+    openStream(session, PATH, { method: 'POST', headers, body: bodyOf(1, binary) })
+    return () => session.destroy()
+  },
+  async gRPC({ port }) {
+    const client = connectGrpc(port)
+    const inputs = [{ name: 'x', datatype: 'FP32', shape: [1, 4], data: [1, 2, 3, 4] }]
+    client.open('ModelInfer').write(rawRequest('picture', inputs))
+    return () => client.session.destroy()
+  },
+}
+
+test('a request that waits for memory is over as soon as its client hangs up', async t => {
+  const server = await open(
+    t,
+    { channels: 3, height: 1024, width: 1024 },
+    { EXECUTION: 'inline', MAX_BODY_BYTES: String(16 * MIB), REQUEST_TIMEOUT_MS: '600000' },
+  )
+  const body = bodyOf(1, binary)
+  const sockets = await Promise.all([1, 2].map(() => startReading(server, body)))
+  for (const [protocol, start] of Object.entries(CLIENTS)) {
+    const leave = await start(server)
+    const { model, metrics } = server.service
+    await until(`the ${protocol} request waits`, () => model.queuedRows === 1)
+    leave()
+    await until(`the ${protocol} request is over`, async () =>
+      /^inference_requests_in_flight 0$/m.test(await metrics.text()),
+    )
+    assert.equal(model.queuedRows, 0)
+  }
   for (const socket of sockets) socket.destroy()
 })

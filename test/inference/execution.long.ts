@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, suite, type TestContext, test } from 'node:test'
 import { MessageChannel, type Worker } from 'node:worker_threads'
+import { hangUp } from '../../function/answer.ts'
 import type { LargeRequest } from '../../function/inference/large.ts'
 import { detach } from '../../function/inference/transfer.ts'
 import { copiesThatFit, openWorkers } from '../../function/inference/worker-pool.ts'
@@ -227,6 +228,29 @@ test('a large request that waits although its deadline has passed makes Node pri
   await assert.rejects(late, DeadlinePassed)
   await running
   assert.deepEqual(warnings, [])
+})
+
+test('a large request no longer waits for a thread after its client hung up', async t => {
+  const pool = await openWorkers('models/iris/v1.0.0/model.onnx', {
+    runTimeoutMs: 0,
+    onStuck: assert.fail,
+    threads: 1,
+    workers: 1,
+    onDeath: assert.fail,
+    onLoss: assert.fail,
+  })
+  t.after(() => pool.close())
+  const running = pool.run([structuredClone(row)], ['predicted_class'])
+  const caller = { arrived: 0, deadline: Number.POSITIVE_INFINITY, gone: false }
+  const waiting = pool.inferLarge({} as LargeRequest, caller)
+  hangUp(caller)
+  const outcome = async (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'ran',
+      () => 'over',
+    )
+  assert.equal(await Promise.race([outcome(running), outcome(waiting)]), 'over')
+  await running
 })
 
 suite('worker threads that die', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mock, suite, test } from 'node:test'
 import fc from 'fast-check'
-import type { Caller } from '../../function/answer.ts'
+import { type Caller, hangUp } from '../../function/answer.ts'
 import { Job, type Work } from '../../function/inference/job.ts'
 import { Queue } from '../../function/inference/queue.ts'
 import { noTimes } from '../../function/inference/statistics.ts'
@@ -220,6 +220,28 @@ suite('the queue', () => {
       }),
       runs(1_000),
     )
+  })
+
+  test('removes a job whose client hangs up, long before its deadline', t => {
+    const wait = stopClock(t)
+    const queue = new Queue(LIMITS)
+    const caller: Caller = { arrived: 0, deadline: Number.POSITIVE_INFINITY, gone: false }
+    const request = { inputs: [], outputs: [] }
+    const job = new Job(
+      { request, rows: 1, counted: 1, bytes: 0, joins: false },
+      { ...caller, sender: caller },
+      noTimes(),
+    )
+    let error: unknown
+    job.reject = thrown => {
+      error = thrown
+    }
+    queue.add(job)
+    Object.assign(job.caller, { gone: true })
+    hangUp(caller)
+    wait(2)
+    assert.ok(error instanceof DeadlinePassed)
+    assert.equal(queue.isEmpty, true)
   })
 
   test('takes a batch at the same cost, whatever the number of kinds of waiting jobs', t => {
