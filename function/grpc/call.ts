@@ -1,9 +1,8 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
-import { deflate, gzip } from 'node:zlib'
 import { type Caller, hangUp, Refused } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { afterReading } from '../http/after-reading.ts'
-import { decoderOf, isWorthCompressing } from '../http/compression.ts'
+import { COMPRESSOR, decoderOf, isWorthCompressing } from '../http/compression.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
 import { cutOff, dropRest } from '../http/stream.ts'
@@ -35,6 +34,7 @@ export class Call {
   readonly #stream: ServerHttp2Stream
   readonly #options: CallOptions
   readonly #encoding: string
+  readonly #answerEncoding: string
   #over: PromiseWithResolvers<void> | undefined
   #reader: MessageReader | undefined
   #onTick: (() => void) | undefined
@@ -49,6 +49,7 @@ export class Call {
     this.#options = options
     this.head = head
     this.#encoding = String(head.headers['grpc-encoding'] ?? 'identity')
+    this.#answerEncoding = accepts(head, this.#encoding) ? this.#encoding : 'identity'
     const arrived = performance.now()
     this.deadline = arrived + timeoutOf(head)
     this.caller = {
@@ -174,7 +175,7 @@ export class Call {
           ':status': 200,
           'content-type': CONTENT_TYPE,
           'grpc-accept-encoding': ACCEPTED,
-          ...(this.#encoding !== 'identity' && { 'grpc-encoding': this.#encoding }),
+          ...(this.#answerEncoding !== 'identity' && { 'grpc-encoding': this.#answerEncoding }),
           ...requestIdOf(this.head),
         },
         { waitForTrailers: true },
@@ -277,9 +278,11 @@ export class Call {
   /** @returns the message in parts, with its prefix */
   async #frame(parts: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
     const size = sizeOf(parts)
-    if (this.#encoding === 'identity' || !isWorthCompressing(size)) return frameOf(parts, false)
-    const compressed = await compress(this.#encoding, Buffer.concat(parts, size))
-    return compressed.byteLength < size ? frameOf([compressed], true) : frameOf(parts, false)
+    if (this.#answerEncoding === 'identity' || !isWorthCompressing(size))
+      return frameOf(parts, false)
+    const message = { body: parts, headers: {} }
+    const compressed = await COMPRESSOR.compress(message, size, this.#answerEncoding)
+    return compressed === undefined ? frameOf(parts, false) : frameOf([compressed.body], true)
   }
 
   /** @throws {Cancelled} */
@@ -315,6 +318,12 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   n: 1e-6,
 }
 
+/** Clients that send no grpc-accept-encoding accept the encoding of their own messages. */
+function accepts({ headers }: RequestHead, encoding: string): boolean {
+  const accepted = headers['grpc-accept-encoding'] as string | undefined
+  return accepted === undefined || accepted.split(',').some(name => name.trim() === encoding)
+}
+
 function requestIdOf({ headers }: RequestHead): OutgoingHttpHeaders {
   const id = headers['x-request-id']
   return id === undefined ? {} : { 'x-request-id': id }
@@ -330,12 +339,6 @@ function frameOf(parts: readonly Uint8Array[], isCompressed: boolean): readonly 
   prefix.writeUInt32BE(size, 1)
   return size <= MOST_JOINED ? [Buffer.concat([prefix, ...parts], 5 + size)] : [prefix, ...parts]
 }
-
-const compress = (encoding: string, bytes: Uint8Array): Promise<Buffer> =>
-  new Promise((resolve, reject) => {
-    const run = encoding === 'gzip' ? gzip : deflate
-    run(bytes, (error, result) => (error === null ? resolve(result) : reject(error)))
-  })
 
 /** How often long calls check for changes, such as for clients of Watch. */
 const TICK_MS = 250

@@ -52,8 +52,13 @@ export interface Compressed {
 
 type Encoding = 'gzip' | 'deflate'
 
-/** The number of libuv's threads. A compression takes 270 KiB besides its input and output. */
-const AT_A_TIME = 4
+/**
+ * How many responses are compressed at a time. Large responses leave one of libuv's four threads to
+ * small ones, and do not make them wait. A compression takes 270 KiB besides its input and output.
+ */
+const AT_A_TIME = { small: 4, large: 3 }
+
+const SMALL_BYTES = 128 * 1024
 
 /** Further responses are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
@@ -67,9 +72,8 @@ const KEPT = { documents: 16, bytes: 256 * 1024 }
 export class Compressor {
   /** Keyed by encoding and entity tag; the last used is last. */
   readonly #documents = new Map<string, Promise<Uint8Array | undefined>>()
-  readonly #waiting: (() => void)[] = []
-  #waitingBytes = 0
-  #running = 0
+  readonly #small = new Turns(AT_A_TIME.small)
+  readonly #large = new Turns(AT_A_TIME.large)
 
   /**
    * Compresses a body with the encoding that the client prefers. Undefined if the client accepts
@@ -105,12 +109,31 @@ export class Compressor {
     return compressed
   }
 
-  async #compress(
+  #compress(
     encoding: Encoding,
     body: Answer['body'],
     bytes: number,
   ): Promise<Uint8Array | undefined> {
-    if (this.#running < AT_A_TIME) this.#running++
+    const turns = bytes <= SMALL_BYTES ? this.#small : this.#large
+    const compress = encoding === 'gzip' ? gzipped : deflated
+    return turns.take(bytes, () => compress(bytesOf(body)))
+  }
+}
+
+/** Compresses a few responses at a time, in their order. */
+class Turns {
+  readonly #atATime: number
+  readonly #waiting: (() => void)[] = []
+  #waitingBytes = 0
+  #running = 0
+
+  constructor(atATime: number) {
+    this.#atATime = atATime
+  }
+
+  /** @returns undefined if too many responses wait */
+  async take(bytes: number, compress: () => Promise<Uint8Array>): Promise<Uint8Array | undefined> {
+    if (this.#running < this.#atATime) this.#running++
     else {
       if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
       this.#waitingBytes += bytes
@@ -119,7 +142,7 @@ export class Compressor {
       this.#waitingBytes -= bytes
     }
     try {
-      return await (encoding === 'gzip' ? gzipped : deflated)(bytesOf(body))
+      return await compress()
     } finally {
       const next = this.#waiting.shift()
       if (next === undefined) this.#running--
@@ -127,6 +150,9 @@ export class Compressor {
     }
   }
 }
+
+/** All listeners and calls share libuv's threads. */
+export const COMPRESSOR = new Compressor()
 
 const gzipped = (body: Uint8Array) => promisify(gzip)(body)
 const deflated = (body: Uint8Array) => promisify(deflate)(body)

@@ -5,7 +5,7 @@ import type { Config } from '../config/config.ts'
 import { afterReading } from './after-reading.ts'
 import type { Arrival } from './arrivals.ts'
 import { declaredLength, type IncomingBody } from './body.ts'
-import { Compressor, isWorthCompressing } from './compression.ts'
+import { COMPRESSOR, isWorthCompressing } from './compression.ts'
 import type { RequestHead } from './head.ts'
 import type { BodyMemory, Reservation } from './memory.ts'
 import { SLICE_BYTES, writeInSlices } from './slices.ts'
@@ -102,9 +102,6 @@ export class Sender {
     return CUT_OFF.has(status) || declaredLength(request) > this.#config.maxBodyBytes
   }
 }
-
-/** One per process, because all listeners share libuv's threads. */
-const COMPRESSOR = new Compressor()
 
 export async function compressAnswer(answer: Answer, acceptEncoding: string): Promise<Answer> {
   const compressed = await COMPRESSOR.compress(answer, sizeOf(answer.body), acceptEncoding)

@@ -106,6 +106,16 @@ suite('a call', () => {
     })
   }
 
+  test('does not compress a response if grpc-accept-encoding omits the encoding', async () => {
+    const metadata = { 'grpc-encoding': 'gzip', 'grpc-accept-encoding': 'identity, deflate' }
+    const call = client.open('ModelInfer', metadata)
+    const chunks: Buffer[] = []
+    call.stream.on('data', chunk => chunks.push(chunk))
+    call.stream.end(frame(gzipSync(encode('ModelInfer', flowers(1_000))), 1))
+    const { status, headers } = await call.answered
+    assert.deepEqual([status, headers['grpc-encoding'], chunks[0]?.[0]], [0, undefined, 0])
+  })
+
   test('accepts uncompressed messages in a call that names an encoding', async () => {
     const { status } = await client.send('ModelInfer', FRAME, { 'grpc-encoding': 'gzip' })
     assert.equal(status, 0)

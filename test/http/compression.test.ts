@@ -50,7 +50,20 @@ describe('Compressor', () => {
     const all = await Promise.all(
       Array.from({ length: 12 }, () => compressor.compress(answer(large), large.length, 'gzip')),
     )
-    assert.equal(all.filter(Boolean).length, 8)
+    assert.equal(all.filter(Boolean).length, 7)
     assert.ok(await compressor.compress(answer(TEXT), TEXT.length, 'gzip'))
+  })
+
+  test('does not let small responses wait for large responses', async () => {
+    const compressor = new Compressor()
+    const ended: string[] = []
+    const compress = async (size: string, text: string) => {
+      await compressor.compress(answer(text), text.length, 'gzip')
+      ended.push(size)
+    }
+    const large = 'a'.repeat(2 ** 21)
+    const all = Array.from({ length: 8 }, () => compress('large', large))
+    await Promise.all([...all, compress('small', TEXT)])
+    assert.ok(ended.indexOf('small') < 4, ended.join())
   })
 })
