@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** The calls that are in progress, for a shutdown that waits for them. */
+/** The calls in progress, for a shutdown that waits for them. */
 export class InProgress {
   readonly #calls = new Set<Promise<unknown>>()
 

@@ -21,12 +21,12 @@ interface Bound {
 
 /** The memory of runs with one row shape so far. */
 interface Seen {
-  /** The shape of a row in each input. */
+  /** The shape of one row in each input. */
   readonly shapes: readonly (readonly number[])[]
   rows: number
-  /** The bound that follows from runs of this shape. */
+  /** From runs of this shape. */
   own: Bound
-  /** The bound that follows from runs of another shape. */
+  /** From runs of another shape. */
   other: Bound
   readonly outputs: Map<string, OutputSize>
   /** The most rows of a run that needs no memory check. */
@@ -37,17 +37,17 @@ interface Seen {
 const MOST_SHAPES = 1_000
 
 /**
- * A thread writes at most this many bytes per millisecond. The fastest measured rate is half of this
- * (filling 1 MiB in the cache of an AMD EPYC processor).
+ * The most bytes that a thread writes per millisecond: twice the fastest measured rate (filling 1
+ * MiB in the cache of an AMD EPYC processor).
  */
 const WRITTEN_PER_MS = 320e6
 
-/** A run may use this many bytes, however short it is. */
+/** The bytes that even the shortest run may use. */
 const LEAST_BYTES = 2 ** 20
 
 /**
- * The size of a tensor is a product of sizes of dimensions, in which one symbolic size occurs at
- * most this number of times: attention between all pairs of an image's pixels.
+ * A tensor's size is a product of dimensions, in which one symbolic size occurs at most this many
+ * times, as in attention between all pairs of an image's pixels.
  */
 const DEGREE = 4
 
@@ -66,8 +66,8 @@ export const PLAIN_BYTES = 4096
 const BINDS = /[^\s?]/
 
 /**
- * Returns at least the process's resident memory outside JavaScript, in bytes. ONNX Runtime uses most
- * of it. The buffer of an arriving body may be twice as large as its resident part.
+ * At least the process's resident memory outside JavaScript, in bytes, most of which ONNX Runtime
+ * uses. The buffer of an arriving body may be twice as large as its resident part.
  */
 export function nativeBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage()
@@ -77,18 +77,17 @@ export function nativeBytes(): number {
 /**
  * Measures the memory of runs, to limit a run's size before it begins.
  *
- * In most models, output sizes depend on shapes. If rows are independent, a run of N rows uses c +
- * a·N bytes, so the memory per row of a small run is an upper bound for larger runs. Until the first
- * run of a row shape has ended, its runs have one row. Then each of these upper bounds holds, and the
- * lowest one counts. The second and the third bound require that sizes depend only on shapes.
+ * If rows are independent, a run of N rows uses c + a·N bytes, so the memory per row of a small run
+ * is an upper bound for larger runs. Until a run of a row shape has ended, its runs have one row.
+ * Later runs have three upper bounds, of which the lowest counts. Bounds 2 and 3 require that sizes
+ * depend only on shapes, as in most models.
  *
- * 1. ONNX Runtime keeps the memory that it has allocated, so a run used at most the growth of native
- *    memory since the first run. Other shapes, bodies and V8 contribute to this growth, which may
- *    never fall again.
- * 2. A run writes to all memory that it uses, so a short run used little memory. This bound does not
- *    depend on other requests.
- * 3. A run uses at most t⁴ times the memory of a run of another shape with at least as many rows, if
- *    no dimension is more than t times as large (t ≥ 1).
+ * 1. The growth of native memory since the first run, because ONNX Runtime keeps the memory that it
+ *    has allocated. Other shapes, bodies and V8 contribute to this growth, which may never fall again.
+ * 2. The bytes that a run can write in its duration, because a run writes to all memory that it uses.
+ *    This bound does not depend on other requests.
+ * 3. Per row, t⁴ times the memory of a run of another shape with no more rows, if no dimension is
+ *    more than t times as large (t ≥ 1).
  */
 export class RunSizes {
   budget: number
@@ -160,8 +159,8 @@ export class RunSizes {
 
   /**
    * Records the sizes of a finished run, unless they are already known.
-   * @param threadMs an upper bound of the time in which the run wrote to memory, summed over its
-   *   threads, in milliseconds
+   * @param threadMs an upper bound of the time in which the run's threads wrote to memory, added
+   * up, in milliseconds
    */
   ran(inputs: readonly Tensor[], outputs: readonly Tensor[], threadMs = Infinity): void {
     const key = this.#keyOf(inputs)
@@ -189,7 +188,6 @@ export class RunSizes {
     return most < rows ? 0 : most
   }
 
-  /** Returns the lowest bound that follows from other shapes. */
   #boundByOthers(seen: Seen): Bound {
     let bound = UNKNOWN
     for (const { shapes, own } of this.#seen.values()) {
@@ -293,8 +291,8 @@ interface Run {
 }
 
 /**
- * Returns the largest ratio of a dimension to the same dimension of other shapes: at least 1, and
- * infinite if the ranks differ.
+ * The largest ratio of a dimension to the same dimension of other shapes: at least 1, and infinite
+ * if the ranks differ.
  */
 function largestRatio(
   shapes: readonly (readonly number[])[],

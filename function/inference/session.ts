@@ -43,17 +43,12 @@ export interface Session {
   close(): Promise<void>
 }
 
-/** The outputs of a run. */
 export interface Ran {
   readonly tensors: Tensor[]
-  /**
-   * The duration of the run in milliseconds, multiplied by the number of its threads: an upper bound
-   * of their CPU time.
-   */
+  /** The run's duration times its threads, in milliseconds: an upper bound of their CPU time. */
   readonly threadMs: number
 }
 
-/** Runs the model once, and measures the run. */
 export async function timed(
   session: Pick<Session, 'run' | 'threads'>,
   ...run: Parameters<Session['run']>

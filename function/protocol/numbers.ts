@@ -11,7 +11,7 @@ declare const WebAssembly: {
   readonly Instance: new (module: object) => { readonly exports: Record<string, unknown> }
 }
 
-/** The functions and addresses that assembly/index.ts exports. */
+/** The exports of assembly/index.ts. */
 interface Exports {
   readonly memory: { readonly buffer: ArrayBuffer }
   readonly read: (start: number, first: number) => number
@@ -21,7 +21,6 @@ interface Exports {
   readonly written: () => number
 }
 
-/** The functions, and views of the module's memory. */
 export interface Numbers extends Omit<Exports, 'memory'> {
   readonly floats: Float32Array
   readonly text: Buffer
