@@ -46,10 +46,7 @@ export function hangUp(caller: Caller): void {
   if (caller.onGone !== undefined) for (const act of caller.onGone) act()
 }
 
-/**
- * Calls a function when the client hangs up.
- * @returns a function that cancels this
- */
+/** Calls `act` when the client hangs up. @returns cancels the call of `act` */
 export function whenGone(caller: Caller, act: () => void): () => void {
   const sender = senderOf(caller)
   sender.onGone ??= new Set()

@@ -53,8 +53,9 @@ export interface Compressed {
 type Encoding = 'gzip' | 'deflate'
 
 /**
- * How many responses are compressed at a time. Large responses leave one of libuv's four threads to
- * small ones, and do not make them wait. A compression takes 270 KiB besides its input and output.
+ * How many responses are compressed at a time. Small responses need not wait for large responses,
+ * which leave them one of libuv's four threads. A compression takes 270 KiB besides its input and
+ * output.
  */
 const AT_A_TIME = { small: 4, large: 3 }
 

@@ -5,9 +5,9 @@ import { delayUntil } from '../timer.ts'
 export const hungUp = () => new DeadlinePassed('the caller hung up')
 
 /**
- * Calls a function once: at the caller's deadline, or when its client hangs up.
+ * Calls `act` once: at the caller's deadline, or when its client hangs up.
  * @param late the text of the error after the deadline
- * @returns a function that cancels this
+ * @returns cancels the call of `act`
  */
 export function whenGivenUp(
   caller: Caller,
@@ -30,7 +30,7 @@ export function whenGivenUp(
 
 /**
  * Waits for a promise until the caller's deadline.
- * @param before the text of the promised event
+ * @param before what the promise is for, as the end of the error's text
  * @throws {DeadlinePassed} if the deadline passes or the client hangs up first
  */
 export async function within(
