@@ -4,8 +4,8 @@ import { basename } from 'node:path'
 const START = './start.js'
 
 /**
- * Joins the modules that main.js imports into start.js, because each file that Node reads at
- * startup costs one millisecond, and esbuild splits shared modules into many.
+ * Joins main.js's static imports in one file, start.js. esbuild spreads shared modules over many
+ * files, and each file that Node reads at startup costs one millisecond.
  *
  * @param options the options of the build that wrote the files, without its plugins and its banner,
  * which are already applied

@@ -93,7 +93,7 @@ const MOST_JSON_BYTES = 2 ** 20
 const BYTES_AT_A_TIME = 64 * 1024
 
 /**
- * The events of a batch that run together, and may share a run, before other requests are handled.
+ * Limits on the events of a batch that start together. Other requests are handled between these groups.
  */
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 

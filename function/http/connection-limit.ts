@@ -128,7 +128,7 @@ export class ConnectionLimit {
     }
     if (stuck !== undefined) return stuck
     const unused = oldest === newcomer ? undefined : oldest
-    // In a flood of connections without a request, drop these instead of connections in use.
+    // During a flood of connections that have sent no request, drop one of those before an idle connection that has been used.
     const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
     return isFlood ? (unused ?? idle) : (idle ?? unused)
   }

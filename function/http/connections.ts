@@ -188,7 +188,7 @@ export class Connections {
 }
 
 /**
- * Closes an idle connection, at once if it has been idle for `patienceMs`. A client that has just
+ * Closes a connection once it has been idle for `patienceMs`. A client that has just
  * been answered may already have sent its next request, which the server answers.
  */
 function closeWhenIdle(socket: Socket, connection: Connection, patienceMs: number): void {

@@ -48,7 +48,7 @@ export interface Model extends ModelFolder {
   readonly whenStuck: Promise<string>
   readonly isStuck: boolean
   readonly batching: Batching
-  /** Resolves when `batching` is decided, or the load failed. */
+  /** Resolves when `batching` has been decided or the load has failed. */
   readonly whenDecided: Promise<void>
   /** The bytes that the loaded model leaves free; infinite until the model is loaded. */
   readonly freeBytes: number

@@ -241,4 +241,4 @@ const LARGE_REQUEST_BYTES = 100 * 1_024
 const lostFix = (reason: string) =>
   /UTF-8/.test(reason)
     ? 'Return numbers, or strings in UTF-8'
-    : 'Give model.json a sample for which the model returns it'
+    : 'Add a sample to model.json for which the model returns this output'

@@ -99,7 +99,7 @@ test('while the server closes, it answers streams that clients opened before the
   await own.service.model.close()
 })
 
-test('an unused process also waits for HTTP/2 connections', async t => {
+test('an unused process stays until its HTTP/2 connections are closed', async t => {
   const own = await startServer()
   t.after(own.stop)
   const session = await openSession(own.url)

@@ -33,7 +33,7 @@ test('any other change restarts the step, because earlier counts may belong to a
   assert.deepEqual(writesTo(api), [])
 })
 
-test('stops when somebody sets 0, and names the manager that set it', async t => {
+test('stops when somebody sets the traffic to 0 %, and names the field manager that set it', async t => {
   const { run } = await canaryAt(0, t, { by: 'kubectl-patch' })
   const { code, out } = await run(WATCH)
   assert.equal(code, 5)
