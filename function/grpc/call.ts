@@ -69,7 +69,8 @@ export class Call {
   }
 
   get isOver(): boolean {
-    return this.status !== undefined || this.#stream.destroyed
+    // A stream that its client has reset is closed at once, and destroyed later.
+    return this.status !== undefined || this.#stream.closed || this.#stream.destroyed
   }
 
   get over(): Promise<void> {
@@ -235,6 +236,7 @@ export class Call {
     this.status = status
     if (stream.headersSent) {
       stream.once('wantTrailers', () => {
+        if (stream.closed) return
         stream.sendTrailers(trailersOf(status))
         dropRest(stream)
       })

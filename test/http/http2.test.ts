@@ -9,7 +9,17 @@ import { fileURLToPath } from 'node:url'
 import { OpenSession } from '../../function/http/http2.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 import { connect, IRIS, irisBody, request, SLOW, slowBody, until } from './client.ts'
-import { block, frame, head, header, PREFACE, RawSession, TYPES } from './frames.ts'
+import {
+  block,
+  frame,
+  head,
+  header,
+  PREFACE,
+  RawSession,
+  settings,
+  TYPES,
+  uint32,
+} from './frames.ts'
 import { answerOf, ask, open, openSession } from './http2-client.ts'
 
 let server: Server
@@ -182,6 +192,21 @@ test('a client may stop sending a refused body before its stream is closed', asy
   const isReset = session.frames.some(frame => frame.type === TYPES.rstStream)
   assert.deepEqual([type, isReset], [TYPES.data, false])
   session.socket.destroy()
+})
+
+test('a client may reset a call in the packet with the preface', async () => {
+  const type = 'application/grpc'
+  const session = await openSession(server.url)
+  // The first call loads the code of gRPC, so the next call is refused at once.
+  const request = { headers: { 'content-type': type } }
+  assert.equal((await ask(session, '/a', request)).headers['grpc-status'], '12')
+  const connection = await connect(server.port)
+  const call = head(1, block('GET', '/a', header('content-type', type)))
+  const reset = frame('rstStream', uint32(0), { stream: 1 })
+  connection.socket.end(Buffer.concat([Buffer.from(PREFACE), settings(), call, reset]))
+  await connection.closed
+  assert.equal((await ask(session, '/v2')).status, 200)
+  session.destroy()
 })
 
 const CERTIFICATES = new URL('../security/certificates/', import.meta.url)
