@@ -103,6 +103,7 @@ export class RunSizes {
   readonly #signature: Signature
   readonly #isBatched: boolean
   readonly #hasOneShape: boolean
+  readonly #hasTexts: boolean
   readonly #seen = new Map<string, Seen>()
   readonly #native: () => number
   #before: number
@@ -115,6 +116,7 @@ export class RunSizes {
     this.#isBatched = isBatched(signature)
     this.#hasOneShape =
       this.#isBatched && signature.inputs.every(({ shape }) => !shape.includes(-1, 1))
+    this.#hasTexts = signature.outputs.some(({ datatype }) => datatype === 'BYTES')
     this.budget = budget
     this.#native = native
     this.#before = native()
@@ -166,9 +168,15 @@ export class RunSizes {
     const key = this.#keyOf(inputs)
     const rows = this.rowsOf(inputs)
     const seen = this.#seen.get(key)
-    if (seen !== undefined && this.#isKnown(seen, rows))
-      if (outputs.every(({ name }) => seen.outputs.has(name))) return
-    this.#learn(seen ?? this.#add(key, inputs), { rows, inputs, outputs, threadMs })
+    const run = { rows, inputs, outputs, threadMs }
+    const isKnown = seen !== undefined && this.#isKnown(seen, rows)
+    if (!isKnown || !outputs.every(({ name }) => seen.outputs.has(name))) {
+      this.#learn(seen ?? this.#add(key, inputs), run)
+      return
+    }
+    if (this.followShapes && (!this.#hasTexts || rows <= seen.plainRows)) return
+    this.#learnOutputs(seen, run)
+    this.#setPlainRows(seen)
   }
 
   #isKnown(seen: Seen, rows: number): boolean {
@@ -198,20 +206,28 @@ export class RunSizes {
     return bound
   }
 
-  #learn(seen: Seen, { rows, inputs, outputs, threadMs }: Run): void {
+  #learnOutputs(seen: Seen, { rows, inputs, outputs }: Omit<Run, 'threadMs'>): void {
+    const isSame = this.areRowsIndependent || rows === seen.rows
     for (const output of outputs) {
       const size = sizeOf(output)
       const declared = this.#declared(output.name, inputs)
       if (declared !== undefined && size.bytes > declared.bytes) this.#trustsDeclared = false
       const row = times(size, 1 / rows)
-      const known = this.areRowsIndependent ? seen.outputs.get(output.name) : undefined
-      seen.outputs.set(output.name, larger(known, row))
+      const known = isSame ? seen.outputs.get(output.name) : undefined
+      const followsShapes = this.followShapes && output.datatype !== 'BYTES'
+      // One caller's long texts or large outputs must not delay other callers for long.
+      const kept = followsShapes || known === undefined ? known : times(known, 1 / 2)
+      seen.outputs.set(output.name, larger(kept, row))
     }
+  }
+
+  #learn(seen: Seen, run: Run): void {
+    const { rows, threadMs } = run
+    this.#learnOutputs(seen, run)
     const native = this.#native()
     this.#before = Math.min(this.#before, native)
     seen.rows = this.areRowsIndependent ? Math.max(seen.rows, rows) : rows
-    const outputBytes = [...seen.outputs.values()].reduce((sum, { bytes }) => sum + bytes, 0)
-    const least = Math.max(1, COPIES * outputBytes)
+    const least = Math.max(1, COPIES * rowBytesOf(seen))
     const written = this.followShapes ? LEAST_BYTES + threadMs * WRITTEN_PER_MS : Infinity
     const used = Math.min(native - this.#before, written)
     const rowBytes = Math.max(least, used / rows)
@@ -219,8 +235,12 @@ export class RunSizes {
     if (this.#mostWithin(own) >= this.#mostWithin(seen.own)) seen.own = own
     if (this.areRowsIndependent && this.followShapes && this.#mostRows(seen) < 2 * rows)
       seen.other = this.#boundByOthers(seen)
+    this.#setPlainRows(seen)
+  }
+
+  #setPlainRows(seen: Seen): void {
     const isComplete = seen.outputs.size === this.#signature.outputs.length
-    const little = Math.floor(PLAIN_BYTES / Math.max(1, outputBytes))
+    const little = Math.floor(PLAIN_BYTES / Math.max(1, rowBytesOf(seen)))
     seen.plainRows = isComplete ? Math.min(this.#mostRows(seen), little) : 0
   }
 
@@ -307,6 +327,10 @@ function largestRatio(
   }
   return ratio
 }
+
+/** The size of a row's outputs. */
+const rowBytesOf = ({ outputs }: Seen): number =>
+  [...outputs.values()].reduce((sum, { bytes }) => sum + bytes, 0)
 
 const times = ({ elements, bytes }: OutputSize, factor: number): OutputSize => ({
   elements: elements * factor,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { nativeBytes, RunSizes } from '../../function/inference/run-sizes.ts'
+import { nativeBytes, PLAIN_BYTES, RunSizes } from '../../function/inference/run-sizes.ts'
 import type { Signature, Tensor } from '../../function/protocol/tensor.ts'
 import { runs } from '../seed.ts'
 
@@ -84,6 +84,34 @@ suite('sizes of outputs', () => {
     assert.deepEqual(sizes.outputsOf([tensor('x', 1, 4)], wanted), [{ elements: 3, bytes: 12 }])
     assert.equal(sizes.outputsOf([tensor('x', 1, 5)], wanted), undefined)
   })
+})
+
+suite('sizes of outputs that depend on values', () => {
+  const text = (length: number): Tensor => ({
+    name: 'y',
+    datatype: 'BYTES',
+    shape: [1, 1],
+    data: ['a'.repeat(length)],
+  })
+  for (const [what, large, small, followShapes] of [
+    ['a large output', tensor('y', 1, MIB), tensor('y', 1, 1), false],
+    ['a long text', text(MIB), text(1), true],
+  ] as const)
+    for (const areRowsIndependent of [true, false])
+      test(`${what} of one caller is no longer expected after 20 small outputs, if rows are ${areRowsIndependent ? '' : 'not '}independent`, () => {
+        const { inputs, outputs } = signatureOf(['N', 4], ['N', 'a'])
+        const { datatype } = large
+        const signature = { inputs, outputs: outputs.map(output => ({ ...output, datatype })) }
+        const sizes = new RunSizes(signature, 100 * MIB, () => 0)
+        Object.assign(sizes, { areRowsIndependent, followShapes })
+        const row = [tensor('x', 1, 4)]
+        sizes.ran(row, [large])
+        assert.ok((sizes.outputsOf(row, wanted)?.[0]?.bytes as number) >= 2 * MIB)
+        assert.equal(sizes.isPlain(row), false)
+        for (let i = 0; i < 20; i++) sizes.ran(row, [small])
+        assert.ok((sizes.outputsOf(row, wanted)?.[0]?.bytes as number) <= PLAIN_BYTES)
+        assert.equal(sizes.isPlain(row), true)
+      })
 })
 
 suite('numbers of rows', () => {
