@@ -108,7 +108,7 @@ const LISTEN_FDS_START = 3
 
 /** Returns systemd's socket. An inherited environment may name another process's socket. */
 function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
-  if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
+  if (!LISTEN_FDS || LISTEN_PID !== `${process.pid}`) return undefined
   if (LISTEN_FDS === '1') return LISTEN_FDS_START
   throw new Error(`LISTEN_FDS is ${JSON.stringify(LISTEN_FDS)}; it must be 1 (one socket)`)
 }

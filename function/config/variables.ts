@@ -282,13 +282,17 @@ const keySource: Kind<URL | string> = {
 }
 
 export const AUTH = {
-  secret: variable('AUTH_SECRET', text('at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / ='), {
-    otherwise: 'none',
-    meaning:
-      'A secret that callers send as `Authorization: Bearer …`. If this variable, ' +
-      '`AUTH_SECRET_FILE` or `AUTH_JWKS` is set, every request except health checks needs a ' +
-      'secret or a token ([security](security.md)).',
-  }),
+  secret: variable(
+    'AUTH_SECRET',
+    text('at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / and, at the end, ='),
+    {
+      otherwise: 'none',
+      meaning:
+        'A secret that callers send as `Authorization: Bearer …`. If this variable, ' +
+        '`AUTH_SECRET_FILE` or `AUTH_JWKS` is set, every request except health checks needs a ' +
+        'secret or a token ([security](security.md)).',
+    },
+  ),
   secretFile: variable('AUTH_SECRET_FILE', file, {
     otherwise: 'none',
     meaning: 'A file with one secret per line; every secret in the file is valid.',

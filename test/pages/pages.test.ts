@@ -155,6 +155,15 @@ describe('pages', () => {
     assert.ok(text.includes('https://iris.example/v2/models/iris-classifier/infer'))
   })
 
+  test('the command on GET / contains https if the server has a certificate', async t => {
+    const folder = join(projectFolder, 'test/security/certificates')
+    const [TLS_CERT_FILE, TLS_KEY_FILE] = [join(folder, 'first.crt'), join(folder, 'first.key')]
+    const own = await startServer({ TLS_CERT_FILE, TLS_KEY_FILE })
+    t.after(own.stop)
+    const { text } = await supertest(own.url).get('/').set('Accept', BROWSER).disableTLSCerts()
+    assert.ok(text.includes(`${own.url}/v2/models/iris-classifier/infer`))
+  })
+
   test('a complete URL in the request line gets the same response as its path', async () => {
     const socket = connect(server.port, '127.0.0.1')
     await once(socket, 'connect')

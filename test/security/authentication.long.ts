@@ -276,6 +276,13 @@ suite('a server with a secret', () => {
   })
 })
 
+test('a secret of 16 characters may end in =', async t => {
+  const secret = 'c2l4dGVlbiBjaA=='
+  const server = await startServer({ AUTH_SECRET: secret })
+  t.after(server.stop)
+  assert.equal((await infer(server.port, bearer(secret))).status, 200)
+})
+
 suite('a server with a file of secrets', () => {
   const first = 'first-first-first-first'
   const second = 'second-second-second'
@@ -866,7 +873,7 @@ suite('startup', () => {
     env: () => Record<string, string>,
     says: RegExp,
   ])[] = [
-    ...['hunter2', 'hunter2 with spaces', '"hunter2-hunter2-hunter2"', '================'].map(
+    ...['hunter2', 'hunter2 with spaces', '"hunter2-hunter2-hunter2"', 'hunter2=========='].map(
       secret =>
         [
           `the secret ${secret}`,

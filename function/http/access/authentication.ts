@@ -110,8 +110,8 @@ function readSecrets(text: string): string[] {
  * Errors are logged, so this error hides the secret.
  */
 function checkSecret(secret: string, what: string): void {
-  if (/^[A-Za-z0-9\-._~+/]{16,}=*$/.test(secret)) return
+  if (/^(?=.{16})[A-Za-z0-9\-._~+/]{14,}=*$/.test(secret)) return
   throw new Error(
-    `${what} is not valid (its value is hidden); it must be at least 16 of the characters A\u2013Z a\u2013z 0\u20139 - . _ ~ + / =`,
+    `${what} is not valid (its value is hidden); it must be at least 16 of the characters A\u2013Z a\u2013z 0\u20139 - . _ ~ + / and, at the end, =`,
   )
 }

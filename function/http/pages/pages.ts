@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Answer, Caller, Request } from '../../answer.ts'
+import type { Config } from '../../config/config.ts'
 import type { Service } from '../../service.ts'
 import type { Pages, TableRoute } from '../routes.ts'
 import { DOCS_HTML, PLAYGROUND_HTML } from './html.ts'
@@ -8,7 +9,7 @@ import { createPlayground } from './playground.ts'
 
 export function createPages(
   { model }: Service,
-  config: DescribedConfig,
+  config: DescribedConfig & Pick<Config, 'tls'>,
   rows: readonly TableRoute[],
 ): Pages {
   let description: string | undefined
@@ -27,7 +28,7 @@ export function createPages(
         'content-security-policy': PLAYGROUND_POLICY,
         vary: 'accept, accept-encoding',
       }
-      return page(request, headers, playground(addressOf(request)))
+      return page(request, headers, playground(addressOf(request, config)))
     },
   }
 }
@@ -67,8 +68,9 @@ function unlessFresh(request: Request, headers: Answer['headers'], body: string)
 }
 
 /** The URL at which the client reached this server, from its headers and a proxy's. */
-function addressOf({ headers }: Request): string {
-  const scheme = headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'
+function addressOf({ headers }: Request, { tls }: Pick<Config, 'tls'>): string {
+  const isSecure = tls !== undefined || headers['x-forwarded-proto'] === 'https'
+  const scheme = isSecure ? 'https' : 'http'
   return `${scheme}://${headers.host ?? 'localhost'}`
 }
 
