@@ -58,7 +58,7 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Handles one call of the runtime. Ignores the event that its SDK decoded: the SDK invents a
+ * Handles one call from the runtime. Ignores the event that its SDK decoded: the SDK invents a
  * missing id, does not decode header values, and rounds integers beyond 2^53. The context contains
  * the body as it arrived.
  */

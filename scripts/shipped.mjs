@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 
-/** build.mjs lists here the packages that it has bundled. */
+/** The file in which build.mjs lists the packages that it has bundled. */
 export const BUNDLED = 'build/bundled.json'
 
 /**

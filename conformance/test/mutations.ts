@@ -165,7 +165,7 @@ const inClasses = (change: (output: Json) => Json) =>
   }))
 
 /**
- * Servers with one fault each, by its description. Each model gets a new server, because some
+ * Servers with one fault each, keyed by a description of the fault. Each model gets a new server, because some
  * servers keep state between requests.
  */
 export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {

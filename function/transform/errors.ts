@@ -12,7 +12,7 @@ export class Refused extends Error {
   readonly code = 'TRANSFORM_REFUSED'
   readonly status: number
 
-  /** @throws {RangeError} if `status` is not from 400 to 499 */
+  /** @throws {RangeError} if `status` is not between 400 and 499 */
   constructor(status: number, message: string, options?: ErrorOptions) {
     if (!isRefusalStatus(status))
       throw new RangeError(`Refused: the status is ${status}; it must be from 400 to 499`)

@@ -308,8 +308,8 @@ const fixedColor = (fixedColor: string): dashboard.DynamicConfigValue => ({
 })
 
 /**
- * Joins the queries into one table, with a column for each after those of the labels. Grafana calls
- * them `Value #A`.
+ * Joins the queries into one table: first the columns of the labels, then a column for each query. Grafana
+ * names the columns of queries `Value #A`, `Value #B`, and so on.
  */
 function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilder) {
   const values = queries.map(

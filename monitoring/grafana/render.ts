@@ -3,8 +3,8 @@
  *
  * npm run render --prefix monitoring -- RESULTS FOLDER
  *
- * THE PICTURES ARE NOT FROM GRAFANA: panels have its positions, titles, units and thresholds, but a
- * chart library draws them, and Chromium takes the pictures.
+ * THE PICTURES ARE NOT FROM GRAFANA: the panels' positions, titles, units and thresholds are those
+ * of Grafana, but a chart library draws the panels, and Chromium takes the pictures.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'

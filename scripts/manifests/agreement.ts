@@ -215,7 +215,7 @@ function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string
   return typesOf(object).flatMap(type => [
     ...when(
       type !== asked && !(type === PING && pinged),
-      `spec.filters: no sender uses the type ${type}; the README sends ${asked}`,
+      `spec.filters: no sender uses the type ${type}; the README's example has ${asked}`,
     ),
     ...when(
       replies.includes(type),

@@ -62,6 +62,6 @@ test('large bodies up to one byte more than the limit get valid responses', {
   assert.deepEqual(failures, [])
   assert.ok(
     (byKind.large.get(200) ?? 0) > 1 && (byKind.large.get(413) ?? 0) > 0,
-    'the bodies do not include two valid ones and one that is too large',
+    'expected at least two valid bodies and at least one that is too large',
   )
 })

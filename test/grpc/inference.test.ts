@@ -166,7 +166,7 @@ suite('inference.GRPCInferenceService', () => {
       'input "input": shape [1,3] does not fit; the model accepts [-1,4]',
     ],
     [
-      'a shape beyond 2^53',
+      'a dimension beyond 2^53',
       input({ shape: [2n ** 62n, 4] }),
       3,
       'input "input": shape [4611686018427387904,4] is too large; the model accepts [-1,4]',

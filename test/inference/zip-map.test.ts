@@ -50,7 +50,7 @@ const CATBOOST: WrittenModel = {
 const [first, zipMap] = CATBOOST.nodes
 
 suite('ZipMaps', () => {
-  test('a ZipMap is replaced by its input, with its classes as labels, if the file imports only ai.onnx.ml', async () => {
+  test('a ZipMap is replaced by its input, with its classes as labels, even if the file imports only ai.onnx.ml', async () => {
     const session = await openSession(written(writeModel(CATBOOST)), 1)
     assert.deepEqual(session.leftOut, [])
     const [output] = session.signature.outputs

@@ -92,7 +92,7 @@ describe('the form of a schema', () => {
     assert.equal(fieldsOf(around), undefined)
   })
 
-  test('the form has sliders around the example, within the limits of the schema', () => {
+  test('the range of a slider includes the example, and stays within the limits of the schema', () => {
     const [only] = fieldsOf({ type: 'number', minimum: -1, maximum: 6 }) ?? []
     const [count] = fieldsOf({ type: 'integer', minimum: 1 }) ?? []
     const [word] = fieldsOf({ enum: ['a'] }) ?? []

@@ -40,7 +40,7 @@ function repository(t: TestContext) {
   const temporary = mkdtempSync(join(tmpdir(), 'release-'))
   t.after(() => rmSync(temporary, { recursive: true }))
   const [folder, origin] = [join(temporary, 'work'), join(temporary, 'origin.git')]
-  // Without the user's configuration of git, such as signing keys and hooks.
+  // Ignores the user's git configuration, such as signing keys and hooks.
   const env = {
     ...process.env,
     PATH: `${dirname(process.execPath)}:${process.env.PATH}`,

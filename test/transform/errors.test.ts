@@ -60,7 +60,7 @@ test('codes of other errors do not select the status', () => {
   }
 })
 
-test('the constructors reject an invalid status and invalid seconds', () => {
+test('the constructors reject an invalid status or retryAfter', () => {
   assert.throws(() => new Refused(500, 'x'), /the status is 500; it must be from 400 to 499/)
   assert.throws(() => new Refused(404.5, 'x'), RangeError)
   assert.throws(() => new Unavailable('x', { retryAfter: -1 }), /retryAfter is -1/)

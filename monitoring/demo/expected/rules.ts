@@ -45,8 +45,8 @@ const ofOthers =
   }
 
 /**
- * The smallest count that a rate sees: Knative's series begin with their first count, which a rate
- * misses.
+ * A lower bound of the count that rate() measures: Knative's series begin with their first count,
+ * which rate() misses.
  */
 const leastSeen = (list: readonly Observation[]) => {
   const first = Math.min(...list.map(({ at }) => at))
