@@ -7,7 +7,7 @@ const EXACT: usize = memory.data(23 * 8, 16)
 /** The largest integer below which FP64 represents all integers. */
 const EXACT_INTEGER: u64 = 1 << 53
 
-/** Fills the tables of this module. The start function of the module calls it. */
+/** Must be called once, before any other function. */
 export function fillExactPowers(): void {
   let power: f64 = 1
   for (let i = 0; i <= EXACT_POWERS; i++) {
@@ -35,7 +35,7 @@ export function fromDecimal(digits: u64, power: i32): f64 {
   return digits === 0 ? 0 : multiply(digits, power)
 }
 
-/** The 64 most significant bits of the product. */
+/** @returns the 64 most significant bits of a * b */
 @inline
 function high(a: u64, b: u64): u64 {
   const a0 = a & 0xffffffff
@@ -48,7 +48,7 @@ function high(a: u64, b: u64): u64 {
 }
 
 /**
- * Multiplies in integers of 128 bits, which always suffice (Lemire, "Number Parsing at a Gigabyte
+ * Multiplies digits * 10^power in integers of 128 bits, which always suffice (Lemire, "Number Parsing at a Gigabyte
  * per Second", 2021; Mushtak and Lemire, "Fast Number Parsing Without Fallback", 2023). The result
  * is neither subnormal nor infinite, because the powers of ten are limited.
  */
@@ -58,7 +58,8 @@ function multiply(digits: u64, power: i32): f64 {
   const place = POWERS + ((<usize>(power - LEAST_POWER)) << 4)
   let upper = high(normalized, load<u64>(place))
   let lower = normalized * load<u64>(place)
-  // The result has 53 bits; two more bits decide how to round it.
+  // Nine bits of `upper` are beyond the precision needed. If they are all set, a carry could change
+  // the others.
   if ((upper & 0x1ff) === 0x1ff) {
     const carry = high(normalized, load<u64>(place, 8))
     lower += carry
