@@ -34,6 +34,8 @@ export interface DataPlane {
    * @returns the error if the queue is full, or a new request would miss its deadline
    */
   noRoom(protocol: Protocol, caller: Caller): Overloaded | undefined
+  /** Counts a request that could not be read, and so reaches neither `infer` nor `transform`. */
+  unreadable(error: unknown, protocol: Protocol, caller: Caller): void
   /**
    * Handles an inference request once the model is loaded, and counts it in the metrics.
    * @param read reads the request; its errors are also counted
@@ -66,6 +68,10 @@ export interface Readiness {
 export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
   const readiness = (): Readiness =>
     model.notReady === undefined ? { ready: true } : { ready: false, error: model.notReady }
+  function countRefusal(error: unknown, protocol: Protocol, caller: Caller): void {
+    metrics.began()
+    countFailure(error, protocol, caller, { model, metrics })
+  }
   return {
     server: serverMetadata,
     live: () => ({ live: true }),
@@ -90,11 +96,10 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
     statistics: () => ({ model_stats: [model.statistics.read(model.name, model.version)] }),
     noRoom(protocol, caller) {
       const refusal = model.loaded?.noRoom(caller)
-      if (refusal === undefined) return undefined
-      metrics.began()
-      countFailure(refusal, protocol, caller, { model, metrics })
+      if (refusal !== undefined) countRefusal(refusal, protocol, caller)
       return refusal
     },
+    unreadable: countRefusal,
     async infer(read, protocol, caller) {
       metrics.began()
       try {
@@ -146,10 +151,16 @@ function countFailure(
 
 function countError(error: unknown, caller: Caller, metrics: Metrics): void {
   const { rejected, failed } = meaningOf(error) ?? UNFORESEEN
-  // A client that hung up is not a rejection.
-  if (rejected !== undefined && !(rejected === 'deadline' && caller.gone))
+  if (rejected !== undefined && !(rejected === 'deadline' && hungUpEarly(caller)))
     metrics.rejected(rejected)
   if (failed !== undefined) metrics.failed(failed)
 }
+
+/** gRPC clients cancel a call at its deadline, perhaps just before the server's own timer. */
+const CANCELLED_EARLIER_MS = 10
+
+/** A client that hung up before its deadline is not a rejection. */
+const hungUpEarly = ({ gone, deadline }: Caller) =>
+  gone && performance.now() < deadline - CANCELLED_EARLIER_MS
 
 const secondsSince = (milliseconds: number) => (performance.now() - milliseconds) / 1000

@@ -79,7 +79,10 @@ async function handleCall(context: Context): Promise<StructuredReturn> {
     answered = errorAnswer(error)
   }
   const { trace, traceparent } = caller
-  if (trace !== undefined) service.traces?.finish(trace, context, answered.status, traceparent)
+  if (trace !== undefined) {
+    trace.isRouted = true
+    service.traces?.finish(trace, context, answered.status, traceparent)
+  }
   return structured(answered)
 }
 

@@ -1,4 +1,4 @@
-export const LONGEST_TIMER_MS = 2 ** 31 - 1
+const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /** Returns setTimeout's delay until `at`, on performance.now()'s clock. */
 export const delayUntil = (at: number): number =>

@@ -30,9 +30,12 @@ export async function predictBare(
 ): Promise<Answer> {
   const { headers, body } = request
   try {
-    checkMediaType(request)
+    const read = () => {
+      checkMediaType(request)
+      return body
+    }
     const asking: Asking = { headers, caller, dataPlane, protocol: 'http' }
-    return toAnswer(await predictByTransform(body, model.limits, asking))
+    return toAnswer(await predictByTransform(read, model.limits, asking))
   } catch (error) {
     return knownError(error, 'http')
   }
@@ -51,18 +54,20 @@ interface Asking {
   readonly event?: Call['event']
 }
 
-/** @throws {BadRequest} and the errors of the data plane */
+type Read = () => Uint8Array
+
+/**
+ * @param read returns the body; its errors are also counted
+ * @throws {BadRequest} and the errors of the data plane
+ */
 async function predictByTransform(
-  body: Uint8Array,
+  read: Read,
   limits: ResponseLimits,
   asking: Asking,
 ): Promise<EncodedResponse> {
-  const { maxJsonBytes } = limits
-  // The entire body is scanned in one turn of the event loop.
-  if (body.byteLength > maxJsonBytes) throw tooLarge(body, maxJsonBytes)
   const size = new JsonSize(limits, 'send fewer instances')
   const predictions: string[] = []
-  for (const group of groupsOf(instancesIn(body))) {
+  for (const group of groupsIn(read, limits.maxJsonBytes, asking)) {
     predictions.push(...(await askTogether(group, predictions.length, size, asking)))
     await nextTurn()
   }
@@ -130,6 +135,19 @@ function* instancesIn(body: Uint8Array): Generator<Uint8Array, void> {
   for (const { start, end } of findElements(array, 'instances')) yield array.subarray(start, end)
 }
 
+/** Counts an error of the body; the data plane counts the errors of calls. */
+function* groupsIn(read: Read, maxJsonBytes: number, { dataPlane, protocol, caller }: Asking) {
+  try {
+    const body = read()
+    // The entire body is scanned in one turn of the event loop.
+    if (body.byteLength > maxJsonBytes) throw tooLarge(body, maxJsonBytes)
+    yield* groupsOf(instancesIn(body))
+  } catch (error) {
+    dataPlane.unreadable(error, protocol, caller)
+    throw error
+  }
+}
+
 function* groupsOf(instances: Iterable<Uint8Array>): Generator<CallData[], void> {
   let group: CallData[] = []
   let size = 0
@@ -149,10 +167,12 @@ function* groupsOf(instances: Iterable<Uint8Array>): Generator<CallData[], void>
 export const answerByPredictions =
   ({ headers }: Request): AnswerEvent =>
   async ({ data, attributes }, caller, { dataPlane, model }): Promise<Reply> => {
-    if (data === undefined)
-      throw new BadRequest('the event has no data; send a V1 request as its data')
-    const body = 'bytes' in data ? data.bytes : Buffer.from(JSON.stringify(data.json.value))
+    const read = () => {
+      if (data === undefined)
+        throw new BadRequest('the event has no data; send a V1 request as its data')
+      return 'bytes' in data ? data.bytes : Buffer.from(JSON.stringify(data.json.value))
+    }
     const event = attributesAsText(attributes)
     const asking: Asking = { headers, caller, dataPlane, protocol: 'cloudevent', event }
-    return { content: await predictByTransform(body, model.limits, asking) }
+    return { content: await predictByTransform(read, model.limits, asking) }
   }

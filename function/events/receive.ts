@@ -116,17 +116,36 @@ async function receiveBinary(
   caller: Caller,
   context: EventContext,
 ): Promise<Answer> {
-  const jsonLength = readJsonLength(headers['inference-header-content-length'])
-  const binding: Binding = { responseData: 'binary', jsonLength }
-  return answerEvent(readBinaryEvent(headers, body), binding, caller, context)
+  const { event, jsonLength } = await readOrCount(caller, context, () => ({
+    event: readBinaryEvent(headers, body),
+    jsonLength: readJsonLength(headers['inference-header-content-length']),
+  }))
+  return answerEvent(event, { responseData: 'binary', jsonLength }, caller, context)
 }
 
-const answerParsed = async (
+async function answerParsed(
   headers: IncomingHttpHeaders,
   json: ParsedJson,
   caller: Caller,
   context: EventContext,
-) => answerEvent({ attributes: readHeaders(headers), data: { json } }, ALL_JSON, caller, context)
+): Promise<Answer> {
+  const attributes = await readOrCount(caller, context, () => readHeaders(headers))
+  return answerEvent({ attributes, data: { json } }, ALL_JSON, caller, context)
+}
+
+/** Counts an error of `read`, which fails all events of the request. */
+async function readOrCount<Events>(
+  caller: Caller,
+  { dataPlane }: EventContext,
+  read: () => Events | Promise<Events>,
+): Promise<Events> {
+  try {
+    return await read()
+  } catch (error) {
+    dataPlane.unreadable(error, 'cloudevent', caller)
+    throw error
+  }
+}
 
 async function answerEvent(
   event: CloudEvent,
@@ -164,9 +183,11 @@ async function receiveStructured(
   caller: Caller,
   context: EventContext,
 ): Promise<Answer> {
-  checkFormat(headers['content-type'], 'application/cloudevents+json')
-  checkSize(body, context)
-  const event = readStructuredEvent(body)
+  const event = await readOrCount(caller, context, () => {
+    checkFormat(headers['content-type'], 'application/cloudevents+json')
+    checkSize(body, context)
+    return readStructuredEvent(body)
+  })
   goOn(event, caller)
   if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
   const reply = await replyTo(event, IN_JSON, caller, context)
@@ -207,9 +228,11 @@ async function receiveBatch(
   caller: Caller,
   context: EventContext,
 ): Promise<Answer> {
-  checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
-  checkSize(body, context)
-  const groups = await readGroups(body, context)
+  const groups = await readOrCount(caller, context, () => {
+    checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
+    checkSize(body, context)
+    return readGroups(body, context)
+  })
   if (groups.length === 0) return ACKNOWLEDGED
   const replies: string[] = []
   const size = new JsonSize(context.model.limits, 'send fewer events in a batch')

@@ -7,7 +7,7 @@ import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
 import { cutOff, dropRest } from '../http/stream.ts'
 import { show } from '../protocol/json.ts'
-import { LONGEST_TIMER_MS } from '../timer.ts'
+import { delayUntil } from '../timer.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
 import { DEADLINE_EXCEEDED, OK, type Status, trailersOf, UNAVAILABLE } from './status.ts'
 
@@ -141,7 +141,7 @@ export class Call {
 
   /**
    * @returns the next message; undefined after the last
-   * @throws {Refused|BadRequest|Overloaded|DeadlinePassed} @throws {Cancelled}
+   * @throws {Refused|BadRequest|Overloaded} @throws {Cancelled}
    */
   async read(): Promise<Received | undefined> {
     return this.#reader?.next()
@@ -258,8 +258,7 @@ export class Call {
 
   #setDeadline(): void {
     if (this.deadline === Number.POSITIVE_INFINITY) return
-    const ms = Math.max(this.deadline - performance.now(), 0)
-    this.#timer = setTimeout(() => this.#expire(), Math.min(ms, LONGEST_TIMER_MS))
+    this.#timer = setTimeout(() => this.#expire(), delayUntil(this.deadline))
   }
 
   #expire(): void {

@@ -5,7 +5,7 @@ import type { Arrival, Arriving, Needing } from '../http/arrivals.ts'
 import { addressOf, freeBody, inflate, roomFor, stalled, tooLarge } from '../http/body.ts'
 import type { Decoder } from '../http/compression.ts'
 import { type BodyMemory, FULL, Reservation } from '../http/memory.ts'
-import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
+import { Overloaded } from '../protocol/errors.ts'
 
 /** The client cancelled the call or closed the connection, so no response is sent. */
 export class Cancelled extends Error {}
@@ -104,7 +104,7 @@ export class MessageReader implements Arriving {
     this.#arrival = this.#options.memory.arrivals.begin(this)
     const late = () => {
       if (this.#late !== timer) return
-      this.#fail(new DeadlinePassed('no message arrived within REQUEST_TIMEOUT_MS'))
+      this.#fail(new Refused('TOO_SLOW', 'no message arrived within REQUEST_TIMEOUT_MS'))
     }
     const timer = setTimeout(afterReading, this.#options.longestMs, late)
     this.#late = timer
@@ -119,7 +119,7 @@ export class MessageReader implements Arriving {
 
   /**
    * @returns the next message; undefined after the last
-   * @throws {Refused|Overloaded|DeadlinePassed} @throws {Cancelled}
+   * @throws {Refused|Overloaded} @throws {Cancelled}
    */
   async next(): Promise<Received | undefined> {
     while (this.#waiting.length === 0) {

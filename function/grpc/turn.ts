@@ -39,20 +39,23 @@ export class Turn implements Caller {
   }
 
   /**
-   * Ends the request's trace and logs the request. @param status undefined if the client hung up
-   * first
+   * Ends the request's trace and logs the request. @param status ignored if the call is over
    */
-  end(status: Status | undefined = OK): void {
+  end(status: Status = OK): void {
     const { head, path } = this.#call
     const { traces, log } = this.#service
-    const code = this.gone && status === OK ? undefined : status?.code
+    // A call that is over has sent its own status, or none if the client cancelled it.
+    const code = this.gone ? this.#call.status?.code : status.code
     if (this.trace !== undefined) {
       const request = { ...head, rpc: path.slice(1) }
       traces?.finish(this.trace, request, code, this.traceparent)
     }
     if (!log.isLevelEnabled('debug')) return
     const ms = performance.now() - this.arrived
-    log.debug({ path, status: code, ms, ...this.logFields() }, 'answered')
+    log.debug(
+      { path, status: code, ms, ...this.logFields() },
+      code === undefined ? 'the client hung up' : 'answered',
+    )
   }
 
   logFields() {

@@ -235,6 +235,7 @@ async function callWithBody(
   handler: NonNullable<Route['POST']>,
   { head: { headers }, path, caller, body }: StepContext,
 ): Promise<Answer> {
+  if (caller.trace !== undefined) caller.trace.isRouted = true
   const request: Request = { method: 'POST', path, headers, body: await body.read() }
   const answer = await handler(request, caller)
   body.becomeAnswer(answer)

@@ -168,8 +168,8 @@ const linksTo = (context: SpanContext | undefined): Link[] =>
   context === undefined ? [] : [{ context }]
 
 /** Returns the path with placeholders for models and versions; undefined for an unknown path. */
-function routeOf({ request: { url = '/' }, status }: Finished): string | undefined {
-  if (status === undefined || status === 404 || status === 405) return undefined
+function routeOf({ trace, request: { url = '/' } }: Finished): string | undefined {
+  if (!trace.isRouted) return undefined
   return pathOf(url)
     .replace(/(?<=\/models\/)[^/:]+/, '{model}')
     .replace(/(?<=\/versions\/)[^/]+/, '{version}')

@@ -27,6 +27,8 @@ export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
   readonly events: EventTrace[] = []
+  /** Whether the request's path is a route. */
+  isRouted = false
   ended: number | undefined
   error: unknown
   private own: SpanIds | undefined

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { readMetrics } from '../http/client.ts'
 import { type Server, startServer } from '../server.ts'
 import {
   BATCHED,
@@ -248,3 +249,37 @@ describe('a valid event', () => {
     )
   })
 })
+
+test('counts a request whose events cannot be read as one error, and also as a rejection if it is too large', async t => {
+  const server = await startServer()
+  t.after(server.stop)
+  const structured = (body: string, type = STRUCTURED) =>
+    post(server.url, { 'content-type': type }, body)
+  const large = JSON.stringify({ ...EVENT, data: 'x'.repeat(2 ** 20) })
+  const cases = [
+    () => SEND.binary(server.url, without('id')),
+    () => post(server.url, { ...EVENT_HEADERS, 'inference-header-content-length': 'x' }, '{}'),
+    () => SEND.structured(server.url, without('id')),
+    () => structured('{'),
+    () => structured('{}', `${STRUCTURED}; charset=latin1`),
+    () => structured(JSON.stringify([EVENT, {}]), BATCHED),
+    () => structured('{', BATCHED),
+    () => structured(large),
+    () => structured(`[${large}]`, BATCHED),
+  ]
+  for (const [i, send] of cases.entries()) {
+    assert.ok((await send()).status >= 400)
+    const metrics = readMetrics(await server.service.metrics.text())
+    const counted = (of: string) =>
+      metrics.get(
+        `${of}{model="iris-classifier",version="v1.0.0",protocol="cloudevent",status="error"}`,
+      )
+    assert.equal(counted('inference_requests_total'), i + 1)
+    assert.equal(counted('inference_request_duration_seconds_count'), i + 1)
+    assert.equal(metrics.get('inference_requests_in_flight'), 0)
+    const large = Math.max(i - 6, 0)
+    assert.equal(metrics.get('inference_rejected_total{reason="too_large"}'), large)
+  }
+})
+
+const EVENT_HEADERS = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/', 'ce-type': 't' }

@@ -280,13 +280,16 @@ suite('a deadline', () => {
   })
 
   test('ends a call whose message does not arrive in time', async () => {
-    const { client } = await open({ REQUEST_TIMEOUT_MS: '100' })
+    const { server, client } = await open({ REQUEST_TIMEOUT_MS: '100' })
     for (const bytes of [Buffer.alloc(0), FRAME.subarray(0, 20)]) {
       const call = client.open('ModelInfer')
       call.stream.write(bytes)
       const { status, message } = await call.answered
       assert.deepEqual([status, message], [4, 'no message arrived within REQUEST_TIMEOUT_MS'])
     }
+    // As over HTTP, the client is at fault.
+    assert.equal(await counts(server, 'inference_rejected_total\\{reason="slow"\\}'), 2)
+    assert.equal(await counts(server, 'inference_failures_total\\{cause="deadline"\\}'), 0)
   })
 
   test('ends a call at its deadline while the model loads', async () => {

@@ -475,6 +475,25 @@ test('a large body is handled like a small one up to MAX_JSON_BYTES, which the e
   assert.match(answer.json.error as string, /^the response as JSON is larger .*MAX_JSON_BYTES/)
 })
 
+test('counts a V1 request to a transform that cannot be read as one error', async t => {
+  const own = await startServer({ TRANSFORM: author('fields.ts'), MAX_JSON_BYTES: '1000' })
+  t.after(own.stop)
+  const counts = async (protocol: string) => {
+    const metrics = readMetrics((await supertest(own.url).get('/metrics')).text)
+    return metrics.get(
+      `inference_requests_total{model="iris-classifier",version="v1.0.0",protocol="${protocol}",status="error"}`,
+    )
+  }
+  const large = JSON.stringify({ instances: ['x'.repeat(1000)] })
+  for (const [i, body] of ['{', '{"inputs":[]}', '{"instances":[}', large].entries()) {
+    assert.ok((await predict(own, 'iris-classifier', body)).status >= 400)
+    assert.equal(await counts('http'), i + 1, body)
+  }
+  const url = `${own.url}/v1/models/iris-classifier:predict`
+  refusal(400, await SEND.binary(url, { ...EVENT, data: {} }))
+  assert.equal(await counts('cloudevent'), 1)
+})
+
 test('the predictions of a transform may not exceed MAX_JSON_BYTES together', async t => {
   const server = await startServer({ TRANSFORM: author('any.ts'), MAX_JSON_BYTES: '2000' })
   t.after(server.stop)

@@ -219,12 +219,15 @@ describe('spans of requests', () => {
   })
 
   test('spans do not contain the path of an unknown route in their names', async () => {
-    const { spans } = await pushedBy({}, async server => {
+    const ask = async (server: Listening) => {
       await infer({}, irisBody(), '/v2/models/other/infer')(server)
       await infer({}, irisBody(), '/v2/health/live')(server)
-    })
+      await infer({}, irisBody(), '/v2/models/%/infer')(server)
+    }
+    const { spans } = await pushedBy({}, ask)
+    const refused = await pushedBy({ AUTH_SECRET: 'a-secret-of-this-test' }, ask)
     assert.deepEqual(
-      spans.map(({ name, attributes }) => [
+      [...spans, ...refused.spans].map(({ name, attributes }) => [
         name,
         attributes['http.route'],
         attributes['http.response.status_code'],
@@ -232,6 +235,10 @@ describe('spans of requests', () => {
       [
         ['POST', undefined, 404],
         ['POST', undefined, 405],
+        ['POST', undefined, 400],
+        ['POST', undefined, 401],
+        ['POST', undefined, 405],
+        ['POST', undefined, 401],
       ],
     )
   })
@@ -340,6 +347,44 @@ describe('spans of requests', () => {
     assert.deepEqual(
       parts.map(({ name }) => name),
       PARTS,
+    )
+  })
+
+  test('the span of a gRPC call has the status that the call got, and none if the client cancelled the call', async () => {
+    const receiver = await startReceiver()
+    after(receiver.close)
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+    const server = await startServer(env, { load: false })
+    after(server.stop)
+    const client = connectGrpc(server.port)
+    after(client.close)
+    const flower = { name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }
+    const flowers = rawRequest('iris-classifier', [flower])
+    const { service } = server
+    const waiting = (count: number) =>
+      until('a call waits', () => service.model.queuedRows === count)
+    const late = await client.call('ModelInfer', flowers, { 'grpc-timeout': '50m' })
+    assert.equal(late.status, 4)
+    await waiting(0)
+    const cancelled = client.open('ModelInfer')
+    cancelled.write(flowers)
+    await waiting(1)
+    cancelled.stream.close()
+    await waiting(0)
+    const text = await service.metrics.text()
+    assert.match(text, /^inference_rejected_total\{reason="deadline"\} 1$/m)
+    assert.match(text, /^inference_failures_total\{cause="deadline"\} 1$/m)
+    // The exporters read the environment directly.
+    Object.assign(process.env, env)
+    await endPush(startPush(service, server.config), 10_000)
+    delete process.env.OTEL_EXPORTER_OTLP_ENDPOINT
+    const calls = receiver.spans.filter(({ kind }) => kind === 'server')
+    assert.deepEqual(
+      calls.map(({ attributes, failed }) => [attributes['rpc.grpc.status_code'], failed]),
+      [
+        [4, true],
+        [undefined, true],
+      ],
     )
   })
 
