@@ -44,6 +44,9 @@ class AdaptiveExecutor implements Executor {
   private current: InlineExecutor | WorkerPool
   private aside: Promise<WorkerPool> | undefined
   private runsAside = 0
+  private largeAside = 0
+  /** Ends the worker that is not needed after a move. */
+  private retiring: Promise<void> | undefined
   private moving: Promise<void> | undefined
   /** True if the last run took long: the CPU time of the next run is then measured. */
   private wasLong = false
@@ -104,17 +107,26 @@ class AdaptiveExecutor implements Executor {
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
     // Each worker has its own `sizes`; the parameter describes runs on the main thread.
     if (!(this.current instanceof InlineExecutor)) return this.current.inferLarge(request, caller)
-    let worker: WorkerPool
+    this.largeAside++
     try {
-      worker = await this.openAside()
+      return await (await this.openAsideForLarge()).inferLarge(request, caller)
+    } finally {
+      this.largeAside--
+      this.retireAside()
+    }
+  }
+
+  private async openAsideForLarge(): Promise<WorkerPool> {
+    try {
+      return await this.openAside()
     } catch (error) {
       throw new NotReady(`cannot start a thread for a large request: ${(error as Error).message}`)
     }
-    return worker.inferLarge(request, caller)
   }
 
   async close(): Promise<void> {
     await this.moving
+    await this.retiring
     await (await this.aside?.catch(() => undefined))?.close()
     await this.current.close()
   }
@@ -173,7 +185,19 @@ class AdaptiveExecutor implements Executor {
       return timed
     } finally {
       this.runsAside--
+      this.retireAside()
     }
+  }
+
+  /** After the model has moved, ends the worker for large requests, to release its memory. */
+  private retireAside(): void {
+    const { aside } = this
+    const isUsed = this.current instanceof InlineExecutor || this.runsAside + this.largeAside > 0
+    if (isUsed || aside === undefined) return
+    this.aside = undefined
+    this.retiring = aside.then(worker => worker.close())
+    // close() waits for this promise, which rejects if a run does not end.
+    this.retiring.catch(() => {})
   }
 
   private openAside(): Promise<WorkerPool> {
@@ -200,6 +224,7 @@ class AdaptiveExecutor implements Executor {
       return
     }
     log.info(`the model runs in worker threads: its runs take more than ${SLOW_RUN_MS} ms`)
+    this.retireAside()
     await left.close()
   }
 }

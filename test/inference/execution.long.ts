@@ -112,6 +112,7 @@ suite('EXECUTION', () => {
       Array.from({ length: 20 }, async () => assert.equal((await infer(irisRequest)).status, 200)),
     )
     assert.equal(server.service.model.notReady, undefined)
+    await until('the first worker has ended', () => workers[0]?.threadId === -1)
   })
 
   test('auto loads a model with operators that are not plain in a worker first, and then on the main thread', async () => {
