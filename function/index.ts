@@ -83,7 +83,7 @@ async function handleCall(context: Context): Promise<StructuredReturn> {
     trace.isRouted = true
     service.traces?.finish(trace, context, answered.status, traceparent)
   }
-  return structured(answered)
+  return structured(answered, context.headers)
 }
 
 function answer(context: Context, caller: Caller, service: Service): Promise<Answer> | Answer {
@@ -99,6 +99,9 @@ function answer(context: Context, caller: Caller, service: Service): Promise<Ans
       : receiveEvents(request, mode, caller, service)
   }
   if (mode !== undefined) return receiveParsed(headers, parsed(body), caller, service)
+  // The runtime also parses forms, which get 415.
+  if (FORM.test(headers['content-type'] ?? ''))
+    return infer({ method, path: '/', headers, body: NO_BODY }, caller, service.dataPlane)
   return inferParsed(parsed(body), caller, service.dataPlane)
 }
 
@@ -126,6 +129,7 @@ async function answerByTransform(
 }
 
 const NO_BODY = new Uint8Array(0)
+const FORM = /^application\/x-www-form-urlencoded\b/i
 
 /**
  * Wraps a value that the runtime parsed. The runtime rounds integers beyond 2^53, which the reader
@@ -174,8 +178,17 @@ function current({ method, headers }: Context): { service: Service; caller: Call
   }
 }
 
-const structured = ({ status, headers, body }: Answer): StructuredReturn => ({
-  statusCode: status,
-  headers,
-  body: typeof body === 'string' ? body : bytesOf(body),
-})
+function structured(
+  { status, headers, body }: Answer,
+  { 'x-request-id': requestId }: IncomingHttpHeaders,
+): StructuredReturn {
+  return {
+    statusCode: status,
+    headers: {
+      'x-content-type-options': 'nosniff',
+      ...headers,
+      ...(requestId !== undefined && { 'x-request-id': String(requestId) }),
+    },
+    body: typeof body === 'string' ? body : bytesOf(body),
+  }
+}

@@ -203,6 +203,7 @@ describe('the function under the command faas-js-runtime', () => {
     ['null', 400, JSON_TYPE, 'null'],
     ['no body', 400, {}, ''],
     ['an unknown media type', 415, { 'content-type': 'text/plain' }, JSON.stringify(IRIS)],
+    ['a form', 415, { 'content-type': 'application/x-www-form-urlencoded' }, 'inputs=1'],
     ['an event without data', 400, CE, ''],
     ['an event whose data is not a request', 400, { ...CE, ...JSON_TYPE }, '{"inputs":5}'],
     ['an event without an id', 400, { ...CE, ...JSON_TYPE, 'ce-id': '' }, JSON.stringify(IRIS)],
@@ -277,6 +278,15 @@ describe('the function under the command faas-js-runtime', () => {
       assert.deepEqual([query, status], [query, 200], text)
     }
     refused(400, await post(`${runtime.url}/?body=1`, JSON_TYPE, JSON.stringify(IRIS)))
+  })
+
+  test('returns x-request-id, and forbids browsers to guess the media type', async () => {
+    const { headers } = await fetch(runtime.url, { headers: { 'x-request-id': '7' } })
+    const names = ['x-request-id', 'x-content-type-options']
+    assert.deepEqual(
+      names.map(name => headers.get(name)),
+      ['7', 'nosniff'],
+    )
   })
 
   test('reports at the health paths that it is live and ready', async () => {
