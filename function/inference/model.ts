@@ -20,18 +20,23 @@ import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
 import type { Transformer } from './transformer.ts'
 
-/** The share of the free memory for all concurrent runs. */
+/** The share of the free memory for the runs of all threads. */
 const SHARE_OF_RUNS = 1 / 3
 
 /**
- * Divides the memory among the runs that may be in progress: one per worker, and one for a large
- * request.
+ * ONNX Runtime allocates the tensors of a run one by one. In the second run with the same shapes,
+ * it allocates them again, in one block, and it keeps both.
+ */
+const ALLOCATIONS = 2
+
+/**
+ * Divides the memory among the threads.
  * @returns the bytes that the loaded model leaves free
  */
 function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config): number {
   const free = Math.max(0, memoryBytes - process.memoryUsage.rss())
-  const mostRuns = Math.max(1, Math.floor(cpus / ortThreads)) + 1
-  sizes.budget = (SHARE_OF_RUNS * free) / mostRuns
+  const workers = Math.max(1, Math.floor(cpus / ortThreads))
+  sizes.budget = (SHARE_OF_RUNS * free) / (ALLOCATIONS * workers)
   return free
 }
 

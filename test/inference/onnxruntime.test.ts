@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { createNativeSession, type NativeSession } from '../../function/inference/onnxruntime.ts'
+import { nativeBytes } from '../../function/inference/run-sizes.ts'
 import { DATATYPES, type Datatype } from '../../function/protocol/datatypes.ts'
 import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder, testModel } from '../server.ts'
+import { writeModel } from './batchability/onnx-writer.ts'
 
 /*
  * ONNX Runtime's native binding is not public. If a new version changes it, one of these tests
@@ -19,6 +22,32 @@ function holds(condition: boolean, sentence: string): void {
     condition,
     `onnxruntime-node ${version}: ${sentence}; adapt function/inference/onnxruntime.ts`,
   )
+}
+
+/** A model whose run needs two tensors of d × d elements for an input of d elements. */
+function writePairs(t: { after(undo: () => void): void }): string {
+  const folder = mkdtempSync(join(tmpdir(), 'pairs-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const node = (operator: string, inputs: string[], output: string, attributes = {}) => ({
+    operator,
+    inputs,
+    outputs: [output],
+    attributes,
+  })
+  const model = writeModel({
+    opset: 13,
+    inputs: { x: { type: 'FP32', dims: ['d', 1] } },
+    outputs: { y: { type: 'FP32', dims: [1, 1] } },
+    constants: {},
+    nodes: [
+      node('Transpose', ['x'], 'row', { perm: [1, 0] }),
+      node('Add', ['x', 'row'], 'pairs'),
+      node('Exp', ['pairs'], 'powers'),
+      node('ReduceMean', ['powers'], 'y', { axes: [0, 1], keepdims: 1 }),
+    ],
+  })
+  writeFileSync(join(folder, 'model.onnx'), model)
+  return join(folder, 'model.onnx')
 }
 
 function open(file: string): NativeSession {
@@ -53,6 +82,18 @@ suite('the native binding of ONNX Runtime', () => {
       /\.run\(feeds, fetches, options\)/.test(read('backend.js')),
       'run() no longer has the arguments feeds, fetches and options',
     )
+  })
+
+  test('runs of one shape keep at most twice the memory of their tensors', t => {
+    const session = open(writePairs(t))
+    const length = 3_000
+    const x = { type: 'float32', data: new Float32Array(length), dims: [length, 1] }
+    const before = nativeBytes()
+    for (let i = 0; i < 4; i++) session.run({ x: { ...x, location: 'cpu' } }, { y: null }, {})
+    const tensors = 2 * 4 * length ** 2
+    const kept = (nativeBytes() - before) / tensors
+    holds(kept > 0.9, `a session keeps only ${kept} times the memory of a run`)
+    holds(kept < 2.2, `a session keeps ${kept} times the memory of a run (model.ts)`)
   })
 
   test('the native binding describes inputs and outputs', () => {
