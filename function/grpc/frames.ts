@@ -69,6 +69,11 @@ export class MessageReader implements Arriving {
     this.#reservation = new Reservation(options.memory)
     stream.on('data', (chunk: Buffer) => this.#take(chunk))
     stream.on('end', () => this.#end())
+    // After RST_STREAM with NO_ERROR, Node keeps a paused stream open until it is read.
+    stream.on('aborted', () => {
+      this.stop()
+      stream.resume()
+    })
     stream.on('close', () => {
       if (!this.#ended) this.#fail(STOPPED)
     })

@@ -138,7 +138,7 @@ export class LoadedModel {
     const { bytes } = codec
     if (bytes !== undefined && bytes.body.byteLength > this.largeBytes)
       // The worker encodes the response like this codec.
-      return this.inferLarge(bytes, caller) as Promise<Encoded>
+      return this.inferLarge(withOwnBuffer(bytes), caller) as Promise<Encoded>
     return infer(codec, this.identity, this.runner, caller)
   }
 
@@ -193,8 +193,7 @@ export class LoadedModel {
   ): Promise<LargeResponse['response']> {
     this.checkQueue()
     await this.admission.admit(size, caller)
-    // Small bodies share a buffer, so copy this body.
-    return this.inferLarge({ ...bytes, body: Uint8Array.from(bytes.body) }, caller)
+    return this.inferLarge(withOwnBuffer(bytes), caller)
   }
 
   private async inferLarge(
@@ -244,6 +243,10 @@ export class LoadedModel {
     statistics.succeeded(performance.now() - arrived, times)
   }
 }
+
+/** Copies a small body: several share the buffer into which Node reads. */
+const withOwnBuffer = (bytes: RequestBytes): RequestBytes =>
+  bytes.body.byteLength > LARGE_BODY_BYTES ? bytes : { ...bytes, body: Uint8Array.from(bytes.body) }
 
 function enterParts(trace: Trace, { parts, runs }: LargeResponse): void {
   for (const { name, beganAt } of parts) {

@@ -138,11 +138,12 @@ export class WorkerThread {
    * @throws {RunTimedOut} if a run exceeds the time limit
    */
   send({ command, transfer, limitMs }: Sent): Promise<unknown> {
+    // If this throws, the thread has no command, and close() must not wait for its result.
+    this.worker.postMessage(command, transfer)
     this.pending = Promise.withResolvers()
     this.calls?.posted()
     this.shapes =
       'large' in command ? 'a large request that is being read' : shapesOf(command.inputs)
-    this.worker.postMessage(command, transfer)
     if (limitMs > 0) this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
     return this.pending.promise
   }

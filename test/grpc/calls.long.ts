@@ -5,8 +5,9 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { deflateSync, gzipSync } from 'node:zlib'
 import type { Message } from '../../function/protocol/protobuf-decode.ts'
 import { until } from '../http/client.ts'
+import { block, head, header, frame as http2Frame, RawSession } from '../http/frames.ts'
 import { type Server, startServer, testModel } from '../server.ts'
-import { type Client, connectGrpc, encode, frame, type OpenCall } from './client.ts'
+import { type Client, connectGrpc, encode, frame, type OpenCall, pathOf } from './client.ts'
 import { rawRequest } from './messages.ts'
 
 const MODEL = 'iris-classifier'
@@ -510,6 +511,33 @@ suite('a stream', () => {
     const { client } = await open()
     const { status, messages } = await client.call('ModelStreamInfer', Array(1_000).fill(request()))
     assert.deepEqual([status, messages.length], [0, 1_000])
+  })
+
+  test('ends when its client resets it without an error while requests wait', async () => {
+    const { server } = await open({}, false)
+    const session = await RawSession.open(server.port)
+    const type = header('content-type', 'application/grpc')
+    const begin = (stream: number, path: string, ...more: Buffer[]) =>
+      session.send(head(stream, block('POST', pathOf(path), type, ...more), false))
+    const send = (stream: number, bytes: Uint8Array) =>
+      session.send(http2Frame('data', bytes, { stream }))
+    // The first call loads the code for gRPC.
+    begin(1, 'ServerLive')
+    send(1, frame(Buffer.alloc(0)))
+    await session.end(1)
+    begin(3, 'ModelStreamInfer', header('grpc-timeout', '200m'))
+    begin(5, 'ModelInfer', header('grpc-timeout', '400m'))
+    send(5, FRAME)
+    // More requests than may be in progress, so that the server stops reading.
+    for (const ping of [0, 1, 2]) {
+      send(3, Buffer.concat(Array(150).fill(FRAME)))
+      session.send(http2Frame('ping', Buffer.alloc(8, ping)))
+      await session.frame('ping', ({ payload }) => payload[0] === ping)
+    }
+    session.send(http2Frame('rstStream', Buffer.alloc(4), { stream: 3 }))
+    // By then, the deadline of the stream has passed, too.
+    await session.end(5)
+    session.socket.destroy()
   })
 
   test('ends with the connection when the process shuts down and the stream is idle', async () => {

@@ -182,6 +182,31 @@ test('a connection is closed if its client sends GOAWAY and then an invalid fram
   assert.equal(await session.errorCode(), 6)
 })
 
+test('several bodies in one packet are answered, even if MAX_JSON_BYTES passes them to a worker', async t => {
+  const own = await startServer({ EXECUTION: 'worker', MAX_JSON_BYTES: '500' })
+  t.after(own.stop)
+  const shape = [100, 4]
+  const json = JSON.stringify({
+    inputs: [{ name: 'input', datatype: 'FP32', shape, parameters: { binary_data_size: 1_600 } }],
+    parameters: { binary_data_output: true },
+  })
+  const length = header('inference-header-content-length', String(json.length))
+  const body = Buffer.concat([Buffer.from(json), Buffer.alloc(1_600)])
+  const session = await RawSession.open(own.port)
+  const streams = [1, 3, 5]
+  session.send(
+    ...streams.flatMap(stream => [
+      head(stream, block('POST', IRIS, length), false),
+      frame('data', body, { stream, flags: 1 }),
+    ]),
+  )
+  const ends = await Promise.all(streams.map(stream => session.end(stream)))
+  const sizes = ends.map(({ payload }) => payload.byteLength)
+  assert.ok(sizes[0] !== undefined && sizes[0] > 2_000, `${sizes}`)
+  assert.deepEqual(sizes, Array(3).fill(sizes[0]))
+  session.socket.destroy()
+})
+
 test('a client may stop sending a refused body before its stream is closed', async () => {
   const session = await RawSession.open(server.port)
   session.send(head(1, block('POST', IRIS, header('content-length', '100000000')), false))

@@ -254,6 +254,24 @@ test('a large request no longer waits for a thread after its client hung up', as
   await running
 })
 
+test('a pool runs and closes after a request that could not be sent to its thread', async () => {
+  const pool = await openWorkers('models/iris/v1.0.0/model.onnx', {
+    runTimeoutMs: 0,
+    onStuck: assert.fail,
+    threads: 1,
+    workers: 1,
+    onDeath: assert.fail,
+    onLoss: assert.fail,
+  })
+  const body = new Uint8Array(8)
+  body.buffer.transfer()
+  const caller = { arrived: 0, deadline: Number.POSITIVE_INFINITY, gone: false }
+  await assert.rejects(pool.inferLarge({ bytes: { body } } as LargeRequest, caller), /transfer/)
+  await pool.run([structuredClone(row)], ['predicted_class'])
+  await assert.rejects(pool.inferLarge({ bytes: { body } } as LargeRequest, caller), /transfer/)
+  await pool.close()
+})
+
 suite('worker threads that die', () => {
   const oneWorker = { EXECUTION: 'worker', ORT_THREADS: '1024' }
 
