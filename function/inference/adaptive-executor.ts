@@ -26,9 +26,9 @@ export interface AdaptiveOptions {
 }
 
 /**
- * Runs a model whose cost depends only on input shapes (docs/architecture.md, "Threads"). The
- * worker that measured the cost then handles large requests, and runs with more elements than all
- * previous runs.
+ * Runs a model whose cost depends only on input shapes: on the main thread if runs are fast,
+ * otherwise in workers (docs/architecture.md, "Threads"). Beside the main thread, one worker
+ * handles large requests, and runs with more elements than all previous runs.
  */
 export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
   if (options.plainBytes !== undefined)
@@ -163,7 +163,7 @@ class AdaptiveExecutor implements Executor {
     }
     this.wasLong = false
     const began = cpuMs()
-    // `run` returns after the run.
+    // This call blocks until the run has ended.
     const ran = inline.run(inputs, outputs)
     this.judge(elements, cpuMs() - began)
     return ran

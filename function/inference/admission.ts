@@ -12,13 +12,13 @@ import type { Signature } from '../protocol/tensor.ts'
 import type { RunSizes } from './run-sizes.ts'
 
 /**
- * Writing this many elements as JSON takes 5 ms of the main thread. Passing the request to a worker
- * costs 0.1 ms.
+ * Writing this many elements as JSON blocks the main thread for 5 ms. Passing the request to a
+ * worker costs 0.1 ms.
  */
 export const LARGE_JSON_ELEMENTS = 16 * 1024
 
 export interface AnswerSize {
-  /** The outputs in memory, plus their JSON at its largest, in bytes. */
+  /** The bytes of the outputs in memory, plus the maximum bytes of their JSON. */
   readonly bytes: number
   readonly jsonElements: number
 }
@@ -57,7 +57,7 @@ export class Admission {
 
   /**
    * @returns undefined if the response's size is unknown before a run
-   * @throws {TooLarge} if the response exceeds the limits for any values in the request
+   * @throws {TooLarge} if the response exceeds the limits, whatever values the request contains
    */
   sizeOf({ inputs, outputs }: InferenceRequest): AnswerSize | undefined {
     const sizes = this.#sizes.outputsOf(inputs, outputs)
@@ -70,7 +70,7 @@ export class Admission {
       const { name, binary, classes } = outputs[i] as RequestedOutput
       const datatype = this.#datatypes.get(name) as Datatype
       bytes += size.bytes
-      // The text lengths of other responses do not predict this response.
+      // The text lengths in other responses do not predict those in this response.
       if (this.#sizes.followShapes && datatype !== 'BYTES') leastBytes += size.bytes
       // Classes are only a few strings per row.
       if (binary || classes !== undefined) continue
@@ -87,9 +87,10 @@ export class Admission {
   }
 
   /**
-   * Divides a request into runs with as many rows as the memory allows, or one row if no row of
-   * this shape has run before. Once the size of the response is known, waits for its memory.
-   * @param mostRows the maximum rows in a run, for any amount of free memory
+   * Divides a request into runs with as many rows as the memory allows, or with one row if no row
+   * of this shape has run before. Once the response's size is known, waits until there is memory
+   * for the response.
+   * @param mostRows the maximum rows in a run, even if the memory allows more
    * @throws {TooLarge|DeadlinePassed}
    */
   async *runs(

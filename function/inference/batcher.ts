@@ -26,7 +26,8 @@ export interface BatcherOptions {
 
 /**
  * Joins requests along the first dimension if rows are independent, runs them, and splits the
- * outputs. A run takes the requests that wait when it begins, without a delay.
+ * outputs. A run takes the requests that are waiting when the run begins, and does not wait for
+ * more requests.
  */
 export class Batcher {
   private readonly options: BatcherOptions
@@ -59,7 +60,7 @@ export class Batcher {
   }
 
   /**
-   * Checks a request before it is read. Throwing the error would take longer.
+   * Checks a request before it is read. Returns the error, because throwing the error takes longer.
    * @returns the error if the queue is full, or a new request would miss its deadline
    */
   noRoom(caller: Caller): Overloaded | undefined {
@@ -69,7 +70,7 @@ export class Batcher {
 
   /**
    * @param times receives the times of the run
-   * @returns the requested outputs, in that order
+   * @returns the outputs, in the order in which they were requested
    * @throws {Overloaded} immediately, if more than `maxQueueRows` or `maxBodyBytes` would wait, or
    * if the response would be late
    * @throws {DeadlinePassed} if the run did not begin in time
@@ -239,7 +240,8 @@ function bytesIn({ inputs }: InferenceRequest): number {
 }
 
 /**
- * The longest text that may share a run, in characters. 256 texts of this many words take 32 MiB.
+ * The longest text that may share a run, in characters. In the longest case, each character is a
+ * word: 256 such texts take 32 MiB.
  */
 const LONG_TEXT = 4_096
 
@@ -258,8 +260,9 @@ const hasLongText = ({ inputs }: InferenceRequest) =>
   )
 
 /**
- * Raises estimated waits, because run times vary. Otherwise, half of the last admitted requests got
- * a late response or none. The queue still fills 80% of a deadline, so throughput does not suffer.
+ * The factor by which estimated waits are raised, because run times vary. Without it, half of the
+ * requests that were admitted last got a late response or none. Waits may still use 80% of the time
+ * until the deadline, so throughput does not suffer.
  */
 const MARGIN = 1.25
 

@@ -4,7 +4,10 @@ import type { BatchingReason } from '../telemetry/metrics.ts'
 export interface Batching {
   readonly joins: boolean
   readonly reason: BatchingReason
-  /** Why the proof stopped; undefined after a success. */
+  /**
+   * Why the rows are not known to be independent, or what else prevents shared runs; otherwise
+   * undefined.
+   */
   readonly detail: string | undefined
 }
 
@@ -12,7 +15,7 @@ export interface Batching {
 export const UNDECIDED: Batching = { joins: false, reason: 'undecided', detail: undefined }
 
 /**
- * Rejects `"batch": true` if an input or output has no room for more rows.
+ * Rejects `"batch": true` if an input or output has no variable first dimension.
  * @throws {Error} with one line that names the input or output
  */
 export function checkBatchTrue({ inputs, outputs }: Signature): void {

@@ -18,7 +18,7 @@ export type CallCommand =
 
 export interface CallSettings {
   readonly runBytes: number
-  /** Undefined until decided. */
+  /** Whether requests share runs; undefined until this is decided. */
   readonly joins: boolean | undefined
 }
 
@@ -30,7 +30,7 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly sender: number
   /** Small bodies travel as Latin-1 text, which is faster than bytes. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }
-  /** As JSON, because most calls never read the headers. */
+  /** JSON, because most transforms never read the headers. */
   readonly headers: string
   /** Milliseconds since 1970: all threads share this clock. */
   readonly arrivedAt: number
@@ -61,7 +61,7 @@ export interface CallError {
   readonly retryAfter?: number | undefined
 }
 
-/** An error from another thread, which keeps its code but not its class. */
+/** An error that another thread threw. The code is kept, but not the class. */
 export class ThreadError extends Error {
   readonly code: string | undefined
   readonly status: number | undefined

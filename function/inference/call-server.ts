@@ -248,7 +248,7 @@ class Done implements CallAnswers {
   }
 }
 
-/** Writes a call's state to the shared memory, and records its parts if it is traced. */
+/** Writes a call's state to the shared memory, and records the parts of a traced call. */
 class ThreadTrace extends Trace {
   readonly place: number
   readonly #watch: ThreadWatch

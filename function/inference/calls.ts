@@ -91,8 +91,8 @@ export class Calls {
   }
 
   /**
-   * While no other caller has calls, admits a batch of events or a V1 request above the limit for
-   * all calls. Otherwise, such a batch could never be admitted.
+   * While no other caller has calls, admits calls of a batch of events or of a V1 request beyond
+   * the limits: otherwise, a large batch could never be handled.
    */
   #admit(bytes: number, sender: Caller): void {
     const room = SHARE * this.#limits.freeBytes()

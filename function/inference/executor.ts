@@ -17,8 +17,8 @@ export interface Executor extends Omit<Session, 'run' | 'threads'> {
   /** Runs the model as a session does. */
   run(...run: Parameters<Session['run']>): Promise<Ran>
   /**
-   * Like `run`, for inputs of the server's own. After the time limit, another thread replaces the
-   * blocked thread, and the process continues.
+   * Like `run`, but for inputs of the server, not of a caller. After the time limit, another thread
+   * replaces the blocked thread, and the process continues.
    */
   tryRun: Session['run']
   /** Undefined if a run can begin now; otherwise resolves when the next run may begin. */

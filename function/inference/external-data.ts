@@ -4,7 +4,7 @@ import { kindOf, LFS_POINTER, unreadable } from './file-kind.ts'
 import type { Graph, Node, OnnxModel, TensorProto } from './onnx-file.ts'
 
 export interface ExternalFile {
-  /** As in the model, relative to the model's folder. */
+  /** The path in the model, relative to the model's folder. */
   readonly location: string
   readonly tensors: number
   /** The smallest file size that contains all its tensors. */
@@ -61,7 +61,7 @@ function problemOf(file: string, { location, tensors, bytes }: ExternalFile): st
   } catch (error) {
     return unreadable(error)
   }
-  // Only small files: weights may begin with any bytes, including a pointer's.
+  // Check only small files: weights may begin with any bytes, including a pointer's.
   if (size < 1_024 && kindOf(path)?.startsWith(LFS_POINTER))
     return 'is a Git LFS pointer, not the weights. Run git lfs pull'
   return size < bytes

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
-/* Recognises files that are not ONNX models, and says how to get one. */
+/* Recognises files that are not ONNX models, and says how to get an ONNX model. */
 
 export const LFS_POINTER = 'a Git LFS pointer'
 const EXPORT = 'export the model to ONNX, and use the exported file'

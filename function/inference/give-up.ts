@@ -7,7 +7,7 @@ export const hungUp = () => new DeadlinePassed('the caller hung up')
 /**
  * Calls `act` once: at the caller's deadline, or when its client hangs up.
  * @param late the text of the error after the deadline
- * @returns cancels the call of `act`
+ * @returns a function that cancels the call of `act`
  */
 export function whenGivenUp(
   caller: Caller,
@@ -30,7 +30,7 @@ export function whenGivenUp(
 
 /**
  * Waits for a promise until the caller's deadline.
- * @param before what the promise is for, as the end of the error's text
+ * @param before completes the error's text, "the deadline passed before …"
  * @throws {DeadlinePassed} if the deadline passes or the client hangs up first
  */
 export async function within(

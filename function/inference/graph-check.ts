@@ -1,7 +1,7 @@
 import { type Operator, readOperators } from './onnx-file.ts'
 import type { ValueDependence } from './value-dependence.ts'
 
-/** The cost of runs, as far as the graph shows this before the load. */
+/** The cost of runs, as far as the graph shows it before the model is loaded. */
 export interface GraphCheck extends ValueDependence {
   /**
    * True if every operator is in {@link PLAIN}: the work of a run is then at most proportional to

@@ -5,7 +5,7 @@ interface Shaped {
   readonly shape: readonly number[]
 }
 
-/** Requests share a run if these properties are equal. Only the shapes of the inputs count. */
+/** Requests share a run if these properties are equal. Of the inputs, only the shapes count. */
 interface Common {
   readonly outputs: InferenceRequest['outputs']
   readonly inputs: readonly Shaped[]

@@ -2,7 +2,8 @@ import type { Tensor } from '../protocol/tensor.ts'
 
 /**
  * Counts the labels that a classifier returned, as texts or as indices into `labels`.
- * @param add receives a label and its rows; equal labels of neighbouring rows are counted together
+ * @param add receives a label and its number of rows; equal labels of neighbouring rows are counted
+ * together
  */
 export function countPredictions(
   outputs: readonly Tensor[],

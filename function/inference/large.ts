@@ -36,8 +36,8 @@ export interface LargeResponse {
 }
 
 /**
- * A run's input bytes if rows are small: the inputs fit into the processor's cache, and the outputs
- * are small.
+ * The most input bytes of a run with more than `maxBatchRows` rows, so that the inputs fit into the
+ * processor's cache.
  */
 const RUN_BYTES = 64 * 1024
 
@@ -140,7 +140,7 @@ class RowsRunner implements Runner {
       this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
   }
 
-  /** The rows whose inputs fit into the processor's cache. */
+  /** Returns `maxBatchRows`, or more rows if their inputs fit into the processor's cache. */
   private mostRows({ inputs }: InferenceRequest): number {
     const total = inputs[0]?.shape[0] ?? 0
     const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)

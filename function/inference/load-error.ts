@@ -27,7 +27,9 @@ export async function whyNotLoaded(file: string, said: string): Promise<string> 
 
 const LOCALE = /Failed to construct locale with name:([\w.-]+)/
 
-/** If this reader cannot read a file, returns no problems: ONNX Runtime may be able to read it. */
+/**
+ * Returns no problems if onnx-file.ts cannot read the file, because ONNX Runtime may be able to.
+ */
 async function externalProblems(file: string): Promise<readonly string[]> {
   try {
     return externalDataProblems(file, externalFilesOf(await readOnnxModel(file)))

@@ -137,7 +137,7 @@ export class LoadedModel {
   infer<Encoded>(codec: Codec<Encoded>, caller: Caller): Promise<Encoded> {
     const { bytes } = codec
     if (bytes !== undefined && bytes.body.byteLength > this.largeBytes)
-      // The worker encodes the response like this codec.
+      // The worker's response has the encoding of this codec.
       return this.inferLarge(withOwnBuffer(bytes), caller) as Promise<Encoded>
     return infer(codec, this.identity, this.runner, caller)
   }
@@ -157,8 +157,8 @@ export class LoadedModel {
   }
 
   /**
-   * Waits until it is known whether rows are independent: until then, a request with too many rows
-   * for the known memory cannot be divided.
+   * Waits until it is known whether rows are independent: a request that needs too much memory for
+   * one run cannot be divided before.
    * @throws {DeadlinePassed}
    */
   private async untilDecided(caller: Caller): Promise<void> {
@@ -230,7 +230,7 @@ export class LoadedModel {
 
   /**
    * Records metrics and statistics.
-   * @param ms the wait for the worker and the work there
+   * @param ms the milliseconds of waiting for the worker and of its work
    */
   private count({ runs, predicted, times }: LargeResponse, ms: number, { arrived }: Caller): void {
     const { metrics, statistics } = this.options

@@ -34,7 +34,7 @@ export const modelMetadata = (
 
 const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
 
-/** Longer examples are hard to copy and paste; in elements and characters. */
+/** The limit in elements and in characters: longer examples are hard to copy and paste. */
 const LONGEST_EXAMPLE = 2_000
 
 /**

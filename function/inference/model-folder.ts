@@ -10,7 +10,7 @@ import { readSample, type SampleInput } from './sample.ts'
 
 /** A model as its folder describes it, before the graph is loaded. */
 export interface ModelFolder {
-  /** External data is in the same folder. */
+  /** The .onnx file. External data is in its folder. */
   readonly file: string
   readonly name: string
   readonly version: string | undefined
@@ -23,7 +23,7 @@ export interface ModelFolder {
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
   readonly sha256: Digests | undefined
   readonly transform: string | undefined
-  /** Code beside a stored model, which is not loaded. */
+  /** A transform that is not loaded, because it came with a stored model. */
   readonly ignoredTransform: string | undefined
 }
 

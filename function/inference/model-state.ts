@@ -18,7 +18,7 @@ export class ModelState {
 
   constructor(maxWaiting: number) {
     this.maxWaiting = maxWaiting
-    // No caller may be waiting; load() throws the error as well.
+    // Ignore the error if no caller is waiting: load() throws it as well.
     this.settled.promise.catch(() => {})
   }
 

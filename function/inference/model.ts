@@ -225,7 +225,7 @@ async function decide(deciding: Deciding): Promise<void> {
     // Test the example together with other rows only if these rows fit into memory.
     loaded.batching = await decideBatching(folder, session, fits ? example : [], check)
     await learnRows(session, sizes, example)
-    // The process may be shutting down.
+    // The process may have begun to shut down.
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
   } catch (error) {
     log.error({ err: error }, 'the check for independent rows failed')
@@ -345,7 +345,7 @@ async function warmUp(
     if (sample !== undefined)
       throw new Error(`the model failed on the sample in model.json: ${(error as Error).message}`)
     log.warn(
-      `the warm-up with generated inputs failed; add a sample to model.json: ${(error as Error).message}`,
+      `the warm-up with generated inputs failed: ${(error as Error).message}; add a sample to model.json`,
     )
   }
 }

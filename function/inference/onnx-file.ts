@@ -54,7 +54,7 @@ export interface Attribute {
   readonly texts?: readonly string[]
   readonly tensor?: TensorProto
   readonly graph?: Graph
-  /** In a function's body, the calling node's attribute with the value. */
+  /** In a function's body, the name of the calling node's attribute that has the value. */
   readonly reference?: string
   /** True if the values were skipped, because they exceed {@link MOST_VALUE_BYTES}. */
   readonly skipped?: true
@@ -68,7 +68,7 @@ export interface TensorProto {
    * The elements, if they are integers, booleans or FP32 in at most {@link MOST_VALUE_BYTES} bytes.
    */
   readonly values?: readonly number[]
-  /** The file beside the model with the values. */
+  /** The file beside the model that contains the values. */
   readonly external?: {
     readonly location: string
     readonly offset: number
@@ -110,8 +110,8 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
 export type Operator = Pick<Node, 'operator' | 'domain'>
 
 /**
- * Reads only the operators of the graph's own nodes, in order, which is faster. @throws {Error} as
- * {@link readOnnxModel}
+ * Reads only the operators of the graph's own nodes, in order: faster than {@link readOnnxModel},
+ * with the same errors.
  */
 export async function readOperators(path: string): Promise<readonly Operator[]> {
   const bytes = new FileBytes(path)
@@ -131,8 +131,8 @@ export async function readOperators(path: string): Promise<readonly Operator[]> 
 }
 
 /**
- * Returns graph inputs and outputs without a shape in the file, which accept any rank. ONNX Runtime
- * for Node reports their shape as [], like a scalar's.
+ * Returns the names of inputs and outputs that have no shape in the file, and so any rank. ONNX
+ * Runtime for Node reports their shape as [], like a scalar's.
  */
 export async function readShapeless(path: string): Promise<ReadonlySet<string>> {
   const { graph } = await readOnnxModel(path)
@@ -498,7 +498,7 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
     else if (number === 13) readEntry(bytes, bytes.at + length, entries)
     else if (number === 14) isExternal = value === 1
     else if (number !== 12) isKnown = readValues(bytes, field, type, values) && isKnown
-    // Each text is a field of its own, so there may be many.
+    // Each text is a separate field, so there may be many fields.
     const pause = bytes.pause()
     if (pause !== undefined) await pause
   }

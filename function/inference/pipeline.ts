@@ -29,7 +29,7 @@ export interface Runner {
   runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest>
   /**
    * @param times receives the times of the run
-   * @returns the requested outputs, in that order
+   * @returns the outputs, in the order in which they were requested
    */
   run(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<readonly Tensor[]>
   predicted(label: string, rows: number): void
@@ -106,7 +106,7 @@ export async function infer<Encoded>(
   const isPlain = runner.isPlain?.(request) === true
   const { bytes } = codec
   const elsewhere = !isPlain && bytes && runner.answerElsewhere?.(request, bytes, caller)
-  // The worker encodes the response like this codec.
+  // The worker's response has the encoding of this codec.
   if (elsewhere) return elsewhere as Promise<Encoded>
   const encoder = codec.encoder(request, runner.limits)
   let ran = began

@@ -16,8 +16,8 @@ export interface QueueLimits {
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /**
- * The pause after a check, per job. A check takes about ten nanoseconds per job, so checks take
- * about 1% of the time.
+ * The pause after a check of all deadlines, per job. A check takes about ten nanoseconds per job,
+ * so checks take about 1% of the time.
  */
 const PAUSE_MS = 1e-3
 

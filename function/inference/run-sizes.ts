@@ -62,12 +62,13 @@ const COPIES = 2
  */
 export const PLAIN_BYTES = 4096
 
-/** Dimension names that stand for one size. "?" and blanks do not. */
+/** Matches names whose dimensions all have the same size, unlike "?" and blanks. */
 const BINDS = /[^\s?]/
 
 /**
- * At least the process's resident memory outside JavaScript, in bytes, most of which ONNX Runtime
- * uses. The buffer of an arriving body may be twice as large as its resident part.
+ * An upper bound of the resident memory outside JavaScript, most of which ONNX Runtime uses, in
+ * bytes. Subtracts half of the buffers: the buffer of an arriving body may be twice as large as its
+ * resident part.
  */
 export function nativeBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage()
@@ -83,11 +84,12 @@ export function nativeBytes(): number {
  * depend only on shapes, as in most models.
  *
  * 1. The growth of native memory since the first run, because ONNX Runtime keeps the memory that it
- *    has allocated. Other shapes, bodies and V8 contribute to this growth, which may never fall again.
- * 2. The bytes that a run can write in its duration, because a run writes to all memory that it uses.
- *    This bound does not depend on other requests.
+ *    has allocated. Other shapes, bodies and V8 contribute to this growth, which may never fall
+ *    again.
+ * 2. The bytes that a run can write in its duration, because a run writes to all memory that it
+ *    uses. This bound does not depend on other requests.
  * 3. Per row, t⁴ times the memory of a run of another shape with no more rows, if no dimension is
- *    more than t times as large (t ≥ 1).
+ *    more than t times as large as in that shape (t ≥ 1).
  */
 export class RunSizes {
   budget: number
@@ -161,8 +163,8 @@ export class RunSizes {
 
   /**
    * Records the sizes of a finished run, unless they are already known.
-   * @param threadMs an upper bound of the time in which the run's threads wrote to memory, added
-   * up, in milliseconds
+   * @param threadMs an upper bound of the total milliseconds in which the run's threads wrote to
+   * memory
    */
   ran(inputs: readonly Tensor[], outputs: readonly Tensor[], threadMs = Infinity): void {
     const key = this.#keyOf(inputs)
@@ -278,7 +280,7 @@ export class RunSizes {
     return this.#isBatched ? Math.max(1, inputs[0]?.shape[0] ?? 1) : 1
   }
 
-  /** Symbolic dimensions get their sizes from the inputs. */
+  /** The size that the graph declares. Symbolic dimensions get their sizes from the inputs. */
   #declared(name: string, inputs: readonly Tensor[]): OutputSize | undefined {
     const output = this.#signature.outputs.find(one => one.name === name)
     if (output === undefined || output.anyRank || output.datatype === 'BYTES') return undefined

@@ -86,7 +86,7 @@ export async function openSession(
 
 interface Loaded {
   readonly native: NativeSession
-  /** The removed ZipMaps, keyed by the output that replaces them. */
+  /** The removed ZipMaps, each keyed by the output that replaces it. */
   readonly zipMaps: ReadonlyMap<string, ZipMap>
   readonly why: string
 }
@@ -241,7 +241,8 @@ function fromNative(
 
 /**
  * Refuses a text that lost bytes: ONNX Runtime for Node replaces bytes that are not UTF-8 with
- * U+FFFD. A U+FFFD of the request may be returned.
+ * U+FFFD. If the request contains U+FFFD, accepts every text: the model may have returned that
+ * U+FFFD.
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {
   if (!strings.some(isReplaced) || hasReplacement(inputs)) return

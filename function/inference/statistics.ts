@@ -4,7 +4,7 @@
  */
 export interface RequestTimes {
   rows: number
-  /** Until the run began. */
+  /** Waiting until the run began. */
   queue: number
   /** Decoding the request and joining it with other requests. */
   input: number
@@ -102,7 +102,7 @@ export class Statistics {
         fail: this.#fail.read(),
         queue: this.#queue.read(),
         ...this.#requests.read(),
-        // Triton lists these fields without a cache, too.
+        // Triton lists these fields even without a cache.
         cache_hit: NONE,
         cache_miss: NONE,
       },
@@ -115,8 +115,9 @@ export class Statistics {
 }
 
 /**
- * Returns the first number of a version, or 1: perf_analyzer ends with a C++ exception (`stoll`) if
- * a version is not a number, as in Triton. 18 digits fit into the 64 bits that `stoll` returns.
+ * Returns the first number of a version, or 1. Triton's versions are numbers, and perf_analyzer
+ * ends with a C++ exception (`stoll`) for any other version. 18 digits fit into the 64 bits that
+ * `stoll` returns.
  */
 const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
 

@@ -15,15 +15,15 @@ import { movable } from './transfer.ts'
 
 export interface ThreadCallsOptions {
   readonly post: (command: CallCommand, transfer?: readonly ArrayBuffer[]) => void
-  /** How many calls have room for their state in the shared memory. */
+  /** The number of calls whose state fits into the shared memory. */
   readonly places: number
   /** How long the thread may take for one piece of work; 0 means no limit. */
   readonly limitMs: number
   readonly count: (done: Omit<CallAnswers, 'answers'>) => void
   /**
    * Called when the thread has taken too long for one piece of work.
-   * @param isRun whether it is a run of the model
-   * @param error fails the thread's current command
+   * @param isRun whether this work is a run of the model
+   * @param error the error with which the thread's current command fails
    */
   readonly onBlocked: (isRun: boolean, error: Error) => void
 }

@@ -17,7 +17,7 @@ const OPEN = 0
 const WITHIN_RUN = 1
 const CLOSED = 2
 
-/** The place of calls without an entry in the shared memory: there are more calls than entries. */
+/** The place of a call that has no entry in the shared memory, because all entries are in use. */
 const NO_PLACE = 0
 
 /**

@@ -142,8 +142,8 @@ export const BY_VALUES: Readonly<Record<string, string>> = {
 }
 
 /**
- * The bytes of the request limit these outputs: at most one text per input text, or one word per
- * character. Requests with long texts do not share a run.
+ * The request's bytes limit the outputs of these operators: at most one text per input text, or one
+ * word per character. Requests with long texts do not share a run.
  */
 const BOUNDED = ['StringNormalizer', 'Tokenizer']
 

@@ -144,14 +144,14 @@ export class WorkerPool implements Executor {
     return (await this.tryTimedRun(inputs, outputs)).tensors
   }
 
-  /** Also returns the thread's CPU time. */
+  /** Like `run`, but also returns the thread's CPU time. */
   async timedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs)
     return (await this.send(worker, sent)) as TimedRun
   }
 
-  /** Also returns the thread's CPU time. */
+  /** Like `tryRun`, but also returns the thread's CPU time. */
   async tryTimedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs || LONGEST_TRY_MS)

@@ -211,7 +211,7 @@ export class WorkerThread {
     if (isRun) this.state = 'stuck'
     this.pending.reject(error)
     if (isRun) {
-      // The pool detects a command that exceeds its time limit.
+      // If a command of the pool exceeded its time limit, the pool reports this itself.
       if (error instanceof RunTimedOut) return
       this.shapes = 'inputs from calls to the transform'
       this.events.onStuck()

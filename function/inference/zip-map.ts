@@ -11,8 +11,8 @@ import {
 import { field, message, numberField } from './protobuf.ts'
 
 /*
- * Removes ZipMaps from models. Converters of scikit-learn, LightGBM, XGBoost and CatBoost append a
- * ZipMap to a classifier, which turns a tensor of probabilities into a list of maps. The protocol
+ * Removes ZipMaps from models. Converters for scikit-learn, LightGBM, XGBoost and CatBoost append
+ * this node to a classifier, to turn its tensor of probabilities into a list of maps. The protocol
  * has only tensors, so the server returns the tensor.
  */
 

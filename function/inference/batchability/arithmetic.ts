@@ -16,8 +16,8 @@ import { isBatched, Stop, type Value } from './value.ts'
 
 /*
  * Computes the elements of small integer tensors from constants and shapes. The elements are sizes
- * in rules for operators such as Reshape and Expand. An unknown element is undefined; it does not
- * depend on N, the number of rows, because the proof would stop.
+ * in rules for operators such as Reshape and Expand. An unknown element is undefined. It does not
+ * depend on N, the number of rows: otherwise, the proof would have stopped.
  */
 
 type Element = Size | undefined

@@ -119,7 +119,7 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
 }
 
 interface Repeated {
-  /** The body's inputs before its states. */
+  /** The number of the body's inputs before its states. */
   readonly first: number
   readonly states: number
   readonly stackedAt: (output: number) => number

@@ -7,7 +7,7 @@ import { type Proof, proveIndependent } from './prove.ts'
 import { sampledDifference } from './sampled-check.ts'
 
 /**
- * Decides whether requests may share runs: if the graph proves that rows are independent, or
+ * Decides whether requests share runs. They do if the graph proves that rows are independent, or if
  * model.json sets `"batch": true`. Also tests a proven model with extreme values in neighbouring
  * rows. If input values determine tensor sizes, a joined run could need the memory of many
  * requests, so model.json must set `"batch": true`.

@@ -28,7 +28,7 @@ export function withMarks(step: Step, values: readonly Value[]): readonly Value[
 
 const OWN_REPEATS = ['Reshape', 'Flatten']
 
-/** For repeated rows. The operator must keep all indices of the batch. */
+/** Returns the marks of repeated rows. The operator must keep all indices of the batch. */
 function repeatsOf(step: Step, results: readonly Value[]): Marks | undefined {
   const values = step.inputs.filter(isBatched)
   const repeated = values.find(value => value.repeats !== undefined)
@@ -49,8 +49,8 @@ const sizeOfBatch = ({ dims, axis }: Batched) => dims[axis] as Size
 const KEEPS_ORDER = ['Flatten', 'Reshape', 'Squeeze']
 
 /**
- * For padded rows. Padding must stay at the end of each row, and may reach only operators that
- * ignore it.
+ * Returns the marks of padded rows. Padding must stay at the end of each row, and may reach only
+ * operators that ignore it.
  */
 function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | undefined {
   const padded = step.inputs.find(input => input?.padding !== undefined)
@@ -69,8 +69,8 @@ function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | und
 const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
 
 /**
- * For a value that depends on a row's number. Only its shape may be used, or the value as an index
- * (see `lookup`).
+ * Returns the marks of values that depend on a row's number. Such a value may be used only for its
+ * shape or as an index (see `lookup`).
  */
 function numberOf(step: Step): Marks | undefined {
   if (!step.inputs.some(value => value?.isNumbered)) return undefined

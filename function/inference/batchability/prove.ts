@@ -76,7 +76,7 @@ function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   return batched([ROWS, ...rest], 0)
 }
 
-/** Dimension names that stand for one size. "?" and blanks do not. */
+/** Matches names whose dimensions all have the same size, unlike "?" and blanks. */
 const BINDS = /[^\s?]/
 
 function checkOutput(name: string, value: Value): void {
@@ -180,9 +180,9 @@ class Walk {
   }
 
   /**
-   * Stops at functions that ONNX Runtime 1.30 reads differently from ONNX. ONNX Runtime prefers its
-   * own operator to a function of the same name, reads a function's nodes with the model's opsets,
-   * and chooses an unknown one of several overloads.
+   * Stops at functions that ONNX Runtime 1.30 reads differently from the ONNX standard. ONNX
+   * Runtime prefers its own operator to a function of the same name, reads a function's nodes with
+   * the model's opsets, and chooses an unknown one of several overloads.
    */
   #checkFunction({ domain, name, opsets }: ModelFunction): void {
     if (RUNTIME_DOMAINS.test(domain))
@@ -256,7 +256,7 @@ const OF_NO_ROW = ['Shape', 'Size', 'CastLike']
 
 /**
  * Checks that a result computed from rows is batched, and that a result computed from N has a known
- * shape: a rule may not examine all inputs.
+ * shape: a rule might leave an input unexamined.
  */
 function checkRowsStay(step: Step, values: readonly Value[]): void {
   if (OF_NO_ROW.includes(step.node.operator)) return

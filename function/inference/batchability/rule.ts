@@ -12,7 +12,8 @@ export interface Version {
   readonly since: number
   readonly rule: Rule
   /**
-   * Inputs that are shapes, so that their values may contain N. In other inputs, N stops the proof.
+   * Inputs that are shapes: their values may contain N. In the values of other inputs, N stops the
+   * proof.
    */
   readonly shapes: readonly number[]
 }
@@ -142,7 +143,7 @@ export class Step {
     return name !== '' && this.#wanted(name)
   }
 
-  /** @throws {Stop} if the graph uses other outputs than the first `count` */
+  /** @throws {Stop} if the graph uses outputs after the first `count` */
   onlyOutputs(count: number): void {
     for (let i = count; i < this.node.outputs.length; i++)
       if (this.wants(i))

@@ -105,7 +105,9 @@ export function divide(a: Size, b: Size): Size | undefined {
   return quotient
 }
 
-/** In every run. No size is negative, and N is at least 1. */
+/**
+ * Whether the size is at least this number in every run. No size is negative, and N is at least 1.
+ */
 export function isAtLeast(size: Size, least: number): boolean {
   let sum = 0
   for (const [term, coefficient] of size) {

@@ -29,7 +29,7 @@ export interface Marks {
    * dimension belongs to row i, for each o below this number.
    */
   readonly repeats?: Size
-  /** Pads shorter rows to the length of the run's longest row. */
+  /** The text that pads shorter rows to the length of the run's longest row. */
   readonly padding?: string
   /** True if elements depend on a row's number in the run. They must not reach an output. */
   readonly isNumbered?: true
@@ -53,7 +53,7 @@ export class Stop extends Error {
   opset: number | undefined
 }
 
-/** The same for all rows; otherwise unknown. */
+/** A constant whose shape and elements are unknown. */
 export const UNKNOWN: Value = {}
 
 export const isBatched = (value: Value | undefined): value is Batched => value?.axis !== undefined

@@ -52,7 +52,10 @@ function checkMask(step: Step): void {
     throw new Stop('the mask is a constant with several entries in the batch dimension')
 }
 
-/** If each row has its own positions, all rows share one cache; otherwise each row has its own. */
+/**
+ * If each row has its own positions, all rows share one cache; otherwise each row has its own
+ * cache.
+ */
 const rotary: Rule = step => {
   const value = step.input(0)
   if (!step.inputs.some(isBatched)) return [like(value)]

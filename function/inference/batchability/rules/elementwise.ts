@@ -8,7 +8,7 @@ import { isBatched, Stop, type Value } from '../value.ts'
  * opset 7, broadcasting had its own attributes.
  */
 
-/** Drops elements and marks. */
+/** Returns the value's shape and batch dimension, without its elements and marks. */
 export const like = (value: Value): Value => {
   const { dims, axis } = value
   return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }
@@ -39,8 +39,8 @@ const prelu: Rule = step => {
 }
 
 /**
- * Inference mode. In training mode, Dropout replaces random elements with 0; the mask is an output
- * for training.
+ * Accepts only inference mode: in training mode, Dropout replaces random elements with 0. The mask
+ * is an output for training.
  */
 const dropout: Rule = step => {
   step.onlyOutputs(1)
@@ -50,7 +50,7 @@ const dropout: Rule = step => {
   return [like(step.input(0))]
 }
 
-/** For operators that do not broadcast before opset 8. */
+/** For opsets before 8, in which these operators do not broadcast. */
 const sameShape: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   const [first] = values as [Value]

@@ -4,8 +4,8 @@ import { type Batched, batched, isBatched, Stop, tensor, UNKNOWN, type Value } f
 import { like } from './elementwise.ts'
 
 /*
- * ONNX-ML's operators on a table [N, features], and text operators. They take a one-dimensional
- * tensor for features, not rows.
+ * ONNX-ML's operators on a table [N, features], and text operators. To these operators, the
+ * elements of a one-dimensional tensor are features, not rows.
  */
 
 /** @throws {Stop} if the first input is not a table with the batch in dimension 0 */
@@ -40,8 +40,8 @@ const classifier =
   }
 
 /**
- * The number of class labels if there are as many scores. With fewer labels, other attributes
- * select one or two scores: undefined.
+ * The number of class labels if it is the number of scores, too. Undefined for up to two labels:
+ * other attributes then decide whether there are one or two scores.
  */
 function classLabels(step: Step): number | undefined {
   const texts = step.attribute('classlabels_strings')?.texts

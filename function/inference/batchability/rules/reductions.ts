@@ -122,8 +122,8 @@ const eachPicture: Rule = step => {
 }
 
 /**
- * Inference mode, where the statistics are inputs. In training mode, they are computed from the
- * batch.
+ * Accepts only inference mode, where the statistics are inputs. In training mode, they are computed
+ * from the batch.
  */
 const batchNormalization: Rule = step => {
   const value = step.input(0)

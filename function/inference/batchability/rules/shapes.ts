@@ -245,7 +245,10 @@ export function concatenated(step: Step, values: readonly Value[]): Value {
   )
 }
 
-/** In a successful run, all pieces have the same size here; a known number is preferred. */
+/**
+ * Returns the size of a dimension in which all pieces have the same size: a number, if one is
+ * known.
+ */
 const sizeOfSame = (sizes: readonly Size[]) =>
   sizes.find(one => asNumber(one) !== undefined) ?? sizes[0]
 
