@@ -164,6 +164,16 @@ describe('pages', () => {
     assert.ok(text.includes(`${own.url}/v2/models/iris-classifier/infer`))
   })
 
+  test('no page links to metrics or polls them if they have their own port', async t => {
+    const own = await startServer({ METRICS_PORT: '0' })
+    t.after(own.stop)
+    for (const path of ['/', '/docs']) {
+      const { text } = await supertest(own.url).get(path).set('Accept', BROWSER)
+      assert.ok(text.includes('<a href="/openapi.json">'), path)
+      assert.ok(!text.includes('<a href="/metrics">'), path)
+    }
+  })
+
   test('a complete URL in the request line gets the same response as its path', async () => {
     const socket = connect(server.port, '127.0.0.1')
     await once(socket, 'connect')

@@ -14,15 +14,21 @@ export function createPages(
 ): Pages {
   let description: string | undefined
   let playground: ReturnType<typeof createPlayground> | undefined
+  const served = (html: string) =>
+    config.metricsPort === undefined ? html : html.replace(METRICS_LINK, '')
   return {
-    docs: request => page(request, { 'content-security-policy': DOCS_POLICY }, DOCS_HTML),
+    docs: request => page(request, { 'content-security-policy': DOCS_POLICY }, served(DOCS_HTML)),
     async openApi(request, caller) {
       const described = await describedModel(model, caller)
       description ??= JSON.stringify(openApi(model, described, config, await describeRows(rows)))
       return unlessFresh(request, JSON_HEADERS, description)
     },
     async playground(request, caller) {
-      playground ??= createPlayground(PLAYGROUND_HTML, model, await describedModel(model, caller))
+      playground ??= createPlayground(
+        served(PLAYGROUND_HTML),
+        model,
+        await describedModel(model, caller),
+      )
       // For other Accept headers, the response is the server's metadata.
       const headers = {
         'content-security-policy': PLAYGROUND_POLICY,
@@ -32,6 +38,9 @@ export function createPages(
     },
   }
 }
+
+/** The link in both pages, with its item of a list. */
+const METRICS_LINK = /<li><a href="\/metrics">.*?<\/li>| ?<a href="\/metrics">.*?<\/a>/
 
 async function describedModel(model: Service['model'], caller: Caller) {
   const { signature, example, features } = await model.whenLoaded(caller)

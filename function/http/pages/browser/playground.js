@@ -232,7 +232,8 @@ copies($('#copy-curl'), $('#curl'))
 copies($('#copy-event'), $('#event'))
 $('#playground').hidden = false
 tellCommands()
-showLive()
+// With METRICS_PORT, this port serves no metrics.
+if ($('[href="/metrics"]') !== null) showLive()
 whenSeen(() => {
   if (changes > 0 || isRunning) return
   if (fields.hasExample) run({ focus: false, isFirst: true })
