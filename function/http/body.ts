@@ -195,13 +195,18 @@ export async function inflate(
   compressed: Uint8Array,
   growth: Growth,
 ): Promise<Buffer> {
+  const invalid = (why: string) =>
+    new BadRequest(`the ${growth.what} is not valid ${name} data: ${why}`)
   const inflater = create({ chunkSize: INFLATED_CHUNK_BYTES })
   inflater.end(compressed)
   try {
-    return await collect(inflater, new Collector(0, growth), {
-      broken: error =>
-        new BadRequest(`the ${growth.what} is not valid ${name} data: ${error.message}`),
+    const inflated = await collect(inflater, new Collector(0, growth), {
+      broken: error => invalid(error.message),
     })
+    // Node ignores these bytes.
+    const rest = compressed.byteLength - inflater.bytesWritten
+    if (rest > 0) throw invalid(`${rest} bytes follow its end`)
+    return inflated
   } finally {
     inflater.destroy()
   }

@@ -1,6 +1,6 @@
 import type { Transform } from 'node:stream'
 import { promisify } from 'node:util'
-import { createGunzip, createInflate, deflate, gzip } from 'node:zlib'
+import { createGunzip, createInflate, deflate, gzip, type Zlib } from 'node:zlib'
 import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
@@ -15,7 +15,7 @@ export const isWorthCompressing = (bytes: number): boolean =>
 
 export interface Decoder {
   readonly name: string
-  create(options: { chunkSize: number }): Transform
+  create(options: { chunkSize: number }): Transform & Pick<Zlib, 'bytesWritten'>
 }
 
 const GZIP: Decoder = { name: 'gzip', create: options => createGunzip(options) }

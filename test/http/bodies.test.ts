@@ -189,6 +189,24 @@ const ENCODED: readonly { what: string; encoding: string; body: Buffer; status: 
   },
   { what: 'declared as gzip but empty', encoding: 'gzip', body: Buffer.alloc(0), status: 400 },
   {
+    what: 'gzip data in several members',
+    encoding: 'gzip',
+    body: Buffer.concat([gzipSync(irisBody().slice(0, 9)), gzipSync(irisBody().slice(9))]),
+    status: 200,
+  },
+  {
+    what: 'deflate data followed by other data',
+    encoding: 'deflate',
+    body: Buffer.concat([deflateSync(irisBody()), deflateSync(irisBody())]),
+    status: 400,
+  },
+  {
+    what: 'gzip data followed by other data',
+    encoding: 'gzip',
+    body: Buffer.concat([gzipSync(irisBody()), Buffer.alloc(1), gzipSync(irisBody())]),
+    status: 400,
+  },
+  {
     what: 'deflate with a wrong checksum',
     encoding: 'deflate',
     body: Buffer.concat([deflateSync(irisBody()).subarray(0, -4), Buffer.alloc(4)]),
