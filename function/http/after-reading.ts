@@ -1,6 +1,6 @@
 /**
  * Lets the event loop read the sockets before a timer's callback closes a connection. A late timer
- * runs first, and would reset a request that arrived in time.
+ * runs before sockets are read, and would cut off a request that arrived in time.
  */
 export const afterReading = (close: () => void): void => {
   setImmediate(close)

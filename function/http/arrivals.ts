@@ -11,7 +11,7 @@ const SAMPLED_EVERY_MS = 500
 const FAST_BYTES = 64 * 1024
 
 export interface Needing {
-  /** Bytes of the last 0.5 to 1 s; infinite if all bytes have arrived. */
+  /** The bytes that moved in the last 0.5 to 1 s; infinite if all bytes have arrived. */
   readonly lately: number
   readonly address: string | undefined
 }
@@ -51,7 +51,7 @@ export class Arrival implements Needing {
     return this.isWhole ? Number.POSITIVE_INFINITY : this.#inSample + this.received - this.#atSample
   }
 
-  /** Whether there are enough samples. */
+  /** Whether there are enough samples to compare this arrival with others. */
   get isSettled(): boolean {
     return this.#samples > 1
   }

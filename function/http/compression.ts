@@ -61,7 +61,7 @@ const AT_A_TIME = { small: 4, large: 3 }
 
 const SMALL_BYTES = 128 * 1024
 
-/** Further responses are sent uncompressed. */
+/** While this many bytes wait for compression, further responses are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
 /**

@@ -6,10 +6,10 @@ import type { Connection } from './connection.ts'
 /** How long a connection must wait for its client before a new connection may replace it. */
 export const SETTLED_MS = 1_000
 
-/** Refusing a connection must be cheap, so each new connection looks at only this many. */
+/** How many connections to examine for each new one: refusing a connection must be cheap. */
 export const MOST_LOOKS = 64
 
-/** If more than this share of the connections sent no request, these are dropped first. */
+/** If the connections without a request exceed this share of the limit, they are dropped first. */
 const SHARE_OF_UNUSED = 1 / 4
 
 const LOGGED_EVERY_MS = 60_000
@@ -61,7 +61,7 @@ export class Round<Item> {
     if (this.#left.next().done === true) this.#left = this.#items[Symbol.iterator]()
   }
 
-  /** Wraps around once. */
+  /** Yields up to `most` items, and wraps around once. */
   *next(most: number): Generator<Item> {
     let begins = 0
     for (let taken = 0; taken < most; ) {
@@ -128,7 +128,8 @@ export class ConnectionLimit {
     }
     if (stuck !== undefined) return stuck
     const unused = oldest === newcomer ? undefined : oldest
-    // During a flood of connections that have sent no request, drop one of those before an idle connection that has been used.
+    // During a flood of connections without a request, drop one of these before an idle connection
+    // that has been used.
     const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
     return isFlood ? (unused ?? idle) : (idle ?? unused)
   }

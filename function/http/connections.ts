@@ -83,7 +83,7 @@ export class Connections {
     for (const { session } of this.#open.values()) session?.end()
   }
 
-  /** Node's HTTP/1.1 server no longer tracks these connections. */
+  /** Destroys HTTP/2 connections, which Node's HTTP/1.1 server no longer tracks. */
   destroySessions(): void {
     for (const [socket, { session }] of this.#open) if (session !== undefined) socket.destroy()
   }
@@ -119,7 +119,7 @@ export class Connections {
 
   answered({ request }: Exchange, connection: Connection): void {
     const { socket } = request
-    // The client may read a refusal before its body has arrived.
+    // A refused request may still be sending its body.
     if (request.complete || request.closed) this.#becomeIdle(socket, connection)
     else {
       request.once('close', () => this.#becomeIdle(socket, connection))

@@ -27,14 +27,14 @@ const MAX_STREAMS = 128
 const STREAM_WINDOW_BYTES = 256 * 1024
 
 /**
- * The same with authentication, which may wait for the issuer's keys: these bytes are not counted
- * until then. HTTP/2's default.
+ * The same with authentication: while it waits for the issuer's keys, these bytes are not counted.
+ * This is HTTP/2's default.
  */
 const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
 /**
- * How many bytes a client may send on all streams of a connection before the server reads them.
- * Node always reads these bytes.
+ * How many bytes may be on their way on all streams of a connection. Node reads these bytes as they
+ * arrive, so this window never stays full.
  */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 
@@ -163,7 +163,8 @@ interface Handle {
 /**
  * Writes a frame between the session's frames, unless the connection is encrypted or the client is
  * not reading. socket.write() is not possible: if the kernel or TLS delayed that write, the session
- * would take its end for the end of a write of its own, and Node would abort the process.
+ * would mistake its end for the end of one of the session's own writes, and Node would abort the
+ * process.
  */
 function writeFrame(socket: Socket, frame: Uint8Array): void {
   const { _handle: handle, encrypted } = socket as Socket & {
@@ -177,7 +178,7 @@ function writeFrame(socket: Socket, frame: Uint8Array): void {
   } catch {
     return
   }
-  // The client has not read megabytes, and cannot read the rest of the frame.
+  // The client has left megabytes unread, so the rest of the frame cannot be sent.
   if (written < frame.byteLength) socket.destroy()
 }
 

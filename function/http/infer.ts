@@ -53,8 +53,8 @@ export function toAnswer(response: EncodedResponse): Answer {
 }
 
 /**
- * Checks a request's media type. Without Inference-Header-Content-Length, the body is JSON under
- * any media type (binary tensor data extension).
+ * Checks that a request's media type is JSON or application/octet-stream. With either type, a body
+ * without Inference-Header-Content-Length is JSON (binary tensor data extension).
  * @throws {Refused} 415
  */
 export function checkMediaType({ headers }: Request, jsonLength?: number): void {

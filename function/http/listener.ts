@@ -223,7 +223,7 @@ export class Listener {
     const done = new Promise<boolean>(resolve => server.once('close', () => resolve(true)))
     await acceptAll(server)
     stopListening(server)
-    // Only now: a client whose connection closes opens another at once.
+    // Not before listening has stopped: a client whose connection closes opens another at once.
     sender.closing = true
     void connections.end(patienceMs)
     setTimeout(afterReading, NEXT_REQUEST_MS, http.dropHandshakes).unref()

@@ -18,7 +18,7 @@ const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }
 
-/** For bytes that Node's parser rejects. */
+/** Returns the status and message for bytes that Node's parser rejects. */
 export const reasonOf = ({
   code = '',
   message,

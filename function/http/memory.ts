@@ -10,7 +10,7 @@ import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
  */
 const LARGE_BODIES = 2
 
-/** The share for bodies and responses of the memory that the model leaves free. */
+/** The share of the memory that the model leaves free, for bodies and responses. */
 const SHARE_OF_FREE = 1 / 3
 
 /** Bodies up to this size have their own room, so that large bodies cannot crowd them out. */
@@ -70,7 +70,7 @@ export class BodyMemory {
   }
 
   /**
-   * For the response to a request without a body.
+   * Reserves memory for the response to a request without a body.
    * @throws {Overloaded} if other requests fill the memory
    */
   reserveForAnswer(bytes: number): Reservation {
@@ -84,7 +84,7 @@ export class BodyMemory {
     return reservation
   }
 
-  /** For reservations only. */
+  /** Only reservations call this. */
   resize(reservation: Reservation, bytes: number): void {
     const before = roomOf(reservation.bytes)
     const isLess = roomOf(bytes) !== before || bytes < reservation.bytes
@@ -96,7 +96,7 @@ export class BodyMemory {
 
   /**
    * Counts a response before it is produced, once there is room. Always admits a single response.
-   * For reservations only.
+   * Only reservations call this.
    */
   expect(reservation: Reservation, bytes: number, caller: Caller): Promise<void> | undefined {
     const total = reservation.bytes + bytes
@@ -140,7 +140,7 @@ export class BodyMemory {
     }
   }
 
-  /** In bytes, for small or for large bodies or responses. */
+  /** Returns the bytes available for bodies or responses of one kind. */
   #available(room: Room, kind: keyof Room): number {
     const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
     if (kind === 'large') return large - Math.max(0, this.#used.small - this.#roomForAnswers.small)

@@ -15,8 +15,8 @@ export interface ParserError extends NodeJS.ErrnoException {
 }
 
 /**
- * Returns the first bytes of an HTTP/2 connection; undefined for others. After HTTP/1.1, a
- * connection must not change to HTTP/2: a proxy may share it between clients. Over TLS, ALPN
+ * Returns the first bytes of an HTTP/2 connection; undefined for other connections. After HTTP/1.1,
+ * a connection must not change to HTTP/2: a proxy may share it between clients. Over TLS, ALPN
  * selects the version.
  */
 export function prefacedBytes(

@@ -73,8 +73,8 @@ const plainReady: TableHandler = ({ service: { dataPlane } }) => {
 export const isEvent = (headers: IncomingHttpHeaders) => modeOf(headers) !== undefined
 
 /**
- * Answers an event with an event on every path, because a subscriber's URI may name any: a Broker
- * treats a response without `ce-` headers as a failed delivery.
+ * Answers an event with an event, whatever its path, because a subscriber's URI may have any path.
+ * A Broker treats a response without `ce-` headers as a failed delivery.
  */
 const receive: TableHandler = ({ service }, request, caller) => {
   const mode = modeOf(request.headers)

@@ -17,7 +17,7 @@ import { SLICE_BYTES, writeInSlices } from './slices.ts'
 export const LINGER_MS = 1_000
 
 /**
- * Statuses that refuse a body for its size, speed or sender, so that the rest of the body is not
+ * Statuses of refusals because of a body's size, speed or sender. The rest of the body is then not
  * read.
  */
 const CUT_OFF = new Set([401, 403, 408, 413, 503])
@@ -38,7 +38,7 @@ export interface Waiting {
 }
 
 export class Sender {
-  /** Closes each connection after its response. */
+  /** If true, each connection closes after its response. */
   closing = false
   readonly #memory: BodyMemory
   readonly #config: Config
@@ -48,7 +48,7 @@ export class Sender {
     this.#config = config
   }
 
-  /** Returns a promise only for a compressed response: most are not. */
+  /** Returns a promise only if the response is compressed; most responses are not. */
   send(destination: Destination, answer: Answer): void | Promise<void> {
     const acceptEncoding = destination.request.headers['accept-encoding']
     const length = sizeOf(answer.body)
@@ -125,7 +125,7 @@ export function headersOf(
 ): Record<string, string | number> {
   // Responses may contain the caller's own text, so browsers must use only the declared media type.
   const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-  // Uncompressed responses also have this header: a cache must not send them to clients that accept
+  // Uncompressed responses also have Vary: a cache must not send them to clients that accept
   // compression, or compressed responses to other clients.
   if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
   if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
@@ -135,8 +135,9 @@ export function headersOf(
 }
 
 /**
- * Keeps a response in memory until the client has read it, if it does not fit in the socket's
- * buffer: at most as long as a request may take to arrive, or until faster clients need the memory.
+ * Counts the memory of a response that does not fit into the socket's buffer until the client has
+ * read it, but at most as long as a request may take to arrive, or until faster clients need the
+ * memory.
  * @returns the arrival that counts the client's progress
  */
 export function waitForReader(
@@ -188,7 +189,7 @@ function addTo(vary: string | undefined, name: string): string {
 const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
 /**
- * Writes ASCII as Latin-1, which gives the same bytes as UTF-8 faster, and in the headers'
+ * Writes ASCII as Latin-1: this is faster than UTF-8, gives the same bytes, and is the headers'
  * encoding.
  * @param bytes the text's length in UTF-8
  */

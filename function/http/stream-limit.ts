@@ -5,11 +5,11 @@ import { type Drops, MOST_LOOKS, Round, SETTLED_MS } from './connection-limit.ts
 export const waitsForClient = (stream: ServerHttp2Stream): boolean =>
   stream.headersSent || !(stream.endAfterHeaders || stream.readableEnded)
 
-/** Limits open streams over all connections: each uses as much memory as a connection. */
+/** Limits open streams over all connections: each stream uses as much memory as a connection. */
 export class StreamLimit {
   readonly #most: number
   readonly #drops: Drops
-  /** On performance.now()'s clock. */
+  /** When each stream began, on performance.now()'s clock. */
   readonly #open = new Map<ServerHttp2Stream, number>()
   readonly #round = new Round(this.#open)
 

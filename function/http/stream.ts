@@ -43,7 +43,7 @@ export async function answerStream(
   caller.memory = body
   const exchange = { stream, head, body, session }
   stream.once('close', () => {
-    // If the client cancels a stream, Node also finishes its response.
+    // Node also finishes the response of a stream that the client has cancelled.
     if (stream.aborted || !stream.writableFinished) hangUp(caller)
     const status = stream.headersSent ? Number(stream.sentHeaders[':status']) : undefined
     report({ head, caller, status }, service)

@@ -3,11 +3,13 @@ import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
 /**
- * Lets web pages from other origins read responses. Browsers enforce this rule (Fetch, "CORS
+ * Lets web pages from other origins read responses, with headers that browsers check (Fetch, "CORS
  * protocol").
  */
 export interface Cors {
-  /** Undefined for other requests, and for origins that are not allowed. */
+  /**
+   * Returns undefined for requests that are not preflights, and for origins that are not allowed.
+   */
   preflight(request: RequestHead): Answer | undefined
   /** Returns the headers to add to a response. @param vary the response's own Vary header */
   headers(request: IncomingHttpHeaders, vary?: string): Readonly<Record<string, string>>

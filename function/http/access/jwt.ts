@@ -86,7 +86,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'the token names no key (kid), and its issuer has several',
   ERR_JWT_INVALID: 'the token is not a JWT',
   ERR_JWS_INVALID: 'the token is not a JWT',
-  // For an unknown critical header, and a key that does not match the algorithm.
+  // The token has an unknown critical header, or its key does not match its algorithm.
   ERR_JOSE_NOT_SUPPORTED: 'the token uses a feature that is not supported here',
 }
 
@@ -108,8 +108,9 @@ const CLAIMS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Finds keys in the key set at a URL. Fetches the set for an unknown key, and after ten minutes.
- * jose's own cooldown begins only after a successful fetch.
+ * Finds keys in the key set at a URL. Fetches the set again for an unknown key, and if the set is
+ * ten minutes old. Limits the fetches, because jose's own cooldown begins only after a successful
+ * fetch.
  * @param onRead called after each successful fetch
  */
 function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {

@@ -1,8 +1,8 @@
 import type { RefusalCode } from '../../errors.ts'
 
 /**
- * Why a request is refused. A plain object: with a class shared with the startup code, startup
- * would load more files.
+ * Why a request is refused. A plain object, because the startup code would have to load a class
+ * that both share.
  */
 export interface Refusal {
   readonly code: Extract<

@@ -2,9 +2,9 @@ import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
 /**
- * Answers a sender's request for permission to deliver events (HTTP 1.1 Web Hooks for Event
- * Delivery 1.0, section 4), such as Azure Event Grid. Undefined for other requests, and for senders
- * that are not allowed.
+ * Answers a sender, such as Azure Event Grid, that asks for permission to deliver events (HTTP 1.1
+ * Web Hooks for Event Delivery 1.0, section 4). Returns undefined for other requests, and for
+ * senders that are not allowed.
  */
 export type Handshake = (request: RequestHead) => Answer | undefined
 

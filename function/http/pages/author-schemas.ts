@@ -85,8 +85,8 @@ const moveEach = (each: unknown, moved: Moved) =>
   typeof each === 'string' ? each : moveReferences(each, moved)
 
 /**
- * Returns a reference's new target. The document omits references that are not paths in the schema:
- * undefined.
+ * Returns a reference's new target. Returns undefined for a reference that is not a path in the
+ * schema: the document omits it.
  */
 function newReference(ref: string, { name, id, names }: Moved): string | undefined {
   const path = id !== '' && ref.startsWith(id) ? ref.slice(id.length) : ref

@@ -76,7 +76,9 @@ function unlessFresh(request: Request, headers: Answer['headers'], body: string)
     : { status: 200, headers: { ...headers, etag }, body }
 }
 
-/** The URL at which the client reached this server, from its headers and a proxy's. */
+/**
+ * The URL at which the client reached this server, according to the headers of client and proxy.
+ */
 function addressOf({ headers }: Request, { tls }: Pick<Config, 'tls'>): string {
   const isSecure = tls !== undefined || headers['x-forwarded-proto'] === 'https'
   const scheme = isSecure ? 'https' : 'http'

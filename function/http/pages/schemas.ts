@@ -140,7 +140,7 @@ const outputSchema = ({ name, datatype, ...shape }: TensorMetadata): Schema => (
   },
 })
 
-/** An output as its highest values, with index and label. */
+/** The schema of an output of which only the highest values are returned, with index and label. */
 const classesSchema = ({ name }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'shape', 'datatype', 'data'],
