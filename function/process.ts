@@ -51,14 +51,17 @@ interface Running {
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   checkNode(process.versions.node)
-  const { config, listening, warnings = [], isSupervised = false } = await configure()
+  // Without a handler, a signal would kill the process during a request. In a container, where this
+  // is process 1, it would have no effect: the predictor may wait a minute for its model.
+  const terminated = firstSignal()
+  const setup = await Promise.race([configure(), terminated])
+  if (typeof setup === 'string') process.exit(0)
+  const { config, listening, warnings = [], isSupervised = false } = setup
   const service = createService(config)
   const { model, metrics, log } = service
   for (const sentence of warnings) log.warn(sentence)
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
-  // Without a handler, a signal would kill the process during a request.
-  const terminated = firstSignal()
   if (isSupervised) await model.load()
   const listener = await listen(service, config, listening)
   // Stays open until the process exits, so that metrics can be read during the shutdown.

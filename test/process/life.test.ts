@@ -83,6 +83,22 @@ async function refusesConnections(port: number): Promise<boolean> {
   }
 }
 
+test('a process ends at TERM while it waits for its configuration', async () => {
+  const code = `import { runProcess } from './function/process.ts'
+    runProcess(() => {
+      console.log('waiting')
+      return new Promise(resolve => setTimeout(resolve, 20_000))
+    })`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', code], {
+    cwd: projectFolder,
+    env: INHERITED,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(child.stdout, 'data')
+  child.kill('SIGTERM')
+  assert.deepEqual(await once(child, 'exit'), [0, null])
+})
+
 describe('startup', { concurrency: 3 }, () => {
   test('the process listens before the model is loaded: readiness fails, and requests wait until they are answered', async t => {
     const server = await startServer({}, { load: false })
