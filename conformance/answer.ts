@@ -22,7 +22,7 @@ export function show({ status, headers, body }: Reply): string {
 export const assertStatus = (reply: Reply, status: number) =>
   assert.equal(reply.status, status, `${show(reply)}`)
 
-/** Ignores the content type. */
+/** Reads the body as JSON, whatever its content type. */
 export function jsonOf(reply: Reply): Record<string, unknown> {
   const json = parsed(reply, reply.body)
   assert.ok(
@@ -189,8 +189,8 @@ export const inferBinary = async (
 ): Promise<Response> => readResponse(await postBinary(target, binaryRequest(inputs, more)))
 
 /**
- * Compares outputs in any order. The last bits of floating-point numbers may differ, because
- * requests may share a run. Data of a random model is not compared.
+ * The outputs may be in any order. The last bits of floating-point numbers may differ, because
+ * requests may share a run. Does not compare the data of a random model.
  */
 export function assertSame(
   { deterministic }: Pick<Target, 'deterministic'>,

@@ -2,7 +2,10 @@ import { DATATYPES } from './datatypes.ts'
 import type { Applicable, JsonTensor, Target } from './point.ts'
 import { elementCount } from './request.ts'
 
-/** Each condition returns why a point does not apply to a target, or undefined if it applies. */
+/**
+ * Each condition returns the reason why a point does not apply to a target, or undefined if the
+ * point applies.
+ */
 
 export const all =
   (...conditions: readonly Applicable[]): Applicable =>
@@ -69,7 +72,7 @@ export const fixedDimension = unless(
   'the first input has no fixed dimension',
 )
 
-/** The first dimension of all inputs and outputs must be variable and count rows. */
+/** The first dimension of every input and output must be variable and equal the number of rows. */
 export const batched = unless(
   target => target.rows,
   'the first dimension is not the number of rows in every tensor',
@@ -114,7 +117,7 @@ export const echoesVectorsOf = (datatype: string) =>
     ),
   )
 
-/** Servers advertise the binary tensor data extension under either name. */
+/** Some servers call the extension binary_tensor_data, and others call it binary_data. */
 export const binary = unless(
   ({ extensions }) =>
     extensions.includes('binary_tensor_data') || extensions.includes('binary_data'),

@@ -14,7 +14,10 @@ export interface Result {
   readonly source: string
   readonly level: Point['level']
   readonly expected: string
-  /** The last response if the point passes, the error if it fails, or why it does not apply. */
+  /**
+   * The last response if the point passes, the error if it fails, or the reason why it does not
+   * apply.
+   */
   readonly got: string
   readonly outcome: Outcome
   readonly milliseconds: number
@@ -39,7 +42,10 @@ export function choosePoints(globs: readonly string[] = [], of: Groups = groups)
       )
 }
 
-/** The last result is for the point at which this happened. */
+/**
+ * The server is no longer reachable. The last result is that of the point after which it was
+ * unreachable.
+ */
 export class Gone extends Error {
   readonly results: readonly Result[]
 

@@ -2,9 +2,9 @@ import { readHalf, writeHalf } from './half.ts'
 import type { Value } from './point.ts'
 
 export interface DatatypeRow {
-  /** Per element; 0 for BYTES. */
+  /** The number of bytes of an element; 0 for BYTES. */
   readonly bytes: number
-  /** Values that servers often change, first the minimum and maximum. */
+  /** Values that servers often return changed. The minimum and the maximum come first. */
   readonly values: readonly Value[]
   readonly read: (view: DataView, at: number) => Value
   readonly write: (view: DataView, at: number, value: never) => void

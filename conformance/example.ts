@@ -4,8 +4,8 @@ import type { JsonTensor, Tensor, Value } from './point.ts'
 import { elementCount } from './request.ts'
 
 /**
- * Generates inputs of the smallest shape: with distinct elements, then with zeros, for models that
- * fail on distinct elements.
+ * Generates two sets of inputs of the smallest shape: one with distinct elements, and one with
+ * zeros, for models that fail on distinct elements.
  */
 export const madeUp = (inputs: readonly JsonTensor[]): readonly (readonly Tensor[])[] => [
   inputs.map(tensor => make(tensor, i => DIFFERENT[tensor.datatype]?.(i) ?? (i % 3) + 1)),

@@ -16,8 +16,8 @@ export interface Mistake {
 
 /**
  * Returns one point per mistake: the server rejects it with an error status. Two more points check
- * every error response's message and exact status. The status is a stricter reading, because the
- * specification says "typically 400".
+ * every error response's message and exact status. The point about the status is `stricter`,
+ * because the specification says "typically 400".
  */
 export function refusals(
   subject: string,

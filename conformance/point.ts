@@ -46,7 +46,7 @@ export interface Target {
   readonly failing?: readonly (readonly Tensor[])[]
   /** Inputs that match the metadata but have incompatible shapes, if known. */
   readonly mismatched?: readonly (readonly Tensor[])[]
-  /** If known. */
+  /** Absent if the limits are unknown. */
   readonly limits?: { readonly maxBodyBytes: number }
 }
 
@@ -66,5 +66,5 @@ export interface Point {
   readonly check: (target: Target) => Promise<void>
 }
 
-/** @returns why a point does not apply to this target; undefined if it applies */
+/** @returns the reason why a point does not apply to this target; undefined if the point applies */
 export type Applicable = (target: Target) => string | undefined

@@ -118,7 +118,7 @@ export const jsonOf = (subject: Subject, target: Target, results: readonly Resul
     2,
   )}\n`
 
-/** Stricter points that fail are failures too, in separate suites. */
+/** A stricter point that fails is also a failure in JUnit, in a test suite for stricter points. */
 export function junitOf({ url, model }: Subject, results: readonly Result[]): string {
   const suites = [...new Set(results.map(({ group, level }) => `${group} (${level})`))].map(
     suite => {

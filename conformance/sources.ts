@@ -22,7 +22,7 @@ type Section =
   | 'Tensor Data Types'
   | 'Inference Request Examples'
 
-/** @param note a quotation from the section, or the question that it leaves open */
+/** @param note a quotation from the section, or a question that the section leaves open */
 export const oip = (section: Section, note?: string) =>
   `OIP ${section}${note === undefined ? '' : `: ${note}`}`
 
@@ -38,5 +38,8 @@ export const tritonExtension = (name: string, note?: string) =>
 
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
 
-/** Clients expect this, but the specification is silent; its point is never `required`. */
+/**
+ * The source of a point about which the specification is silent, although clients expect it. Such a
+ * point is never `required`.
+ */
 export const silent = (expectation: string) => `OIP is silent: ${expectation}`

@@ -26,7 +26,7 @@ export interface Known {
   readonly limits?: NonNullable<Target['limits']>
 }
 
-/** This server cannot be tested; the message says how to fix the problem. */
+/** The server cannot be tested; the message says how to fix the problem. */
 export class Unusable extends Error {}
 
 type Signature = Target['metadata']
@@ -139,7 +139,7 @@ async function answered(
 
 const isHalf = ({ datatype }: { readonly datatype: string }) => datatype === 'FP16'
 
-/** In JSON, or in binary if a datatype has no JSON form. */
+/** Sends the inputs in JSON, or in binary if a datatype has no JSON form. */
 function answerTo(target: Target, inputs: readonly Tensor[]): Promise<Response> {
   if (![...inputs, ...target.metadata.outputs].some(isHalf)) return infer(target, { inputs })
   return inferBinary(target, inputs, { outputs: outputsOf(target, { binary_data: true }) })

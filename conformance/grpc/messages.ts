@@ -12,7 +12,10 @@ import {
   textOf,
 } from './protobuf.ts'
 
-/** Messages of open_inference_grpc.proto at d49cc23, by field number. */
+/**
+ * Reads and writes the messages of open_inference_grpc.proto (commit d49cc23) by their field
+ * numbers.
+ */
 
 const SERVICE = '/inference.GRPCInferenceService'
 export const methodOf = (name: string) => `${SERVICE}/${name}`
@@ -23,7 +26,7 @@ const given = (field: number, text: string) => (text === '' ? [] : [bytes(field,
 export const nameRequest = (name: string, version = '') =>
   Buffer.concat([...given(1, name), ...given(2, version)])
 
-/** The field number in InferTensorContents; FP16 has no field. */
+/** The field number of each datatype in InferTensorContents, which has no field for FP16. */
 const CONTENTS: Readonly<Record<string, number>> = {
   BOOL: 1,
   INT8: 2,

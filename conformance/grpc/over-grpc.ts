@@ -71,7 +71,10 @@ function answerOf({ status, message, messages }: CallReply, read: Translated['re
   }
 }
 
-/** Only the JSON length: other headers exist only in HTTP. */
+/**
+ * Has only the header with the JSON length. A point that reads another header does not apply,
+ * because gRPC has no such header.
+ */
 const onlyLength = (length: number | undefined): Reply['headers'] =>
   new Proxy(
     {},
@@ -108,7 +111,7 @@ function decoded(segment = ''): string {
     const text = decodeURIComponent(segment)
     if (encodeURIComponent(text) === segment) return text
   } catch {
-    // The error below covers this.
+    // Invalid percent-encoding gets the error below, too.
   }
   throw new Inapplicable('gRPC has no percent-encoding')
 }
@@ -285,7 +288,7 @@ function common({ id, parameters, outputs }: Json, foreign: readonly string[]) {
   }
   if (ofHttp(read.parameters) || read.outputs?.some(({ parameters }) => ofHttp(parameters)))
     throw new Inapplicable('gRPC has no parameters about binary data')
-  // In proto3, an empty string is like a missing one.
+  // proto3 does not distinguish an empty string from a missing one.
   if (read.id === '') throw new Inapplicable('gRPC has no empty id')
   const { outputs: asked, ...rest } = read
   return { ...rest, ...(asked && { outputs: asked }) }
@@ -327,7 +330,7 @@ function parametersOf(parameters: unknown): Parameters | undefined {
   return parameters as Parameters
 }
 
-/** The range of a contents field is wider than the range of the datatype. */
+/** The type of a contents field may allow values that the datatype does not. */
 function valuesOf(datatype: string, data: readonly unknown[]): Value[] {
   return data.map(element => {
     const value = elementOf(datatype, element)

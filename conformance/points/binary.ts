@@ -376,8 +376,8 @@ const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expect
 }))
 
 /**
- * A raw request has no shape: a server infers at most one variable dimension, with one row per
- * request.
+ * A raw request has no shape: a server can infer the size of only one variable dimension, and
+ * assumes one row.
  */
 const raws: Applicable = all(binary, oneInput, notEmpty, target => {
   const variable = (target.metadata.inputs[0]?.shape ?? []).flatMap((dimension, i) =>

@@ -53,7 +53,7 @@ const classifies = (...others: readonly Applicable[]) =>
 
 const CLASSIFICATION = tritonExtension('classification')
 
-/** The example's first numeric output, both as numbers and as this many classes. */
+/** The example's first numeric output, both as numbers and as `count` classes. */
 async function classified(target: Target, count: (classes: number) => number) {
   const name = numeric(target)?.name
   const plain = await infer(target)

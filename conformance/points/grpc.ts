@@ -16,11 +16,14 @@ import { bytes, isTrue, messagesOf, number, packed, readFields, textOf } from '.
 import { Inapplicable, type Point, type Target } from '../point.ts'
 import { oip } from '../sources.ts'
 
-/** From specification/protocol/open_inference_grpc.proto at d49cc23, or its document. */
+/**
+ * A rule of specification/protocol/open_inference_grpc.proto (commit d49cc23) or of the document
+ * beside that file.
+ */
 const oipGrpc = (note: string) => `OIP gRPC, ${note}`
-/** From grpc/grpc: doc/PROTOCOL-HTTP2.md, doc/compression.md or doc/statuscodes.md. */
+/** A rule of grpc/grpc: doc/PROTOCOL-HTTP2.md, doc/compression.md or doc/statuscodes.md. */
 const grpcDoc = (note: string) => `gRPC, ${note}`
-/** From triton-inference-server/common, protobuf/grpc_service.proto. */
+/** A rule of triton-inference-server/common, protobuf/grpc_service.proto. */
 const triton = (note: string) => `Triton's grpc_service.proto, ${note}`
 
 const NAMES = Object.fromEntries(Object.entries(STATUS).map(([name, code]) => [code, name]))

@@ -21,7 +21,7 @@ const PARAMETERS = oip('Parameters')
 interface Id {
   readonly is: string
   readonly id: string
-  /** Why this is only a stricter reading. */
+  /** The reason why the point is only `stricter`. */
   readonly stricter?: string
 }
 

@@ -193,7 +193,7 @@ describe('npm run conformance', () => {
   })
 })
 
-describe('npm run conformance on a server that invents ids and omits Allow, behind a path and a key', () => {
+describe('npm run conformance on a server that invents ids and omits Allow, behind a path prefix and an API key', () => {
   let gateway: string
   const proxy = createServer(async (request, response) => {
     if (request.headers.authorization !== 'Bearer key')

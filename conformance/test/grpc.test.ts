@@ -9,11 +9,11 @@ import { startServers } from './servers.ts'
 import { type Served, targetOf } from './target.ts'
 
 /*
- * Tests that the gRPC points pass on the correct server, and that each fails on a server that swaps
- * outcomes or alters responses.
+ * Tests that the gRPC points pass on onnx-function, and that each fails on a server that swaps
+ * success and failure or alters responses.
  */
 
-/** For points that do not apply to iris. */
+/** Models for the points that do not apply to iris. */
 const OTHERS = [
   'two-in-two-out',
   'failing',
@@ -47,7 +47,7 @@ const redOf = async (points: readonly Asked[], bent: Call): Promise<string[]> =>
 
 const right = await outcomesOf(all, call)
 
-test('the correct server passes every point over gRPC that applies', () => {
+test('onnx-function passes every point over gRPC that applies', () => {
   const failed = right.filter(({ outcome }) => outcome === 'fail')
   assert.deepEqual(
     failed.map(({ point, got }) => `${point}: ${got}`),

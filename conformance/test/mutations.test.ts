@@ -14,7 +14,7 @@ import { behind, json, keyOf, remembered } from './wrong-server.ts'
 
 /**
  * On a server with one fault, exactly the points about this fault fail, and every point fails on at
- * least one server. Each is onnx-function with altered requests or responses.
+ * least one server. Each server is onnx-function with altered requests or responses.
  */
 
 /** Together, these models make every point applicable. */
@@ -67,7 +67,7 @@ async function start(model: string): Promise<Right> {
   const send = remembered(others.send)
   const target: Target = {
     ...others,
-    // These bodies are large, so only one model tests the maximum size.
+    // Bodies of the maximum size are large, so only one model tests this size.
     ...(limits && model.endsWith('bodies') && { limits }),
     ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
   }
@@ -202,7 +202,7 @@ for (const model of MODELS) {
   })
 }
 
-/** These points send valid requests of their own but do not check the status. */
+/** The points that send valid requests of their own but do not check the status. */
 const ALSO_REFUSED = [
   'metadata has Content-Type application/json',
   'an error response is short even if the invalid value is long',

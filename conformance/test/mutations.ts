@@ -54,7 +54,8 @@ const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => 
     try {
       const request = parseJson(body.toString('utf8', 0, at))
       const changed = Buffer.from(toJson(change(request, target)))
-      // Writing unchanged JSON again would also repair invalid JSON.
+      // If the JSON is unchanged, return the original text: writing it again would repair invalid
+      // JSON.
       if (String(changed) === toJson(request)) return sent
       return {
         ...sent,

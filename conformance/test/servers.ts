@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Served } from './target.ts'
 
-/** The program serves these models, and prints their addresses as one line of JSON. */
+/** Serves the models in its arguments, and prints their addresses as one line of JSON. */
 const PROGRAM = fileURLToPath(new URL('../../test/served-models.ts', import.meta.url))
 
 export interface Servers {
@@ -20,7 +20,7 @@ export async function startServers(models: readonly string[]): Promise<Servers> 
   return {
     served: JSON.parse(await firstLine(child)),
     async stop() {
-      // The program exits at the end of its input, which also ends if the tests are killed.
+      // The program exits when its standard input ends, which also happens if the tests are killed.
       child.stdin.end()
       await ended
     },

@@ -40,7 +40,7 @@ export function remembered(send: Send): Send {
 export const isInference = ({ method = 'POST', path }: Sent) =>
   method === 'POST' && /\/infer\/?(\?.*)?$/.test(path)
 
-/** Keeps binary data and compression. */
+/** Changes only the JSON of a response, and keeps its binary data and compression. */
 export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
   const encoding = reply.headers['content-encoding']
   const body =
