@@ -23,7 +23,7 @@ export interface ModelFolder {
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
   readonly sha256: Digests | undefined
   readonly transform: string | undefined
-  /** A transform that is not loaded, because it came with a stored model. */
+  /** A transform that is not loaded, because it is beside a stored model. */
   readonly ignoredTransform: string | undefined
 }
 

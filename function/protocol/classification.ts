@@ -11,7 +11,7 @@ export interface Classes {
   /** The number of values per row. */
   readonly count: number
   readonly batched: boolean
-  /** By index; for rows with one value per label. */
+  /** The labels by index. They are used only if each row has one value per label. */
   readonly labels: readonly string[]
 }
 

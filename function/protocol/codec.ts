@@ -28,8 +28,8 @@ export interface Encoder<Encoded> {
   /** The name of finish() in a trace, if finish() does more than encode. */
   readonly part?: 'postprocess'
   /**
-   * @returns steps that write the outputs, with other requests between them; undefined if writing
-   * is quick
+   * @returns steps that write the outputs; other requests are handled between steps. Undefined if
+   * writing is quick
    * @throws {TooLarge|ModelError} here, or in a step
    */
   add(outputs: readonly Tensor[]): Iterable<void> | undefined
@@ -40,7 +40,7 @@ export interface Encoder<Encoded> {
   finish(response: ResponseHead): Encoded | Promise<Encoded>
 }
 
-/** A JSON reply to an event may carry only JSON. */
+/** What a response may contain: a reply to an event in JSON cannot contain binary tensor data. */
 export type ResponseData = 'json' | 'binary'
 
 export type RequestBytes = BodyBytes | MessageBytes | PredictBytes
@@ -82,7 +82,7 @@ export class BytesCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** For JSON that a runtime parsed, or that is part of an event. */
+/** The codec for JSON that a runtime parsed, or that is part of an event. */
 export class ParsedCodec implements Codec<EncodedResponse> {
   private readonly json: ParsedJson
   private readonly responseData: ResponseData
@@ -102,8 +102,8 @@ export class ParsedCodec implements Codec<EncodedResponse> {
 }
 
 /**
- * For a large request. Frees the request's text as soon as it is read, and converts each run's
- * outputs to bytes at once, so that all rows and all outputs are never in memory together.
+ * The codec for a large request. Frees the request's text as soon as it is read, and converts each
+ * run's outputs to bytes at once, so that all rows and all outputs are never in memory together.
  */
 export class LargeCodec implements Codec<EncodedResponse> {
   readonly bytes: BodyBytes
@@ -170,7 +170,7 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {
     this.writer ??= new ResponseWriter(this.requested, this.limits)
-    // A second run has ended before the first run's small outputs were written.
+    // The first run's small outputs were kept, but a second run has followed: write them now.
     if (this.outputs !== undefined) yield* this.writer.add(this.outputs)
     this.outputs = undefined
     yield* this.writer.add(outputs)

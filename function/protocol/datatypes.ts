@@ -39,7 +39,7 @@ export interface DatatypeRow {
    * JSON cannot represent the datatype.
    */
   readonly fromJson?: (value: unknown) => number | bigint | string | undefined
-  /** Converts elements to JSON, separated by commas. Absent like `fromJson`. */
+  /** Converts elements to JSON, separated by commas. Absent if `fromJson` is absent. */
   readonly toJson?: (data: never) => string
   /** True if elements may exceed 2^53, where JSON.parse() would round numbers. */
   readonly isBigInteger?: true
@@ -48,11 +48,11 @@ export interface DatatypeRow {
    * length, and if `toJson` is absent.
    */
   readonly jsonBytes?: { readonly least: number; readonly most: number }
-  /** For error messages. */
+  /** The accepted values, for error messages. */
   readonly takes: string
 }
 
-/** A bigint keeps every digit. */
+/** Also for bigints, which keep every digit. */
 const join = (data: Exclude<TensorData, readonly string[]>) => data.join(',')
 
 function integer(least: number, most: number) {

@@ -28,8 +28,8 @@ import {
 const MAX_ELEMENTS = 2 ** 31
 
 /**
- * The most elements in an empty tensor's other dimensions: a model may allocate memory for them,
- * for example to sum [0, 2^30] over its rows.
+ * The maximum product of an empty tensor's dimensions other than 0: a model may allocate memory for
+ * so many elements, for example to sum [0, 2^30] over its rows.
  */
 const MAX_BESIDE_ZERO = 2 ** 20
 
@@ -365,8 +365,8 @@ function checkTensorBytes(
 }
 
 /**
- * Exporters write placeholders for dimensions of unknown size. Equal placeholders may differ in
- * size.
+ * Exporters write placeholders for dimensions of unknown size. Dimensions with equal placeholders
+ * may differ in size.
  */
 const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() === ''
 

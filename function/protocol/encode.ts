@@ -37,7 +37,7 @@ export function partsOf(response: EncodedResponse | EncodedMessage): (string | U
   return [...(typeof json === 'string' ? [json] : json), ...(binary?.parts ?? [])]
 }
 
-/** Returns the response with each part of its bytes changed. */
+/** Returns the response with `change` applied to each part that is bytes. */
 export function mapBytes(
   response: EncodedResponse,
   change: (part: Uint8Array) => Uint8Array,
@@ -146,7 +146,7 @@ export const answerTooLarge = (maxBytes: number): TooLarge =>
     `the response is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or request fewer outputs or binary tensor data`,
   )
 
-/** Without the brackets. */
+/** The minimum bytes of an output's JSON, without the brackets. */
 export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
   Math.max(0, elements * (DATATYPES[datatype].jsonBytes?.least ?? LEAST_TEXT) - 1)
 

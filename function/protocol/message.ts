@@ -221,5 +221,5 @@ class MessageWriter implements Encoder<EncodedMessage> {
   }
 }
 
-/** Marks a response as final (Triton): each request has only one. */
+/** Marks a response as final (Triton), because each request has only one response. */
 const FINAL = new Map([['triton_final_response', { bool_param: true }]])

@@ -131,7 +131,7 @@ function readColumns(bytes: Uint8Array, signature: Signature): Read {
   return { value: requestOf(columns, signature, tensorAt), instances: undefined }
 }
 
-/** Returns an array's location in the bytes, or any other value parsed. */
+/** Returns an array's location in the bytes. Parses any other value. */
 function dataAt(bytes: Uint8Array, { start, end }: Place): unknown {
   const value = bytes.subarray(start, end)
   return isArray(value)

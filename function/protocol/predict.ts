@@ -19,7 +19,7 @@ import type { Signature } from './tensor.ts'
  */
 
 export interface PredictRequest extends InferenceRequest {
-  /** The instances in row format; undefined in column format. */
+  /** The number of instances in row format; undefined in column format. */
   readonly instances: number | undefined
 }
 
@@ -118,8 +118,8 @@ export function requestOf(
 }
 
 /**
- * Returns the rows in row format; undefined in column format. A member that is null counts as
- * absent, as in V2.
+ * Returns the rows of a request in row format; undefined if it is in column format. A member that
+ * is null counts as absent, as in V2.
  * @throws {BadRequest} if the request has neither format
  */
 export function instancesOf(body: unknown): readonly unknown[] | undefined {

@@ -17,8 +17,8 @@ export class Parts {
 const MOST_COPIED = 1024
 
 /**
- * Writes a message. Omits values that equal proto3's default, except in repeated fields and
- * choices.
+ * Writes a message. Omits values that equal proto3's default, except in repeated fields and in a
+ * oneof.
  * @returns the message's bytes, in pieces if it contains large byte arrays
  */
 export function encodeMessage(type: MessageType, message: Message): Parts {

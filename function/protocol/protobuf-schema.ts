@@ -105,7 +105,9 @@ class ProtoParser implements ProtoFile {
   readonly #tokens: readonly string[]
   #at = 0
   readonly #byName = new Map<string, MessageType | EnumType>()
-  /** Find the types of fields. Called last, because a field may name a later message. */
+  /**
+   * Functions that find the types of fields. Called last, because a field may name a later message.
+   */
   readonly #unresolved: (() => void)[] = []
 
   constructor(name: string, text: string) {

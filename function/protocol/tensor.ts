@@ -47,6 +47,6 @@ export function isBatched({ inputs }: Signature): boolean {
   return inputs.length > 0 && inputs.every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
 }
 
-/** For people. */
+/** The tensors' names and shapes, for log lines. */
 export const shapesOf = (tensors: readonly Tensor[]): string =>
   tensors.map(({ name, shape }) => `${name} [${shape}]`).join(', ')
