@@ -31,7 +31,7 @@ export type Attributes = { readonly id: string; readonly source: string; readonl
 }
 
 /**
- * Received bytes, or JSON that is part of the event's own. Large JSON stays bytes, with `isJson`.
+ * Received bytes, or JSON that was parsed with the event. Large JSON stays bytes, with `isJson`.
  */
 export type EventData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
@@ -296,7 +296,7 @@ function decodeHeader(value: string, header: string): string {
   return bytes.toString()
 }
 
-/** Percent-encodes everything except printable ASCII, and also space, quote and percent sign. */
+/** Percent-encodes space, quote, percent sign, and all characters that are not printable ASCII. */
 const encodeHeader = (value: string) =>
   NEEDS_NO_CODE.test(value)
     ? value

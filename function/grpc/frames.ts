@@ -13,7 +13,7 @@ export class Cancelled extends Error {}
 /** Created once: a stack trace takes a twentieth of the time of a call. */
 const STOPPED = new Cancelled()
 
-/** Its memory stays reserved until the message is answered. */
+/** A message, whose memory stays reserved until the message is answered. */
 export interface Received {
   readonly message: Uint8Array
   readonly reservation: Reservation
@@ -214,7 +214,7 @@ export class MessageReader implements Arriving {
     return this.#arrival ?? { lately: Number.POSITIVE_INFINITY, address: this.address }
   }
 
-  /** Allocates at least `bytes`, but not the prefix's whole length at once. */
+  /** Allocates at least `bytes`, but not at once the whole length that the prefix announces. */
   #allocate(bytes: number): Buffer {
     const before = (8 - (this.#length % 8)) % 8
     const room = before + roomFor(bytes, this.#length)

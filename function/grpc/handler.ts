@@ -26,7 +26,7 @@ export interface GrpcContext {
   /** Shared with HTTP bodies. */
   readonly memory: BodyMemory
   readonly authenticate: Authenticate | undefined
-  /** Called after each call that is not a probe: the process is not idle. */
+  /** Called after each call that is not a probe: the process was in use. */
   readonly onUsed: () => void
 }
 

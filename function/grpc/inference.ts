@@ -72,7 +72,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
     const head = await headOf(received, turn, service)
     response = await infer(received, { head, turn, isFinal: false }, service)
   } catch (error) {
-    // Already counted by the data plane.
+    // The data plane has already counted this error.
     const status = statusOf(error)
     turn.end(status)
     if (meaningOf(error) === undefined) throw error
@@ -85,7 +85,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
   turn.end()
 }
 
-/** The maximum number of requests of one call in progress. */
+/** The maximum number of requests in progress in one call. */
 const MOST_PENDING = 128
 
 /** Answers a stream of requests. Requests run as they arrive; responses keep their order. */
@@ -134,7 +134,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
   }
 }
 
-/** Counts a failure like the data plane. @throws {BadRequest} */
+/** Reads the head. Counts a failure as the data plane does. @throws {BadRequest} */
 async function headOf({ message }: Received, turn: Turn, { dataPlane }: Service) {
   try {
     return readHead(message)

@@ -14,7 +14,8 @@ export interface Handler {
    */
   readonly refuse?: (call: Call, service: Service) => boolean
   /**
-   * Reads the call's messages and sends responses. Ends the call unless its status is OK.
+   * Reads the call's messages and sends responses. Ends the call itself only if the status is not
+   * OK.
    * @throws {Error} which becomes the call's status
    */
   readonly answer: (call: Call, method: Method, service: Service) => Promise<void>

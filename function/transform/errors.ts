@@ -7,7 +7,7 @@ export { BadRequest }
  * may have two copies of this package, and the class is lost between threads.
  */
 
-/** Refuses a request with a 4xx status: the caller must change it. */
+/** Refuses a request with a 4xx status: the caller must change the request. */
 export class Refused extends Error {
   readonly code = 'TRANSFORM_REFUSED'
   readonly status: number

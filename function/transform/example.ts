@@ -76,7 +76,10 @@ function arrayOf({ prefixItems = [], items, minItems = 0 }: JsonSchemaObject, pl
   return values.includes(undefined) ? undefined : values
 }
 
-/** Returns all named members that have a value; undefined if a required one has none. */
+/**
+ * Returns an object with the properties that have an example; undefined if a required property has
+ * none.
+ */
 function objectOf({ properties = {}, required = [] }: JsonSchemaObject, place: Place) {
   const members = Object.entries(properties)
     .map(([name, schema]) => [name, find(schema, place)] as const)

@@ -17,7 +17,7 @@ interface Settings {
 
 export interface FoundTransform {
   readonly transform: string | undefined
-  /** A transform beside a stored model, which is not loaded. */
+  /** A transform that is not loaded, because it is beside a stored model. */
   readonly ignored: string | undefined
 }
 
@@ -55,7 +55,7 @@ function fileIn(folder: string): string | undefined {
 
 const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 
-/** The TypeScript source of a built transform.js, which may not exist. */
+/** The path at which a built transform.js may have its TypeScript source. */
 export const sourceOf = (file: string): string => file.replace(/\.m?js$/, '.ts')
 
 /** Returns transform.ts if it has changed since transform.js was built. */

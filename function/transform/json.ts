@@ -6,7 +6,8 @@ const MAX_DEPTH = 100
 /**
  * Like JSON.stringify, but a bigint becomes an exact integer, and a typed array an array.
  * @returns undefined for a value that JSON omits, such as a function
- * @throws {Error} for NaN, infinities, and values nested too deeply; null would be a wrong answer
+ * @throws {Error} for values nested too deeply, and for NaN and infinities, which JSON.stringify
+ * would replace with null
  */
 export const toJson = (value: unknown): string | undefined => write(value, 0)
 

@@ -57,7 +57,10 @@ export async function inputCheck(schema: JsonSchema, validate?: Validate): Promi
   }
 }
 
-/** For data that is not JSON: a schema with `contentMediaType` and without `type`. */
+/**
+ * Returns the media type of data that is not JSON; undefined if the schema describes JSON. A schema
+ * for other data has `contentMediaType` and no `type`.
+ */
 export function mediaTypeOf(schema: JsonSchema | undefined): string | undefined {
   if (typeof schema !== 'object' || schema?.type !== undefined) return undefined
   const mediaType = schema?.contentMediaType?.toLowerCase()
