@@ -46,7 +46,7 @@ export function hangUp(caller: Caller): void {
   if (caller.onGone !== undefined) for (const act of caller.onGone) act()
 }
 
-/** Calls `act` when the client hangs up. @returns cancels the call of `act` */
+/** Calls `act` when the client hangs up. @returns a function that cancels the call of `act` */
 export function whenGone(caller: Caller, act: () => void): () => void {
   const sender = senderOf(caller)
   sender.onGone ??= new Set()
@@ -64,7 +64,7 @@ export interface AnswerMemory {
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined
 }
 
-/** A refusal by HTTP or gRPC, for example 404, 405 or 415. */
+/** Refuses an HTTP request or a gRPC call, for example with status 404, 405 or 415. */
 export class Refused extends Error {
   readonly code: RefusalCode
   readonly headers: Readonly<Record<string, string>>

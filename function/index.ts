@@ -58,9 +58,9 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Handles one call from the runtime. Ignores the event that its SDK decoded: the SDK invents a
- * missing id, does not decode header values, and rounds integers beyond 2^53. The context contains
- * the body as it arrived.
+ * Handles one call from the runtime. Reads an event from the context's headers and body, not as
+ * decoded by the runtime's SDK: the SDK invents a missing id, does not decode header values, and
+ * rounds integers beyond 2^53.
  */
 export function handle(context: Context): Promise<StructuredReturn> {
   return calls.track(handleCall(context))
@@ -132,8 +132,8 @@ const NO_BODY = new Uint8Array(0)
 const FORM = /^application\/x-www-form-urlencoded\b/i
 
 /**
- * Wraps a value that the runtime parsed. The runtime rounds integers beyond 2^53, which the reader
- * of integer tensors refuses.
+ * Wraps a value that the runtime parsed. The runtime has rounded integers beyond 2^53; the reader
+ * of integer tensors refuses such integers.
  */
 const parsed = (value: unknown) => ({ value, exact: () => value })
 

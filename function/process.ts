@@ -122,7 +122,9 @@ function endAtOnce(code: number): never {
   becomeProgram(['--eval', `process.exit(${code})`], {})
 }
 
-/** Keeps the process id. Never returns. */
+/**
+ * Runs Node with these arguments in place of this process, with the same process id. Never returns.
+ */
 function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
   // Hide Node's ExperimentalWarning for execve.
   process.removeAllListeners('warning')
@@ -181,7 +183,10 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   return left()
 }
 
-/** Exits after a period without clients. The listener is closed, and all metrics are pushed. */
+/**
+ * Exits after a period without clients. By then, the listener is closed, and all metrics are
+ * pushed.
+ */
 function endUnused(running: Running): Promise<never> {
   const { idleExitMs, drainTimeoutMs } = running.config
   const { model, log } = running.service

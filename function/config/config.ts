@@ -10,7 +10,7 @@ import { LIMITS, ORIGINS, SERVING, type VariableName } from './variables.ts'
 const ROWS = { ...SERVING, ...LIMITS, ...ORIGINS }
 type Rows = Values<typeof ROWS>
 
-/** The only place that reads the environment. */
+/** The configuration, as read from the environment. */
 export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   /** The number of ONNX Runtime's threads within a run; at most `cpus`. */
   readonly ortThreads: number
@@ -23,7 +23,7 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   readonly isModelStored: boolean
   /** A listening socket from systemd, which replaces the port and the host. */
   readonly listenFd: number | undefined
-  /** From Knative or KServe. */
+  /** The service's name, from Knative or KServe. */
   readonly service: string | undefined
   readonly inferenceService: string | undefined
   readonly revision: string | undefined
