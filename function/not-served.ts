@@ -32,10 +32,10 @@ const NOT_SERVED: readonly NotServed[] = [
   },
 ]
 
-/** Undefined for other paths. */
+/** Returns why a path of Triton is not supported; undefined for other paths. */
 export const whyNoPath = (path: string): string | undefined =>
   NOT_SERVED.find(({ paths }) => paths.test(path))?.why
 
-/** Undefined for other methods. */
+/** Returns why a method of Triton is not supported; undefined for other methods. */
 export const whyNoMethod = (method: string): string | undefined =>
   NOT_SERVED.find(({ methods }) => methods.test(method))?.why

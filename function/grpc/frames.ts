@@ -13,7 +13,7 @@ export class Cancelled extends Error {}
 /** Created once: a stack trace takes a twentieth of the time of a call. */
 const STOPPED = new Cancelled()
 
-/** A message, whose memory stays reserved until the message is answered. */
+/** A message, whose memory stays reserved until it is answered. */
 export interface Received {
   readonly message: Uint8Array
   readonly reservation: Reservation

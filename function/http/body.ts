@@ -32,7 +32,7 @@ export type BodyStream = Readable & {
   readonly session?: Http2Session | undefined
 }
 
-/** Undefined after the connection closed. */
+/** Returns the client's address; undefined after the connection has closed. */
 export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
   session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
 

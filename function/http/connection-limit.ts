@@ -128,8 +128,8 @@ export class ConnectionLimit {
     }
     if (stuck !== undefined) return stuck
     const unused = oldest === newcomer ? undefined : oldest
-    // During a flood of connections without a request, drop one of these before an idle connection
-    // that has been used.
+    // During a flood of connections that have sent no request, drop such a connection rather than
+    // an idle one that has been used.
     const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
     return isFlood ? (unused ?? idle) : (idle ?? unused)
   }

@@ -20,15 +20,15 @@ import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
 import { StreamLimit, waitsForClient } from './stream-limit.ts'
 
-/** The same as for pipelined requests. */
+/** The maximum number of streams on a connection, as for pipelined requests. */
 const MAX_STREAMS = 128
 
 /** How many bytes a client may send on one stream before the server reads them. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 
 /**
- * The same with authentication: while it waits for the issuer's keys, these bytes are not counted.
- * This is HTTP/2's default.
+ * The same limit with authentication: while it waits for the issuer's keys, these bytes are not
+ * counted. This is HTTP/2's default.
  */
 const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
@@ -38,7 +38,7 @@ const UNAUTHENTICATED_WINDOW_BYTES = 65_535
  */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 
-/** The same as for HTTP/1.1. */
+/** The same limit as for HTTP/1.1. */
 const MAX_HEADER_BYTES = 16 * 1024
 
 /** If connections never closed, gRPC clients would never connect to a new replica. */
@@ -183,12 +183,12 @@ function writeFrame(socket: Socket, frame: Uint8Array): void {
 }
 
 interface Times {
-  /** For the client's first frame. */
+  /** The time limit for the client's first frame. */
   readonly firstMs: number
-  /** For a connection without streams. */
+  /** The time limit for a connection without streams. */
   readonly idleMs: number
   readonly ageMs: number
-  /** For the streams that are open when the client sends GOAWAY. */
+  /** The time limit for streams that are open when the client sends GOAWAY. */
   readonly leavingMs: number
 }
 

@@ -31,7 +31,7 @@ const KINDS: readonly (readonly [at: number, holds: string, kind: string])[] = [
   [0, '<?xml', WEB_PAGE],
 ]
 
-/** Undefined if the file may be an ONNX model. */
+/** Describes a file's kind, with a remedy; undefined if the file may be an ONNX model. */
 export function kindOf(path: string): string | undefined {
   const begin = beginOf(path)
   return KINDS.find(([at, holds]) => begin.startsWith(holds, at))?.[2]

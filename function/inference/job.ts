@@ -31,9 +31,9 @@ export class Job implements Work {
   /** On performance.now()'s clock, like the deadline. */
   readonly queuedAt = performance.now()
   readonly deadline: number
-  /** Among all waiting jobs. */
+  /** The job's place among all waiting jobs. */
   readonly place = new Place<Job>(this)
-  /** Among the jobs that this job may join. */
+  /** The job's place among the jobs that it may join. */
   readonly placeOfKind = new Place<Job>(this)
   kind: Kind<Job> | undefined
   resolve!: (outputs: Tensor[]) => void

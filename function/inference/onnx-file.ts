@@ -272,7 +272,7 @@ function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   }
 }
 
-/** Undefined for a varint, which marks its own end. */
+/** Returns the length of a field's value; undefined for a varint, which marks its own end. */
 function lengthOf(wireType: number, bytes: FileBytes): number | undefined {
   if (wireType === 0) return undefined
   if (wireType === 1) return 8

@@ -24,9 +24,9 @@ interface Seen {
   /** The shape of one row in each input. */
   readonly shapes: readonly (readonly number[])[]
   rows: number
-  /** From runs of this shape. */
+  /** The bound from runs of this shape. */
   own: Bound
-  /** From runs of another shape. */
+  /** The bound from runs of another shape. */
   other: Bound
   readonly outputs: Map<string, OutputSize>
   /** The most rows of a run that needs no memory check. */

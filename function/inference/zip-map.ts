@@ -25,7 +25,7 @@ export interface ZipMap {
 /** Larger files are not copied into memory. */
 const MOST_BYTES = 64 * 2 ** 20
 
-/** Keyed by output. */
+/** Returns the graph's ZipMaps, keyed by output. */
 export function zipMapsOf({ nodes, outputs }: Graph): ReadonlyMap<string, ZipMap> {
   const names = new Set(outputs.map(({ name }) => name))
   const found = nodes.flatMap((node): [string, ZipMap][] => {

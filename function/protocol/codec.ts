@@ -40,7 +40,9 @@ export interface Encoder<Encoded> {
   finish(response: ResponseHead): Encoded | Promise<Encoded>
 }
 
-/** What a response may contain: a reply to an event in JSON cannot contain binary tensor data. */
+/**
+ * The data allowed in a response: a reply to an event in JSON cannot contain binary tensor data.
+ */
 export type ResponseData = 'json' | 'binary'
 
 export type RequestBytes = BodyBytes | MessageBytes | PredictBytes

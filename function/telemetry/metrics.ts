@@ -195,7 +195,7 @@ export const METRICS = {
   },
 } as const satisfies Readonly<Record<string, Declaration>>
 
-/** For knative/consumer.ts. */
+/** The metrics of knative/consumer.ts. */
 export const DEAD_LETTER_METRICS = {
   dead_letters_total: {
     type: 'counter',
@@ -242,7 +242,7 @@ export interface MetricsSource {
   readonly functionVersion: string
 }
 
-/** Read at each scrape, so that requests spend no time on them. */
+/** Values that are read at each scrape, so that requests spend no time on them. */
 export interface Live {
   readonly queuedRows: number
   readonly ready: boolean

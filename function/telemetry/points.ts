@@ -33,7 +33,7 @@ export function toMetricData({ name, help, type, values }: Reading): MetricData 
   return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints }
 }
 
-/** In UCUM, as OTLP requires. */
+/** Returns the unit of a metric in UCUM, as OTLP requires. */
 function unitOf(name: string): string {
   if (/_seconds(?:_total)?$/.test(name)) return 's'
   return /_bytes(?:_total)?$/.test(name) ? 'By' : ''

@@ -69,7 +69,7 @@ export type Nested<Element, Shape extends readonly number[]> = number extends Sh
       : readonly Nested<Element, Rest>[]
     : Element
 
-/** Of any rank. */
+/** Nested arrays of any rank, or a single element. */
 type NestedAny<Element> = Element | readonly NestedAny<Element>[]
 
 /**

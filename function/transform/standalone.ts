@@ -17,7 +17,8 @@ export async function standaloneValidate(schema: JsonSchema): Promise<string> {
     'ajv/dist/runtime/equal': String(equal.default),
   }
   return standalone.default(ajv, validate).replaceAll(IMPORT, (_, name: string, file: string) => {
-    if (functions[file] === undefined) throw new Error(`the schema "input" needs ${file}`)
+    if (functions[file] === undefined)
+      throw new Error(`the schema "input" needs ${file}, which a build cannot include`)
     return `const ${name} = ${functions[file]}`
   })
 }

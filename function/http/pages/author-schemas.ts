@@ -15,7 +15,9 @@ export const authorComponents = ({
   ...(output !== undefined && componentsOf('Output', output)),
 })
 
-/** Without a schema, accepts any value. */
+/**
+ * Returns a reference to the input's schema or, if there is none, a schema that accepts any value.
+ */
 export const inputRef = ({ input }: DescribedTransform): Schema =>
   input === undefined ? {} : schemaRef('Input')
 

@@ -157,7 +157,10 @@ const REPLY_CONTENTS = {
   },
 }
 
-/** Undefined if events cannot be described. */
+/**
+ * Returns the schemas of event data; undefined if neither JSON nor a preprocess can create a
+ * request.
+ */
 export function eventData(described: Described): EventData | undefined {
   const { request, transform } = described
   if (request === undefined && !transform?.preprocess) return undefined
