@@ -32,14 +32,31 @@ export interface Caller {
   traceparent?: string | undefined
   /** Undefined if no traces are sent. */
   readonly trace?: Trace | undefined
-  /** For an event of a batch: the client that sent the batch. */
+  /** For an event or a V1 instance: the client that sent the request. */
   readonly sender?: Caller
   /** Undefined if the response's memory is not counted. */
   memory?: AnswerMemory | undefined
 }
 
-/** All events of a batch share a client. */
+/** All events and instances of a request share a client. */
 export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
+
+/** Returns the caller of an event or a V1 instance. @param trace its times, if traces are sent */
+export function callerWithin(caller: Caller, trace: Trace | undefined): Caller {
+  const { arrived, deadline, memory, traceparent } = caller
+  const sender = senderOf(caller)
+  return {
+    arrived,
+    deadline,
+    memory,
+    traceparent,
+    trace,
+    sender,
+    get gone() {
+      return sender.gone
+    },
+  }
+}
 
 export function hangUp(caller: Caller): void {
   caller.gone = true

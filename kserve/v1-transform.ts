@@ -1,5 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type Answer, type Caller, hangUp, knownError, type Request } from '../function/answer.ts'
+import {
+  type Answer,
+  type Caller,
+  callerWithin,
+  hangUp,
+  knownError,
+  type Request,
+} from '../function/answer.ts'
 import type { DataPlane } from '../function/dataplane.ts'
 import type { AnswerEvent } from '../function/events/receive.ts'
 import { attributesAsText } from '../function/events/transform.ts'
@@ -103,12 +110,16 @@ async function predictionOf(
   const contentType = 'application/json'
   const call: Call = { kind: 'instance', data, contentType, headers, ...(event && { event }) }
   try {
-    const { content } = await dataPlane.transform(() => call, protocol, caller)
+    const { content } = await dataPlane.transform(() => call, protocol, callerOf(caller))
     return (content as { json: string }).json
   } catch (error) {
     throw named(error, i)
   }
 }
+
+/** Returns one instance's caller. If traces are exported, each instance has its own times. */
+const callerOf = (sender: Caller): Caller =>
+  sender.trace === undefined ? sender : callerWithin(sender, sender.trace.child())
 
 function named(error: unknown, i: number): unknown {
   const { code, message } = error as { readonly code?: string; readonly message: string }

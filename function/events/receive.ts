@@ -4,6 +4,7 @@ import {
   type Answer,
   bytesOf,
   type Caller,
+  callerWithin,
   hangUp,
   knownError,
   Refused,
@@ -351,20 +352,8 @@ function goOn({ attributes }: CloudEvent, caller: Caller): void {
 }
 
 /** Returns one event's caller. If traces are exported, each event has its own times. */
-function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
-  if (sender.trace === undefined) return sender
-  const { arrived, deadline, memory } = sender
-  return {
-    arrived,
-    deadline,
-    memory,
-    trace: sender.trace.event(attributes),
-    sender,
-    get gone() {
-      return sender.gone
-    },
-  }
-}
+const callerOf = ({ attributes }: CloudEvent, sender: Caller): Caller =>
+  sender.trace === undefined ? sender : callerWithin(sender, sender.trace.child(attributes))
 
 function dataOf({ data, attributes }: CloudEvent): EventData {
   if (data === undefined)

@@ -7,6 +7,7 @@ import {
   type Span,
   type SpanContext,
   SpanKind,
+  type SpanOptions,
   type SpanStatus,
   SpanStatusCode,
   type Tracer,
@@ -26,16 +27,23 @@ import {
 } from '@opentelemetry/sdk-trace'
 import type { PushConfig } from '../config/push.ts'
 import type { SamplerName } from '../config/variables.ts'
-import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } from './trace.ts'
+import {
+  EventTrace,
+  type Finished,
+  type RemoteSpan,
+  type SpanIds,
+  type Trace,
+  type TracedRequest,
+} from './trace.ts'
 
 /*
  * Creates spans that follow OpenTelemetry's semantic conventions for HTTP and gRPC servers,
- * messaging and CloudEvents: one for the request, one for each of its events, and one for each part
- * of the work. They are created after the request, and only if it is sampled, so startup does not
+ * messaging and CloudEvents: one for the request, one for each of its events or V1 instances, and
+ * one for each part of the work. They are created after the request, and only if it is sampled, so startup does not
  * load the SDK.
  */
 
-export interface SpanOptions {
+export interface RecorderOptions {
   readonly push: PushConfig
   readonly resource: Resource
   readonly scope: InstrumentationScope
@@ -46,9 +54,9 @@ export interface SpanOptions {
 export class SpanRecorder {
   private readonly ids = new KnownIds()
   private readonly tracer: Tracer
-  private readonly scheme: SpanOptions['scheme']
+  private readonly scheme: RecorderOptions['scheme']
 
-  constructor({ push, resource, scope, processor, scheme }: SpanOptions) {
+  constructor({ push, resource, scope, processor, scheme }: RecorderOptions) {
     const provider = new TracerProvider({
       resource,
       sampler: SAMPLERS[push.sampler](push.samplerShare),
@@ -74,8 +82,7 @@ export class SpanRecorder {
       server.setStatus(rpcStatus(status)).end(hrTime(ended))
     }
     const within = api.setSpan(ROOT_CONTEXT, server)
-    this.recordParts(trace, within, ended)
-    for (const event of trace.events) this.recordEvent(event, within, ended)
+    this.recordWithin(trace, within, ended)
   }
 
   /**
@@ -84,28 +91,26 @@ export class SpanRecorder {
    */
   private startServer({ trace, request, ids, parent }: Finished): Span {
     const { traceparent, tracestate } = request.headers
-    const state = traceparent === undefined ? trace.events[0]?.attributes.tracestate : tracestate
+    const state =
+      traceparent === undefined ? firstEventOf(trace)?.attributes.tracestate : tracestate
     const context = remote(parent, state)
     const around = context === undefined ? ROOT_CONTEXT : api.setSpanContext(ROOT_CONTEXT, context)
     const options = { kind: SpanKind.SERVER, startTime: hrTime(trace.began) }
     return this.ids.use(ids, () => this.tracer.startSpan('', options, around))
   }
 
-  private recordEvent(event: EventTrace, around: Context, requestEnded: number): void {
-    const { began, ended = requestEnded, error, attributes } = event
-    const origin = remote(event.origin(), attributes.tracestate)
-    const span = this.tracer.startSpan(
-      `process ${attributes.type}`,
-      {
-        kind: SpanKind.CONSUMER,
-        startTime: hrTime(began),
-        attributes: { ...eventAttributes(attributes), ...errorType(error) },
-        links: linksTo(origin),
-      },
-      around,
-    )
-    span.setStatus(failure(error)).end(hrTime(ended))
-    this.recordParts(event, api.setSpan(around, span), ended)
+  private recordWithin(trace: Trace, around: Context, requestEnded: number): void {
+    this.recordParts(trace, around, requestEnded)
+    for (const child of trace.children) {
+      const { began, ended = requestEnded, error } = child
+      const { name, options } = describeChild(child)
+      const attributes = { ...options.attributes, ...errorType(error) }
+      const span = this.ids.use(child.ids(undefined), () =>
+        this.tracer.startSpan(name, { ...options, startTime: hrTime(began), attributes }, around),
+      )
+      span.setStatus(failure(error)).end(hrTime(ended))
+      this.recordWithin(child, api.setSpan(around, span), ended)
+    }
   }
 
   private recordParts({ parts, ended, error }: Trace, around: Context, requestEnded: number): void {
@@ -161,6 +166,23 @@ function remote(span: RemoteSpan | undefined, tracestate: unknown): SpanContext 
   if (span === undefined) return undefined
   const traceState = tracestate === undefined ? undefined : new TraceState(String(tracestate))
   return { ...span, isRemote: true, ...(traceState && { traceState }) }
+}
+
+const firstEventOf = ({ children: [first] }: Trace) =>
+  first instanceof EventTrace ? first : undefined
+
+function describeChild(child: Trace): { readonly name: string; readonly options: SpanOptions } {
+  if (!(child instanceof EventTrace)) return { name: 'instance', options: {} }
+  const { attributes } = child
+  const origin = remote(child.origin(), attributes.tracestate)
+  return {
+    name: `process ${attributes.type}`,
+    options: {
+      kind: SpanKind.CONSUMER,
+      attributes: eventAttributes(attributes),
+      links: linksTo(origin),
+    },
+  }
 }
 
 /** Links to the event's origin, which may differ from the request's sender. */
@@ -255,5 +277,9 @@ const failure = (error: unknown): SpanStatus =>
     ? { code: SpanStatusCode.UNSET }
     : { code: SpanStatusCode.ERROR, message: (error as Error).message }
 
-const errorType = (error: unknown): Attributes =>
-  error === undefined ? {} : { 'error.type': (error as Error).constructor.name }
+/** The code of an error, which another thread keeps, unlike the class. */
+function errorType(error: unknown): Attributes {
+  if (error === undefined) return {}
+  const { code } = error as { readonly code?: string }
+  return { 'error.type': code ?? (error as Error).constructor.name }
+}

@@ -17,27 +17,34 @@ export interface TimedPart {
 }
 
 /**
- * The maximum number of events of one batch with their own spans. OpenTelemetry's queue drops spans
- * if more than 2,048 arrive at once, and an event has four spans.
+ * The maximum number of events or instances of one request with their own spans. OpenTelemetry's
+ * queue drops spans if more than 2,048 arrive at once, and an event has four spans.
  */
-const MOST_EVENTS = 512
+const MOST_CHILDREN = 512
 
-/** The progress of a request, or of one of its events. Times are on performance.now()'s clock. */
+/**
+ * The progress of a request, or of one of its events or V1 instances. Times are on
+ * performance.now()'s clock.
+ */
 export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
-  readonly events: EventTrace[] = []
+  readonly children: Trace[] = []
   /** Whether the request's path is a route. */
   isRouted = false
   ended: number | undefined
   error: unknown
   private own: SpanIds | undefined
+  private readonly whole: Trace | undefined
 
-  constructor(began: number) {
+  /** @param whole the trace of the request, if this is a part of one */
+  constructor(began: number, whole?: Trace) {
     this.began = began
+    this.whole = whole
   }
 
   enter(name: Part, attributes?: Attributes, at = performance.now()): void {
+    if (this.parts.at(-1)?.name === name) return
     this.parts.push({ name, began: at, attributes })
   }
 
@@ -47,13 +54,14 @@ export class Trace {
   }
 
   /**
-   * Begins an event's trace.
-   * @returns undefined if the request already has {@link MOST_EVENTS} events
+   * Begins the trace of an event or, without attributes, of an instance.
+   * @returns undefined if the request already has {@link MOST_CHILDREN}
    */
-  event(attributes: Attributes): Trace | undefined {
-    if (this.events.length === MOST_EVENTS) return undefined
-    const trace = new EventTrace(attributes)
-    this.events.push(trace)
+  child(event?: Attributes): Trace | undefined {
+    if (this.children.length === MOST_CHILDREN) return undefined
+    const began = performance.now()
+    const trace = event === undefined ? new Trace(began, this) : new EventTrace(event, began, this)
+    this.children.push(trace)
     return trace
   }
 
@@ -62,7 +70,10 @@ export class Trace {
    */
   ids(traceparent: string | undefined): SpanIds {
     this.own ??= {
-      traceId: parseTraceparent(traceparent)?.traceId ?? randomHex(16),
+      traceId:
+        this.whole?.ids(traceparent).traceId ??
+        parseTraceparent(traceparent)?.traceId ??
+        randomHex(16),
       spanId: randomHex(8),
     }
     return this.own
@@ -72,8 +83,8 @@ export class Trace {
 export class EventTrace extends Trace {
   readonly attributes: Attributes
 
-  constructor(attributes: Attributes) {
-    super(performance.now())
+  constructor(attributes: Attributes, began: number, whole: Trace) {
+    super(began, whole)
     this.attributes = attributes
   }
 

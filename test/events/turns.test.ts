@@ -86,7 +86,7 @@ describe('a batch of events', () => {
   test('records spans for only the first 512 events in a batch', async () => {
     const trace = new Trace(0)
     await askedByTurn(new Array(1_000).fill({ ...EVENT, data: 1 }), fail, trace)
-    assert.equal(trace.events.length, 512)
+    assert.equal(trace.children.length, 512)
     assert.equal(trace.parts.length, 0)
   })
 

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import supertest from 'supertest'
+import { endPush, startPush } from '../../function/service.ts'
 import { EVENT, MODES, refusal, replyIn, SEND } from '../events/events.ts'
 import { connect, readMetrics, request as requestBytes } from '../http/client.ts'
+import { startReceiver } from '../telemetry/receiver.ts'
 import { parseExactly, type WrittenTensor, writeExactly } from '../tensors.ts'
 
 process.env.ON_PREDICTOR = 'yes'
@@ -492,6 +494,36 @@ test('counts a V1 request to a transform that cannot be read as one error', asyn
   const url = `${own.url}/v1/models/iris-classifier:predict`
   refusal(400, await SEND.binary(url, { ...EVENT, data: {} }))
   assert.equal(await counts('cloudevent'), 1)
+})
+
+test('each instance of a V1 request to a transform has its own spans', async t => {
+  const receiver = await startReceiver()
+  t.after(receiver.close)
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
+  const own = await startServer({ ...env, TRANSFORM: author('any.ts') })
+  t.after(own.stop)
+  await predict(own, 'iris-classifier', { instances: [{ waits: 20 }, { throws: 'bad' }] })
+  await predict(own, 'iris-classifier', { instances: [{ waits: 20 }, {}] })
+  // The exporters read the environment directly.
+  Object.assign(process.env, env)
+  await endPush(startPush(own.service, own.config), 10_000)
+  delete process.env.OTEL_EXPORTER_OTLP_ENDPOINT
+  const { spans } = receiver
+  const instances = spans.filter(({ name }) => name === 'instance')
+  assert.deepEqual(
+    instances.map(({ attributes }) => attributes['error.type']),
+    ['DEADLINE_PASSED', 'BAD_REQUEST', undefined, undefined],
+  )
+  for (const { traceId, parentSpanId, spanId } of instances.slice(2)) {
+    const [server] = spans.filter(({ spanId }) => spanId === parentSpanId)
+    assert.deepEqual([server?.kind, server?.traceId], ['server', traceId])
+    const parts = spans.filter(({ parentSpanId }) => parentSpanId === spanId)
+    assert.deepEqual(
+      parts.map(({ name }) => name),
+      ['decode', 'preprocess', 'queue', 'run', 'postprocess'],
+    )
+    assert.ok(parts.every(({ began, ended }) => began <= ended))
+  }
 })
 
 test('the predictions of a transform may not exceed MAX_JSON_BYTES together', async t => {

@@ -23,6 +23,7 @@ import {
 import { type ServerProcess, startProcess, startServer, testModel } from '../server.ts'
 import type { Point, Span } from '../telemetry/otlp.ts'
 import { type Receiver, startReceiver } from '../telemetry/receiver.ts'
+import { author } from '../transform/table.ts'
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const ORIGIN = 'b7ad6b7169203331'
@@ -195,7 +196,7 @@ describe('spans of requests', () => {
       ],
       [false, 400, undefined],
     )
-    assert.deepEqual([decode.failed, decode.attributes['error.type']], [true, 'BadRequest'])
+    assert.deepEqual([decode.failed, decode.attributes['error.type']], [true, 'BAD_REQUEST'])
     assert.match(decode.message, /^input "input" is missing/)
   })
 
@@ -213,7 +214,7 @@ describe('spans of requests', () => {
         .map(({ name, attributes }) => [name, attributes['error.type']]),
       [
         ['POST /v2/models/{model}/infer', '500'],
-        ['run', 'ModelError'],
+        ['run', 'MODEL_FAILED'],
       ],
     )
   })
@@ -399,6 +400,24 @@ describe('spans of requests', () => {
 })
 
 describe('spans of events', () => {
+  test('a log line about an event names the span of the event', async () => {
+    const receiver = await startReceiver()
+    after(receiver.close)
+    const process = await startProcess({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      TRANSFORM: author('any.ts'),
+    })
+    assert.equal(
+      (await SEND.binary(process.url, { ...EVENT, data: { throws: 'error' } })).status,
+      422,
+    )
+    await end(process)
+    const line = process.log.map(text => JSON.parse(text)).find(({ level }) => level === 50)
+    const event = receiver.spans.find(({ kind }) => kind === 'consumer')
+    assert.deepEqual([line.trace_id, line.span_id], [event?.traceId, event?.spanId])
+    assert.equal(event?.attributes['error.type'], 'TRANSFORM_FAILED')
+  })
+
   for (const mode of MODES) {
     test(`in ${mode} mode, the request’s span contains the event’s processing span, which contains the parts, and the reply belongs to the event’s trace`, async () => {
       const event = { ...EVENT, subject: 'iris', traceparent: TRACEPARENT, tracestate: 'a=1' }
