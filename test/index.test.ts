@@ -375,8 +375,8 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
   test('returns status 422 for an event and 500 for a request, as JSON', async () => {
     process.env.MODEL_DIR = testModel('failing')
     process.env.LOG_LEVEL = 'silent'
-    // The port is a string, because the runtime replaces the number 0 with its default. The runtime's
-    // types allow neither that nor the method code() of its replies.
+    // The port is a string, because the runtime replaces the number 0 with its default. The
+    // runtime's types allow neither a string nor the method code() of its replies.
     const func = knativeFunction as unknown as RuntimeFunction
     const server = await faas.start(func, {
       port: '0' as unknown as number,

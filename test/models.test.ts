@@ -33,7 +33,7 @@ const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
 /** ONNX Runtime for Node loses bytes that are not UTF-8, so the server returns an error instead. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
-/** Extreme numbers, or reversed elements of other datatypes. */
+/** Inputs with extreme numbers, or with reversed elements if the datatype is not FP32 or FP64. */
 const hostile = (inputs: readonly WrittenTensor[]): WrittenTensor[][] =>
   [
     [3e6, -3e6, 1e30, 0],
@@ -222,7 +222,10 @@ function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }
   return toBytes({ name: '', datatype, shape: [], data })
 }
 
-/** As bits, −0 differs from 0, and decimals that round to the same FP32 are equal. */
+/**
+ * Compares floating-point numbers by their bits: −0 differs from 0, and decimals that round to the
+ * same FP32 are equal.
+ */
 function bits(tensors: readonly WrittenTensor[]): unknown {
   return tensors.map(tensor => ({
     name: tensor.name,

@@ -6,7 +6,7 @@ import { points } from '../conformance/points.ts'
 import { targetOf } from '../conformance/test/target.ts'
 import { serve } from './served-models.ts'
 
-/* Each point applies to at least one of the models. */
+/* Every point applies to at least one of the models in this file. */
 
 /** Models with one and with several inputs, with and without versions, and failing models. */
 const ALL_POINTS = ['iris', 'two-in-two-out', 'failing', 'not-utf8']
@@ -34,8 +34,8 @@ const models =
   process.env.ON_PREDICTOR === undefined ? [...ALL_POINTS, ...POINTS_ABOUT_TENSORS] : ALL_POINTS
 
 const results = new Map<string, readonly Result[]>()
-// Run the points before the first test: the test runner tracks each asynchronous call of a test,
-// which would take a third of the time.
+// Run the points before the first test: in a test, the runner would spend a third of the time on
+// tracking each asynchronous call.
 for (const model of models) {
   const { server, served } = await serve(model)
   const asked = choosePoints(ALL_POINTS.includes(model) ? [] : ABOUT_TENSORS)

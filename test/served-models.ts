@@ -5,7 +5,7 @@ import { type Server, startServer, testModel } from './server.ts'
 /** Small enough for a single read, and large enough for an id of 1 MB. */
 const MAX_BODY_BYTES = 2 * 2 ** 20
 
-/** For the conformance suite: this server with iris or a model in test/models. */
+/** Starts this server for the conformance suite, with iris or a model in test/models. */
 export async function serve(name: string): Promise<{ server: Server; served: Served }> {
   const isIris = name === 'iris'
   const server = await startServer({

@@ -31,7 +31,9 @@ export interface Server {
  */
 export const onPredictor = process.env.ON_PREDICTOR !== undefined
 
-/** These variables of this environment select another mode for all tests. */
+/**
+ * If the environment of the tests contains these variables, they select another mode for all tests.
+ */
 const MODE = Object.fromEntries(
   ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name =>
     process.env[name] === undefined ? [] : [[name, process.env[name]]],
@@ -138,7 +140,7 @@ export async function startProcess(
   return { url: await url, process: child, log, exited }
 }
 
-/** Does not wait for the process: for startups that must fail. */
+/** Does not wait until the process listens, for startups that must fail. */
 export const spawnFunction = (
   env: Record<string, string> = {},
   args: readonly string[] = [],

@@ -1,4 +1,4 @@
-/** As test files describe a tensor. The codec in this file is independent of the server's. */
+/** A tensor as test files describe it. The codec in this file is independent of the server's. */
 export interface WrittenTensor {
   readonly name: string
   readonly datatype: string

@@ -1,5 +1,5 @@
 /*
- * A simulated cluster: files that substitutes for kubectl, kind, helm, docker and curl read and
+ * A simulated cluster: files, which stand-ins for kubectl, kind, helm, docker and curl read and
  * change.
  */
 import { spawnSync } from 'node:child_process'
@@ -20,7 +20,10 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 
 const TOOLS = ['kubectl', 'helm', 'kind', 'docker', 'curl', 'sleep']
-/** The PATH contains only these, so that no real tool runs. */
+/**
+ * Apart from the stand-ins, the PATH contains only these programs, so that no real kubectl or helm
+ * runs.
+ */
 const SYSTEM = [
   'bash',
   'base64',
@@ -51,9 +54,9 @@ export interface Outcome {
 export interface Cluster {
   readonly setUp: (...args: readonly string[]) => Outcome
   readonly remove: (...args: readonly string[]) => Outcome
-  /** The next calls that match fail, this many times. */
+  /** Makes the next `times` calls that match the pattern fail. */
   readonly refuse: (times: number, pattern: string) => void
-  /** Kills the script at its next call that matches. */
+  /** Kills the script at its next call that matches the pattern. */
   readonly killAt: (pattern: string) => void
   readonly write: (file: string, text: string) => void
   readonly record: () => Readonly<Record<string, string>>

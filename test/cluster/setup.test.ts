@@ -15,7 +15,7 @@ const INSTALLED = {
 }
 const LOOKS =
   /^(kubectl (--context \S+ )?(version|get|auth can-i|wait|rollout status|port-forward|logs|kustomize) |helm (version|.* list )|kind (--version|get )|docker version|curl |sleep )/
-/** These update the nodes' images, and change nothing if the image is the same. */
+/** A second run repeats these commands: they change nothing if the nodes already have the image. */
 const IMAGE = /^(docker build|kind load docker-image) /
 
 const indexOf = (calls: readonly string[], part: string) => {

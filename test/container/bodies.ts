@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { irisBody } from '../http/client.ts'
 
-/** For the shipped model, or for test/models/identity-bytes if it contains texts. */
+/** A large request for the shipped model, or for test/models/identity-bytes if its data is text. */
 export interface Large {
   readonly path?: string
   readonly headers: Readonly<Record<string, string>>
@@ -17,7 +17,7 @@ const EVENT = {
 }
 const BINARY_PROBABILITIES = [{ name: 'probabilities', parameters: { binary_data: true } }]
 
-/** As many rows as fit into this many bytes. */
+/** A JSON request with as many rows as fit into `bytes`. */
 function json(bytes: number, outputs?: object): Buffer {
   const row = '5.1,3.5,1.4,0.2'
   const rest = outputs === undefined ? '' : `,"outputs":${JSON.stringify(outputs)}`
@@ -63,7 +63,9 @@ const structured = (data: Buffer): Large => ({
 export const SINGLE_ROW: Large = { headers: JSON_TYPE, body: Buffer.from(irisBody()) }
 export const SINGLE_TEXT = texts(110, 'a')
 
-/** Built when it is sent: a small machine has no room for all bodies at once. */
+/**
+ * Each body is built when it is sent, because a small machine has no room for all bodies at once.
+ */
 export type LargeBodies = Readonly<Record<string, () => Large>>
 
 /** Bodies that a server with this MAX_BODY_BYTES accepts, or rejects after reading them. */

@@ -21,11 +21,15 @@ import {
 } from './engine.ts'
 
 interface Start {
-  /** From the start of the process to its first response, measured in the process, in ms. */
+  /**
+   * The time from the start of the process to its first response, measured in the process, in ms.
+   */
   readonly process: number
-  /** From the command to the first response, including the container engine, in ms. */
+  /**
+   * The time from the command to the first response, including the container engine's time, in ms.
+   */
   readonly command: number
-  /** After the first response, in MiB. */
+  /** The resident memory after the first response, in MiB. */
   readonly resident: number
 }
 

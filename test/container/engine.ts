@@ -21,7 +21,7 @@ export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
 export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
 /**
- * Apart from the user's images, so that a substitute base image cannot be mistaken for the real
+ * Separate from the user's images, so that a substitute base image cannot be mistaken for the real
  * one.
  */
 const STORAGE = join(tmpdir(), 'onnx-function-images')
@@ -93,9 +93,9 @@ export async function buildImage(architecture: Architecture): Promise<string> {
 }
 
 /**
- * Creates an image with the base's name for both architectures, without a registry. This machine's
- * has the same Debian release and Node; the other is empty, because a build for it runs no program
- * of the base.
+ * Creates an image with the base's name for both architectures, without a registry. The image for
+ * this machine's architecture has the same Debian release and Node as the base. The image for the
+ * other architecture is empty, because its build runs no program of the base.
  */
 async function standInForBase(): Promise<void> {
   const base = (

@@ -133,10 +133,13 @@ for (const architecture of [NATIVE, FOREIGN]) {
   })
 }
 
-/** Images lack the files for startup without a build, and type declarations. */
+/** Files that images lack: those that report a missing build, and type declarations. */
 const IS_FOR_CLONES = /\.js\.js$|^types\//
 
-/** Without its hash, which differs without the project template. */
+/**
+ * A chunk's name without its hash, which depends on whether the build contains the project
+ * template.
+ */
 const nameOf = (path: string) => path.replace(/-[A-Z0-9]{8}(?=\.js)/, '')
 
 interface Layer {
@@ -144,7 +147,10 @@ interface Layer {
   readonly CreatedBy: string
 }
 
-/** The Dockerfile's instruction, in which Buildah replaces file names with a checksum. */
+/**
+ * The instruction of the Dockerfile that made a layer. Buildah replaces its file names with a
+ * checksum.
+ */
 function instruction(createdBy: string): string {
   const [, made] = /^\/bin\/sh -c #\(nop\) (.*)$/s.exec(createdBy) ?? []
   return made?.replace(/(file|dir|multi):\w+/, '…').trim() ?? 'the substitute for the base'
@@ -218,7 +224,8 @@ describe('a container', () => {
       'MAX_BATCH_ROWS=1',
     ]
     const container = await start(t, ...model)
-    // They run one after another, so some still wait when even a slow machine reads the metrics.
+    // The requests run one after another, so that some still wait when the metrics are read, even
+    // on a slow machine.
     const answers = Array.from({ length: 8 }, () =>
       fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) }),
     )

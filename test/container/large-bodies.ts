@@ -114,7 +114,7 @@ async function beside(
   return [name, answers.join(', '), ...figures, `${answered} of ${sent}`, slowest.toFixed(0)]
 }
 
-/** Of the first process, in MiB, without and with mapped files. */
+/** Records the memory of the container's first process, in MiB, without and with mapped files. */
 async function watchMemory({ name }: Container) {
   const pid = await run('podman', 'inspect', '--format', '{{.State.Pid}}', name)
   const peak = { anonymous: 0, resident: 0 }

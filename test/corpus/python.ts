@@ -16,7 +16,7 @@ const environment = join(folder, '.venv')
 const python = join(environment, 'bin/python')
 const packaged = join(folder, '.packaged')
 const older = join(folder, '.older')
-/** These contain other tests. */
+/** Older releases of ONNX, which contain other tests. */
 const OLDER = ['1.22.0', '1.21.0']
 
 function install(): void {

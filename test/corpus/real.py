@@ -92,7 +92,8 @@ PEOPLE = {
 }
 TEXT = {"X": picks("the cat sat on the mat", "stocks fall on bad news", "dogs")}
 
-# By the module in exported/ that creates the models. CatBoost's classifiers always end with a ZipMap.
+# The models and their inputs, by the module in exported/ that creates them. CatBoost's classifiers always end with a
+# ZipMap.
 EXPORTED = {
     "boosting_models": {
         "lightgbm-classes": FLOWERS,

@@ -91,7 +91,7 @@ describe('any valid event', () => {
       ))
   }
 
-  test('replies to any event with the same id in every mode', () =>
+  test('gives the reply to any event the same id in every mode', () =>
     fc.assert(
       fc.asyncProperty(event, async event => {
         const ids = await Promise.all(

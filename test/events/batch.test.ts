@@ -102,7 +102,7 @@ describe('a batch of events', () => {
     assert.match(text, /larger than the 2500 bytes allowed \(MAX_JSON_BYTES\); send fewer events/)
   })
 
-  test('answers a batch with one event with a batch that contains one reply', async () => {
+  test('answers a batch of one event with a batch of one reply', async () => {
     assert.deepEqual(answers(replies(await send(server, [event('a', 1)]))), [['a', [20]]])
   })
 
@@ -127,7 +127,7 @@ describe('a batch of events', () => {
     ],
     ['without data', { ...event('bad'), data: null }, /no data/],
     [
-      'with data of another media type',
+      'with data of an unsupported media type',
       { ...event('bad'), datacontenttype: 'text/plain' },
       /"text\/plain"/,
     ],
@@ -178,7 +178,7 @@ describe('a batch of events', () => {
     )
   })
 
-  test('sends error events with stable ids that differ from the ids of results, and passes attributes on', async () => {
+  test('sends error events with stable ids that differ from the ids of results, and forwards attributes of the event', async () => {
     const failed = { ...event('a', 9), correlationid: 'c-1', traceparent: 'x' }
     const [first, second, alone] = await Promise.all([
       send(server, [failed]),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type CloudEvent, HTTP } from 'cloudevents'
 
-/** In the JSON event format. Tests may leave out fields or use wrong values. */
+/** An event in the JSON format. Tests may leave out fields or use wrong values. */
 export type EventJson = Record<string, unknown>
 
 export const IRIS = {

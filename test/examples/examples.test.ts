@@ -11,8 +11,8 @@ import { modelTypes } from '../../function/transform/model-types.ts'
 import { projectFolder } from '../server.ts'
 
 /*
- * Each example works as its readers use it: in another folder, with the packed package, its own
- * tests pass.
+ * The tests of each example pass as its readers run them: in another folder, with the packed
+ * package.
  */
 
 const EXAMPLES = join(projectFolder, 'examples')
@@ -106,7 +106,7 @@ async function startExample(cwd: string): Promise<{ url: string; end: () => Prom
 
 /** @throws {Error} with the output of npm and of the tests, if npm fails */
 function npm(cwd: string, ...args: string[]): void {
-  // With NODE_TEST_CONTEXT, the inner tests would report to this test's runner.
+  // With this variable, the example's tests would report to the runner of this test.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
   try {
     execFileSync('npm', args, {

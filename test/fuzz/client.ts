@@ -7,7 +7,7 @@ import { type Frame, PREFACE, RawSession, TYPES } from '../http/frames.ts'
 import type { FuzzRequest } from './requests.ts'
 import { show } from './show.ts'
 
-/** Parsed without Node's parser, so that the framing is checked, too. */
+/** A response that is parsed without Node's parser, so that the framing is checked, too. */
 export interface HttpAnswer {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
@@ -20,7 +20,7 @@ export interface HttpAnswer {
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
-/** On a busy machine, another process may have to start first. */
+/** The longest wait for a response if a process may have to start first, on a busy machine. */
 const PATIENCE_WITH_RESTARTS_MS = 60_000
 /** The longest wait for any response on an overloaded machine. */
 const MOST_PATIENCE_MS = 120_000
@@ -31,8 +31,9 @@ export interface Client {
   readonly restarts: boolean
   readonly sentAgain: number
   /**
-   * @returns one response to a complete request, or any number if its framing is broken
-   * @throws {BadAnswer} if the response is not HTTP, or none arrives
+   * @returns one response to a complete request, or any number of responses if its framing is
+   * broken
+   * @throws {BadAnswer} if the response is not HTTP, or if no response arrives
    */
   send(request: FuzzRequest): Promise<HttpAnswer[]>
   close(): void

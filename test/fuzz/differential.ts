@@ -50,7 +50,7 @@ import {
 export interface Question {
   readonly tensors: readonly WrittenTensor[]
   readonly id: string | undefined
-  /** By default, every output that JSON can express. */
+  /** The requested outputs; by default, every output that JSON can express. */
   readonly outputs: readonly string[] | undefined
   /** A mistake outside the data, which every form can contain. */
   readonly mistake?: Mistake | undefined
@@ -61,7 +61,7 @@ export interface Question {
 interface Mistake {
   readonly in: 'request' | number
   readonly key: string
-  /** If undefined, the member is left out. */
+  /** The JSON of the member; if undefined, the member is left out. */
   readonly value: string | undefined
 }
 
@@ -153,7 +153,7 @@ interface Opened {
   readonly server: Server
   readonly target: Target
   readonly clients: readonly Client[]
-  /** Its session also sends requests over HTTP/2. */
+  /** The client's session also sends requests over HTTP/2. */
   readonly grpc: GrpcClient
 }
 
@@ -292,7 +292,7 @@ type Form =
   | 'gRPC typed'
   | 'gRPC raw'
 
-/** Their magnitudes differ from those of the questions. */
+/** Values whose magnitudes differ from those of the questions. */
 const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
 
 /**

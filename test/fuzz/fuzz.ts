@@ -65,7 +65,7 @@ export const everyPair = (
 ): readonly Pair[] =>
   modes.flatMap(mode => models.map(model => ({ model, mode }))).filter(isWorthwhile)
 
-/** One pair for each model except the slow one; every mode occurs at least once. */
+/** One pair for each model except the slow model; every mode occurs at least once. */
 export const somePairs = (): readonly Pair[] =>
   MODELS.filter(model => model !== 'slow').map((model, i) => ({
     model,
@@ -84,7 +84,7 @@ export interface FuzzOptions {
   readonly seed: number
   readonly connections: number
   readonly pairs?: readonly Pair[]
-  /** By default, each pair gets a new process. */
+  /** The address of a running server; by default, each pair gets a new process. */
   readonly url?: string | undefined
   /** Whether processes exit and start during the run. */
   readonly restarts?: boolean
@@ -109,7 +109,7 @@ export interface Failure extends Pair {
  */
 export type Outcome = number | 'none'
 
-/** Of one server process, in MiB. */
+/** The resident memory of one server process, in MiB. */
 export interface Memory extends Pair {
   readonly large: boolean
   /** After the first tenth of the requests. */
@@ -133,7 +133,7 @@ export interface Report {
 const BATCH = 250
 const LARGE_BATCH = 4
 const MOST_FAILURES = 10
-/** After large bodies, in MiB; V8 and ONNX Runtime kept at most 234 MiB. */
+/** The most memory after large bodies, in MiB. V8 and ONNX Runtime kept at most 234 MiB. */
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
@@ -516,7 +516,7 @@ async function sendAll(
 }
 
 /**
- * As a client would, retries while the server refuses the request because of other bodies.
+ * Sends a request, and retries like a client while the server refuses it because of other bodies.
  * @returns the problem in the response, or undefined
  */
 export async function sendOne(
@@ -625,7 +625,7 @@ export async function again({
       const now = wrong ?? after
       if (now === undefined) return
       if (after !== undefined) {
-        // On a new server, the output or the exit does not count for the next request.
+        // Start a new server, so that this output or exit does not count for the next request.
         await server[Symbol.asyncDispose]()
         server = await serve(pair, url, part === 'large')
       }

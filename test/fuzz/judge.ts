@@ -302,8 +302,8 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 // V1
 
 /**
- * A V1 response has one prediction per instance, or outputs. An identity model's must equal the
- * inputs, except for FP32 values, which JSON may round.
+ * A V1 response has one prediction per instance, or outputs. For an identity model, they must equal
+ * the inputs, except for FP32 values, which JSON may round.
  */
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]
@@ -456,7 +456,7 @@ function inflate(asked: Asked): Buffer {
 
 const withoutMark = (body: Buffer) => body.toString().replace(/^\ufeff/, '')
 
-/** With all digits of integers; undefined if the body is not a JSON object. */
+/** The body with all digits of integers; undefined if the body is not a JSON object. */
 function parsed(body: Buffer): Record<string, unknown> | undefined {
   try {
     const value = parseExactly(withoutMark(body))

@@ -36,8 +36,8 @@ interface Form {
   /** The share of data in the body; spaces fill the remaining bytes. */
   readonly data: number
   /**
-   * The number of spaces in the data that lengthen the body by one byte (1 by default). With 0, the
-   * spaces are outside the data, where the server may refuse so many.
+   * The number of spaces to insert into the data for each byte by which the body must grow (1 by
+   * default). With 0, the spaces are outside the data, where the server may refuse so many.
    */
   readonly share?: number
   readonly headers: Asked['headers']
@@ -77,7 +77,7 @@ const FORMS: readonly Form[] = [
 ]
 
 /**
- * From hundreds of kilobytes to one byte more than the limit: valid, invalid at the end, or
+ * Bodies from hundreds of kilobytes to one byte more than the limit: valid, invalid at the end, or
  * truncated.
  */
 export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
@@ -123,7 +123,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         }
         const odd = end === 'wrong' ? json.replace(LAST, 'null$2') : json
         const least = Buffer.byteLength(form.text(odd))
-        // In the data, because JSON beside the data has a smaller limit.
+        // Insert spaces into the data, because JSON beside the data has a smaller limit.
         const spaces = ' '.repeat(Math.max(0, Math.floor((size - least) * (form.share ?? 1)) - 8))
         return ended(
           post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)),

@@ -117,7 +117,7 @@ const WAYS = {
   wrap: changed(field => ({ value: [field] })),
   often(fields, i, by) {
     const field = at(fields, i)
-    // In a few cases, more fields than a message may have.
+    // In a few cases, the message has more fields than allowed.
     const most = Math.floor(MOST_BYTES / write([field]).length)
     const times = Math.min(by > 250 ? 70_000 : by, most)
     fields.splice(i, 0, ...Array.from({ length: times }, () => field))
@@ -155,7 +155,7 @@ const oneBend: fc.Arbitrary<ProtobufBend> = fc.record({
   by: fc.nat(255),
 })
 
-/** In most cases none or one, as for JSON. */
+/** In most cases at most one corruption, as for JSON. */
 export const messageBends: fc.Arbitrary<ProtobufBend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<ProtobufBend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },

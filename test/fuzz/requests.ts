@@ -24,7 +24,7 @@ export interface Target {
   readonly version: string | undefined
   readonly inputs: readonly Described[]
   readonly outputs: readonly Described[]
-  /** A graph without shapes, which metadata cannot express. */
+  /** Whether the graph has no shapes. The metadata cannot express this. */
   readonly anyRank: boolean
   readonly identity: boolean
   readonly v1: boolean
@@ -59,7 +59,7 @@ export type Kind = (typeof KINDS)[number]
 export interface Asked {
   readonly method: string
   readonly path: string
-  /** In sending order; names may repeat. */
+  /** The headers in the order in which they are sent; names may repeat. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly body: Buffer
   /** The sizes of the body's chunks; by default, the request has a Content-Length. */
@@ -302,7 +302,7 @@ function dataOf({ data = [], shape }: WrittenTensor, nested: boolean): Written {
   return { items: level }
 }
 
-/** @param binary the number of bytes of binary tensor data, which replaces the data */
+/** @param binary the number of bytes of binary tensor data to send instead of `data` */
 export function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number): Written {
   return members(
     ['name', text(JSON.stringify(tensor.name))],

@@ -1,7 +1,7 @@
 import { pathOf } from '../grpc/client.ts'
 import type { FuzzRequest } from './requests.ts'
 
-/** As one line of ASCII, shortened in the middle. */
+/** The bytes as one line of ASCII, shortened in the middle. */
 export function show(bytes: Buffer, most = 500): string {
   const part = (from: number, to: number) =>
     JSON.stringify(bytes.toString('latin1', from, to))

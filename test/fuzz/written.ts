@@ -360,7 +360,7 @@ const oneBend: fc.Arbitrary<Bend> = fc.record({
   odd: oddText,
 })
 
-/** In most cases none or one, so that requests also fail after valid parts. */
+/** In most cases at most one corruption, so that requests also fail after valid parts. */
 export const bends: fc.Arbitrary<Bend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Bend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },

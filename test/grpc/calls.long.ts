@@ -288,7 +288,7 @@ suite('a deadline', () => {
       const { status, message } = await call.answered
       assert.deepEqual([status, message], [4, 'no message arrived within REQUEST_TIMEOUT_MS'])
     }
-    // As over HTTP, the client is at fault.
+    // As over HTTP, this counts as a mistake of the client and not as a failure.
     assert.equal(await counts(server, 'inference_rejected_total\\{reason="slow"\\}'), 2)
     assert.equal(await counts(server, 'inference_failures_total\\{cause="deadline"\\}'), 0)
   })

@@ -135,7 +135,7 @@ export function frame(message: Uint8Array, flag = 0): Buffer {
 export const encode = (method: string, request: Message): Buffer =>
   Buffer.concat(encodeMessage(typesOf(method).input, request).parts)
 
-/** A method without a service in its name belongs to Triton's. */
+/** A method without a service in its name belongs to Triton's service. */
 export const pathOf = (method: string) =>
   method.includes('/') ? `/${method}` : `/inference.GRPCInferenceService/${method}`
 

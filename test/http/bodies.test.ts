@@ -255,7 +255,7 @@ test('requests get 503 with Retry-After while other bodies fill the memory, and 
   const own = await startServer({ MAX_BODY_BYTES: '100000' }, { load: false })
   t.after(own.stop)
   const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(90_000)))
-  // These have arrived completely, and wait for the model.
+  // These requests have arrived completely, and wait for the model.
   const held = [post(), post(), post()]
   await until('all three requests wait', () => own.service.model.queuedRows === 3)
   const { status, headers, json } = await post()

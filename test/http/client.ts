@@ -14,7 +14,7 @@ export interface Connection {
   readonly socket: Socket
   send(bytes: string | Uint8Array): void
   /**
-   * In order of arrival.
+   * The next response, in order of arrival.
    * @param to the request's method, because a response to HEAD has no body
    */
   answer(to?: 'HEAD'): Promise<RawAnswer>
@@ -26,8 +26,8 @@ export async function connect(port: number): Promise<Connection> {
   let received = Buffer.alloc(0)
   let chunks: Buffer[] = []
   /**
-   * The number of bytes missing from the next response: the pieces of a large response are joined
-   * only once.
+   * The number of bytes to wait for before joining the pieces, so that the pieces of a large
+   * response are joined only once.
    */
   let wanted = 0
   let over = false
@@ -45,7 +45,7 @@ export async function connect(port: number): Promise<Connection> {
     })
   })
   await once(socket, 'connect')
-  // From now on, the server may also reset the connection.
+  // The server may also reset the connection.
   socket.on('error', () => {})
 
   async function answer(to?: 'HEAD'): Promise<RawAnswer> {
@@ -148,7 +148,7 @@ export const slowBody = (more: object = {}) =>
     inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
   })
 
-/** At most ten seconds by default. */
+/** Waits until a condition is true, by default for at most ten seconds. */
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,

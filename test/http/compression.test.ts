@@ -54,7 +54,7 @@ describe('Compressor', () => {
     assert.ok(await compressor.compress(answer(TEXT), TEXT.length, 'gzip'))
   })
 
-  test('does not let small responses wait for large responses', async () => {
+  test('does not make small responses wait for large responses', async () => {
     const compressor = new Compressor()
     const ended: string[] = []
     const compress = async (size: string, text: string) => {

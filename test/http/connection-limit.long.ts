@@ -36,7 +36,7 @@ async function dropped({ service }: Server, reason: string): Promise<number | un
 const closedOf = (connections: readonly Connection[]) =>
   connections.filter(({ socket }) => socket.destroyed).length
 
-/** The model is not loaded, so the server is processing each request. */
+/** Sends one request per connection. The model is not loaded, so the requests stay in progress. */
 async function fillWithWork(server: Server, n: number): Promise<Connection[]> {
   const connections = await several(n, server.port)
   for (const connection of connections) connection.send(request('POST', IRIS, {}, irisBody()))
@@ -127,7 +127,7 @@ test('MAX_CONNECTIONS also limits HTTP/2 streams, and idle sessions are closed t
   await ended
 })
 
-test('a stream whose client reads nothing is dropped for a new stream', async t => {
+test('a stream whose client reads nothing is dropped to admit a new stream', async t => {
   const server = await startServer({ MAX_CONNECTIONS: '8' })
   t.after(server.stop)
   // With a window of 0, no part of a response can be sent.
@@ -178,7 +178,7 @@ test('counts every dropped connection, and logs at most one line per minute', t 
   assert.deepEqual(lines.at(-1), { reason: 'refused', dropped: 60, maxConnections: 8 })
 })
 
-test('a round visits every item, including added items, and begins where the previous round stopped', () => {
+test('Round visits every item of a set, including added items, and begins where the previous round stopped', () => {
   const items = new Set([1, 2, 3])
   const round = new Round(items)
   assert.deepEqual([...round.next(2)], [1, 2])

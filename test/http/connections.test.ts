@@ -91,7 +91,7 @@ test('answers pipelined requests in order, however long each request takes', asy
   connection.socket.destroy()
 })
 
-/** Without the headers that depend on the time. */
+/** A response without the headers that depend on the time. */
 function lasting(
   { date: _, ...headers }: Readonly<Record<string, string>>,
   path: string,
@@ -371,7 +371,7 @@ test('a connection that was idle for too long is closed, unless a request has ar
   }
   await new Promise(setImmediate)
   used.send(inferenceOf())
-  // Longer than the keep-alive time, as on a busy machine.
+  // Block the event loop for longer than the keep-alive time, like a busy machine.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500)
   assert.equal((await used.answer()).status, 200)
   await Promise.all([used.closed, idle.closed])
@@ -414,7 +414,7 @@ test('the model does not run for clients that hung up while it was loading, with
   const two = await connect(own.port)
   one.send(inferenceOf())
   two.send(inferenceOf() + inferenceOf())
-  // The third waits for the response to the second, on the same connection.
+  // The third request waits for the response to the second, on the same connection.
   await until('both requests wait', () => own.service.model.queuedRows === 2)
   one.socket.destroy()
   two.socket.destroy()

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
-/* For input that no well-behaved client sends (RFC 9113 section 6). */
+/* The types of frames (RFC 9113 section 6), for input that no well-behaved client sends. */
 
 export const TYPES = {
   data: 0,
@@ -73,7 +73,7 @@ function text(value: string): Buffer {
   return Buffer.concat([integer(bytes.byteLength), bytes])
 }
 
-/** With a 7-bit prefix (RFC 7541 section 5.1). */
+/** An HPACK integer with a 7-bit prefix (RFC 7541 section 5.1). */
 function integer(value: number): Buffer {
   if (value < 127) return Buffer.of(value)
   const bytes = [127]
@@ -169,7 +169,7 @@ export class RawSession {
     return this.#found(isEnd, `the end of stream ${stream}`)
   }
 
-  /** Of the server's final GOAWAY (section 7). */
+  /** The error code of the server's final GOAWAY (section 7). */
   async errorCode(): Promise<number> {
     await this.closed
     const last = this.frames.findLast(({ type }) => type === TYPES.goaway)

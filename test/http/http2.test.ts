@@ -109,7 +109,7 @@ test('while the server closes, it answers streams that clients opened before the
   await own.service.model.close()
 })
 
-test('an unused process stays until its HTTP/2 connections are closed', async t => {
+test('an unused process keeps running until its HTTP/2 connections are closed', async t => {
   const own = await startServer()
   t.after(own.stop)
   const session = await openSession(own.url)
@@ -124,7 +124,7 @@ test('an unused process stays until its HTTP/2 connections are closed', async t 
   await closed
 })
 
-test('with IDLE_EXIT_SECONDS, a probe closes its connection', async t => {
+test('with IDLE_EXIT_SECONDS, the connection of a probe is closed after the response', async t => {
   const own = await startServer({ IDLE_EXIT_SECONDS: '5' })
   t.after(own.stop)
   const session = await openSession(own.url)
@@ -211,7 +211,7 @@ test('a client may stop sending a refused body before its stream is closed', asy
   const session = await RawSession.open(server.port)
   session.send(head(1, block('POST', IRIS, header('content-length', '100000000')), false))
   const { type } = await session.end(1)
-  // The server has sent everything else before it acknowledges the ping.
+  // When the server acknowledges the ping, it has sent everything else.
   session.send(frame('ping', Buffer.alloc(8)))
   await session.frame('ping')
   const isReset = session.frames.some(frame => frame.type === TYPES.rstStream)
@@ -222,7 +222,7 @@ test('a client may stop sending a refused body before its stream is closed', asy
 test('a client may reset a call in the packet with the preface', async () => {
   const type = 'application/grpc'
   const session = await openSession(server.url)
-  // The first call loads the code of gRPC, so the next call is refused at once.
+  // The first call loads the code for gRPC, so that the next call is refused at once.
   const request = { headers: { 'content-type': type } }
   assert.equal((await ask(session, '/a', request)).headers['grpc-status'], '12')
   const connection = await connect(server.port)

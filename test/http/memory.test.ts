@@ -13,7 +13,7 @@ const callerFor = (ms = 60_000): Caller => ({
   gone: false,
 })
 
-/** With room for 32 MiB of large responses. */
+/** Creates a memory limit with room for 32 MiB of large responses. */
 function open(free?: number) {
   const memory = new BodyMemory(16 * MIB, free === undefined ? undefined : () => free)
   const expect = (mebibytes: number, caller = callerFor()) => {
@@ -69,7 +69,7 @@ suite('memory for responses', () => {
 
   test('a response waits until its deadline at most; then the next response gets the room', async t => {
     const { expect } = open()
-    // The timers of deadlines do not keep the process alive.
+    // This timer keeps the process alive, because the timers of deadlines do not.
     const alive = setTimeout(() => {}, 60_000)
     t.after(() => clearTimeout(alive))
     await expect(30).admitted

@@ -56,7 +56,7 @@ async function runsOf({ service }: Server): Promise<number> {
   return Number(/^inference_batch_rows_count (\d+)/m.exec(text)?.[1])
 }
 
-/** Reads only the beginning of its response. */
+/** Sends a request and reads only the beginning of the response. */
 async function startReading({ port }: Server, body: string) {
   const socket = connectSocket(port, '127.0.0.1')
   socket.write(
@@ -161,7 +161,7 @@ test('unread responses use memory: further responses wait until their readers di
 
 const PATH = '/v2/models/picture/infer'
 
-/** Each sends a request for one row, and returns a function that hangs up. */
+/** Each function sends a request for one row, and returns a function that hangs up. */
 const CLIENTS: Readonly<Record<string, (server: Server) => Promise<() => void>>> = {
   async 'HTTP/1.1'({ port }) {
     const body = bodyOf(1, binary)

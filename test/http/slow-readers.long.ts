@@ -76,11 +76,11 @@ test('large responses that are not read are dropped for other responses, but a r
   for (const { socket } of [...silent, reader, honest]) socket.destroy()
 })
 
-/** So large that only the socket limits the responses. */
+/** The identifier of a setting, and a window so large that only the socket limits the responses. */
 const INITIAL_WINDOW_SIZE = 4
 const LARGEST_WINDOW = 2 ** 31 - 1
 
-/** The client requests a large response over HTTP/2 and reads nothing. */
+/** Opens a session whose client requests a large response and reads nothing. */
 async function openSilentSession(port: number): Promise<RawSession> {
   const { body, headers } = echoBody(20 * MIB)
   const compressed = gzipSync(body)

@@ -6,7 +6,7 @@ import { type Server, startServer } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, readMetrics, request, until } from './client.ts'
 import { answerOf, open, openSession } from './http2-client.ts'
 
-/** Without its last byte, as attackers send it. */
+/** A body without its last byte, as attackers send it. */
 const UNFINISHED = Buffer.alloc(131_071, ' ')
 
 const prefixOf = (length: number) => {
@@ -64,7 +64,7 @@ suite('slow senders', { concurrency: true }, () => {
       const server = await startServer()
       t.after(server.stop)
       const began = performance.now()
-      // The time counts from the last byte received: earlier delays do not extend it.
+      // The 5 s count from the last byte received: earlier delays do not extend them.
       const status = await send(server)
       assert.equal(status, refusal)
       assert.ok(performance.now() - began >= 5_000 - 50)

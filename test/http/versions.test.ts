@@ -221,7 +221,7 @@ const REFUSALS: readonly Rule[] = [
   },
 ]
 
-/** For routes that only KServe's predictor has. */
+/** Rules for routes that only KServe's predictor has. */
 const V1: readonly Rule[] = [
   { rule: 'V1’s models', path: '/v1/models', status: 200 },
   { rule: 'V1’s readiness', path: '/v1/models/iris-classifier', status: 200 },

@@ -42,7 +42,7 @@ async function open(env: Record<string, string> = {}) {
   }
 }
 
-/** For a request that is already decoded. Returns the outputs unchanged. */
+/** A codec for a request that is already decoded. It returns the outputs unchanged. */
 const decoded = (request: InferenceRequest): Codec<readonly Tensor[]> => ({
   decode: () => request,
   encoder() {

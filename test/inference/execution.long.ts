@@ -50,7 +50,7 @@ async function open(env: Record<string, string>) {
       })
     return { server, infer, workers }
   } finally {
-    // Stop collecting only after the test, because replacement threads count, too.
+    // Stop collecting threads only after the test, because replacement threads count, too.
     afterAll.push(stop)
   }
 }
@@ -190,7 +190,7 @@ test('small and large requests use the only thread alternately, and a waiting re
     done.push(name)
     return response.status
   }
-  // Each has more than 128 KiB of JSON.
+  // Each of these requests has more than 128 KiB of JSON.
   const large = slowRequest(...new Array<number>(40_000).fill(1.25))
   const larges = Array.from({ length: 4 }, () => send('large', large))
   await until('large requests wait', () => server.service.model.queuedRows >= larges.length)

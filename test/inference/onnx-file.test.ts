@@ -50,7 +50,7 @@ for (const [what, type, expected] of [
     assert.deepEqual(graph.inputs, [{ name: 'x', type: expected }])
   })
 
-test('a sparse weight has the name of its values, and separate dimensions', async () => {
+test('a sparse weight has the name of its values tensor, and its own dimensions', async () => {
   const values = Buffer.concat([integer(1, 2), integer(2, FP32), text(8, 'w')])
   const sparse = Buffer.concat([message(1, values), integer(3, 100), integer(3, 4)])
   const { graph } = await read(message(7, message(15, sparse)))

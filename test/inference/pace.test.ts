@@ -11,7 +11,7 @@ import type { Signature, Tensor } from '../../function/protocol/tensor.ts'
 const TENSOR = { name: 'x', datatype: 'FP32', shape: [-1], dimensionNames: [''], anyRank: false }
 const SIGNATURE = { inputs: [TENSOR], outputs: [TENSOR] } as Signature
 
-/** Only the test ends runs and advances the clock. */
+/** A batcher. Only the test ends its runs and advances its clock. */
 class Stand {
   readonly batcher: Batcher
   #end: (() => void) | undefined
@@ -44,7 +44,7 @@ class Stand {
   }
 
   /**
-   * One row, with a deadline in this many seconds.
+   * Requests a run of one row, with a deadline in this many seconds.
    * @returns 'answered', or the text of the refusal
    */
   ask(seconds: number): Promise<string> {

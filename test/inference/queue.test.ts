@@ -65,7 +65,7 @@ function jobOf({ kind, rows, bytes, lastsMs, sender }: Asked, seen: Seen): TestJ
   return one
 }
 
-/** Only the returned function advances performance.now() and timers. */
+/** Stops performance.now() and timers. Only the returned function advances them. */
 function stopClock(t: { after(end: () => void): void }) {
   let now = 1_000
   const clock = mock.method(performance, 'now', () => now)

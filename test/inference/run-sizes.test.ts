@@ -28,7 +28,7 @@ const tensor = (name: string, ...shape: number[]): Tensor => ({
   data: new Float32Array(shape.reduce((product, size) => product * size, 1)),
 })
 
-/** With a budget of 100 MiB. The test sets the native memory. */
+/** Creates run sizes with a budget of 100 MiB. The test sets the native memory. */
 function open(input: Dimensions, output: Dimensions, areRowsIndependent = true) {
   const native = { bytes: 0 }
   const sizes = new RunSizes(signatureOf(input, output), 100 * MIB, () => native.bytes)

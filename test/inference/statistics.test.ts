@@ -33,7 +33,7 @@ const caller = (): Caller => ({
   gone: false,
 })
 
-/** In its own memory, which can be transferred to another thread. */
+/** A body in its own memory, which can be transferred to another thread. */
 const flowers = (rows: number): Uint8Array =>
   new TextEncoder().encode(
     JSON.stringify({

@@ -24,7 +24,7 @@ function written(bytes: Buffer): string {
 const X = { x: { type: 'FP32', dims: ['n', 2] } } as const
 const PAIRS = { p: { type: 'FP32', dims: [], mapsFrom: 'INT64' } } as const
 
-/** As CatBoost writes it, without an import of ONNX's own operators. */
+/** A model as CatBoost writes it, without an import of ONNX's own operators. */
 const CATBOOST: WrittenModel = {
   opset: { 'ai.onnx.ml': 3 },
   nodes: [

@@ -67,8 +67,8 @@ suite('the dead letter sink', () => {
   const post: Consumer['post'] = (headers, body) => consumer.post(headers, body)
 
   /**
-   * As Knative's dispatcher writes them. The error data is the response's body in Base64, cut to
-   * 1024 characters.
+   * The attributes of a lost event, as Knative's dispatcher writes them. The error data is the
+   * response's body in Base64, cut to 1024 characters.
    */
   const lostBy = (code: number, body: string) => ({
     ...REQUEST,

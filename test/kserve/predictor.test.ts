@@ -130,7 +130,7 @@ suite('the predictor', { concurrency: 2 }, () => {
     await end(server)
   })
 
-  test('answers targets that Express would parse with url.parse without Express', () => {
+  test('passes targets for which Express would call url.parse to the listener, and not to Express', () => {
     for (const url of ['/v2#part', '/#', '/v2?a#b', '/a\u00a0', '*', 'a', '//a/#']) {
       const response = {}
       const called: string[] = []

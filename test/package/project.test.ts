@@ -30,7 +30,7 @@ const template = join(projectFolder, 'templates/typescript/onnx')
 const npm = async (...args: string[]) => {
   const ran = await runTool(tools, 'npm-cli.js', args, { cwd: project })
   assert.equal(ran.code, 0, `npm ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
-  // npm's own configuration on this machine does not concern the project.
+  // Warnings about the configuration of npm on this machine do not concern the project.
   assert.doesNotMatch(ran.stderr, /npm warn (?!Unknown (user|env|global) )/i)
   return ran.stdout
 }

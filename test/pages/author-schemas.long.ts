@@ -24,7 +24,7 @@ const tensor: TensorMetadata = {
   anyRank: false,
 }
 
-/** For iris with a transform, on KServe's predictor. */
+/** The document of iris with a transform, on KServe's predictor. */
 function documentOf(transform: DescribedTransform): Document {
   const config = { playground: true, auth: undefined, metricsPort: undefined }
   const predict = { path: '/v1/models/{model}:predict', POST: () => ({}) as never }

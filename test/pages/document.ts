@@ -78,7 +78,9 @@ export class Document {
     return target as T
   }
 
-  /** An operation without a body is its own example. */
+  /**
+   * The examples of all operations. An operation without a body has one example, without a body.
+   */
   examples(): Example[] {
     return this.operations.flatMap((operation): Example[] => {
       if (operation.requestBody === undefined)

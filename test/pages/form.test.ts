@@ -366,7 +366,7 @@ describe('the rates on GET /', () => {
     )
     const { perSecond, errorsPerSecond, mean, p95 } = ratesBetween(before, after)
     assert.deepEqual([perSecond, errorsPerSecond, mean?.toFixed(4)], [0.6, 0.2, '0.0200'])
-    // Within the bucket from 0.01 to 0.025, as Prometheus would estimate it.
+    // The estimate within the bucket from 0.01 to 0.025, as Prometheus computes it.
     assert.equal(p95?.toFixed(5), '0.02425')
   })
 

@@ -186,7 +186,7 @@ describe('pages', () => {
       assert.equal((await get(path).set('X-Request-Id', 'abc')).headers['x-request-id'], 'abc')
   })
 
-  test('a page refuses other methods', async () => {
+  test('a page refuses methods other than GET, HEAD and OPTIONS', async () => {
     const { status, headers, body } = await supertest(server.url).post('/docs').send({})
     assert.deepEqual(
       [status, headers.allow, typeof body.error],

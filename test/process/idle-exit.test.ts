@@ -21,7 +21,7 @@ import { INHERITED, projectFolder, startProcess, startServer, testModel } from '
 
 const INFER = request('POST', IRIS, {}, irisBody())
 
-/** As systemd does, starts the function several times in succession with one listening socket. */
+/** Starts the function several times in succession with one listening socket, like systemd. */
 async function activated(
   times: number,
   env: Record<string, string>,
@@ -62,7 +62,7 @@ describe('sockets from systemd', { concurrency: 2 }, () => {
     assert.deepEqual(await told, [])
   })
 
-  test('a socket from systemd keeps clients that connect while a process exits for the next process', async () => {
+  test('clients that connect to a socket from systemd while a process exits are answered by the next process', async () => {
     const { port, said, exited } = await activated(3, { IDLE_EXIT_SECONDS: '1' })
     for (const ended of [1, 2]) {
       assert.equal((await exchange(port, INFER)).status, 200)
@@ -95,7 +95,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     t.after(server.stop)
     const listening = performance.now()
     await until(
-      'the server has listened for longer than that',
+      'the server has listened for longer than the limit',
       () => performance.now() > listening + 600,
     )
     const ready = performance.now()
@@ -113,7 +113,10 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     const half = await connect(port)
     half.send(request('POST', SLOW, {}, slowBody()).slice(0, -20))
     const began = performance.now()
-    await until('the request has taken longer than that', () => performance.now() > began + 3_500)
+    await until(
+      'the request has taken longer than IDLE_EXIT_SECONDS',
+      () => performance.now() > began + 3_500,
+    )
     half.send(slowBody().slice(-20))
     assert.equal((await half.answer()).status, 200)
     const answered = performance.now()

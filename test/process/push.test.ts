@@ -93,7 +93,9 @@ const outline = (spans: readonly Span[]) => spans.map(({ name, kind }) => [name,
 const PARTS = ['decode', 'queue', 'run', 'encode']
 const isPart = ({ kind }: Span) => kind === 'internal'
 
-/** Each part must begin when the previous part ends, and all must be within the parent span. */
+/**
+ * Each part must begin when the previous part ends, and all parts must be within the parent span.
+ */
 function assertInOrder(parts: readonly Span[], whole: Span): void {
   for (const [i, part] of parts.entries()) {
     assert.deepEqual([part.traceId, part.parentSpanId], [whole.traceId, whole.spanId])
@@ -131,7 +133,7 @@ describe('spans of requests', () => {
     assert.deepEqual(parts[2]?.attributes, { 'inference.run.requests': 1 })
   })
 
-  test('spans continue the trace of traceparent and tracestate, which log lines name, too', async () => {
+  test('spans continue the trace of traceparent and tracestate, and log lines name this trace', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const process = await startProcess({
@@ -351,7 +353,7 @@ describe('spans of requests', () => {
     )
   })
 
-  test('the span of a gRPC call has the status that the call got, and none if the client cancelled the call', async () => {
+  test('the span of a gRPC call has the status of the call, and no status if the client cancelled the call', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }
@@ -753,7 +755,7 @@ describe('the address of pushes', () => {
     })
   }
 
-  test('nothing is pushed if none of these variables is set', async () => {
+  test('nothing is pushed if no endpoint is set', async () => {
     const { requests } = await pushedBy({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }, infer())
     assert.deepEqual(requests, [])
   })

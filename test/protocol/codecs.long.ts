@@ -168,7 +168,7 @@ function nest(elements: readonly string[], [length = 0, ...rest]: readonly numbe
   return `[${Array.from({ length }, (_, i) => nest(elements.slice(i * size, (i + 1) * size), rest))}]`
 }
 
-/** In one of many spellings; `duplicate` is whether an object has a duplicate key. */
+/** JSON in one of many spellings; `duplicate` is whether an object has a duplicate key. */
 interface Written {
   readonly json: string
   readonly duplicate: boolean
@@ -176,7 +176,7 @@ interface Written {
 
 const gap = fc.stringMatching(/^[ \t\r\n]{0,2}$/)
 
-/** These would confuse a parser that only searches for quotes and colons. */
+/** Texts that would confuse a parser that only searches for quotes and colons. */
 const trickyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 5 }),
   fc
@@ -216,8 +216,8 @@ const stringJson = (string: string) =>
   })
 
 /**
- * Without backslashes: after JSON.parse has read a key with one, it misreads other keys that are
- * written with escapes (nodejs/node#63785).
+ * A key without backslashes: after JSON.parse has read a key with a backslash, it misreads other
+ * keys that are written with escapes (nodejs/node#63785).
  */
 const key = fc
   .oneof(

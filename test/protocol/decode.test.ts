@@ -78,7 +78,7 @@ suite('a bare NaN or infinity in JSON', () => {
     test(`rejects a bare ${number} in a large body with an explanation`, () =>
       refuses(written(`[1, ${number}]${' '.repeat(200_000)}`), WRITE))
   }
-  test('rejects any other bare word without this explanation', () =>
+  test('rejects a bare word other than NaN and Infinity without suggesting these strings', () =>
     assert.throws(
       () => decode(written('[1, None]')),
       ({ message }: Error) => /not valid JSON/.test(message) && !/send the strings/.test(message),
@@ -106,7 +106,7 @@ suite('a request that this server would misread', () => {
     ],
   ] as const)
     test(`rejects ${what} and names the alternative`, () => refuses(request, says))
-  test('accepts any other content_type parameter', () =>
+  test('accepts a content_type parameter other than base64', () =>
     assert.equal(
       decode({ inputs: [{ ...X, parameters: { content_type: 'np' } }] }).inputs.length,
       1,

@@ -5,7 +5,7 @@ import { float32sToJson } from '../../function/protocol/float32-json.ts'
 import { numbers } from '../../function/protocol/numbers.ts'
 import { shortest } from '../../function/protocol/shortest.ts'
 
-// Load WebAssembly now: all tests are about its text.
+// Load WebAssembly now, because all tests are about the text that it writes.
 numbers(1_000)
 
 /**

@@ -29,7 +29,7 @@ function signatureOf(datatypes: Record<string, Datatype>): Signature {
   return { inputs, outputs: [] }
 }
 
-/** The numbers of a long body are read from the bytes. */
+/** Makes a body so long that its numbers are read from the bytes. */
 const PADDING = ' '.repeat(1024)
 
 const bodyOf = (data: string, shape: string, datatype: Datatype) =>

@@ -28,7 +28,8 @@ const texts = fc
   .map(text => JSON.stringify(text))
 
 /**
- * Without escapes: JSON.parse in V8 13.6 may confuse "\\u0061" with another key of one character.
+ * A key without escapes: JSON.parse in V8 13.6 may confuse "\\u0061" with another key of one
+ * character.
  */
 const key = fc.oneof(
   { weight: 3, arbitrary: texts.filter(text => !text.includes('\\')) },

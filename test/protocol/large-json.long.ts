@@ -187,7 +187,7 @@ const SIGNATURE: Signature = {
   outputs: [{ ...metadata('FP32', 2), name: 'y' }],
 }
 
-test('reads a request around its data like the parsed request, after changes of any bytes', () => {
+test('reads the parts of a request around its data like JSON.parse, after changes of any bytes', () => {
   const requests = [
     '{"id":"a","inputs":[{"name":"x","datatype":"FP32","shape":[2,2],"data":[1,2,3.5,-4e-7]},{"data":["a","b\\"],["],"name":"words","shape":[2],"datatype":"BYTES"}]}',
     ' {"inputs" : [ {"shape":[1,2], "data" : [ [ 1 , 2 ] ],"name":"x","datatype":"FP32"} , {"name":"words","datatype":"BYTES","shape":[0],"data":[]} ] , "outputs":[{"name":"y"}]} ',
@@ -318,7 +318,7 @@ const tree = fc.letrec<{ value: string }>(tie => ({
   ),
 })).value
 
-test('reads integers beyond 2^53 like a reviver, in valid and invalid JSON', () => {
+test('reads integers beyond 2^53 like JSON.parse with a reviver, in valid and invalid JSON', () => {
   const attempt = (parse: (text: string) => unknown, text: string) => {
     try {
       return { value: parse(text) }

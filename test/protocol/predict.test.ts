@@ -12,7 +12,7 @@ import { runs } from '../seed.ts'
 
 /*
  * A large V1 request is read piece by piece. For any bytes, the result must be that of JSON.parse,
- * which reads small ones.
+ * which reads small requests.
  */
 
 const metadata = (name: string, datatype: Datatype, rank: number): TensorMetadata => ({
@@ -94,7 +94,7 @@ function decodeLarge(body: Uint8Array, signature: Signature, pieceBytes: number)
   return request
 }
 
-test('reads a request piece by piece like the parsed request, after changes of any bytes', () => {
+test('reads a request piece by piece like JSON.parse, after changes of any bytes', () => {
   const example = fc
     .constantFrom(...SIGNATURES)
     .chain(signature => requestOf(signature).map(text => ({ signature, text })))

@@ -48,8 +48,8 @@ const decode = (text: string) => decodeMessage(ALL, hex(text))
 
 describe('a protobuf message', () => {
   /**
-   * With the bytes that protoc writes, from protobuf's page on the encoding or derived from it by
-   * hand.
+   * Messages with the bytes that protoc writes, from protobuf's page on the encoding or derived
+   * from that page by hand.
    */
   const KNOWN: readonly (readonly [string, Message, string])[] = [
     ['nothing', {}, ''],
@@ -179,7 +179,6 @@ describe('a protobuf message', () => {
   })
 })
 
-/** As the message is read without absent fields. */
 const withNulls = (message: Message) => structuredClone(message)
 
 test('reads every message as it was written', () =>

@@ -35,7 +35,7 @@ const FILES: Readonly<Record<string, string>> = {
   'test.mjs': 'process.exit(process.env.FAIL ? 1 : 0)\n',
 }
 
-/** On the branch main, with a bare repository as its remote. */
+/** A repository on the branch main, with a bare repository as its remote. */
 function repository(t: TestContext) {
   const temporary = mkdtempSync(join(tmpdir(), 'release-'))
   t.after(() => rmSync(temporary, { recursive: true }))
@@ -87,12 +87,12 @@ function repository(t: TestContext) {
     commit,
     read: (path: string) => readFileSync(join(folder, path), 'utf8'),
     npm: (args: readonly string[], more?: object) => run('npm', args, more),
-    /** Only the first hook, because npm itself takes one second. */
+    /** Runs only the first hook, because npm itself takes one second. */
     preversion: (next: string) =>
       run(process.execPath, ['scripts/release/preversion.ts'], {
         ...{ npm_old_version: '0.1.0', npm_new_version: next },
       }),
-    /** Must not change unless a release succeeds. */
+    /** The state of the repository, which must not change unless a release succeeds. */
     state: () => [git('rev-parse', 'main'), git('tag'), git('ls-remote', 'origin')].join('\n'),
   }
 }
@@ -225,7 +225,7 @@ suite('npm version refuses a release', () => {
 })
 
 suite('npm run postversion completes an interrupted release', () => {
-  /** In the state in which npm leaves the repository after its commit. */
+  /** A repository in the state in which npm leaves it after its commit. */
   function committed(t: TestContext) {
     const made = repository(t)
     made.write('package.json', JSON.stringify({ ...MANIFEST, version: '0.1.1' }))

@@ -159,7 +159,7 @@ suite('a production tree', () => {
         .at(-1)
         ?.filter(({ name }) => name === 'inference_requests_total')
         .map(({ value }) => value)
-      // One series per protocol and status.
+      // There is one series per protocol and status.
       assert.deepEqual(counts, [1, 0, 0, 0, 0, 0])
       assert.equal(receiver.spans.length, 5)
     } finally {

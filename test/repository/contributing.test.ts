@@ -22,10 +22,10 @@ const unitsOf = (page: string): string[] =>
 
 const codeIn = (unit: string) => [...unit.matchAll(/`([^`]+)`/g)].map(([, code]) => code as string)
 
-/** Such as `Queue.takeBatch`. */
+/** The name of a member, such as `Queue.takeBatch`. */
 const MEMBER = /^([A-Z][a-z]\w*)\.(#?\w+)$/
 
-/** Such as `func.yaml`, `scripts/` or `.ci/run`. */
+/** Whether code is a path, such as `func.yaml`, `scripts/` or `.ci/run`. */
 const isPath = (code: string) =>
   /^[\w.][\w./-]*(\/|\.[a-z]+)$|^\.?[\w-]+\/[\w./-]+$/.test(code) && !MEMBER.test(code)
 
@@ -62,8 +62,8 @@ function undeclaredNames(page: string): string[] {
 }
 
 /**
- * npm commands without a script: in the package of `--prefix`, or else in the page's own package
- * and in the project.
+ * The npm commands whose script does not exist in the package of `--prefix`, or else in the page's
+ * own package or in the project.
  */
 function missingScripts(page: string, folder: string): string[] {
   const command =

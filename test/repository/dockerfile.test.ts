@@ -7,7 +7,7 @@ import { describe, test } from 'node:test'
 import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 
-/** Without comments, each instruction on one line. */
+/** The Dockerfile without comments, and with each instruction on one line. */
 const instructions = readFileSync(join(projectFolder, 'Dockerfile'), 'utf8')
   .replaceAll(/\\\n\s*/g, ' ')
   .split('\n')
@@ -50,7 +50,7 @@ describe('the Dockerfile', () => {
   })
 })
 
-/** In an ELF file (System V ABI, e_machine). */
+/** The number of the machine in an ELF file (System V ABI, e_machine). */
 const MACHINES = { x64: 62, arm64: 183 }
 
 for (const [architecture, machine] of Object.entries(MACHINES)) {

@@ -124,7 +124,7 @@ test('the request to a model with a transform in docs/kserve.md gets the respons
 
 /**
  * All pages that the README links to, directly or indirectly, with their links. As on GitHub, a
- * link to a folder leads to its README.
+ * link to a folder leads to the folder's README.
  */
 function walk(): Map<
   string,

@@ -159,7 +159,7 @@ suite('Renovate updates', () => {
     ['**/requirements*.txt', 'monitoring/cluster/*.yaml', '.github/workflows/*', '**/package.json'],
     { cwd: projectFolder, exclude: path => path.endsWith('node_modules') },
   )
-  /** Renovate writes patterns as `/…/`. */
+  /** Renovate writes a regular expression as `/…/`. */
   const isWatched = (path: string, { managerFilePatterns }: { managerFilePatterns: string[] }) =>
     managerFilePatterns.some(pattern => new RegExp(pattern.slice(1, -1)).test(path))
 

@@ -288,8 +288,8 @@ suite('a server with a file of secrets', () => {
   const second = 'second-second-second'
 
   test('accepts each line of the file, and reads a replaced file', async () => {
-    // As Kubernetes mounts a Secret: the file links to ..data/token, ..data links to a folder, and
-    // an update replaces ..data.
+    // Kubernetes mounts a Secret in this way: the file links to ..data/token, ..data links to a
+    // folder, and an update replaces ..data.
     const mount = mkdtempSync(join(temporary, 'mount-'))
     const secrets = (version: string, text: string) => {
       const folder = mkdtempSync(join(mount, `..${version}-`))

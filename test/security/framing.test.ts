@@ -20,7 +20,8 @@ const CHUNKED = `${POST}Transfer-Encoding: chunked\r\n\r\n`
 const END = '0\r\n\r\n'
 
 /**
- * All responses until the connection is closed, or until the request after these bytes is answered.
+ * All responses to `bytes`, until the connection is closed or the request after `bytes` is
+ * answered.
  */
 async function answersTo(bytes: string): Promise<{ answers: RawAnswer[]; closed: boolean }> {
   const connection = await connect(server.port)

@@ -89,7 +89,7 @@ suite('an attack on a connection', () => {
       const session = await RawSession.open(server.port)
       flood(session)
       await isServing()
-      // Only then does the client notice that its connection is closed.
+      // Without this call, the client does not notice that its connection is closed.
       session.socket.resume()
       await session.closed
       await isServing()

@@ -24,7 +24,7 @@ after(() => rmSync(temporary, { recursive: true }))
 
 const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
-/** With the shipped model, or the model whose weights are in a separate file. */
+/** A folder with the shipped model, or with the model whose weights are in a separate file. */
 function folderWith(
   sha256: (folder: string) => unknown,
   from: 'iris' | 'external-data' = 'iris',

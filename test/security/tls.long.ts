@@ -140,7 +140,7 @@ suite('a server with a certificate', () => {
     const socket = connectPlain(server.port, '127.0.0.1')
     socket.on('error', () => {})
     const closed = new Promise(resolve => socket.once('close', resolve))
-    // Only the beginning of a message.
+    // Send only the beginning of a message.
     await new Promise<void>(resolve =>
       socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), () => resolve()),
     )
@@ -189,7 +189,10 @@ suite('a server with a certificate', () => {
 })
 
 suite('a certificate that is replaced', () => {
-  /** As Kubernetes mounts a Secret: the files are links through one link, which is replaced. */
+  /**
+   * Kubernetes mounts a Secret in this way: the files are links through one other link, and an
+   * update replaces that link.
+   */
   function mount(name: string) {
     const folder = mkdtempSync(join(temporary, `${name}-`))
     const put = (cert: string, key: string) => {

@@ -10,7 +10,7 @@ import {
 } from 'playwright-core'
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-/** If not set, the tests take no screenshots. */
+/** The folder for screenshots. Without it, the tests take no screenshots. */
 const { SCREENSHOTS } = process.env
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')

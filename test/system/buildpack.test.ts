@@ -28,7 +28,7 @@ for (const builder of ['pack', 's2i']) {
     chmodSync(folder, 0o755)
     after(() => rmSync(folder, { recursive: true }))
 
-    test('contains no files of .funcignore and no development dependencies', t => {
+    test('contains no files that .funcignore lists and no development dependencies', t => {
       const output = execFileSync(process.execPath, ['scripts/buildpack.mjs', folder, builder], {
         cwd: projectFolder,
         encoding: 'utf8',

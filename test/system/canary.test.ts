@@ -30,7 +30,7 @@ const IRISES = (expected.input as number[][]).map(
   (_, i, all) => all[(i * 53) % all.length] as number[],
 )
 
-/** With the training data of both models; one request in twenty has forty rows. */
+/** Requests with the training data of both models; one request in twenty has forty rows. */
 const irises = (count: number) =>
   Array.from({ length: count }, (_, i) => {
     const rows = Array.from(
@@ -77,7 +77,7 @@ const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Vers
 }
 
 interface Recorded {
-  /** Before the first request and after each quarter of the requests. */
+  /** Scrapes before the first request and after each quarter of the requests. */
   readonly scrapes: readonly string[]
 }
 
@@ -380,7 +380,7 @@ test('under load, the canary completes the rollout from 0 %, even after SIGKILL 
   }
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
   // Prometheus starts to scrape up to five seconds after it is ready, and a count needs two
-  // scrapes. Earlier, the canary would report a wrong route.
+  // scrapes. If the canary started earlier, it would report a wrong route.
   const scrapedTwice = encodeURIComponent('count_over_time(up[1m]) > 1')
   await until(
     'Prometheus has scraped both versions twice',

@@ -18,7 +18,7 @@ const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[
 const INFER = '/v2/models/iris-classifier/infer'
 
 let iris: ServerProcess
-/** For iris, identity-int64, identity-fp16 and identity-bytes. */
+/** The servers of iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []
 let predictors: ServerProcess[] = []
 let temporary: string
@@ -68,7 +68,7 @@ describe('clients of npm run start:predictor, which also supports V1', () =>
     'v1: is_model_ready': true,
   }))
 
-/** Without the reply's id, which the event tests check. */
+/** The reply without its id, which the event tests check. */
 const REPLY = {
   causationid: '12',
   datacontenttype: 'application/json',

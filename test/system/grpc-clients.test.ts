@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 import { goTool, runPython, type Seen } from './clients/run.ts'
 
-/** For iris, identity-int64, identity-fp16 and identity-bytes. */
+/** The servers of iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []
 before(async () => {
   servers = await Promise.all(
@@ -19,7 +19,7 @@ after(() => {
   for (const { process } of servers) process.kill()
 })
 
-/** One test per expected result, and one that there are no others. */
+/** One test per expected result, and one test that there are no other results. */
 function sees(program: string, expected: Readonly<Record<string, unknown>>): void {
   let seen: Seen
   before(async () => {

@@ -157,7 +157,7 @@ describe('the page at GET /', () => {
   const outputs = () => page.locator('.output').allInnerTexts()
 
   /**
-   * For each model, the values to enter in its form, and the outputs that the page must then show.
+   * The values to enter in the form of each model, and the outputs that the page must then show.
    */
   const FORMS: readonly {
     readonly model: string

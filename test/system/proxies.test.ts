@@ -14,8 +14,8 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * gRPC through proxies that use HTTP/2 to the function, like a Knative gateway if the container's
- * port is named h2c, and REST through those that forward it as HTTP/2.
+ * Tests gRPC through proxies that use HTTP/2 to the function, like a Knative gateway if the
+ * container's port is named h2c. Also tests REST through the proxies that forward REST as HTTP/2.
  */
 
 interface Proxy {

@@ -63,8 +63,8 @@ for (const program of PROMTOOLS) {
         try {
           await promtool(program, 'check', 'config', config)
         } catch (error) {
-          // Debian builds Prometheus without Kubernetes' discovery: check the file with another
-          // one.
+          // Debian builds Prometheus without Kubernetes' discovery: check the file with discovery
+          // from a file instead.
           if (!/field kubernetes_sd_configs not found/.test((error as { stderr: string }).stderr))
             throw error
           writeFileSync(join(folder, name), withFiles(readYaml(path), 'targets.yml'))

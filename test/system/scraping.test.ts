@@ -14,8 +14,8 @@ import { withFiles } from './monitoring/configuration.ts'
 import { readYaml } from './monitoring/sources.ts'
 
 /*
- * A real Prometheus with kubernetes.yml. Debian's lacks Kubernetes' discovery, so a file replaces
- * it, with the same labels.
+ * Runs a real Prometheus with kubernetes.yml. Debian's build lacks Kubernetes' discovery, so
+ * discovery from a file replaces it, with the same labels.
  */
 
 interface Pod {
@@ -187,7 +187,7 @@ async function listen(server: HttpServer): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** With the labels of Kubernetes' discovery in the role "pod". */
+/** The targets of a pod, with the labels of Kubernetes' discovery in the role "pod". */
 function targetsOf(
   { name, namespace, phase = 'Running', labels = {}, annotations = {}, ports, scraped }: Pod,
   good: number,

@@ -71,7 +71,7 @@ test('drops and counts lines while the reader of standard output is stopped', as
 
 test('logs the reason why the keys of AUTH_JWKS cannot be fetched', async () => {
   const server = await startProcess({
-    // On a privileged port, no other test's server can listen in the meantime.
+    // A privileged port, on which no server of another test can listen in the meantime.
     AUTH_JWKS: 'http://127.0.0.1:2/keys',
     AUTH_ISSUER: 'issuer',
     AUTH_AUDIENCE: 'iris',

@@ -71,8 +71,8 @@ function readSpan(span: Fields, resource: Attributes): Span {
 }
 
 /**
- * From an ExportMetricsServiceRequest. @throws {Error} for counts that are not cumulative and
- * counters that are not monotonic
+ * Reads the points of an ExportMetricsServiceRequest. @throws {Error} for counts that are not
+ * cumulative and counters that are not monotonic
  */
 export const readPoints = (body: Uint8Array): Point[] =>
   messages(fields(body), 1).flatMap(resourceMetrics => {
@@ -131,7 +131,7 @@ function readValue(value: Fields): string | number | boolean {
   return value.has(3) ? Number(integer(value, 3)) : double(value, 4)
 }
 
-/** By field number. Varints are integers, and all other values are bytes. */
+/** The values of each field by its number. Varints are integers, and all other values are bytes. */
 type Fields = ReadonlyMap<number, readonly (bigint | Uint8Array)[]>
 
 function fields(bytes: Uint8Array): Fields {

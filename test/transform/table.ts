@@ -29,7 +29,7 @@ interface Row {
   readonly gives?: unknown
   /** The status of an HTTP response, the status of an event, and the text of the error. */
   readonly fails?: readonly [http: number, event: number, error: string]
-  /** Over V1, if it differs. */
+  /** The status and the error over V1, if they differ. */
   readonly v1?: readonly [http: number, error: string]
 }
 

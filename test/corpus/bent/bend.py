@@ -26,8 +26,8 @@ import places
 from bends import attribute_bends, constant_bends, opset_bends, schema_of
 from cases import NEWEST_IR, NEWEST_OPSET, ONNX, SENDABLE, Case, all_cases, as_array, as_json, datatype_of, names
 
-# The changes for all cases of one operator, and the limits of this number for one case. They apply to each choice of
-# constants.
+# The number of changes to all cases of one operator, and the least and greatest number for one case, for each choice
+# of constant inputs.
 BENDS_OF_AN_OPERATOR = 300
 LEAST_BENDS, MOST_BENDS = 5, 30
 
@@ -118,7 +118,7 @@ def variants(case, most):
         yield [label], model
         if case.kind == "light":
             continue
-        # Attributes and values change only if all inputs, or only the first, are variable.
+        # Attributes and values change only in models in which all inputs, or only the first input, are variable.
         if place < 2:
             for bend, bent in sampled(case, [*attribute_bends(model), *constant_bends(model)], most):
                 yield [label, bend], bent
@@ -242,8 +242,8 @@ def encoded(model, symbol):
 
 
 def write_apart(case, most, folder):
-    """In a separate process, because some changes make ONNX's shape inference abort. Returns whether the process
-    completed.
+    """Writes a case in a separate process, because some changes make ONNX's shape inference abort. Returns whether the
+    process completed.
     """
     child = os.fork()
     if child == 0:

@@ -11,7 +11,7 @@ from cases import ONNX
 
 PARTS = 2
 
-# For a model that specifies only the opset of ONNX-ML.
+# The opset of ONNX's own domain for a model that specifies only the opset of ONNX-ML.
 OPSET = 13
 
 
@@ -56,8 +56,8 @@ def moved(model, places, backs):
 
 
 def parts_model(model):
-    """Two entries per row, which the model separates before the operators and combines after them; None if this is not
-    possible.
+    """A model with two entries per row, which it separates before the operators and combines after them; None if this is
+    not possible.
     """
     outputs = output_shapes(model)
     if outputs is None or any(None in shape[1:] or not shape for shape in outputs):

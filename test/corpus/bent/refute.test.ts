@@ -12,7 +12,7 @@ after(() => rmSync(folder, { recursive: true }))
 const INPUTS = {
   'identity-fp32': { x: write('FP32', [2], new Float32Array([1, 2])) },
   'rows-dependent': { x: write('FP32', [2, 3], new Float32Array([1, 2, 3, 4, 5, 6])) },
-  // Out of range, so every run fails.
+  // The indices are out of range, so every run fails.
   failing: { index: write('INT64', [2], new BigInt64Array([99n, 98n])) },
 }
 
@@ -47,7 +47,7 @@ test('reports a prover that proves everything, and exits with 1', () => {
   assert.equal(status, 1)
 })
 
-test('lists the models that a prover refused without a difference between runs', () => {
+test('lists the models that a prover refused although their runs showed no difference', () => {
   const { status, stdout } = refute("{ isProven: false, reason: 'no rule' }")
   assert.match(stdout, /^ +1 identity-fp32: 1 × no rule/m)
   assert.match(stdout, /1 refused, difference found; 1 refused, no difference; 1 not run/)

@@ -122,7 +122,7 @@ export class RowMaker {
 
 const rowSize = ({ shape }: Recorded) => elementCount(shape.slice(1))
 
-/** FP16 data contains bits; its range requires a seventh root. */
+/** The seventh root makes the value fit into the range of FP16, whose data contains bits. */
 function asElement(datatype: Datatype, value: number): number {
   if (datatype !== 'FP16') return value
   const least = Math.sign(value) * Math.abs(value) ** (1 / 7)

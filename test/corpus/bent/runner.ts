@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import type { Report, Task } from './child.ts'
 import type { Verdicts } from './summary.ts'
 
-/** For one model. A run cannot be stopped, so its process is killed. */
+/** The time for one model. A run cannot be stopped, so its process is killed after this time. */
 export const DEADLINE_MS = 20_000
-/** A slow model has this many times as long. */
+/** A slow model gets this many times the deadline. */
 const SLOW_TIMES = 6
 
-/** In KiB: an input value that is a size could require any amount of memory. */
+/** The limit in KiB, because an input value that is a size could require any amount of memory. */
 const MEMORY = 4_000_000
 
 /**

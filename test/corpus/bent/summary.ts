@@ -5,7 +5,7 @@ export interface Model {
   readonly model: string
   readonly operator: string
   readonly bend: string
-  /** Each run takes seconds. */
+  /** Whether each run takes seconds. */
   readonly slow: boolean
 }
 
@@ -66,7 +66,7 @@ function table(outcomes: readonly Outcome[]): string {
   return [head, '', `${'operator'.padEnd(28)} ${numbers}`, ...lines].join('\n')
 }
 
-/** By operator, with the most common reason and an example model. */
+/** The outcomes by operator, with the most common reason and an example model. */
 function reasons(outcomes: readonly Outcome[]): string {
   const byOperator = [...Map.groupBy(outcomes, ({ operator }) => operator)]
   byOperator.sort(([, a], [, b]) => b.length - a.length)

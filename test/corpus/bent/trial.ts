@@ -5,10 +5,10 @@ import type { Neighbours, Row, RowMaker } from './rows.ts'
 
 export interface Tried {
   readonly runs: number
-  /** Failed runs prove nothing. */
+  /** The number of failed runs, which prove nothing. */
   readonly failed: number
   readonly failure?: string
-  /** Comparisons between results for the same row with different neighbours. */
+  /** The number of comparisons between results for the same row with different neighbours. */
   readonly compared: number
   readonly difference?: string
 }
@@ -118,7 +118,7 @@ export class Trial {
     return undefined
   }
 
-  /** Whether a second run gives the same result, which random outputs do not. */
+  /** Whether a second run gives the same result. Random outputs differ. */
   async #isSteady(caller: Row, place: Place): Promise<boolean> {
     const outputs = await this.#run(Array(place.rows).fill(caller))
     return outputs !== undefined && !difference(place, { ...place, outputs }, sameBits)

@@ -21,7 +21,7 @@ import onnxruntime
 import real
 from cases import SENDABLE, all_cases, as_array, as_json, as_known, datatype_of, names, older_cases
 
-# For one run: a model that reads an input value as a size could use any amount of memory and time.
+# The limits of one run, because a model that reads an input value as a size could use any amount of memory and time.
 SECONDS, BYTES = 60, 4 << 30
 
 NO_TENSOR = "an input or an output is not a tensor"
@@ -84,7 +84,7 @@ def backend_case(case):
 
 
 def real_case(case):
-    """The same for a real model, which has no recorded outputs: the outputs of ONNX Runtime for Python are expected.
+    """A real model has no recorded outputs, so the outputs of ONNX Runtime for Python are expected.
     """
     model, feeds = case.make()
     return model, feeds, {name: real.as_tensor(answer) for name, answer in run(model, feeds).items()}, (1e-3, 1e-4)
@@ -112,7 +112,7 @@ def write(case, folder):
 
 
 def write_apart(case, folder):
-    """In a separate process, because a limit on memory or time can only kill a complete process."""
+    """Records in a separate process, because a limit on memory or time can only kill a complete process."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "case.json").unlink(missing_ok=True)
     child = os.fork()

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { INHERITED, projectFolder } from '../../server.ts'
 
-/** In KiB: an input value that is a size could require any amount of memory. */
+/** The limit in KiB, because an input value that is a size could require any amount of memory. */
 const MEMORY = 6_000_000
 
 export class ModelServer {

@@ -2,8 +2,8 @@ import { readOnnxModel, type ValueInfo } from '../../../function/inference/onnx-
 import type { Signature, TensorMetadata } from '../../../function/protocol/tensor.ts'
 
 /**
- * These models' weights are missing, so ONNX Runtime cannot load them. Like the server, this
- * signature omits outputs that are not tensors.
+ * Reads the signature from the file, because the weights of these models are missing, and ONNX
+ * Runtime cannot load the models. Like the server, omits outputs that are not tensors.
  */
 export async function readSignature(file: string): Promise<Signature> {
   const { graph } = await readOnnxModel(file)

@@ -85,7 +85,7 @@ export function one(
   }
 }
 
-/** By default, the input is a [N,4] and the output is out. */
+/** A graph whose input is by default a of shape [N,4], and whose output is out. */
 export const graph = (
   nodes: WrittenModel['nodes'],
   {
@@ -109,7 +109,9 @@ export function write(model: WrittenModel): string {
   return path
 }
 
-/** With the inputs and outputs that the file declares. ONNX Runtime does not load the model. */
+/**
+ * Proves a model with the inputs and outputs that the file declares. ONNX Runtime does not load it.
+ */
 export const prove = (model: WrittenModel): Promise<Proof> =>
   proveIndependent(write(model), {
     inputs: Object.entries(model.inputs).map(describe),

@@ -19,7 +19,7 @@ export type Type = keyof typeof TYPES
 export interface Declared {
   readonly type: Type
   readonly dims: readonly (number | string)[]
-  /** For the output of a ZipMap: a list of maps from keys of this type to FP32. */
+  /** The output is that of a ZipMap: a list of maps from keys of this type to FP32. */
   readonly mapsFrom?: Type
 }
 
@@ -66,7 +66,7 @@ export interface WrittenGraph {
 }
 
 export interface WrittenModel extends WrittenGraph {
-  /** Of ONNX's own domain, or by domain. */
+  /** The opset of ONNX's own domain, or the opsets by domain. */
   readonly opset: number | Readonly<Record<string, number>>
   readonly functions?: readonly WrittenFunction[]
 }

@@ -33,7 +33,7 @@ const INFERS = {
   'BYTES, JSON': ['naïve', '日本語', ''],
 }
 
-/** One test per expected result, and one that there are no others. */
+/** One test per expected result, and one test that there are no other results. */
 function sees(look: () => Promise<Seen>, expected: Expected): void {
   let seen: Seen
   before(async () => {

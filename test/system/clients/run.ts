@@ -5,7 +5,7 @@ import { makeEnvironment } from '../../../bench/peers/install.ts'
 
 /* Runs third-party clients in environments that are created once, from pinned versions. */
 
-/** By action: a value, or `{error}` with the client's own message. */
+/** The result of each action: a value, or `{error}` with the client's own message. */
 export type Seen = Record<string, unknown> & { versions: Record<string, string> }
 
 const run = promisify(execFile)

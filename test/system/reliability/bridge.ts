@@ -43,7 +43,7 @@ function milliseconds(duration: string): number {
 
 export const QUEUES = { events: 'events', replies: 'replies', deadLetters: 'dead-letters' } as const
 
-/** As RabbitMQ stores an HTTP message: headers and body, and its event's number. */
+/** An HTTP message as RabbitMQ stores it: headers, body, and the number of its event. */
 export const queued = ({ headers, body }: Message, n: number) =>
   [body, { headers, messageId: `${n}`, persistent: true }] as const
 
@@ -84,7 +84,7 @@ export async function startBridge(
   /** Dead letters in progress, which a crash of the bridge now would duplicate. */
   let burying = 0
 
-  /** Like a killed process, without closing connections properly. */
+  /** Ends the bridge like a killed process, without closing connections properly. */
   function die(): void {
     end.abort()
     agent.destroy()

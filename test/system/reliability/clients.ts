@@ -28,7 +28,7 @@ const TLS = {
 interface Bad {
   readonly kind: Kind
   readonly connections: (long: boolean) => number
-  /** These must occur; `|` separates alternatives. */
+  /** The results that must occur; `|` separates alternatives. */
   readonly gets: readonly string[]
   readonly says: string
   readonly overTls?: true
@@ -294,7 +294,7 @@ async function startBad(
 const isIn = (seen: Report['seen']) => (what: string) =>
   what.split('|').some(one => (seen[one] ?? 0) > 0)
 
-/** After the deadline, the claim fails. */
+/** Waits until the results in `gets` have occurred. After the deadline, the claim fails. */
 async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Report> {
   const deadline = performance.now() + 2 * (REQUEST_TIMEOUT_MS + CHECKED_EVERY_MS)
   for (;;) {

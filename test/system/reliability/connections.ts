@@ -23,7 +23,7 @@ interface Attack {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Each of these stopped a server without a connection limit. */
+/** Each of these attacks stopped a server without a connection limit. */
 const ATTACKS: readonly Attack[] = [
   {
     what: 'connections that each send 15 KB of a request head',

@@ -10,7 +10,7 @@ export interface Run {
   /** Takes minutes, as for results.md; the short form takes seconds. */
   readonly long: boolean
   readonly seed: number
-  /** From 0 to 1, determined by the seed. */
+  /** Returns a number from 0 to 1, determined by the seed. */
   readonly random: () => number
   progress(line: string): void
 }
@@ -28,6 +28,9 @@ export interface Claim {
   readonly what: string
   readonly measured: string
   readonly holds: boolean
-  /** Other programs disturb times and memory: only the long form asserts them. */
+  /**
+   * Whether the claim is about time or memory. Other programs disturb these, so only the long form
+   * asserts them.
+   */
   readonly measurement?: true
 }

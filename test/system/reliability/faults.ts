@@ -2,7 +2,7 @@ import { random } from '../../random.ts'
 import { need } from '../clients/run.ts'
 import type { Fault, Row, Run } from './fault.ts'
 
-/** In the order of results.md. */
+/** The faults in the order of results.md. */
 export const NAMES = [
   'restarts',
   'killed',

@@ -4,7 +4,7 @@ import { IRIS } from '../../http/client.ts'
 
 /*
  * Three flowers, and an id for each request, so that the tests detect a response to another
- * request. Node's own client sends them on kept connections, like most clients.
+ * request. Node's own client sends the requests on kept connections, like most clients.
  */
 
 export interface Message {

@@ -127,7 +127,7 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
   }
 }
 
-/** A socket that stays open, and starts the server at a connection if none is running. */
+/** A socket that stays open, and starts the server at a connection if no server is running. */
 interface Activated extends AsyncDisposable {
   readonly port: number
   /** Sends TERM, and waits for the exit. */
@@ -136,7 +136,7 @@ interface Activated extends AsyncDisposable {
   /** Servers that had responded to all requests before they exited. */
   drained(): number
   errors(): string[]
-  /** The final error of systemd-socket-activate, which exits after a server that failed. */
+  /** The final error of systemd-socket-activate, which exits when a server has failed. */
   crash(): string | undefined
 }
 

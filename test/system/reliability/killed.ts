@@ -81,11 +81,11 @@ interface Plan {
   readonly bridgeDeaths: ReadonlySet<number>
 }
 
-/** After `at` finished events, or during the long response to event number `at`. */
+/** A kill after `at` finished events, or during the long response to event number `at`. */
 interface Kill {
   readonly moment: 'done' | 'answering'
   readonly at: number
-  /** How often the replacement is killed as soon as it listens. */
+  /** How many times the replacement is killed as soon as it listens. */
   again: number
 }
 
@@ -152,7 +152,7 @@ interface Supervised {
   stop(): Promise<void>
 }
 
-/** Restarts the function immediately after each exit, as a kubelet does after the first. */
+/** Restarts the function immediately after each exit, as a kubelet does after the first exit. */
 async function superviseServer(): Promise<Supervised> {
   const port = await freePort()
   const otherEnds: string[] = []

@@ -73,7 +73,7 @@ export default machine
 
 interface Launched extends AsyncDisposable {
   readonly port: number
-  /** The server may be a child of this process. */
+  /** The id of the launched process. The server may be a child of that process. */
   readonly pid: number
   readonly exited: Promise<number | null>
   output(): string
@@ -479,7 +479,7 @@ const POISON = request(
   { 'content-type': 'application/json' },
   `{"id":"poison","inputs":[{"name":"input","shape":[20000,4],"datatype":"FP32","data":[${'1,'.repeat(79_999)}1]}]}`,
 )
-/** So that the thread that parses POISON quickly runs out of heap. */
+/** Makes the thread that parses POISON run out of heap quickly. */
 const LITTLE_HEAP = {
   NODE_OPTIONS: `--max-old-space-size=48 --import=${join(import.meta.dirname, 'poison.mjs')}`,
 }
@@ -511,7 +511,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
     for (let i = 0; i < times; i++) {
       renameSync(model, join(own, 'kept'))
       cpSync(i % 2 === 0 ? OTHER : '/dev/null', model)
-      // With the same modification time, only the file's size or digest differs.
+      // Keep the modification time, so that only the file's size or digest differs.
       utimesSync(model, 1, 1)
       for (
         let tries = 0;

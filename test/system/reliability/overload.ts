@@ -39,8 +39,8 @@ const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
 )
 
 /**
- * At least 50 ms per run, for any number of rows. The peak is a few hundred requests per second, so
- * that one process can send ten times that.
+ * A model that takes at least 50 ms per run, for any number of rows. The peak is a few hundred
+ * requests per second, so that one process can send ten times that.
  */
 const HEAVY: Case = {
   fault: 'ten times the peak of a model that takes 50 ms per run',
@@ -88,7 +88,7 @@ interface Tally {
   /** Responses with 503 and Retry-After. */
   refused: number
   wrong: string[]
-  /** Not sent, because no connection became free in time. */
+  /** Requests that were not sent, because no connection became free in time. */
   givenUp: number
   readonly refusalMs: number[]
   readonly answers: { readonly due: number; readonly ms: number; readonly refused: boolean }[]

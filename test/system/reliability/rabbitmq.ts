@@ -15,7 +15,10 @@ export interface RabbitMQ {
   stop(): Promise<void>
 }
 
-/** Separate from other brokers on this machine, with its own name, ports, cookie and folder. */
+/**
+ * Starts a broker that is separate from other brokers on this machine, with its own name, ports,
+ * cookie and folder.
+ */
 export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
   const folder = mkdtempSync(join(tmpdir(), 'rabbitmq-'))
   const [port, distributionPort, epmdPort] = [await freePort(), await freePort(), await freePort()]
@@ -34,7 +37,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
     RABBITMQ_CONFIG_FILE: join(folder, 'none'),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'none'),
-    // The script execs the broker, so that it receives signals.
+    // With this variable, the script execs the broker, so that the broker receives signals.
     RABBITMQ_ALLOW_INPUT: '1',
   }
   const children: ChildProcess[] = []
@@ -58,7 +61,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    // A port mapper that the broker starts would outlive it.
+    // If the broker started its own port mapper, the mapper would outlive the broker.
     run('epmd')
     await until('epmd listens', () => isListening(epmdPort))
     const broker = run(PROGRAM, '-noinput')

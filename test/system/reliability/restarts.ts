@@ -72,8 +72,8 @@ ${ports.map(port => `    server 127.0.0.1:${port};`).join('\n')}
 }
 
 /**
- * haproxy checks readiness, like Kubernetes, and detects a change later: until then, the instance
- * accepts requests.
+ * haproxy checks readiness, like Kubernetes, and detects a change with a delay, during which the
+ * instance accepts requests.
  */
 const HAPROXY: Proxy = {
   what: 'TERM behind haproxy, which checks readiness',
@@ -314,7 +314,7 @@ async function restart(
 
 /** The longest pauses between a response and the next request; some clients do not pause. */
 const PAUSES_MS = [0, 0, 20, 700]
-/** For clients with a new connection per request: it limits the ports in use. */
+/** The pause of clients with a new connection per request. It limits the ports in use. */
 const FRESH_PAUSE_MS = 50
 const KEEPING = 12
 const FRESH = 8

@@ -24,7 +24,7 @@ const FORMS = {
   short: { totalMs: 10_000, windowMs: 1_000, pairs: 4, pairMs: 500 },
 } as const
 
-/** After a window, when all connections are closed. */
+/** Measurements after a window of load, when all connections are closed. */
 interface Window {
   readonly descriptors: number
   readonly threads: number
@@ -90,7 +90,8 @@ const soak: Fault = {
     try {
       // Memory for modules that are loaded at first use is not growth.
       await oneWindow(old.port, 1_000, add)
-      // If the client does not close a rejected connection, the server closes it after a second.
+      // Wait, because the server closes a rejected connection after a second if the client does not
+      // close it.
       await wait(2_000)
       const usual = descriptorsOf(old.pid)
       const end = performance.now() + totalMs
@@ -178,7 +179,9 @@ async function oneWindow(
   await beside
 }
 
-/** At the same time, so that other programs affect both processes equally. */
+/**
+ * Sends requests to both processes at the same time, so that other programs affect both equally.
+ */
 async function compare(old: Running, young: Running, ms: number): Promise<Aged> {
   const [a, b] = await Promise.all(
     [old, young].map(async server => {
@@ -265,7 +268,10 @@ function same(what: string, values: readonly number[]): Claim {
   }
 }
 
-/** Growth, by a line through the windows, must be less than this share at its upper bound. */
+/**
+ * The growth of a line through the windows must be less than `share`, even at the upper bound of
+ * its confidence interval.
+ */
 function steady(what: string, unit: string, values: readonly number[], share: number): Claim {
   const { median } = spread(values)
   const { median: likely, min, max } = growth(values)

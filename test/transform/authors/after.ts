@@ -1,6 +1,6 @@
 import { defineTransform } from 'onnx-function'
 
-/* For iris, without preprocess: callers send inference requests. */
+/* A transform for iris without preprocess: callers send inference requests. */
 
 interface Model {
   inputs: { input: { datatype: 'FP32'; shape: [rows: number, 4] } }

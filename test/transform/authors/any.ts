@@ -4,8 +4,8 @@ import { BadRequest, defineTransform, Refused, Unavailable } from 'onnx-function
 import type { Context, Outputs } from '../../../function/transform/contract.ts'
 
 /*
- * For iris. The data of each call selects the behaviour, as listed in table.ts. Tests load this
- * with TRANSFORM.
+ * A transform for iris. The data of each call selects the behaviour, as listed in table.ts. Tests
+ * load this file with TRANSFORM.
  */
 
 const ROW = [5.1, 3.5, 1.4, 0.2]

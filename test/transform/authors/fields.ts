@@ -1,6 +1,6 @@
 import type { ModelTypes, Transform } from '../../../function/transform/contract.ts'
 
-/** For iris, with named fields and schemas. */
+/** A transform for iris with named fields and schemas. */
 interface Flower {
   readonly sepalLength: number
   readonly sepalWidth: number

@@ -1,7 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { defineTransform } from 'onnx-function'
 
-/* For iris, with the faults that wrong.long.ts tests. Each thread has its own module state. */
+/*
+ * A transform for iris with the faults that wrong.long.ts tests. Each thread has its own module
+ * state.
+ */
 
 let hungUp = 0
 let counted = 0

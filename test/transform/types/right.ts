@@ -28,7 +28,7 @@ export default defineTransform<Model>()({
   }),
 })
 
-/** Methods, any number of rows, and data that no schema describes. */
+/** A transform with methods, any number of rows, and data that no schema describes. */
 export const rows = defineTransform<Model>()({
   preprocess(data) {
     const flowers = data as readonly { length: number; width: number }[]
@@ -52,7 +52,7 @@ export const flat = defineTransform<Model>()({
     state.count === 0 ? undefined : { body: probabilities.data.join(), contentType: 'text/csv' },
 })
 
-/** Without defineTransform, the author declares the type of the data. */
+/** A transform without defineTransform: the author declares the type of the data. */
 export const plain = {
   preprocess: ({ length }) => ({ input: [[length, length, length, length]] }),
   postprocess: ({ predicted_class }) => predicted_class.data[0],
@@ -63,12 +63,12 @@ export const untyped = defineTransform()({
   postprocess: outputs => outputs.predicted_class?.data.length,
 })
 
-/** Only postprocess: the input is an inference request. */
+/** A transform with only postprocess: the input is an inference request. */
 export const after = defineTransform<Model>()({
   postprocess: ({ predicted_class }) => LABELS[Number(predicted_class.data[0])],
 })
 
-/** Bytes or text with a media type. */
+/** Transforms whose input is bytes or text with a media type. */
 export const png = defineTransform<Model>()({
   input: { contentMediaType: 'image/png' },
   preprocess: data => ({ input: { shape: [data.byteLength / 4, 4], data: Array.from(data) } }),

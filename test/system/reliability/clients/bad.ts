@@ -171,7 +171,7 @@ async function one(isFirst: boolean): Promise<void> {
 async function again(isFirst: boolean): Promise<never> {
   for (let first = isFirst; ; first = false) {
     await one(first)
-    // This is not a flood, so the rate of new connections stays low.
+    // Keep the rate of new connections low, because this is not a flood.
     await wait(kind === 'slow readers' ? 1_000 : 50)
   }
 }
