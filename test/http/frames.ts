@@ -121,12 +121,12 @@ export class RawSession {
     return session
   }
 
-  /** Sends nothing after the preface. */
-  static async openSilent(port: number): Promise<RawSession> {
+  /** Sends only these frames, in one packet with the preface. */
+  static async openSilent(port: number, ...frames: Uint8Array[]): Promise<RawSession> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     const session = new RawSession(socket)
     await once(socket, 'connect')
-    session.send(Buffer.from(PREFACE))
+    session.send(Buffer.from(PREFACE), ...frames)
     return session
   }
 
