@@ -85,7 +85,7 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
 }
 
 /**
- * The limit of events in JSON. Reading JSON blocks the main thread (20 ms for 1 MiB,
+ * The limit on the bytes of events in JSON. Reading JSON blocks the main thread (20 ms for 1 MiB,
  * docs/performance.md).
  */
 const MOST_JSON_BYTES = 2 ** 20

@@ -121,7 +121,7 @@ export class Call {
   }
 
   /**
-   * Starts reading messages. If `expectsMessage`, the first must arrive in time.
+   * Starts reading messages. If `expectsMessage`, the first message must arrive in time.
    * @throws {Cancelled}
    */
   open({ expectsMessage }: { readonly expectsMessage: boolean }): void {

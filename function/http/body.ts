@@ -120,7 +120,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
     return addressOf(this.#source.stream)
   }
 
-  /** This body is complete; an Arrival measures an arriving body. */
+  /** Infinite, because this body is complete. An Arrival measures a body that is arriving. */
   get lately(): number {
     return Number.POSITIVE_INFINITY
   }
@@ -203,7 +203,7 @@ export async function inflate(
     const inflated = await collect(inflater, new Collector(0, growth), {
       broken: error => invalid(error.message),
     })
-    // Node ignores these bytes.
+    // Node ignores bytes after the end of the compressed data.
     const rest = compressed.byteLength - inflater.bytesWritten
     if (rest > 0) throw invalid(`${rest} bytes follow its end`)
     return inflated

@@ -77,8 +77,8 @@ export class Compressor {
   readonly #large = new Turns(AT_A_TIME.large)
 
   /**
-   * Compresses a body with the encoding that the client prefers. Undefined if the client accepts
-   * none, the body would not become smaller, or too many responses wait.
+   * Compresses a body with the encoding that the client prefers. Returns undefined if the client
+   * accepts no encoding, the body would not become smaller, or too many responses wait.
    * @param bytes the body's size
    */
   async compress(
@@ -121,7 +121,7 @@ export class Compressor {
   }
 }
 
-/** Compresses a few responses at a time, in their order. */
+/** Compresses a few responses at a time, in order of arrival. */
 class Turns {
   readonly #atATime: number
   readonly #waiting: (() => void)[] = []

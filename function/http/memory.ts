@@ -10,14 +10,14 @@ import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
  */
 const LARGE_BODIES = 2
 
-/** The share of the memory that the model leaves free, for bodies and responses. */
+/** How much of the memory that the model leaves free is for bodies and responses. */
 const SHARE_OF_FREE = 1 / 3
 
 /** Bodies up to this size have their own room, so that large bodies cannot crowd them out. */
 export const SMALL_BYTES = 128 * 1024
 const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
 
-/** The share of the room that arriving bodies must leave to complete bodies. */
+/** The share of the room that arriving bodies must leave for bodies that have arrived. */
 const KEPT_FOR_WHOLE = 1 / 8
 
 /** The share of the room for large bodies that small bodies may borrow while it is unused. */

@@ -9,7 +9,7 @@ const KEEP_ALIVE_MS = 95_000
 
 export const BACKLOG = 1024
 
-/** The share of MAX_CONNECTIONS for TLS handshakes, in addition to the connections. */
+/** How many TLS handshakes may be open besides the connections, as a share of MAX_CONNECTIONS. */
 const SHARE_OF_HANDSHAKES = 1 / 4
 
 export interface HttpServer {

@@ -7,7 +7,7 @@ import { toAnswer as toTensors } from './infer.ts'
 
 /* Calls the transform over HTTP. Like infer.ts, needs no listener. */
 
-/** Errors become error responses. */
+/** Answers a request with the transform. Errors become error responses. */
 export const transform = (
   { headers, body }: Request,
   caller: Caller,

@@ -45,7 +45,7 @@ class AdaptiveExecutor implements Executor {
   private aside: Promise<WorkerPool> | undefined
   private runsAside = 0
   private largeAside = 0
-  /** Ends the worker that is not needed after a move. */
+  /** Resolves when the worker that is not needed after a move has ended. */
   private retiring: Promise<void> | undefined
   private moving: Promise<void> | undefined
   /** True if the last run took long: the CPU time of the next run is then measured. */

@@ -72,7 +72,7 @@ export class Admission {
       bytes += size.bytes
       // The text lengths in other responses do not predict those in this response.
       if (this.#sizes.followShapes && datatype !== 'BYTES') leastBytes += size.bytes
-      // Classes are only a few strings per row.
+      // Classes need no limit, because they are only a few strings per row.
       if (binary || classes !== undefined) continue
       const { jsonBytes } = DATATYPES[datatype]
       json.elements += size.elements

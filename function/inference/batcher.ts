@@ -240,7 +240,7 @@ function bytesIn({ inputs }: InferenceRequest): number {
 }
 
 /**
- * The longest text that may share a run, in characters. In the longest case, each character is a
+ * The longest text that may share a run, in characters. In the worst case, each character is a
  * word: 256 such texts take 32 MiB.
  */
 const LONG_TEXT = 4_096

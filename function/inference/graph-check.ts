@@ -31,7 +31,7 @@ const isPlain = ({ operator, domain }: Operator) =>
   Object.hasOwn(PLAIN, domain) && PLAIN[domain]?.includes(operator) === true
 
 /**
- * Operators with at most as many output elements as rows of the first input times values in their
+ * Operators with at most R·V output elements, for R rows of the first input and V values in the
  * attributes. Loading and running a small file of these operators is cheap.
  */
 export const PLAIN: Readonly<Record<string, readonly string[]>> = {

@@ -33,7 +33,7 @@ export interface LoadedModelOptions {
   readonly metrics: Pick<Metrics, 'ran' | 'predicted'>
   readonly statistics: Pick<Statistics, 'ran' | 'succeeded'>
   readonly sizes: RunSizes
-  /** Resolves when `batching` is decided or the decision failed. */
+  /** Resolves when `batching` has been decided or the decision has failed. */
   readonly whenDecided: Promise<void>
 }
 
@@ -157,8 +157,8 @@ export class LoadedModel {
   }
 
   /**
-   * Waits until it is known whether rows are independent: a request that needs too much memory for
-   * one run cannot be divided before.
+   * Waits until it is known whether rows are independent: until then, a request that needs too much
+   * memory for one run cannot be divided.
    * @throws {DeadlinePassed}
    */
   private async untilDecided(caller: Caller): Promise<void> {

@@ -16,15 +16,15 @@ export interface Runner {
   readonly labels: readonly string[]
   /** Whether the request is a single run on this thread. If absent, no request is. */
   isPlain?(request: InferenceRequest): boolean
-  /** Handles a request in another thread. Undefined if this thread handles it. */
+  /** Handles a request in another thread. Returns undefined if this thread handles the request. */
   answerElsewhere?(
     request: InferenceRequest,
     bytes: RequestBytes,
     caller: Caller,
   ): Promise<unknown> | undefined
   /**
-   * Returns the whole request, or parts of its rows. Each run is requested after the previous run
-   * has ended.
+   * Yields the whole request, or parts with some of its rows. Each run is requested after the
+   * previous run has ended.
    */
   runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest>
   /**

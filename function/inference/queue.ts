@@ -33,7 +33,7 @@ export class Queue {
   private rowCount = 0
   private byteCount = 0
   private runCount = 0
-  /** How many jobs have a different sender than the job before. */
+  /** How many jobs have another sender than the job before them. */
   private senderChanges = 0
   /** A lower bound of all deadlines. */
   private earliest = Number.POSITIVE_INFINITY

@@ -69,8 +69,8 @@ export const elementsOf = (inputs: readonly { readonly data: ArrayLike<unknown> 
   inputs.reduce((sum, { data }) => sum + data.length, 0)
 
 /**
- * Returns this thread's CPU time, in milliseconds. Node 22 reports only the whole process, so a run
- * seems slower there while other threads work.
+ * Returns this thread's CPU time, in milliseconds. Node 22 reports only the CPU time of the whole
+ * process, so a run seems slower there while other threads work.
  */
 export function cpuMs(): number {
   const { user, system } = (process.threadCpuUsage ?? process.cpuUsage)()

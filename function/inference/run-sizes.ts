@@ -19,7 +19,7 @@ interface Bound {
   readonly rowBytes: number
 }
 
-/** The memory of runs with one row shape so far. */
+/** The memory that runs with one row shape have used so far. */
 interface Seen {
   /** The shape of one row in each input. */
   readonly shapes: readonly (readonly number[])[]
@@ -79,9 +79,9 @@ export function nativeBytes(): number {
  * Measures the memory of runs, to limit a run's size before it begins.
  *
  * If rows are independent, a run of N rows uses c + a·N bytes, so the memory per row of a small run
- * is an upper bound for larger runs. Until a run of a row shape has ended, its runs have one row.
- * Later runs have three upper bounds, of which the lowest counts. Bounds 2 and 3 require that sizes
- * depend only on shapes, as in most models.
+ * is an upper bound for larger runs. Until a run of some row shape has ended, runs of this shape
+ * have one row. Later runs have three upper bounds, of which the lowest counts. Bounds 2 and 3
+ * require that sizes depend only on shapes, as in most models.
  *
  * 1. The growth of native memory since the first run, because ONNX Runtime keeps the memory that it
  *    has allocated. Other shapes, bodies and V8 contribute to this growth, which may never fall
@@ -313,8 +313,8 @@ interface Run {
 }
 
 /**
- * The largest ratio of a dimension to the same dimension of other shapes: at least 1, and infinite
- * if the ranks differ.
+ * The largest ratio of a dimension to the same dimension of the other shapes: at least 1, and
+ * infinite if the ranks differ.
  */
 function largestRatio(
   shapes: readonly (readonly number[])[],

@@ -45,7 +45,7 @@ export interface Session {
 
 export interface Ran {
   readonly tensors: Tensor[]
-  /** The run's duration times its threads, in milliseconds: an upper bound of their CPU time. */
+  /** The run's milliseconds times the number of its threads: an upper bound of their CPU time. */
   readonly threadMs: number
 }
 
@@ -252,7 +252,7 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 }
 
 /**
- * Shortens a message to one line: a Broker keeps only 1,024 bytes of a response with a dead letter.
+ * Shortens a message to one line: a Broker adds only 1,024 bytes of the response to a dead letter.
  * ONNX Runtime's messages begin with the failure and end with its cause.
  */
 function oneLine(error: unknown): string {

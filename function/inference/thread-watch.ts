@@ -10,8 +10,8 @@ const NUMBERS = 4
 const NUMBER_BYTES = 4
 
 /**
- * Guards native code: a thread that is to be terminated must not enter native code, where it cannot
- * be terminated.
+ * The states of the gate before native code: a thread that is to be terminated must not enter
+ * native code, where it cannot be terminated.
  */
 const OPEN = 0
 const WITHIN_RUN = 1

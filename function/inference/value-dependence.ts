@@ -20,7 +20,7 @@ export interface ValueDependence {
 }
 
 /**
- * Finds nodes whose cost depends on input values. Unknown operators count.
+ * Finds nodes whose cost depends on input values. Unknown operators count as such nodes.
  * @param file an .onnx file, whose weights are skipped
  * @throws {Error} if the file cannot be read
  */

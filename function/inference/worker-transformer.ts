@@ -35,7 +35,7 @@ export class WorkerTransformer implements Transformer {
         started = thread.start(call, caller)
         return started.reply
       }
-      // While no thread is available, `start` enforces the deadline.
+      // While no thread is available, forCalls() enforces the deadline.
       return { reply: start(), end: (error: DeadlinePassed) => started?.end(error) ?? true }
     })
   }

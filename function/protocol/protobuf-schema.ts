@@ -19,7 +19,7 @@ export interface Field {
   readonly number: number
   readonly repeated: boolean
   readonly oneof: string | undefined
-  /** A scalar, or the message's or enum's name in the text. */
+  /** The name of a scalar, message or enum, as in the text. */
   readonly typeName: string
   readonly type: Scalar | MessageType | EnumType
 }

@@ -45,7 +45,7 @@ export function split(outputs: readonly Tensor[], rows: readonly number[]): Tens
   })
 }
 
-/** Does not copy numbers. */
+/** Returns `count` rows of a tensor, without copying numbers. */
 export const takeRows = (tensor: Tensor, from: number, count: number): Tensor =>
   part(tensor, from, count, elementCount(tensor.shape.slice(1)))
 

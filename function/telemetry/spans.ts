@@ -86,8 +86,8 @@ export class SpanRecorder {
   }
 
   /**
-   * Starts the request's span without name and attributes: samplers ignore them, and most requests
-   * may not be sampled.
+   * Starts the request's span without name and attributes: samplers ignore both, and perhaps most
+   * requests are not sampled.
    */
   private startServer({ trace, request, ids, parent }: Finished): Span {
     const { traceparent, tracestate } = request.headers

@@ -17,8 +17,8 @@ export interface TimedPart {
 }
 
 /**
- * The maximum number of events or instances of one request with their own spans. OpenTelemetry's
- * queue drops spans if more than 2,048 arrive at once, and an event has four spans.
+ * How many events or instances of one request may have their own spans. OpenTelemetry's queue drops
+ * spans if more than 2,048 arrive at once, and an event has four spans.
  */
 const MOST_CHILDREN = 512
 

@@ -188,8 +188,8 @@ export class TransformCodec implements Codec<Reply> {
   }
 
   /**
-   * Converts an error of a half to an error in the error table. Logs it unless it is the caller's
-   * mistake.
+   * Converts an error of preprocess or postprocess to an error in the error table. Logs it unless
+   * it is the caller's mistake.
    */
   #failed(half: Half, thrown: unknown): Error {
     if (isA(thrown, TooLarge)) return thrown

@@ -76,7 +76,7 @@ function write(log: Log, level: Level, fields: object, text: string): void {
 const MOST_READ = 5_000
 const MOST_SHOWN = 500
 
-/** Converts a value that the transform threw or wrote to one line. */
+/** Describes in one line a value that the transform threw or logged. */
 export function oneLine(value: unknown): string {
   try {
     const text = value instanceof Error ? value.message : value

@@ -141,7 +141,7 @@ type OfArray<Schema> = Schema extends { readonly prefixItems: infer Prefix }
   ? readonly [...OfPrefix<Prefix>, ...OfItems<Schema>]
   : OfItems<Schema>
 
-/** Optional, because only `minItems` requires elements. */
+/** The elements are optional, because only `minItems` requires elements. */
 type OfPrefix<Prefix> = Prefix extends readonly [infer First, ...infer Rest]
   ? [FromSchema<First>?, ...OfPrefix<Rest>]
   : []

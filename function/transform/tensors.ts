@@ -222,7 +222,10 @@ class Filler {
   }
 }
 
-/** Converts a number to the bits of an FP16. Node before version 24 has no Float16Array. */
+/**
+ * Memory for converting a number to the bits of an FP16. Node before version 24 has no
+ * Float16Array.
+ */
 const bits = new Uint16Array(1)
 const halves = typeof Float16Array === 'undefined' ? undefined : new Float16Array(bits.buffer)
 

@@ -1,8 +1,8 @@
 import type { RefusalCode } from '../../errors.ts'
 
 /**
- * Why a request is refused. A plain object, because the startup code would have to load a class
- * that both share.
+ * Why a request is refused. A plain object: a class would have to be shared with the startup code,
+ * which would then load more files.
  */
 export interface Refusal {
   readonly code: Extract<

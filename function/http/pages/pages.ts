@@ -39,7 +39,7 @@ export function createPages(
   }
 }
 
-/** The link in both pages, with its item of a list. */
+/** Matches the link to /metrics in both pages, with its list item if it has one. */
 const METRICS_LINK = /<li><a href="\/metrics">.*?<\/li>| ?<a href="\/metrics">.*?<\/a>/
 
 async function describedModel(model: Service['model'], caller: Caller) {
