@@ -11,9 +11,9 @@ export interface Workload {
   readonly metrics: readonly Metric[]
   /** The first contender is the reference. */
   readonly contenders: readonly Contender[]
-  /** If a round is one event, such as a startup, and not a period. */
+  /** Set if a round is one event, such as a startup, and not a period. */
   readonly rounds?: Rounds
-  /** Only with --full. */
+  /** Whether the workload is measured only with --full. */
   readonly full?: true
 }
 
@@ -37,7 +37,7 @@ export interface Contender {
 export interface Context {
   readonly server: Running
   readonly seconds: number
-  /** Our response to the usual request, which the static subjects send. */
+  /** Our response to the usual request. The static subjects send this response. */
   readonly answerOfOurs: string
 }
 

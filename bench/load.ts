@@ -267,9 +267,9 @@ function createClock() {
 }
 
 /**
- * Measures a closed loop: each connection sends its next request when its last response arrives.
- * The first fifth of the time is a warm-up. Afterwards, waits for the requests in flight, so that
- * they do not disturb the next subject.
+ * Measures a closed loop: each connection sends its next request when its last response arrives. A
+ * warm-up, which lasts a fifth of `seconds`, precedes the window. Afterwards, waits for the
+ * requests in flight, so that they do not disturb the next subject.
  * @throws {Error} if a response is missing or wrong, or its status is not 200
  */
 export async function closedLoop(
@@ -460,7 +460,7 @@ export function paced(
 export interface OpenAnswer extends HttpAnswer {
   /** When the request was due, in milliseconds after the first request. */
   readonly due: number
-  /** From when the request was due until its response. */
+  /** The time from when the request was due until its response, in milliseconds. */
   readonly ms: number
 }
 

@@ -35,7 +35,7 @@ function sampleOf(folder: string): OtherModel['input'] {
   return { name, shape, data: rows.flat(Number.POSITIVE_INFINITY) as number[] }
 }
 
-/** Without its transform, which needs a package. */
+/** The digits model without its transform, which needs a package. */
 const DIGITS = copyOf(here('../examples/digits/model'))
 const TRANSFORMER = here('models/transformer')
 const BYTES_TEXT = 4 + 'setosa'.length

@@ -118,7 +118,7 @@ export const PROBABILITIES_REQUEST = target(
   JSON_TYPE,
   JSON.stringify({ ...requestOf(1), outputs: [{ name: 'probabilities' }] }),
 )
-/** For a server that chooses its own output names. */
+/** A request for a server that chooses its own output names. */
 export const ANY_OUTPUT_REQUEST = target(mostLikely, JSON_TYPE, JSON.stringify(requestOf(1)))
 
 /** A flower of another class: a server that returns setosa for it does not run the model. */
@@ -206,7 +206,7 @@ export const STRUCTURED_EVENT = target(
   JSON.stringify({ ...EVENT, datacontenttype: 'application/json', data: requestOf(1) }),
 )
 
-/** For the slow models: one row of two numbers, which the model returns. */
+/** A request for the slow models: one row of two numbers, which the model returns. */
 export const SLOW_REQUEST = target(
   ({ body }) => assert.deepEqual(JSON.parse(body.toString()).outputs.at(-1).data, [1, 1]),
   JSON_TYPE,

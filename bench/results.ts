@@ -11,7 +11,7 @@ export interface WorkloadResult {
   /** The denominator of all ratios. */
   readonly reference: string
   readonly metrics: readonly Metric[]
-  /** One figure per round for each metric, or why the contender was not measured. */
+  /** One figure per round for each metric, or the reason why the contender was not measured. */
   readonly contenders: Readonly<Record<string, Figures | { readonly failed: string }>>
   readonly run: Run
 }

@@ -84,7 +84,7 @@ function readOptions(): Options {
 }
 
 const print = (text: string) => process.stdout.write(text)
-/** On a terminal, progress takes one line. */
+/** If standard error is a terminal, shows the progress on one line. */
 const progress = (text: string) => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
 }

@@ -107,7 +107,7 @@ export const FAAS: Subject = {
   path: '/',
 }
 
-/** Each has its own environment (peers/install.ts). */
+/** Each peer has its own Python environment (peers/install.ts). */
 export const PEERS: readonly Subject[] = [
   { name: 'MLServer', command: python('mlserver', 'bench/peers/mlserver_peer.py'), path: V2_PATH },
   { name: 'KServe SDK', command: python('kserve', 'bench/peers/kserve_peer.py'), path: V2_PATH },
@@ -181,7 +181,7 @@ function kill(child: ChildProcess, signal: NodeJS.Signals): void {
 export interface Running {
   readonly port: number
   readonly pid: number
-  /** From before the process exists until its first inference response. */
+  /** The time from before the process exists until its first inference response. */
   readonly startMs: number
   cpuMs(): number
   residentMiB(): number

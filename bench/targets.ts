@@ -14,7 +14,7 @@ interface Side {
 
 export interface Target {
   readonly what: string
-  /** In `unit`, or divided by the figure of `over` in the same round. */
+  /** The figure in `unit`, or divided by the figure of `over` in the same round. */
   readonly side: Side
   readonly over?: Side
   readonly unit?: string

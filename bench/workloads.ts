@@ -54,11 +54,14 @@ const connections = (count: number, others = FLOORS, prefix = '', subject = ours
   ].map(subject => underLoad(subject, V2_REQUEST, count)),
 })
 
-/** Rust servers that use the same library, and a bare server that joins runs without checks. */
+/**
+ * The native limit, which uses the same ONNX Runtime library, and a bare server that joins requests
+ * without checks.
+ */
 const withNative = (count: number): Workload =>
   connections(count, [subjects.HTTP_JOIN, subjects.NODE_HTTP, subjects.LIMIT], 'native-')
 
-/** Without labels, which furnace-server does not support. */
+/** Requests without labels, which furnace-server does not support. */
 const probabilities = (count: number): Workload => ({
   name: `native-probabilities-${count}`,
   title: `One row as JSON, the probabilities alone, ${count} connection${count === 1 ? '' : 's'}`,
@@ -222,8 +225,8 @@ const besideLargeBody = (
 })
 
 /**
- * The largest JSON body that the server accepts: its error message contains a smaller limit for
- * JSON, if there is one.
+ * The largest JSON body that the server accepts: the server's error message contains a smaller
+ * limit for JSON, if there is one.
  */
 let largestJson: Promise<Target> | undefined
 

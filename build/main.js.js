@@ -1,7 +1,7 @@
 /*
- * Node runs this file where build/main.js is missing: a path that is not there is tried again with .js at its end
- * (https://nodejs.org/api/modules.html, "All together"). So a start without a build says what to do, and a start with one reads
- * no file more.
+ * Node runs this file if build/main.js is missing, because it then tries the path with .js at its
+ * end (https://nodejs.org/api/modules.html, "All together"). Thus a start without a build reports
+ * the missing build, and a start with a build reads no additional file.
  */
 const [, program] = process.argv
 const msg = `${program} is missing: make it with "npm run build". "npm ci" does, but not with --ignore-scripts; and with NODE_ENV=production it needs --include=dev`

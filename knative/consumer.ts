@@ -85,13 +85,13 @@ function readArguments([argument, ...more]: readonly string[]): boolean {
 
 interface Received {
   readonly event: CloudEvent
-  /** Of the data, or of the complete body if it contains the data. */
+  /** The number of bytes of the data, or of the complete body if the body contains the data. */
   readonly bytes: number
 }
 
 /**
- * Accepts events of any size, which may be the reason for the loss. Logs the beginning of long
- * ones.
+ * Accepts events of any size, because their size may be the reason for the loss. Logs only the
+ * beginning of long events.
  * @throws {BadRequest} if the request contains no events
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {

@@ -92,7 +92,7 @@ function builtin(name) {
   return Object.create(new Proxy({}, { get }))
 }
 
-/** Production has no bundler. */
+/** Inserts the pages into the code, because production has no bundler. */
 function inlinePages(build) {
   build.onLoad({ filter: /function[/\\]http[/\\]pages[/\\]html\.ts$/ }, async () => {
     const { bundlePage } = await import('../function/http/pages/bundle.mjs')
@@ -152,8 +152,8 @@ if (existsSync('node_modules/typescript')) {
 }
 
 // ONNX Runtime's text operators load the locale en_US.UTF-8 but use only its character classes.
-// Every image contains C.UTF-8, which has the same ones. Without glibc's files, the build omits the
-// locale.
+// Every image contains C.UTF-8, which has the same character classes. Without glibc's files, the
+// build omits the locale.
 const letters = '/usr/lib/locale/C.utf8'
 await cp(letters, 'build/locale/en_US.utf8', { recursive: true, dereference: true }).catch(
   error => {

@@ -46,7 +46,7 @@ export function generated(): ReadonlyMap<string, string> {
 
 type Generated = [path: string, text: string]
 
-/** Each table stands between its markers, <!-- name --> and <!-- /name -->. */
+/** A page in which each table stands between its markers, <!-- name --> and <!-- /name -->. */
 const filled = (path: string, tables: Readonly<Record<string, string>>): Generated => [
   path,
   Object.entries(tables).reduce((text, [name, rows]) => {

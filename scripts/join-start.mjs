@@ -9,7 +9,7 @@ const START = './start.js'
  *
  * @param options the options of the build that wrote the files, without its plugins and its banner,
  * which are already applied
- * @param outputs of that build's metafile
+ * @param outputs the outputs in the metafile of that build
  * @returns the remaining files, with their bytes
  */
 export async function joinStart(esbuild, options, outputs) {
@@ -66,14 +66,16 @@ const startOf = exportsOf =>
     )
     .join('\n')
 
-/** For start.js: modules outside it are external, because they are loaded later. */
+/**
+ * The plugin for start.js: modules outside start.js are external, because they are loaded later.
+ */
 function onlyJoined(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) =>
     kind === 'entry-point' || exportsOf.has(path) ? undefined : { path, external: true },
   )
 }
 
-/** For the other files: imports of joined files become imports of start.js. */
+/** The plugin for the other files: imports of joined files become imports of start.js. */
 function fromStart(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) => {
     if (kind === 'entry-point') return undefined

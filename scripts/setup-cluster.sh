@@ -232,6 +232,6 @@ main() {
   tell
 }
 
-# On one line, because bash reads a script while running it, and would also run later changes to
-# this file.
+# `main; exit` is on one line, because bash reads a script while running it, and would also run
+# later changes to this file.
 main; exit

@@ -12,9 +12,11 @@ export interface Picture {
   readonly channels: number
   readonly height: number
   readonly width: number
-  /** If false, the output is one number per row. */
+  /** Whether the picture is the output. If not, the output is one number per row. */
   readonly isOutput: boolean
-  /** If true, the output's dimensions are undeclared, so the server must learn its size. */
+  /**
+   * Whether the dimensions of the output are undeclared, so that the server must learn its size.
+   */
   readonly isUndeclared?: boolean
 }
 

@@ -37,7 +37,7 @@ const MODELS: Readonly<Record<string, Picture>> = {
   '4 bytes, activations of 2 × 48 MB': { ...picture(3, 2048), isOutput: false },
 }
 
-/** One row, and enough rows to make the response too large, but not the request. */
+/** The numbers of rows: one, and enough to make the response too large, but not the request. */
 const ROWS = [1, 64]
 
 const rows: string[][] = []

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 
-// As in function/: otherwise, ONNX Runtime for Linux writes a device id, and startup takes 5 ms
-// longer.
+// Also set in function/: otherwise, ONNX Runtime for Linux writes a device id, and startup takes 5
+// ms longer.
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const { InferenceSession, Tensor } = await import('onnxruntime-node')
 

@@ -31,7 +31,7 @@ const { values } = parseArgs({
 })
 
 const TIMES = 10
-/** A server with a slow model gets this many CPUs; the load generator gets the other. */
+/** A server with a slow model gets one CPU, and the load generator gets the other CPU. */
 const ONE_CPU = 1
 const print = (text: string) => void process.stdout.write(text)
 
@@ -132,7 +132,7 @@ async function round(
   const before = cpuOf(pid)
   const perSecond = await peak(port, model, seconds)
   const calmed = cpuOf(pid)
-  // The loop warms up for a fifth of its time.
+  // Before the measurement, the loop warms up for a fifth of `seconds`.
   const peakAnswered = perSecond * seconds * 1.2
   const calm = await offer(port, model, perSecond / 5, 3)
   const began = cpuOf(pid)

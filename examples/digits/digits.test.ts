@@ -10,7 +10,7 @@ interface Answer {
   readonly probabilities: readonly number[]
 }
 
-/** Not used for training; the probabilities are Python's. */
+/** Pictures that were not used for training, with the probabilities that Python computes. */
 const HELD_OUT: readonly { png: string; probabilities: readonly number[] }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )

@@ -7,7 +7,7 @@ interface Payment {
   readonly id: string
 }
 
-/** Not used for training; the scores are Python's. */
+/** Payments that were not used for training, with the scores that Python computes. */
 const HELD_OUT: readonly { payment: Payment; score: number }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )

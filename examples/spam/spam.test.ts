@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import { type StartedFunction, start } from 'onnx-function'
 
-/** Not used for training; the predictions are Python's. */
+/** Messages that were not used for training, with the predictions of scikit-learn. */
 const HELD_OUT: readonly { text: string; label: string; spam: number }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )

@@ -22,7 +22,7 @@ export class ClusterError extends Error {
 
 const TIMEOUT_MS = 10_000
 const PAUSE_MS = 1_000
-/** The client's address if it finds no configuration. */
+/** The address that the client uses if it finds no configuration. */
 const NO_CLUSTER = 'http://localhost:8080'
 const MERGE_PATCH = 'application/merge-patch+json'
 /** The API server rejects an Event whose note has more characters. */

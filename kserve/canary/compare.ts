@@ -13,7 +13,10 @@ export interface Sample {
   readonly requests: number
   readonly errors: number
   readonly durations: Buckets
-  /** By predicted label; undefined for a model without labels, such as a regression. */
+  /**
+   * The number of predictions of each label; undefined for a model without labels, such as a
+   * regression.
+   */
   readonly predictions: ReadonlyMap<string, number> | undefined
   /** The highest memory use of a pod, as a share of its limit. */
   readonly memory: number | undefined
@@ -44,8 +47,8 @@ export interface Limits {
 }
 
 /**
- * The smallest differences that matter. The alerts CanaryFails and CanarySlow fire only above them
- * (monitoring/prometheus/rules/alerts.yml).
+ * The smallest differences that matter. The alerts CanaryFails and CanarySlow fire only above these
+ * differences (monitoring/prometheus/rules/alerts.yml).
  */
 export const MATTERS = {
   errors: 0.01,

@@ -54,10 +54,10 @@ export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
 export const spend = (alpha: number, { steps }: Plan, checks: number, look: number) =>
   alpha / steps.length / checks / (look * (look + 1))
 
-/** Unless they are blocked, controllers and Gateways apply a change within this time. */
+/** Controllers and Gateways apply a change within this time, unless something prevents them. */
 const SETTLED_S = 120
 
-/** "wait" until --patience has passed, then "stalled". */
+/** Returns "wait" until --patience has passed, and then "stalled". */
 function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decision {
   if (seconds < patience) return { action: 'wait', reason }
   return { action: 'stalled', reason: `${reason}, ${seconds} s after the last change` }
@@ -66,7 +66,7 @@ function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decis
 /** Returns a decision that needs no comparison; undefined if the revisions must be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
-  // Not even --start repeats a failed rollout.
+  // A failed rollout is not repeated, even with --start.
   if (percent === 0 && setBy === FIELD_MANAGER && untouched) {
     return {
       action: 'rolled back',

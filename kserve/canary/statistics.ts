@@ -136,7 +136,10 @@ function lnGamma(x: number): number {
  */
 export type Buckets = readonly (readonly [bound: number, count: number])[]
 
-/** As histogram_quantile: interpolated within a bucket; above the last finite bound, that bound. */
+/**
+ * The quantile as histogram_quantile computes it: interpolated within a bucket; above the last
+ * finite bound, that bound.
+ */
 export function quantile(q: number, buckets: Buckets): number {
   const all = buckets.at(-1)?.[1] ?? 0
   const rank = q * all

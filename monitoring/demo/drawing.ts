@@ -11,7 +11,7 @@ export interface Drawing {
   readonly began: number
   readonly dashboards: readonly {
     readonly uid: string
-    /** In seconds since 1970. */
+    /** The time at which the dashboard was opened, in seconds since 1970. */
     readonly opened: number
     readonly panels: readonly (readonly RangeSeries[])[][]
   }[]

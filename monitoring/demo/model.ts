@@ -9,7 +9,10 @@ export type Range = readonly [least: number, most: number]
 
 export interface Expected {
   readonly by: readonly string[]
-  /** By the labels' values, joined with a space. Every other series must be 0 or NaN. */
+  /**
+   * The ranges by the values of the labels, joined with a space. Every other series must be 0 or
+   * NaN.
+   */
   readonly is: Readonly<Record<string, Range>>
   readonly may?: Readonly<Record<string, Range>>
   readonly others?: Range
@@ -167,8 +170,8 @@ export function quantileOf(list: readonly Observation[], q: number): number {
 
 /**
  * The function's time is part of the client's, so its quantile is in the client's bucket or a lower
- * one. The function counts a response before the client receives it, so this includes the client's
- * next response.
+ * one. The function counts a response before the client receives it, so the measure includes the
+ * client's next response.
  */
 export const quantile =
   (q: number, least = 1e-5): Measure =>

@@ -52,7 +52,7 @@ export interface Pod {
   readonly url: string
   readonly address: string
   readonly spec: PodSpec
-  /** Seconds until its log named its address. */
+  /** The seconds until the log of the process named its address. */
   readonly startedIn: number
   readonly process: ChildProcess
   /** Resolves when the process has exited and the target was removed. */
@@ -102,7 +102,7 @@ export async function startPod(prometheus: Prometheus, name: PodName): Promise<P
 const SLEEP = 'data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0,'
 const stall = (seconds = 0) => (seconds === 0 ? [] : [`--import=${SLEEP}${seconds * 1000})`])
 
-/** According to the kernel. */
+/** The CPU time of the process, according to the kernel. */
 export function cpuSeconds({ process: { pid } }: Pod): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
   // The program's name, in parentheses, may contain spaces.
@@ -116,5 +116,5 @@ export function residentBytes({ process: { pid } }: Pod): number {
 }
 
 const limit = process.constrainedMemory()
-/** In bytes; undefined without a limit. */
+/** The memory limit in bytes; undefined without a limit. */
 export const MEMORY_LIMIT = limit > 0 && Number.isSafeInteger(limit) ? limit : undefined

@@ -74,7 +74,7 @@ export class Prometheus {
     this.#writeTargets()
   }
 
-  /** Its series end at once, like those of a deleted pod. */
+  /** Removes a target and its series at once, like those of a deleted pod. */
   forget(address: string): void {
     this.#targets.delete(address)
     this.#writeTargets()
@@ -124,7 +124,7 @@ export class Prometheus {
     return now()
   }
 
-  /** In one step, because Prometheus may be reading the file. */
+  /** Replaces the file in one step, because Prometheus may be reading it. */
   #writeTargets(): void {
     const groups = [...this.#targets].map(([address, labels]) => ({ targets: [address], labels }))
     fs.writeFileSync(`${this.#file}.new`, JSON.stringify(groups))
@@ -139,7 +139,10 @@ export class Prometheus {
   }
 }
 
-/** Without `for`, alerts fire at once. The rules' unit tests cover `for`. */
+/**
+ * Copies the rules without `for`, so that alerts fire at once. The unit tests of the rules cover
+ * `for`.
+ */
 function copyRules(folder: string): void {
   fs.cpSync(RULES, folder, { recursive: true })
   for (const file of fs.readdirSync(folder).map(name => join(folder, name))) {

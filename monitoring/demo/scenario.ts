@@ -41,7 +41,7 @@ export async function runScenario(
   return { chapterSeconds, began, moments, observations: traffic.observations }
 }
 
-/** Each key is the line that the chapter logs. */
+/** The chapters in order. Each key is the line that the chapter logs. */
 const CHAPTERS: Readonly<Record<string, (scenario: Scenario) => Promise<void>>> = {
   'zero: iris-classifier has no pod; the dead letter sink is running': s => s.sleep(),
   'wake-up: three requests start a pod of iris-classifier': s => s.wake(),
@@ -210,7 +210,7 @@ class Scenario {
     this.#standIn.setPods([...this.#pods.keys()])
   }
 
-  /** By default, the autoscaler desires as many pods as exist. */
+  /** Sets the state of the simulated autoscaler. By default, it desires as many pods as exist. */
   #scale(states: Readonly<Partial<Record<'stable' | 'canary', Partial<RevisionState>>>>): void {
     let sum = 0
     for (const name of ['stable', 'canary'] as const) {

@@ -67,7 +67,8 @@ export class StandIn {
   readonly #queued = this.#gauge('kn_revision_request_queued', REVISION.slice(2))
   readonly #pods = this.#gauge('kube_pod_info', [...Object.keys(POD), 'pod'])
   readonly #invocations = this.#histogram('kn_serving_invocation_duration_seconds', [
-    // With OTLP, these are resource attributes that Prometheus promotes to labels.
+    // With OTLP, the labels of a revision are resource attributes that Prometheus promotes to
+    // labels.
     ...REVISION,
     'http_response_status_code',
   ])

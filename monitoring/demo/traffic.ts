@@ -46,7 +46,10 @@ export class Traffic {
     await this.#send(pod, `/v2/models/${pod.spec.model ?? 'iris-classifier'}/infer`, {}, body)
   }
 
-  /** As a Broker does: with retries, and to the dead letter sink if they fail. */
+  /**
+   * Delivers an event as a Broker does: with retries, and to the dead letter sink if the retries
+   * fail.
+   */
   async deliver(
     { id, trigger, data }: Readonly<Record<'id' | 'trigger' | 'data', string>>,
     pod: Pod,
@@ -145,7 +148,7 @@ const FLOWERS = [[5.1, 3.5, 1.4, 0.2], [5.0, 3.4, 1.5, 0.2], VIRGINICA]
 const tensor = (name: string, shape: readonly number[], data: unknown) =>
   JSON.stringify({ inputs: [{ name, shape, datatype: 'FP32', data }] })
 
-/** One flower. Two in three are setosa. */
+/** A request with one flower. Two in three requests are for setosa. */
 export const iris = (i: number): string => tensor('input', [1, 4], FLOWERS[i % FLOWERS.length])
 
 export const field = (rows: number): string =>

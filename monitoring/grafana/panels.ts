@@ -46,14 +46,14 @@ export interface Panel {
     | 'heatmap'
   readonly unit: string
   readonly queries: readonly Query[]
-  /** In columns, of which a dashboard has 24. */
+  /** The width in columns, of which a dashboard has 24. */
   readonly width: number
   readonly height?: number
   readonly thresholds?: Thresholds
   readonly nothing?: string
-  /** For a table: the label on which its queries are joined. */
+  /** The label on which the queries of a table are joined. */
   readonly rows?: string
-  /** For a table: the titles of its labels, in the order of the columns. */
+  /** The titles of a table's labels, in the order of the columns. */
   readonly columns?: Readonly<Record<string, string>>
 }
 
@@ -140,8 +140,8 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
 }
 
 /**
- * As high as possible, then as far left as possible, so small panels fill the space beside a high
- * one.
+ * Places each panel as high as possible, and then as far left as possible, so that small panels
+ * fill the space beside a tall panel.
  */
 function place(panels: readonly (Panel | Note)[], top: number) {
   const ends = new Array<number>(COLUMNS).fill(top)

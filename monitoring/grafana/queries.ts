@@ -1,6 +1,6 @@
 /*
- * Expressions of several dashboards. Grafana inserts $service, $revision and $model as regular
- * expressions, and $__rate_interval as a duration of at least four scrapes.
+ * Expressions that several dashboards use. Grafana inserts $service, $revision and $model as
+ * regular expressions, and $__rate_interval as a duration of at least four scrapes.
  */
 
 export const RATE = '$__rate_interval'
@@ -21,7 +21,7 @@ export const chosen = (
 ): string =>
   `${expression} * on (job, instance) group_left (service, revision) ${processes(revision, window)}`
 
-/** Per second. @param labels label matchers, such as `status="error"` */
+/** The rate of requests per second. @param labels label matchers, such as `status="error"` */
 export const requests = (labels = '', window = RATE): string =>
   `rate(inference_requests_total{${ofModel(labels)}}[${window}])`
 

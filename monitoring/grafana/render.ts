@@ -155,7 +155,7 @@ function bars({ panel, lines }: View): string {
   return `<table>${rows.join('')}</table>`
 }
 
-/** In the row `name`, at the time `at`. */
+/** A rectangle in the row `name`, at the time `at`. */
 type Rectangle = { at: number; name: string; color: string; opacity?: number }
 
 const rectangles = (left: number, data: readonly Rectangle[]): echarts.EChartsOption => ({

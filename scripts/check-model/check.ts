@@ -75,7 +75,7 @@ function noModel(reason: string): string {
     : reason
 }
 
-/** In the build, a JavaScript file beside this one. */
+/** The program that measures. In the build, it is a JavaScript file beside this one. */
 const MEASURE = new URL(
   import.meta.url.endsWith('.ts') ? './measure.ts' : './measure.js',
   import.meta.url,
@@ -111,7 +111,7 @@ function startMeasuring(question: Question | TransformFolder) {
   return { child, exited: once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]> }
 }
 
-/** The longest transform call, even if RUN_TIMEOUT_MS is longer or 0. */
+/** The longest time for a call to the transform, even if RUN_TIMEOUT_MS is longer or 0. */
 const MOST_MS = 30_000
 
 /** Calls the author's code once, in its own process: it may exit or hang. */

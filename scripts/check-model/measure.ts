@@ -20,11 +20,11 @@ import { variedInputs } from './varied.ts'
 export interface Question {
   readonly folder: ModelFolder
   readonly operators: readonly Operator[]
-  /** For a model that runs in workers. */
+  /** The number of threads per run for a model that runs in workers. */
   readonly ortThreads: number
 }
 
-/** Each step as it begins, in case of a crash, and then the result. */
+/** The messages of the process: each step as it begins, in case of a crash, and then the result. */
 export type Said =
   | { readonly doing: string }
   | { readonly found: Found }
@@ -169,8 +169,9 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
 }
 
 /**
- * The memory of another copy of the model after a run: the first copy's includes ONNX Runtime's
- * own. Models that run in workers are large or slow, so they are not loaded twice.
+ * The memory of another copy of the model after a run, because the memory of the first copy
+ * includes that of ONNX Runtime itself. Models that run in workers are large or slow, so they are
+ * not loaded twice.
  */
 async function copyBytes(
   file: string,
@@ -222,8 +223,8 @@ async function tryOutputs(
 }
 
 /**
- * Finds outputs whose strings are not always UTF-8. The example's may be valid by chance, so the
- * model runs with other values.
+ * Finds outputs whose strings are not always UTF-8. The strings for the example may be valid by
+ * chance, so the model runs with other values.
  */
 async function notText(
   session: Session,
@@ -313,7 +314,7 @@ async function runMs(
   return performance.now() - began
 }
 
-/** In bytes, after garbage collection. */
+/** The resident memory in bytes, after garbage collection. */
 async function memory(): Promise<number> {
   global.gc?.()
   await wait(0)

@@ -77,7 +77,8 @@ function binaryCurl(url: string, body: Buffer, jsonLength: number): string | und
 }
 
 /**
- * For zeros that are too long for a command line: sends binary inputs and requests a JSON response.
+ * The command for zeros that are too long for a command line. It sends binary inputs and requests a
+ * JSON response.
  */
 function zerosCurl(
   url: string,

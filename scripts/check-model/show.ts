@@ -209,7 +209,7 @@ export const mebibytes = (bytes: number) =>
 const size = (bytes: number) =>
   bytes < 2 ** 20 ? `${bytes.toLocaleString('en')} bytes` : mebibytes(bytes)
 
-/** Without undefined fields. Times are in milliseconds, sizes in bytes. */
+/** The report as JSON, without undefined fields. Times are in milliseconds, and sizes in bytes. */
 export function showJson({
   folder,
   fileBytes,

@@ -54,7 +54,7 @@ run() {
   fi
 }
 
-# As run, for a read-only command whose output is used.
+# Like run, but for a read-only command whose output is used.
 ask() {
   if [ "$dry_run" = yes ]; then
     run "$@" >&3

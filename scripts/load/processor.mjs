@@ -1,4 +1,5 @@
-// For the scenarios in artillery.yml. Artillery receives counters and histograms through `events`.
+// The functions that the scenarios in artillery.yml call. They report counters and histograms to
+// Artillery through `events`.
 import * as http from 'node:http'
 import * as https from 'node:https'
 import { text } from 'node:stream/consumers'

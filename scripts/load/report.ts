@@ -1,4 +1,4 @@
-/** In Artillery's file (`--output`). */
+/** A period in the file that Artillery writes (`--output`). */
 export interface Period {
   readonly firstMetricAt: number
   readonly lastMetricAt: number

@@ -16,7 +16,7 @@ import { type Bundle, exampleOf, exists, type Manifest, parse, read } from './so
 
 export type Problem = readonly [where: string, what: string]
 
-/** A test introduces one mistake at a time. */
+/** The files to check. Tests pass a project with one mistake. */
 export interface Project {
   readonly bundles: readonly Bundle[]
   /** Undefined if the file is missing. */
@@ -30,7 +30,9 @@ export const theProject = (bundles: readonly Bundle[]): Project => ({
 
 /** KServe reads these variables of a predictor; the function does not. */
 const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI']
-/** The image of kserve/canary, which does not contain the function; and its variables. */
+/**
+ * The image of kserve/canary, which does not contain the function, and the variables of that image.
+ */
 const CANARY_IMAGE = 'onnx-function-canary'
 const CANARY_ENVIRONMENT = ['PROMETHEUS_URL']
 const CONSUMER = 'build/consumer.js'
@@ -65,7 +67,7 @@ const knativeService = ({ bundles }: Project): Manifest =>
     .find(({ name }) => name === 'knative/base')
     ?.objects.find(object => kindOf(object) === KNATIVE_SERVICE)
 
-/** Without the registry, tag and digest. */
+/** The name of an image without its registry, tag and digest. */
 const nameOf = (image: string) => /([^/:@]+)(:[^/]*)?(@.*)?$/.exec(image)?.[1]
 
 const ourImage = (project: Project) =>

@@ -36,7 +36,7 @@ for (const page of PAGES) {
         ...[...block.matchAll(/npm run (?:--silent )?([\w:-]+)(?!.*--prefix)/g)]
           .filter(([, script]) => !(String(script) in scripts))
           .map(([command]) => command),
-        // A command creates a name that starts with a dot.
+        // Names that start with a dot may be missing, because commands create those files.
         ...[...block.matchAll(PATH)]
           .map(([path]) => path)
           .filter(path => !path.includes('/.') && !exists(path)),

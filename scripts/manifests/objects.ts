@@ -41,7 +41,7 @@ export function find(value: Manifest, path: string, at = ''): Found[] {
 export const podsOf = (object: Manifest): readonly Found[] =>
   (PODS[kindOf(object)] ?? []).flatMap(path => find(object, path))
 
-/** For a `model`, the runtime creates the containers. */
+/** The containers of an object. If it has a `model`, the runtime creates the containers. */
 export const containersOf = (object: Manifest): readonly Found[] =>
   podsOf(object).flatMap(({ value, at }) =>
     (value?.containers ?? []).map((container: Manifest) => ({

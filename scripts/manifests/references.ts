@@ -1,7 +1,7 @@
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podLabelsOf, podsOf } from './objects.ts'
 import type { Bundle, Manifest } from './sources.ts'
 
-/** Used if the field omits the apiVersion and kind. */
+/** The apiVersion and kind to use if the field omits them. */
 type Target = Readonly<Partial<Record<'apiVersion' | 'kind', string>>>
 
 const BROKER: Target = { apiVersion: 'eventing.knative.dev/v1', kind: 'Broker' }

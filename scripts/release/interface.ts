@@ -39,7 +39,7 @@ function eventAttributes(): string[] {
   return [...attributes, ...types.map(reply => `type: ${type} → ${reply}`)].sort()
 }
 
-/** Each metric, and each combination of a metric and one of its labels. */
+/** The names of metrics: each metric, and each combination of a metric and one of its labels. */
 const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
   Object.entries(metrics)
     .flatMap(([name, { labels }]) => [

@@ -30,7 +30,7 @@ function tagWithNotes(): void {
   git('tag', '--force', '--annotate', '--cleanup=whitespace', '--message', message, tag)
 }
 
-/** In one transaction. */
+/** Pushes the branch and the tag in one transaction. */
 function push(): void {
   const command = ['push', '--quiet', '--atomic', 'origin', 'main', tag]
   if (gitMaybe('remote', 'get-url', 'origin') === undefined)

@@ -34,7 +34,7 @@ THRESHOLD = 0.9
 EXPECTED_DECIMALS = 7
 TOLERANCE = 1e-5
 
-# In the model's order. transform.ts computes them from the fields of a payment.
+# The features in the model's order. transform.ts computes them from the fields of a payment.
 FEATURES = ["amount", "abroad", "hour", "new device", "attempts in the last hour", "account age in days"]
 COUNTRIES = ["CH", "DE", "FR", "GB", "US"]
 

@@ -1,8 +1,8 @@
-/** As the API server returns it. Each mode reads the fields that it knows. */
+/** An object as the API server returns it. Each mode reads the fields that it knows. */
 // biome-ignore lint/suspicious/noExplicitAny: custom resources have no types here
 export type KubernetesObject = any
 
-/** Read from the object alone: there is no other state. */
+/** The canary's state, which is read from the object alone. */
 export interface Canary {
   readonly percent: number
   /** All later requests were served with this specification. */

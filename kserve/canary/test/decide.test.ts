@@ -153,7 +153,7 @@ describe('a new version that', () => {
     assert.equal(decided(fresh).action, 'roll back')
   })
 
-  test('gets ten rows per request has the same p as with one row per request', () => {
+  test('gets ten rows per request has the same p as a version that gets one row per request', () => {
     const rows = (sample: Sample, times: number) => ({
       ...sample,
       predictions: new Map(

@@ -26,7 +26,7 @@ const FAULTS: Readonly<Record<string, { fault: Fault; of?: string; says: RegExp 
 
 describe('an API server that', () => {
   for (const [what, { fault, of, says }] of Object.entries(FAULTS)) {
-    test(`${what}: exits with 4, prints the reason, changes nothing`, async t => {
+    test(`${what}: the command exits with 4, prints the reason, and changes nothing`, async t => {
       const { api, run, percent } = await canaryAt(10, t)
       api.fault = method => (of === undefined || method === of ? fault : undefined)
       const { code, err } = await run(['--apply'])
@@ -35,7 +35,7 @@ describe('an API server that', () => {
     })
   }
 
-  test('does not have the object: exits with 4, even with --watch', async t => {
+  test('does not have the object: the command exits with 4, even with --watch', async t => {
     const { api } = await canaryAt(10, t)
     const { code, err } = await runCanary(api.kubeconfig, ['iris', ...WATCH])
     assert.equal(code, 4)
@@ -45,7 +45,7 @@ describe('an API server that', () => {
     )
   })
 
-  test('rejects Events: keeps the change and prints the rejection', async t => {
+  test('rejects Events: the command keeps the change and prints the rejection', async t => {
     const { api, run, percent } = await canaryAt(10, t)
     api.fault = method => (method === 'POST' ? { status: 403, message: 'no' } : undefined)
     const { code, err } = await run(['--apply'])
@@ -56,7 +56,7 @@ describe('an API server that', () => {
     )
   })
 
-  test('is temporarily unavailable: --watch tries again', async t => {
+  test('is temporarily unavailable: with --watch, the command tries again', async t => {
     const { api, start, percent } = await canaryAt(25, t)
     await api.stop()
     const { exit, err } = start(WATCH)
@@ -119,7 +119,7 @@ describe('Prometheus', () => {
     assert.deepEqual([code, writesTo(api)], [3, []])
   })
 
-  test('recovers: --watch tries again', async t => {
+  test('recovers: with --watch, the command tries again', async t => {
     const { start } = await canaryAt(50, t)
     prometheus.counts = undefined
     const { exit, err } = start(WATCH)

@@ -33,7 +33,7 @@ function permissions(folder: string): Set<string> {
   )
 }
 
-/** The permissions that one promotion needs in each of these modes. */
+/** The permissions that one promotion needs in each of the given modes. */
 async function asked(modes: readonly (keyof typeof ROLLOUTS)[], t: Parameters<typeof canaryAt>[1]) {
   const needed = new Set<string>()
   for (const mode of modes) {

@@ -175,7 +175,7 @@ export const ALERTS: Readonly<Record<string, model.Row>> = {
   EventDeliveryFails: { ...QUIET, died: failingTriggers, overloaded: failingTriggers },
 }
 
-/** By alert, the minimum and maximum number of firing series after the overload. */
+/** The minimum and maximum number of firing series of each alert after the overload. */
 const firing = (all: model.Model) =>
   Object.entries(ALERTS).map(([name, { overloaded = NOTHING }]) => {
     const { is, may = {} } = model.resolve(overloaded, all, 'overloaded')

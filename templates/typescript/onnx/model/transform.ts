@@ -1,7 +1,7 @@
 import { defineTransform } from 'onnx-function'
 import type { Model } from './model.onnx'
 
-/** In centimetres. */
+/** A length in centimetres. */
 const length = { type: 'number', minimum: 0, maximum: 30 } as const
 
 export default defineTransform<Model>()({
