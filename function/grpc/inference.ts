@@ -8,6 +8,7 @@ import { encodeMessage, Parts } from '../protocol/protobuf-encode.ts'
 import type { Method } from '../protocol/protobuf-schema.ts'
 import { checkServed } from '../served.ts'
 import type { Service } from '../service.ts'
+import { Steps } from '../steps.ts'
 import type { Call } from './call.ts'
 import type { Received } from './frames.ts'
 import { type Handler, unary } from './method.ts'
@@ -88,14 +89,19 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
 /** The maximum number of requests in progress in one call. */
 const MOST_PENDING = 128
 
+/** The bytes of a stream that are decoded in one turn of the event loop. */
+const BYTES_AT_A_TIME = 64 * 1024
+
 /** Answers a stream of requests. Requests run as they arrive; responses keep their order. */
 async function inferStream(call: Call, { output }: Method, service: Service): Promise<void> {
   call.onTick = () => {}
   let sent = Promise.resolve()
   let failure: unknown
+  const steps = new Steps(BYTES_AT_A_TIME)
   for (;;) {
     const received = await call.read()
     if (received === undefined) break
+    const pause = steps.done(received.message.byteLength)
     const answer = answerInStream(received, call, service)
     call.pending++
     sent = sent
@@ -107,6 +113,7 @@ async function inferStream(call: Call, { output }: Method, service: Service): Pr
         call.pending--
       })
     if (call.pending >= MOST_PENDING) await sent
+    else if (pause !== undefined) await pause
     if (failure !== undefined) throw failure
   }
   await sent

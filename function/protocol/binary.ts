@@ -3,6 +3,7 @@ import { DATATYPES } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
+import { encodeTexts, shortText } from './texts.ts'
 
 /**
  * Binary tensor data (Triton's extension_binary_data.md): little-endian, row-major. A BYTES element
@@ -74,31 +75,12 @@ export function writeBinaryTensor({ data }: Tensor): Uint8Array {
     const bytes = new Uint8Array(buffer, byteOffset, byteLength)
     return byteLength < buffer.byteLength ? bytes.slice() : bytes
   }
-  return writeStrings(data as readonly string[])
+  return encodeTexts(data as readonly string[], PREFIX)
 }
 
-/** Encodes each distinct string once: a classifier has few labels and many rows. */
-function writeStrings(strings: readonly string[]): Uint8Array {
-  const made = new Map<string, Buffer>()
-  const parts = new Array<Buffer>(strings.length)
-  let size = 0
-  for (let i = 0; i < strings.length; i++) {
-    const string = strings[i] as string
-    let part = made.get(string)
-    if (part === undefined) {
-      part = withLength(string)
-      made.set(string, part)
-    }
-    parts[i] = part
-    size += part.byteLength
-  }
-  return Buffer.concat(parts, size)
-}
-
-function withLength(string: string): Buffer {
-  const part = Buffer.allocUnsafe(LENGTH_PREFIX + Buffer.byteLength(string))
-  part.writeUInt32LE(part.write(string, LENGTH_PREFIX), 0)
-  return part
+const PREFIX = {
+  sizeOf: () => LENGTH_PREFIX,
+  write: (to: Buffer, at: number, length: number) => to.writeUInt32LE(length, at),
 }
 
 function checkBooleans(bytes: Uint8Array, input: string): void {
@@ -143,7 +125,7 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
       `${input}: the 4-byte length of BYTES element ${i} is cut off; ${bytes.byteLength - at} bytes are left`,
     )
   }
-  const length = new DataView(bytes.buffer, bytes.byteOffset + at, LENGTH_PREFIX).getUint32(0, true)
+  const length = lengthAt(bytes, at)
   if (length > bytes.byteLength - at - LENGTH_PREFIX) {
     throw new BadRequest(
       `${input}: the length of BYTES element ${i} is ${length} bytes, but only ${bytes.byteLength - at - LENGTH_PREFIX} bytes are left`,
@@ -152,7 +134,16 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
   return at + LENGTH_PREFIX + length
 }
 
+/** A DataView for each element would take longer. */
+const lengthAt = (bytes: Uint8Array, at: number): number =>
+  (bytes[at] as number) +
+  (bytes[at + 1] as number) * 2 ** 8 +
+  (bytes[at + 2] as number) * 2 ** 16 +
+  (bytes[at + 3] as number) * 2 ** 24
+
 export function readText(bytes: Uint8Array, i: number, input: string): string {
+  const short = shortText(bytes)
+  if (short !== undefined) return short
   // ONNX strings are UTF-8, and ONNX Runtime for Node truncates strings at a NUL. Reject other
   // bytes instead of changing them silently.
   if (!isUtf8(bytes))

@@ -15,6 +15,7 @@ import {
   varintEnd,
 } from './protobuf-cursor.ts'
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
+import { encodeTexts } from './texts.ts'
 
 /*
  * Typed contents (InferTensorContents) have one field per group of datatypes. Once a tensor's shape
@@ -204,13 +205,19 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) =>
   new Uint8Array(buffer, byteOffset, byteLength)
 
 function writeTexts({ number }: ContentsField, texts: readonly string[]): Uint8Array {
-  const parts: Uint8Array[] = []
-  for (const text of texts) {
-    const bytes = Buffer.from(text)
-    parts.push(headOf({ number }, bytes.byteLength), bytes)
-  }
-  return Buffer.concat(parts)
+  return encodeTexts(texts, {
+    sizeOf: length => 1 + varintSize(length),
+    write(to, at, length) {
+      to[at] = number * 8 + LENGTH
+      let next = at + 1
+      let left = length
+      for (; left >= 0x80; left >>>= 7) to[next++] = (left & 0x7f) | 0x80
+      to[next] = left
+    },
+  })
 }
+
+const varintSize = (value: number) => Math.max(Math.ceil((32 - Math.clz32(value)) / 7), 1)
 
 function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint8Array {
   const head = [number * 8 + LENGTH]
