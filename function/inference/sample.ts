@@ -47,13 +47,14 @@ function readShaped(
 ): ShapedInput {
   const wrong = (text: string) => new Error(`${path}: the sample's "${name}" ${text}`)
   if (!isShape(shape))
-    throw wrong('has no valid shape; it must be an array of non-negative integers')
+    throw wrong('has no valid shape; a shape must be an array of non-negative integers')
   if ((fill === undefined) === (file === undefined))
     throw wrong(
       'has a shape, so it must also have either fill (one value for all elements) or file',
     )
   if (file === undefined) return { shape, fill }
-  if (typeof file !== 'string') throw wrong('has a file that is not a string; it must be a path')
+  if (typeof file !== 'string')
+    throw wrong('has a file that is not a string; the file must be a path')
   try {
     return { shape, bytes: readFileSync(join(dirname(path), file)) }
   } catch (error) {

@@ -66,7 +66,7 @@ suite('inputs in a sample', () => {
     [
       'if the shape contains text',
       { shape: ['1'], fill: 1 },
-      /has no valid shape; it must be an array of/,
+      /has no valid shape; a shape must be an array of/,
     ],
     ['if fill and file are both missing', { shape: [1] }, /must also have either fill .* or file$/],
     ['if fill and file are both present', { shape: [1], fill: 1, file: 'x' }, /either fill/],

@@ -83,7 +83,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWT_EXPIRED: 'the token has expired',
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED: "the token's signature does not match its issuer's key",
   ERR_JWKS_NO_MATCHING_KEY: "the token's key (kid) is not among its issuer's keys",
-  ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'the token names no key (kid), and its issuer has several',
+  ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'the token names no key (kid), and its issuer has several keys',
   ERR_JWT_INVALID: 'the token is not a JWT',
   ERR_JWS_INVALID: 'the token is not a JWT',
   // The token has an unknown critical header, or its key does not match its algorithm.
