@@ -223,7 +223,10 @@ function assertElements(
 
 const say = (value: Value | undefined) => inspect(value, { maxStringLength: 60 })
 
-/** Within a relative tolerance of 1e-4. */
+/**
+ * Whether two values are equal. Numbers that are not integers may differ by a relative tolerance of
+ * 1e-4.
+ */
 const isClose = (value: Value, expected: Value) =>
   Object.is(value, expected) ||
   (typeof value === 'number' &&

@@ -3,8 +3,8 @@
 //
 //   node scripts/audit.mjs
 //
-// If the registry is unreachable, or a mirror without advisories, prints that nothing was audited,
-// and exits with 0, so that the other checks can run without a network.
+// If the registry is unreachable, or is a mirror without advisories, prints that nothing was
+// audited, and exits with 0, so that the other checks can run without a network.
 import { spawnSync } from 'node:child_process'
 import { shippedPackages } from './shipped.mjs'
 

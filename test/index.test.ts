@@ -351,7 +351,7 @@ deploy:
     ['a structured event', { 'content-type': STRUCTURED }, `${ATTRIBUTES},"data":${request(BIG)}}`],
     ['Base64', { 'content-type': STRUCTURED }, `${ATTRIBUTES},"data_base64":"${base64}"}`],
     [
-      'a binary event of another JSON type',
+      'a binary event with a JSON media type other than application/json',
       { ...CE, 'content-type': 'application/vnd.example+json' },
       request(BIG),
     ],

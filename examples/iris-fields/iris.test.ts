@@ -70,7 +70,7 @@ suite('iris by named fields', () => {
     assert.equal(reply.data.species, 'virginica')
   })
 
-  test('a batch of events gets replies in order, and an invalid event does not affect the others', async () => {
+  test('a batch of events gets replies in order, and an invalid event does not affect the other events', async () => {
     const response = await post(
       [
         { ...event, data: SETOSA },

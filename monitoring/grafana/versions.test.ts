@@ -53,7 +53,7 @@ test('this test reads every rule in knative.yml', () => {
   assert.equal(rules.length, all?.length)
 })
 
-describe('names the first Knative release with its series, which is not newer than the pinned one:', () => {
+describe('names the first Knative release with its series, and this release is not newer than the pinned release:', () => {
   for (const { name, says, text } of rules)
     test(`rule ${name}`, () => {
       const series = seriesOf(text)

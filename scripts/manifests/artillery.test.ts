@@ -65,7 +65,7 @@ test('every request has an expectation, so that a wrong response counts as an er
   assert.equal(config.plugins.expect.reportFailuresAsErrors, true)
 })
 
-test('the processor has every function that artillery.yml calls, and the payload has its columns', () => {
+test('the processor has every function that artillery.yml calls, and the payload has the columns that artillery.yml names', () => {
   const called = [
     'beforeRequest',
     'afterResponse',

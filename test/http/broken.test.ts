@@ -325,7 +325,7 @@ test('a client that resets its connection after CONNECT or invalid data does not
   assert.deepEqual(await own.exited, [0, null])
 })
 
-test('tells a client that closes its half of the connection within a request', async () => {
+test('a client that closes its half of the connection within a request gets 400 with this reason', async () => {
   for (const bytes of [GOOD.slice(0, -1), GOOD.slice(0, 30)]) {
     const connection = await connect(server.port)
     connection.send(bytes)

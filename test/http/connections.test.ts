@@ -194,7 +194,7 @@ test('a complete URL without a path refers to the root', async () => {
   )
 })
 
-test('returns x-request-id in responses and errors, and does not generate one', async () => {
+test('returns x-request-id in responses and errors, and does not generate an id', async () => {
   const id = { 'x-request-id': 'my id: 1/é' }
   for (const bytes of [
     inferenceOf(id),

@@ -84,7 +84,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.match(metrics, new RegExp(`^inference_batch_rows_sum(?:\\{.*\\})? ${ROWS}$`, 'm'))
     })
 
-    test('a large request as binary tensor data gets the same outputs, as binary tensor data or as JSON', async () => {
+    test('a large request as binary tensor data gets the correct outputs, both as binary tensor data and as JSON', async () => {
       const tensor = Buffer.from(Float32Array.from(flowers(ROWS).flat()).buffer)
       const input = {
         name: 'input',

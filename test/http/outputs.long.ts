@@ -108,7 +108,7 @@ suite('the limits of responses', () => {
   })
 })
 
-test('a large JSON response is the same if another thread encodes it and if the main thread encodes it in steps', async t => {
+test('a large JSON response is the same whether another thread encodes it or the main thread encodes it in steps', async t => {
   const texts: string[] = []
   for (const EXECUTION of ['auto', 'inline', 'worker'] as const) {
     const server = await open(t, { height: 64 }, { EXECUTION })
@@ -133,7 +133,7 @@ test('rows that do not fit in memory in one run are run one after the other', as
   }
 })
 
-test('requests do not share a run that does not fit in memory', async t => {
+test('requests do not share a run if the run would not fit in memory', async t => {
   const server = await open(t, { isOutput: false }, { EXECUTION: 'inline' }, 1)
   const before = await runsOf(server)
   const answers = await Promise.all(Array.from({ length: 8 }, () => ask(server, 1)))

@@ -20,7 +20,7 @@ describe('features in model.json', () => {
   ])[] = [
     ['features may be absent', undefined, [input('x', [-1, 2])], {}],
     [
-      'features may be an array for the only input',
+      'features may be an array if the model has one input',
       ['a', 'b'],
       [input('x', [-1, 2])],
       { x: ['a', 'b'] },

@@ -61,7 +61,7 @@ suite('model folders', () => {
       assert.equal(read({ MODEL_VERSION: '7' }).version, '7')
     })
 
-  test('a model folder may contain links to themselves, and folders that this user cannot read', () => {
+  test('a model folder may contain links that lead to themselves, and folders that this user cannot read', () => {
     put({ 'churn/model.onnx': '' })
     symlinkSync('self', join(folder, 'self'))
     mkdirSync(join(folder, 'lost+found'), { mode: 0 })

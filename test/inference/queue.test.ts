@@ -257,7 +257,7 @@ suite('the queue', () => {
     assert.equal(seen.looks, 8)
   })
 
-  test('removes the jobs of callers that hung up shortly after it was full', t => {
+  test('removes the jobs of callers that hung up, soon after the queue was full', t => {
     const wait = stopClock(t)
     const beside = new Beside(wait)
     const ask = { kind: 0, rows: 8, bytes: 1, lastsMs: 1e9 }

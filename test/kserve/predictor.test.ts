@@ -121,7 +121,7 @@ suite('the predictor', { concurrency: 2 }, () => {
     await end(server)
   })
 
-  test('serves gRPC, as it logs for arguments about gRPC', async () => {
+  test('serves gRPC, as the log states for arguments about gRPC', async () => {
     const server = await startProcess({}, ['--grpc_port=8081'])
     assert.match(server.log.join(), /--grpc_port has no effect: gRPC is always served/)
     const client = connectGrpc(Number(new URL(server.url).port))

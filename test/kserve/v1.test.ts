@@ -436,7 +436,7 @@ test('an output without one row per instance is returned for "inputs", but rejec
   assert.deepEqual((await predict(own, name, { inputs: [1, 2, 3] })).json, { outputs: 6 })
 })
 
-test('a model with a datatype that JSON cannot represent: requests get 400, and the error suggests V2', async t => {
+test('requests to a model with a datatype that JSON cannot represent get 400, and the error suggests V2', async t => {
   for (const [model, says] of [
     ['identity-fp16', /is FP16, which JSON cannot represent; use V2/],
     ['fp16-out', /is FP16, which JSON cannot represent; use V2/],

@@ -27,7 +27,7 @@ test('the page of a run without responses contains no NaN or undefined', () => {
   assert.doesNotMatch(page('silent', silent), /NaN|undefined|Infinity/)
 })
 
-test('prints the share of each version in the responses, and the shares of its predictions', () => {
+test('prints the share of each version in the responses, and the share of each label in its predictions', () => {
   const { counters } = aggregate
   assert.deepEqual(shares({ ...counters, 'canary.version.v2': 5, 'canary.answer.v2.setosa': 5 }), [
     'v1.0.0 sent 75 % of the responses: versicolor 40 %, setosa 33 %, virginica 27 %',

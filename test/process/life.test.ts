@@ -299,12 +299,12 @@ describe('a model is refused in one line for', () => {
       says: /cannot be loaded/,
     },
     {
-      what: 'a sample with another shape',
+      what: 'a sample with a shape that the model does not accept',
       folder: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),
       says: /sample does not match/,
     },
     {
-      what: 'a sample for another input',
+      what: 'a sample for an unknown input',
       folder: inModelJson('input', '{"sample":{"y":[1]}}'),
       says: /sample does not match/,
     },

@@ -283,7 +283,7 @@ describe('spans of requests', () => {
     assert.ok(Math.abs(counted - Math.round(counted)) < 1e-9, `${runs}`)
   })
 
-  test('spans of a large request have the same parts, although another thread answers it', async () => {
+  test('spans of a large request have the same parts as those of a small request, although another thread answers it', async () => {
     const rows = 20_000
     const body = JSON.stringify({
       inputs: [

@@ -209,7 +209,7 @@ test('reads every message as it was written', () =>
     runs(200),
   ))
 
-test('rejects bytes that are not a message with BAD_REQUEST', () =>
+test('the error for bytes that are not a message has the code BAD_REQUEST', () =>
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), bytes => {
       try {

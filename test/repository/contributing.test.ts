@@ -100,7 +100,7 @@ const architecture = read('docs/architecture.md')
 const sources = tracked.filter(path => /^function\/.*\.ts$/.test(path)).map(read)
 
 const missingMembers = (page: string) =>
-  // The fences of code blocks would shift the pairs of backticks after them.
+  // Remove code blocks, whose fences would shift the pairs of backticks after them.
   codeIn(page.replaceAll(/^```.*?^```/gms, '')).filter(code => {
     const [, owner, member] = MEMBER.exec(code) ?? []
     if (owner === undefined || member === undefined) return false

@@ -570,7 +570,7 @@ suite('a server with tokens', () => {
     })
   }
 
-  test('requires a token for events or for other requests, and answers the wrong kind with 403', async () => {
+  test('requires one kind of token for events and another kind for other requests, and answers the wrong kind with 403', async () => {
     const [forRequests, forEvents] = [
       await sign(key),
       await sign(key, claims({ aud: EVENTS_AUDIENCE })),

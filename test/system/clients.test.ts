@@ -104,7 +104,7 @@ describe('the CloudEvents Go SDK', () => {
     isReply(seen.binary, { ...REPLY, replyid: 'na%C3%AFve%20%E6%97%A5%E6%9C%AC' })
   })
   test('structured mode: the SDK reads the reply', () => isReply(seen.structured))
-  test('both modes of the same event get the same reply', () => {
+  test('an event gets the same reply in both modes', () => {
     assert.equal(
       (seen.binary as SeenReply).attributes.id,
       (seen.structured as SeenReply).attributes.id,
@@ -137,7 +137,7 @@ describe('the CloudEvents Python SDK', () => {
     ['structured', 'structured'],
     ['structured', 'structured, data as bytes'],
   ] as const) {
-    test(`${sent}: the reply has the same mode, and the SDK reads the reply`, t => {
+    test(`${sent}: the reply has the mode of the event, and the SDK reads the reply`, t => {
       t.diagnostic(JSON.stringify(seen.versions))
       assert.equal((seen[sent] as { mode: string }).mode, mode)
       isReply(seen[sent])

@@ -38,13 +38,13 @@ for (const { thrown, http, event, body, after } of ERRORS)
     )
   })
 
-test('an error from another copy of the package has the same effect', () => {
+test('an error from another copy of the package has the same effect as an error from this copy', () => {
   const refused = Object.assign(new Error('gone'), { code: 'TRANSFORM_REFUSED', status: 410 })
   const { status, body } = errorAnswer(transformError(refused))
   assert.deepEqual([status, body], [410, '{"error":"gone"}'])
 })
 
-test('codes of other errors do not select the status', () => {
+test('the code of an error that is not a valid transform error does not select the status', () => {
   const thrown = [
     Object.assign(new Error('no such row'), { code: 'NOT_FOUND' }),
     Object.assign(new Error('busy'), { code: 'OVERLOADED' }),

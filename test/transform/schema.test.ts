@@ -115,7 +115,7 @@ for (const [when, make] of Object.entries(MADE))
       for (const data of RIGHT) check(data)
     })
 
-    test('rejects other data, and names the path, the rule and the value', async () => {
+    test('rejects data that does not fit the schema, and names the path, the rule and the value', async () => {
       const check = await make(FLOWER)
       for (const [data, message] of WRONG)
         assert.throws(() => check(data), { code: 'BAD_REQUEST', message })

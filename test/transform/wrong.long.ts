@@ -85,7 +85,7 @@ describe('a fault of a transform in a worker', { timeout: 60_000 }, () => {
   })
 
   for (const fault of ['never', 'postnever'])
-    test(`${fault}: the call gets 504 at its deadline, and no longer counts`, async () => {
+    test(`${fault}: the call gets 504 at its deadline, and is no longer counted as in progress`, async () => {
       const waiting = result(ask(server, { do: fault }))
       assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
       assert.deepEqual(await waiting, [504, LATE])
@@ -128,7 +128,7 @@ describe('a fault of a transform in a worker', { timeout: 60_000 }, () => {
     assert.equal(hungUp, (before as { hungUp: number }).hungUp + 1)
   })
 
-  test('a call whose caller hangs up at once no longer counts', async () => {
+  test('a call whose caller hangs up at once is no longer counted as in progress', async () => {
     const body = JSON.stringify({ do: 'never' })
     const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`
     for (let i = 0; i < 100; i++)

@@ -165,7 +165,7 @@ describe('a new version that', () => {
     assert.ok(Math.abs(p(10) - p(1)) < 1e-12)
   })
 
-  test('is worse is rolled back before the step is over; an equal version waits for its end', () => {
+  test('is worse is rolled back before the step is over; an equal version waits for the end of the step', () => {
     const early: Look = { ...LOOK, number: 2, seconds: 120 }
     assert.equal(decided(of(1000, { errors: 0.1 }), GOOD, early).action, 'roll back')
     assert.equal(decided(of(1000), GOOD, early).action, 'wait')

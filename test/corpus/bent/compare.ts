@@ -39,7 +39,7 @@ export function difference(
   return undefined
 }
 
-/** All NaNs are equal. */
+/** Compares bits. All NaNs are equal. */
 export const sameBits = () => Object.is
 
 /** Floating-point values may differ within the tolerance. */
