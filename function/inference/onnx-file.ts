@@ -65,7 +65,7 @@ export interface TensorProto {
   readonly type: number
   readonly dims: readonly number[]
   /**
-   * The elements, if they are integers, booleans or FP32 in at most {@link MOST_VALUE_BYTES} bytes.
+   * The elements, if they are INT32, INT64, BOOL or FP32 in at most {@link MOST_VALUE_BYTES} bytes.
    */
   readonly values?: readonly number[]
   /** The file beside the model that contains the values. */
@@ -401,6 +401,7 @@ const WHOLE_ATTRIBUTES = new Set([
   'classlabels_strings',
   'classlabels_int64s',
   'classlabels_ints',
+  'class_ids',
 ])
 
 /** AttributeProto.type, and its values FLOAT and INT. */
@@ -520,15 +521,14 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
  */
 const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: number) => number]>> = {
   1: [4, (raw, at) => raw.readFloatLE(at)],
-  2: [1, (raw, at) => raw.readUInt8(at)],
-  3: [1, (raw, at) => raw.readInt8(at)],
   6: [4, (raw, at) => raw.readInt32LE(at)],
   7: [8, (raw, at) => Number(raw.readBigInt64LE(at))],
   9: [1, (raw, at) => raw.readUInt8(at)],
 }
 
 /**
- * Reads a tensor's values if they are short lists of integers, booleans or FP32.
+ * Reads a tensor's values if they are short lists of INT32, INT64, BOOL or FP32. Arithmetic in
+ * smaller integers might overflow.
  * @returns whether the values were read
  */
 function readValues(bytes: FileBytes, field: Field, type: number, into: number[]): boolean {

@@ -1,4 +1,5 @@
 import type { Step } from './rule.ts'
+import { checkNegativeAxes } from './rules/shapes.ts'
 import {
   add,
   asNumber,
@@ -229,7 +230,8 @@ function reduceProd(
 ): Small | undefined {
   const { shape, elements } = input as Small
   const axes = step.integers('axes') ?? axesInput?.elements
-  if (shape.length !== 1 || (axes !== undefined && axes.length !== 1)) return undefined
+  if (shape.length !== 1 || elements.length === 0) return undefined
+  if (axes !== undefined && axes.length !== 1) return undefined
   if (axes === undefined && step.flag('noop_with_empty_axes', false)) return undefined
   const all = elements.includes(undefined) ? undefined : product(elements as Size[])
   return {
@@ -255,6 +257,7 @@ function unsqueeze(
 ): Small | undefined {
   const { shape, elements } = input as Small
   const count = step.integers('axes')?.length ?? axesInput?.elements.length ?? 0
+  checkNegativeAxes(step)
   const axes = axesOf(axesInput, step, shape.length + count)
   if (axes === undefined || new Set(axes).size < axes.length) return undefined
   const rest = [...shape]
@@ -266,6 +269,7 @@ function unsqueeze(
 
 function squeeze([input, axesInput]: readonly (Small | undefined)[], step: Step): Small {
   const { shape, elements } = input as Small
+  checkNegativeAxes(step)
   const axes = axesOf(axesInput, step, shape.length) ?? []
   const isGone = (size: number, i: number) => (axes.length === 0 ? size === 1 : axes.includes(i))
   return { shape: shape.filter((size, i) => !isGone(size, i)), elements }
@@ -315,6 +319,8 @@ function slice(inputs: readonly (Small | undefined)[], step: Step): Small {
   return { shape: out, elements: pick({ shape, elements }, out, from) }
 }
 
+const INT32_MAX = 2 ** 31 - 1
+
 /**
  * The indices that Slice selects: starts and ends are clamped, and a negative step counts
  * backwards.
@@ -326,6 +332,8 @@ function indicesOf(size: number, start: number, end: number, step: number): numb
     const last = clamp(wrap(end, size), 0, size)
     for (let at = clamp(wrap(start, size), 0, size); at < last; at += step) indices.push(at)
   } else if (step < 0) {
+    if (end >= INT32_MAX)
+      throw new Stop('for ONNX Runtime, this end means the beginning if the step is negative')
     const last = clamp(wrap(end, size), -1, size - 1)
     for (let at = clamp(wrap(start, size), 0, size - 1); at > last; at += step) indices.push(at)
   }

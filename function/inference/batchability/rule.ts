@@ -36,6 +36,8 @@ export class Step {
   readonly node: Node
   readonly opset: number
   readonly inputs: readonly (Value | undefined)[]
+  /** Whether a tensor of the model may contain texts. */
+  readonly hasTexts: boolean
   readonly #attributes: ReadonlyMap<string, Attribute>
   readonly #wanted: (output: string) => boolean
 
@@ -43,6 +45,7 @@ export class Step {
     readonly node: Node
     readonly opset: number
     readonly inputs: readonly (Value | undefined)[]
+    readonly hasTexts: boolean
     /** With references to a function's attributes resolved. */
     readonly attributes: ReadonlyMap<string, Attribute>
     readonly wanted: (output: string) => boolean
@@ -50,6 +53,7 @@ export class Step {
     this.node = options.node
     this.opset = options.opset
     this.inputs = options.inputs
+    this.hasTexts = options.hasTexts
     this.#attributes = options.attributes
     this.#wanted = options.wanted
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { constant, floats, graph, input, int, ints, node, one, prove, x } from './models.ts'
-import type { WrittenModel } from './onnx-writer.ts'
+import type { WrittenModel, WrittenNode } from './onnx-writer.ts'
 
 /** Each model, and the expected reason for its refusal. */
 type Refused = Readonly<Record<string, readonly [model: WrittenModel, reason: RegExp]>>
@@ -762,7 +762,143 @@ const calling = (
   }),
 })
 
+const TO_FLOAT = 1
+const TO_INT32 = 6
+const TO_INT64 = 7
+
+/** Sums pairs of neighbouring elements of w: those of one row, if w has one column. */
+const SUMMED = [
+  node('Shape', 'a', 'shape'),
+  node('Gather', 'shape first', 'n'),
+  node('Concat', 'minus n', 'to', { axis: 0 }),
+  node('Reshape', 'w to', 'table'),
+  node('ReduceSum', 'table first', 'out', { keepdims: 0 }),
+]
+
+/** The sum of the first k of two columns mixes rows, unless k is 1. */
+const summed = (
+  nodes: readonly WrittenNode[],
+  constants: WrittenModel['constants'],
+  columns = 2,
+): WrittenModel =>
+  graph([...nodes, ...(columns === 1 ? [] : [node('Slice', 'a first k one', 'w')]), ...SUMMED], {
+    inputs: { a: x('N', columns) },
+    outputs: { out: x('N') },
+    constants: { first: ints(0), one: ints(1), minus: ints(-1), ...constants },
+  })
+
+const APART = /does not keep the rows of .* together/
+
 refuses('graphs that ONNX Runtime does not read as ONNX defines', {
+  'a Gather of texts along a dimension before the batch, which copies only texts of row 0': [
+    graph(
+      [
+        node('Transpose', 'a', 'columns'),
+        node('Gather', 'columns order', 'ordered'),
+        node('Transpose', 'ordered', 'out'),
+      ],
+      {
+        inputs: { a: input('BYTES', 'N', 2) },
+        outputs: { out: input('BYTES', 'N', 2) },
+        constants: { order: ints(1, 0) },
+      },
+    ),
+    /the model contains texts/,
+  ],
+  'a MaxPool whose kernel is larger than its input, which returns an element': [
+    summed(
+      [
+        node('Unsqueeze', 'a one', 'u'),
+        node('MaxPool', 'u', 'pooled', { kernel_shape: [2], strides: [2] }),
+        node('Concat', 'u pooled', 'w', { axis: 2 }),
+      ],
+      {},
+      1,
+    ),
+    APART,
+  ],
+  'the size of a MaxPool with auto_pad and dilations': [
+    summed(
+      [
+        node('MaxPool', 'image', 'pooled', {
+          kernel_shape: [2],
+          dilations: [2],
+          auto_pad: 'SAME_UPPER',
+        }),
+        node('Shape', 'pooled', 'sizes'),
+        node('Gather', 'sizes two', 'size'),
+        node('Sub', 'three size', 'k'),
+      ],
+      { image: floats([1, 1, 2]), two: ints(2), three: ints(3) },
+    ),
+    APART,
+  ],
+  'a PRelu whose slope is wider than its input': [
+    summed([node('PRelu', 'a slopes', 'w')], { slopes: floats([1, 2], 2, 3) }, 1),
+    APART,
+  ],
+  'a Slice with step -1 to the largest INT32, which means the beginning': [
+    summed(
+      [
+        node('Slice', 'two one most first minus', 'reversed'),
+        node('Shape', 'reversed', 'count'),
+        node('Add', 'count one', 'k'),
+      ],
+      { two: ints(5, 6), most: ints(2 ** 31 - 1) },
+    ),
+    APART,
+  ],
+  'the negative of the least INT8': [
+    summed(
+      [
+        node('Neg', 'least', 'negative'),
+        node('Cast', 'negative', 'integer', { to: TO_INT64 }),
+        node('Sub', 'most integer', 'k'),
+      ],
+      { least: constant('INT8', [1], [-128]), most: ints(129) },
+    ),
+    APART,
+  ],
+  'the size of a reduced empty tensor': [
+    summed(
+      [
+        node('Slice', 'first first first', 'empty'),
+        node('ReduceMin', 'empty', 'least', { axes: [0] }),
+        node('Shape', 'least', 'count'),
+        node('Sub', 'two count', 'k'),
+      ],
+      { two: ints(2) },
+    ),
+    APART,
+  ],
+  'Unsqueeze 10 with a negative axis': [
+    one('Unsqueeze', [x('N')], { attributes: { axes: [-1] }, opset: 10 }),
+    /an axis is negative/,
+  ],
+  'LinearClassifier with PROBIT, which returns uninitialised memory': [
+    one('LinearClassifier@ai.onnx.ml', [x('N', 2)], {
+      attributes: {
+        coefficients: { float: [1, 2] },
+        classlabels_ints: [0, 1],
+        post_transform: 'PROBIT',
+      },
+      outputs: [input('INT64', 'N'), x('N', 2)],
+      opset: ML,
+    }),
+    /may not write the second score/,
+  ],
+  'TreeEnsembleClassifier with one base value for two classes': [
+    one('TreeEnsembleClassifier@ai.onnx.ml', [x('N', 2)], {
+      attributes: {
+        base_values: { float: [0.5] },
+        class_ids: [0, 1],
+        classlabels_int64s: [0, 1],
+      },
+      outputs: [input('INT64', 'N'), x('N', 2)],
+      opset: ML,
+    }),
+    /may not write the second score/,
+  ],
   'noop_with_empty_axes of 2': [
     one('ReduceMax', [x('N', 3)], { attributes: { noop_with_empty_axes: 2 }, opset: 18 }),
     /noop_with_empty_axes is 2; it must be 0 or 1/,
@@ -784,10 +920,6 @@ refuses('graphs that ONNX Runtime does not read as ONNX defines', {
     /uses opset 12 of domain "ai\.onnx", and the model uses 17/,
   ],
 })
-
-const TO_FLOAT = 1
-const TO_INT32 = 6
-const TO_INT64 = 7
 
 const COUNTED = [
   node('Shape', 'a', 'shape'),

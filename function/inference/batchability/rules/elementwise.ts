@@ -27,15 +27,15 @@ const pointwise: Rule = step => {
 const withBroadcast: Rule = step => [broadcast(step.inputs.map((_, i) => step.input(i)))]
 
 /**
- * PRelu's second input is broadcast to the shape of the first (unidirectional), which is the
- * output's shape.
+ * ONNX broadcasts PRelu's second input to the shape of the first. ONNX Runtime also broadcasts the
+ * first to the shape of the second.
  */
 const prelu: Rule = step => {
   const [x, slope] = [step.input(0), step.input(1)]
   const all = broadcast([x, slope])
   if (isBatched(all) && !isBatched(x))
     throw new Stop('the slope depends on rows, but the input does not')
-  return [like(x)]
+  return [all]
 }
 
 /**

@@ -35,9 +35,21 @@ const classifier =
   (classes: (step: Step) => number | undefined): Rule =>
   step => {
     if (!step.inputs.some(isBatched)) return [UNKNOWN, UNKNOWN]
+    checkAllScoresWritten(step)
     const value = tableOf(step)
     return [tensor([value.dims[0] as Size], 0), columns(value, classes(step))]
   }
+
+/**
+ * Stops at classifiers of which ONNX Runtime 1.30 returns the second score as uninitialised memory.
+ */
+function checkAllScoresWritten(step: Step): void {
+  if (step.text('post_transform', 'NONE') === 'PROBIT')
+    throw new Stop('ONNX Runtime may not write the second score of PROBIT')
+  const base = step.node.attributes.get('base_values')?.numbers?.length
+  if (base === 1 && new Set(step.integers('class_ids')).size > 1)
+    throw new Stop('ONNX Runtime may not write the second score: there is only one of base_values')
+}
 
 /**
  * The number of class labels if it is the number of scores, too. Undefined for up to two labels:

@@ -19,6 +19,8 @@ function reduced(value: Value, axes: readonly number[], keeps: boolean): Value {
 const reduce: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
+  // ONNX Runtime's outputs have other shapes then.
+  if (value.dims.some(size => size.size === 0)) throw new Stop('the input is empty')
   const axes = axesOf(step, 1, value.dims.length) ?? []
   if (axes.length === 0 && step.flag('noop_with_empty_axes', false)) return [like(value)]
   const along = axes.length === 0 ? value.dims.map((_, i) => i) : axes

@@ -172,9 +172,16 @@ export function axesOf(step: Step, index: number, rank: number): number[] | unde
   return axes?.map(axis => axisOf(axis, rank))
 }
 
+/** Before opset 11, ONNX allows no negative axes, and ONNX Runtime's optimisations misread them. */
+export function checkNegativeAxes(step: Step): void {
+  if (step.opset < 11 && step.integers('axes')?.some(axis => axis < 0))
+    throw new Stop('an axis is negative, which opset 11 introduced')
+}
+
 const squeeze: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
+  checkNegativeAxes(step)
   const axes = axesOf(step, 1, value.dims.length) ?? []
   if (axes.length === 0) {
     // If N is 1, the node also removes the batch dimension.
@@ -202,6 +209,7 @@ const unsqueeze: Rule = step => {
   const rank = dims.length + count
   const axes = axesOf(step, 1, rank) ?? []
   if (new Set(axes).size < axes.length) throw new Stop('an axis occurs twice')
+  checkNegativeAxes(step)
   const stays = Array.from({ length: rank }, (_, i) => i).filter(i => !axes.includes(i))
   const sizes = Array.from({ length: rank }, (_, i) =>
     axes.includes(i) ? fixed(1) : (dims[stays.indexOf(i)] as Size),
@@ -352,6 +360,9 @@ const gather: Rule = step => {
     throw new Stop('rows are used as indices into a batched tensor')
   const along = axisOf(step.integer('axis', 0), data.dims.length)
   notAlong([along], data)
+  // ONNX Runtime 1.30 copies only the first text of each block behind the axis.
+  if (step.hasTexts && data.axis !== undefined && data.axis > along)
+    throw new Stop('the model contains texts, of which the node may copy only those of row 0')
   const sizes = [...data.dims.slice(0, along), ...indices.dims, ...data.dims.slice(along + 1)]
   return [tensor(sizes, gatheredAxis(data, indices, along))]
 }

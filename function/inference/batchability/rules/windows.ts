@@ -79,6 +79,8 @@ function kernelOf({ node, inputs }: Step): (number | undefined)[] | undefined {
 export function windowed({ size, pads, ...window }: Window): Size | undefined {
   const { kernel, stride, dilation, roundsUp } = window
   const number = asNumber(size)
+  // ONNX Runtime computes the pads without the dilation.
+  if (pads === undefined && dilation !== 1) return undefined
   if (pads === undefined) {
     if (stride === 1) return size
     return number === undefined ? undefined : fixed(Math.ceil(number / stride))
@@ -87,7 +89,7 @@ export function windowed({ size, pads, ...window }: Window): Size | undefined {
   if (stride === 1) return add(size, fixed(beyond))
   if (number === undefined) return undefined
   const steps = (number + beyond - 1) / stride
-  if (roundsUp && !Number.isInteger(steps)) return undefined
+  if (steps < 0 || (roundsUp && !Number.isInteger(steps))) return undefined
   return fixed(Math.floor(steps) + 1)
 }
 
