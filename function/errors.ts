@@ -50,7 +50,7 @@ const REFUSALS = {
   EXPECTATION_FAILED:     { http: 417, event: 417, grpc: 3 },
   BAD_FRAME:              { http: 400, event: 400, grpc: 13 },
   UNKNOWN_METHOD:         { http: 404, event: 404, grpc: 12 },
-  KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14 },
+  KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14, failed: 'dependency' },
 } as const satisfies Readonly<Record<string, Meaning>>
 
 // biome-ignore format: one row per error is easiest to read

@@ -89,6 +89,7 @@ async function answerCall(call: Call, context: GrpcContext): Promise<void> {
 function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   const meaning = meaningOf(error)
   if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
+  if (meaning?.failed !== undefined) metrics.failed(meaning.failed)
   if (meaning === undefined)
     log.error(
       { err: error, ...traceOf(call.head.headers, call.caller) },

@@ -130,6 +130,7 @@ export class Responder {
     const { metrics, log } = this.#options
     const meaning = meaningOf(error)
     if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
+    if (meaning?.failed !== undefined) metrics.failed(meaning.failed)
     if (meaning === undefined)
       log.error({ err: error, ...traceOf(headers, caller) }, 'request failed unexpectedly')
     return errorAnswer(error)

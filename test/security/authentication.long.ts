@@ -7,6 +7,7 @@ import { after, before, suite, type TestContext, test } from 'node:test'
 import { createVerify } from '../../function/http/access/jwt.ts'
 import { watchFiles } from '../../function/http/access/watched-files.ts'
 import { createLog } from '../../function/telemetry/log.ts'
+import { connectGrpc } from '../grpc/client.ts'
 import {
   connect,
   exchange,
@@ -848,7 +849,7 @@ suite('the keys of tokens', () => {
     assert.deepEqual(lines.slice(1), ['the AUTH_JWKS keys are available again'])
   })
 
-  test('answers tokens with 503 if no server listens at the URL of the keys', async () => {
+  test('answers tokens with 503 if no server listens at the URL of the keys, and counts failures', async t => {
     const issuer = await startIssuer('')
     issuer.stop()
     const server = await startServer({
@@ -856,8 +857,14 @@ suite('the keys of tokens', () => {
       AUTH_ISSUER: ISSUER,
       AUTH_AUDIENCE: AUDIENCE,
     })
-    assert.equal((await infer(server.port, bearer(await sign(await createKey('one'))))).status, 503)
-    await server.stop()
+    t.after(server.stop)
+    const token = bearer(await sign(await createKey('one')))
+    assert.equal((await infer(server.port, token)).status, 503)
+    const client = connectGrpc(server.port)
+    t.after(client.close)
+    assert.equal((await client.call('ServerMetadata', {}, token)).status, 14)
+    const metrics = await server.service.metrics.text()
+    assert.match(metrics, /^inference_failures_total\{cause="dependency"\} 2$/m)
   })
 })
 
