@@ -8,7 +8,7 @@ export const HELP = `Tests whether a server conforms to the Open Inference Proto
 
   onnx-function conformance --url URL --model NAME [options]   where onnx-function is installed
   npm run conformance -- --url URL --model NAME [options]      from a clone of onnx-function
-  node run.ts --url URL --model NAME [options]                 in this folder; Node 24 or later
+  node run.ts --url URL --model NAME [options]                 in this folder; Node 22.18 or later
 
   --url URL          the server's address, such as http://localhost:8080; its path is a prefix of the protocol's paths
   --model NAME       the model to test

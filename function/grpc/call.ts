@@ -29,6 +29,8 @@ export class Call {
   /** On performance.now()'s clock. */
   readonly deadline: number
   status: Status | undefined
+  /** Whether a request of the call has a line in the log, or a span. */
+  isReported = false
   /** The number of responses in preparation. */
   pending = 0
   readonly #stream: ServerHttp2Stream

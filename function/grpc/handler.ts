@@ -84,6 +84,21 @@ async function answerCall(call: Call, context: GrpcContext): Promise<void> {
     if (error instanceof Cancelled) call.cancel()
     else refuse(call, error, service)
   }
+  if (!call.isReported) report(call, service)
+}
+
+/** Logs a call that has no inference requests, like an HTTP request. */
+function report({ path, status, caller, head }: Call, { log }: Service): void {
+  if (!log.isLevelEnabled('debug')) return
+  log.debug(
+    {
+      path,
+      status: status?.code,
+      ms: performance.now() - caller.arrived,
+      ...traceOf(head.headers, caller),
+    },
+    status === undefined ? 'the client hung up' : 'answered',
+  )
 }
 
 function refuse(call: Call, error: unknown, { metrics, log }: Service): void {

@@ -43,6 +43,7 @@ export class Turn implements Caller {
    */
   end(status: Status = OK): void {
     const { head, path } = this.#call
+    this.#call.isReported = true
     const { traces, log } = this.#service
     // A call that is over has sent its own status, or none if the client cancelled it.
     const code = this.gone ? this.#call.status?.code : status.code

@@ -19,6 +19,7 @@ import { createInterface } from 'node:readline'
 import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import manifest from '../../package.json' with { type: 'json' }
+import { connectGrpc } from '../grpc/client.ts'
 import {
   type Connection,
   connect,
@@ -468,6 +469,35 @@ describe('shutdown', { concurrency: 3 }, () => {
 
 describe('the log', { concurrency: 2 }, () => {
   const TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  test('has one line per gRPC call or request of a stream at debug, also for refused calls', async () => {
+    const server = await startProcess({ LOG_LEVEL: 'debug' })
+    const client = connectGrpc(portOf(server))
+    const bad = { model_name: 'other' }
+    const calls = [
+      ['ServerReady', {}, [0]],
+      ['ModelMetadata', { name: 'other' }, [5]],
+      ['ModelInfer', bad, [5]],
+      ['ModelInfer', [], [13]],
+      ['ModelStreamInfer', [bad, bad], [5, 5]],
+      ['ModelStreamInfer', [], [0]],
+    ] as const
+    for (const [i, [method, messages]] of calls.entries())
+      await client.call(method, messages, { 'x-request-id': String(i) })
+    await client.close()
+    server.process.kill('SIGTERM')
+    await server.exited
+    const lines = server.log.map(line => JSON.parse(line))
+    for (const [i, [method, , statuses]] of calls.entries()) {
+      const own = lines.filter(({ requestId }) => requestId === String(i))
+      assert.deepEqual(
+        own.map(({ status }) => status),
+        statuses,
+      )
+      for (const { path, msg } of own)
+        assert.deepEqual([path, msg], [`/inference.GRPCInferenceService/${method}`, 'answered'])
+    }
+  })
+
   for (const [level, lines] of [
     ['debug', 3],
     ['info', 0],
