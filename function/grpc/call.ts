@@ -214,7 +214,8 @@ export class Call {
   /** Cuts off a client that does not read in time, as over HTTP/1.1. @returns the timer */
   #waitForReader(reservation: Reservation | undefined): NodeJS.Timeout {
     const close = () => {
-      cutOff(this.#stream)
+      // Several responses may be unread.
+      if (!this.#stream.closed) cutOff(this.#stream)
       reservation?.release()
     }
     reservation?.waitForReader(close)
