@@ -206,6 +206,8 @@ export class Reservation {
   closeConnection: (() => void) | undefined
   readonly #memory: BodyMemory
   #expectsAnswer = false
+  /** After its client has hung up, a request that is still in progress counts nothing more. */
+  #isReleased = false
 
   constructor(memory: BodyMemory) {
     this.#memory = memory
@@ -227,6 +229,7 @@ export class Reservation {
    * @throws {Overloaded|DeadlinePassed}
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
+    if (this.#isReleased) return undefined
     if (!this.#expectsAnswer) {
       this.#expectsAnswer = true
       return this.#memory.expect(this, bytes, caller)
@@ -242,6 +245,7 @@ export class Reservation {
    * @throws {Overloaded} if the response is larger and other requests fill the memory
    */
   becomeAnswer(bytes: number): void {
+    if (this.#isReleased) return
     const grows = bytes > this.bytes
     this.#memory.resize(this, bytes)
     if (grows) this.#memory.checkAnswer(this)
@@ -258,6 +262,7 @@ export class Reservation {
   }
 
   release(): void {
+    this.#isReleased = true
     this.#memory.resize(this, 0)
     if (this.closeConnection !== undefined) this.#memory.stopWaiting(this)
   }

@@ -91,6 +91,16 @@ suite('memory for responses', () => {
     await assert.rejects(expect(30, caller).admitted, DeadlinePassed)
   })
 
+  test('a response to a client that has hung up counts nothing', async () => {
+    const { memory, expect } = open()
+    const reservation = new Reservation(memory)
+    reservation.release()
+    await reservation.expectAnswer(30 * MIB, callerFor())
+    await expect(30).admitted
+    reservation.becomeAnswer(100 * MIB)
+    memory.reserveForAnswer(1 * MIB)
+  })
+
   test('a response may use a third of the memory that the model leaves free', async () => {
     const { expect } = open(30 * MIB)
     const [first, second] = [expect(8), expect(4)]
