@@ -48,9 +48,9 @@ function high(a: u64, b: u64): u64 {
 }
 
 /**
- * Multiplies digits * 10^power in integers of 128 bits, which always suffice (Lemire, "Number Parsing at a Gigabyte
- * per Second", 2021; Mushtak and Lemire, "Fast Number Parsing Without Fallback", 2023). The result
- * is neither subnormal nor infinite, because the powers of ten are limited.
+ * Multiplies digits * 10^power in integers of 128 bits, which always suffice (Lemire, "Number
+ * Parsing at a Gigabyte per Second", 2021; Mushtak and Lemire, "Fast Number Parsing Without
+ * Fallback", 2023). The powers are limited, so the result is neither subnormal nor infinite.
  */
 function multiply(digits: u64, power: i32): f64 {
   const shift = clz(digits)
