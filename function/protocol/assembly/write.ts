@@ -162,7 +162,7 @@ function writeDecimal(number: Decimal, at: usize): usize {
   return rest + few + 1
 }
 
-/** Writes the first of nine digits if there are nine, then the others. Returns their address. */
+/** Writes the digits. Returns the address after the first digit if there are nine, otherwise `at`. */
 @inline
 function writeDigits(first: u32, nine: u32, text: u64, at: usize): usize {
   store<u8>(at, ZERO + first)
