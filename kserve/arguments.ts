@@ -108,7 +108,7 @@ function tokens(args: readonly string[]): readonly Token[] {
       )
     if (!Object.hasOwn(options, token.name))
       throw new Error(`argument ${token.rawName} is unknown; the allowed arguments are ${ALLOWED}`)
-    // parseArgs uses the next argument as the value, even if it is another flag.
+    // parseArgs uses the next argument as the value, even if that argument is a flag.
     const missing = token.inlineValue === false && token.value.startsWith('--')
     return { name: token.name, value: missing ? undefined : token.value }
   })

@@ -10,7 +10,7 @@ export interface Report {
   readonly alpha?: number
   readonly checks: readonly Check[]
   readonly decision: Decision
-  /** False in a dry run. */
+  /** Whether the change was applied; false in a dry run. */
   readonly applied: boolean
 }
 

@@ -86,7 +86,8 @@ export async function startPod(prometheus: Prometheus, name: PodName): Promise<P
     })
     exited.then(() => reject(new Error(`${name} exited before it was ready`)))
   })
-  // The kernel records a process's start in ticks, so the recorded start may be earlier.
+  // The kernel records a process's start in ticks, so the recorded start may be earlier than the
+  // real start.
   const startedIn = (performance.now() - began) / 1000 + 2 / CLOCK_TICKS_A_SECOND
   const address = `127.0.0.1:${new URL(url).port}`
   const labels = { namespace: NAMESPACE, pod: `${revision}-${name}`, service, revision }

@@ -42,7 +42,9 @@ export interface Found {
 /** Times are in milliseconds, medians if there are several; memory is in bytes. */
 export interface Served {
   readonly signature: Signature
-  /** model.json's names for the elements of an input's last dimension, by input name. */
+  /**
+   * The names in model.json for the elements of the last dimension of each input, by input name.
+   */
   readonly features: Readonly<Record<string, readonly string[]>>
   readonly leftOut: Session['leftOut']
   /** Why the model fails on the example; the report then has no request and no run times. */

@@ -7,7 +7,7 @@ import type { TriedTransform } from './try-transform.ts'
 export interface Report {
   readonly folder?: ModelFolder
   readonly fileBytes?: number
-  /** Includes all other files in the model's folder. */
+  /** The size of the model's file and of all other files in its folder. */
   readonly folderBytes?: number
   /** Undefined if the file is not an ONNX model. */
   readonly onnx?: OnnxFile

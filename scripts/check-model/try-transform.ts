@@ -25,7 +25,7 @@ export interface TriedTransform {
   /** The input as JSON; undefined if none could be generated. */
   readonly example?: string
   readonly curl?: string | undefined
-  /** JSON, or a description of the body. */
+  /** The response as JSON, or a description of its body. */
   readonly answer?: string
   readonly problems: readonly Problem[]
 }

@@ -1,6 +1,6 @@
 # The only list of the versions that setup-cluster.sh installs. A test compares other files with
 # this list. monitoring/cluster repeats the versions of the Prometheus, Grafana and
-# kube-state-metrics images, because it can be applied without this script.
+# kube-state-metrics images, because it can be applied without setup-cluster.sh.
 # shellcheck shell=bash disable=SC2034
 
 # The default node of kind 0.30.0 (kubernetes-sigs/kind v0.30.0: pkg/apis/config/defaults/image.go).

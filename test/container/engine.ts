@@ -181,8 +181,8 @@ export interface Container {
 let started = 0
 
 /**
- * Starts a container with a pod's restrictions on a free loopback port, and waits until it logs its
- * address.
+ * Starts a container with a pod's restrictions on a free loopback port, and waits until the server
+ * in it logs its address.
  * @param options options of `podman run`
  * @param words arguments that replace the image's own
  */

@@ -92,7 +92,7 @@ export function sdkEvents({ headers, bytes, text }: Answer): readonly CloudEvent
   return events
 }
 
-/** The response must have this status and a JSON error. @returns the text of the error */
+/** Asserts that the response has this status and a JSON error. @returns the text of the error */
 export function refusal(status: number, answer: Answer): string {
   assert.deepEqual(
     [answer.status, answer.headers['content-type']],

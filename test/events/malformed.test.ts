@@ -250,7 +250,7 @@ describe('a valid event', () => {
   })
 })
 
-test('counts a request whose events cannot be read as one error, and also as a rejection if it is too large', async t => {
+test('counts one error for a request whose events cannot be read, and also one rejection if the request is too large', async t => {
   const server = await startServer()
   t.after(server.stop)
   const structured = (body: string, type = STRUCTURED) =>

@@ -465,7 +465,7 @@ interface Given {
   readonly sent: FuzzRequest
   readonly answer: HttpAnswer | Answered
   readonly event?: number
-  /** A problem found without a comparison. */
+  /** A problem that was found without comparing responses. */
   readonly wrong: string | undefined
 }
 

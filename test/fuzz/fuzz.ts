@@ -226,7 +226,8 @@ export async function fuzz({
       const ended = server.process !== undefined && isOver(server.process)
       const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
       if (after !== undefined && (found.length === 0 || ended) && !seen.has(alike(after))) {
-        // A server's output contains that of earlier batches: report each problem once.
+        // The output of a server includes the output during earlier batches, so report each problem
+        // once.
         seen.add(alike(after))
         tell({
           ...pair,

@@ -204,7 +204,7 @@ const WAYS = {
       0,
       frame(ADDED[by % ADDED.length] ?? 'ping', uint32(by), { stream: by % 8 }),
     ),
-  /** Resets the frame's stream, without or with an error. */
+  /** Resets the stream of the frame, with or without an error. */
   reset(frames, i, by) {
     const stream = (frames[i] as Buffer).readUInt32BE(5)
     frames.splice(i + 1, 0, frame('rstStream', uint32((by % 2) * 8), { stream }))

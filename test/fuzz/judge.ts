@@ -429,7 +429,7 @@ function judgeEvent(
 
 // Pieces
 
-/** No attribute may contain these (CloudEvents specification, "Type System"). */
+/** No attribute may contain these characters (CloudEvents specification, "Type System"). */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
 /** A header's percent-encoding (HTTP binding, section 3.1.3.2). */

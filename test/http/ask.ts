@@ -15,7 +15,7 @@ export interface Asked {
   readonly headers?: Record<string, string>
   readonly httpVersion?: string
   readonly body?: string
-  /** The client closes the connection before its body is complete. */
+  /** Whether the client closes the connection before its body is complete. */
   readonly hangsUp?: boolean
 }
 

@@ -477,7 +477,7 @@ test('a large body is handled like a small one up to MAX_JSON_BYTES, which the e
   assert.match(answer.json.error as string, /^the response as JSON is larger .*MAX_JSON_BYTES/)
 })
 
-test('counts a V1 request to a transform that cannot be read as one error', async t => {
+test('counts one error for a V1 request to a transform if the request cannot be read', async t => {
   const own = await startServer({ TRANSFORM: author('fields.ts'), MAX_JSON_BYTES: '1000' })
   t.after(own.stop)
   const counts = async (protocol: string) => {

@@ -222,7 +222,8 @@ test('markup in a model’s names appears on the page only as text', async t => 
   )
   assert.deepEqual(page.match(/<(script|img)\b/g), ['<script', '<script'])
   assert.equal(answer.headers.get('content-security-policy'), policyOfIris)
-  // Once in the title, the heading, the version, the description and the labels.
+  // The markup occurs once in each of the title, the heading, the version, the description and the
+  // labels.
   assert.equal(page.split('alert(1)&#60;').length - 1, 5)
   const { body } = await supertest(server.url).get('/openapi.json')
   assert.equal(body.info.title, name)

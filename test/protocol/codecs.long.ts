@@ -346,7 +346,7 @@ test('rejects an integer with two million digits within 0.2 s of CPU time', () =
   const body = `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${'9'.repeat(2_000_000)}]}]}`
   const before = process.threadCpuUsage()
   assert.throws(() => decodeRequest(bytes(body), undefined, taking(tensor)), BadRequest)
-  // With CPU time, other load on the machine does not count.
+  // Measure CPU time, so that other load on the machine does not count.
   const { user, system } = process.threadCpuUsage(before)
   assert.ok(user + system < 200_000)
 })

@@ -13,7 +13,7 @@ import {
 /**
  * Two Deployments behind a weighted HTTPRoute of the Gateway API, for plain Kubernetes and for
  * KServe's Standard mode up to 0.20, which sets no weights. The second backendRef is the new
- * version. Each Deployment must have its Service's name.
+ * version. Each Deployment must have the name of its Service.
  */
 export const httpRoute: Mode = {
   name: 'HTTPRoute',

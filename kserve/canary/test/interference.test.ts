@@ -26,7 +26,7 @@ test('continues from the percentage that a person set', async t => {
   assert.match((await run(['--apply'])).out, /promote, 35 % → 50 %/)
 })
 
-test('any other change restarts the step, because earlier counts may belong to another version', async t => {
+test('a change to a field other than the percentage restarts the step, because earlier counts may belong to another version', async t => {
   const { api, run } = await canaryAt(10, t)
   api.change('kubectl-client-side-apply', { spec: { predictor: { timeout: 75 } } })
   assert.match((await run(['--apply'])).out, /wait: the first look/)

@@ -45,8 +45,8 @@ const ofOthers =
   }
 
 /**
- * A lower bound of the count that rate() measures: Knative's series begin with their first count,
- * which rate() misses.
+ * A lower bound of the count that rate() measures. Each of Knative's series begins with its first
+ * count, which rate() misses.
  */
 const leastSeen = (list: readonly Observation[]) => {
   const first = Math.min(...list.map(({ at }) => at))

@@ -7,7 +7,7 @@ export interface Prover {
 
 const OURS = '../../../function/inference/batchability/prove.ts'
 
-/** @param module another prover, such as a wrong one in a test */
+/** @param module the module of another prover, such as a wrong prover in a test */
 export async function loadProver(module: string = OURS): Promise<Prover> {
   return (await import(module)) as Prover
 }

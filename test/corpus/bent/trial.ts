@@ -98,7 +98,10 @@ export class Trial {
     )
   }
 
-  /** Compares the row beside other rows with the row beside its own copies, bit for bit. */
+  /**
+   * Compares the result of the row beside other rows with its result beside its own copies, bit for
+   * bit.
+   */
   async #besideOthers(
     caller: Row,
     neighbours: readonly Neighbours[],

@@ -9,7 +9,9 @@ import { readSignature } from './graph-signature.ts'
 
 const folder = join(import.meta.dirname, '../../models/graphs')
 
-/** The prover refuses these, with the expected reason. All other graphs must be proven. */
+/**
+ * The graphs that the prover refuses, with the expected reason. All other graphs must be proven.
+ */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   'sk-quadratic': /\(Concat, .* dimension 0, which is the batch/,
   'dynamic-mlp': /\(DynamicQuantizeLinear, .* scales with the largest value in the entire batch/,

@@ -51,7 +51,7 @@ export const shell = async (command: string): Promise<string> =>
 
 /**
  *
- * @param path the path of its package, with the version
+ * @param path the path of the program's Go package, with the version
  * @returns a function that runs the program in test/system, and resolves to its output
  */
 export async function goTool(path: string): Promise<(...args: string[]) => Promise<string>> {

@@ -40,11 +40,11 @@ const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
 
 /**
  * A model that takes at least 50 ms per run, for any number of rows. The peak is a few hundred
- * requests per second, so that one process can send ten times that.
+ * requests per second, so that one process can send ten times that rate.
  */
 const HEAVY: Case = {
   fault: 'ten times the peak of a model that takes 50 ms per run',
-  // Room for four runs, so that no request waits longer than its client.
+  // Room for four runs, so that no request waits longer than its client waits for the response.
   env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
   connections: 48,
   times: 10,
@@ -56,7 +56,10 @@ const HEAVY: Case = {
   },
 }
 
-/** The shipped configuration, whose peak is too high for one process to send ten times that. */
+/**
+ * The shipped configuration, whose peak is so high that one process cannot send ten times that
+ * rate.
+ */
 const LIGHT: Case = {
   fault: 'the highest load that one process can send to the shipped model',
   env: {},
