@@ -1,7 +1,7 @@
 import type { Caller } from '../answer.ts'
 import { type Codec, LargeCodec, type RequestBytes } from '../protocol/codec.ts'
 import type { EncodedMessage, EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
-import { DeadlinePassed } from '../protocol/errors.ts'
+import { DeadlinePassed, type InferenceErrorCode, inferenceCodeOf } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import { type Part, Trace } from '../telemetry/trace.ts'
@@ -24,15 +24,20 @@ export interface LargeRequest {
   readonly model: ModelIdentity
 }
 
-/** The response, and values for the main thread's metrics and statistics. */
+/** The response or the error, and values for the main thread's metrics and statistics. */
 export interface LargeResponse {
-  readonly response: EncodedResponse | EncodedMessage
+  readonly response: EncodedResponse | EncodedMessage | LargeFailure
   readonly runs: readonly RunTimes[]
   /** The total of all runs, without the wait for the thread. */
   readonly times: RequestTimes
   readonly predicted: ReadonlyMap<string, number>
   /** When each part of the work began, on the clock of `arrivedAt`. */
   readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]
+}
+
+export interface LargeFailure {
+  readonly code: InferenceErrorCode
+  readonly message: string
 }
 
 /**
@@ -43,9 +48,8 @@ const RUN_BYTES = 64 * 1024
 
 /**
  * Handles a large request on the calling thread, from its bytes to the response's bytes. Divides
- * the request into runs if rows are independent.
- * @throws {BadRequest|TooLarge|ModelError}
- * @throws {DeadlinePassed} if the request's own `timeout` expired before its run
+ * the request into runs if rows are independent. Returns an error with a code, because runs before
+ * the error also count.
  */
 export async function inferLarge(
   session: Session,
@@ -64,7 +68,9 @@ export async function inferLarge(
   sizes.budget = request.runBytes
   sizes.areRowsIndependent = request.mayDivide
   const runner = new RowsRunner(session, request, sizes)
-  const response = await infer(await codecOf(request), model, runner, caller)
+  const response = await responseOrFailure(async () =>
+    infer(await codecOf(request), model, runner, caller),
+  )
   return {
     response,
     runs: runner.runs,
@@ -74,8 +80,23 @@ export async function inferLarge(
   }
 }
 
+async function responseOrFailure<Response>(
+  respond: () => Promise<Response>,
+): Promise<Response | LargeFailure> {
+  try {
+    return await respond()
+  } catch (error) {
+    const code = inferenceCodeOf(error)
+    if (code === undefined) throw error
+    return { code, message: (error as Error).message }
+  }
+}
+
 /** Loads the code for protobuf messages and V1 only when needed. */
-async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResponse['response']>> {
+async function codecOf({
+  bytes,
+  limits,
+}: LargeRequest): Promise<Codec<EncodedResponse | EncodedMessage>> {
   if (bytes.kind === undefined) return new LargeCodec(bytes, limits)
   if (bytes.kind === 'predict') {
     const { LargePredictCodec } = await import('../protocol/predict-large.ts')

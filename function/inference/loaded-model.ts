@@ -1,8 +1,8 @@
 import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import type { Codec, RequestBytes } from '../protocol/codec.ts'
-import type { ResponseLimits } from '../protocol/encode.ts'
-import { Overloaded } from '../protocol/errors.ts'
+import type { EncodedMessage, EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
+import { inferenceError, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -181,7 +181,7 @@ export class LoadedModel {
     size: AnswerSize | undefined,
     bytes: RequestBytes,
     caller: Caller,
-  ): Promise<LargeResponse['response']> | undefined {
+  ): Promise<EncodedResponse | EncodedMessage> | undefined {
     if (size === undefined || size.jsonElements <= LARGE_JSON_ELEMENTS) return undefined
     return this.inferAdmitted(size, bytes, caller)
   }
@@ -190,7 +190,7 @@ export class LoadedModel {
     size: AnswerSize,
     bytes: RequestBytes,
     caller: Caller,
-  ): Promise<LargeResponse['response']> {
+  ): Promise<EncodedResponse | EncodedMessage> {
     this.checkQueue()
     await this.admission.admit(size, caller)
     return this.inferLarge(withOwnBuffer(bytes), caller)
@@ -199,7 +199,7 @@ export class LoadedModel {
   private async inferLarge(
     bytes: RequestBytes,
     caller: Caller,
-  ): Promise<LargeResponse['response']> {
+  ): Promise<EncodedResponse | EncodedMessage> {
     const { executor, limits } = this.options
     this.checkQueue()
     if (this.mayDecide) await this.untilDecided(caller)
@@ -222,7 +222,9 @@ export class LoadedModel {
       )
       if (caller.trace !== undefined) enterParts(caller.trace, large)
       this.count(large, performance.now() - began, caller)
-      return large.response
+      const { response } = large
+      if ('code' in response) throw inferenceError(response.code, response.message)
+      return response
     } finally {
       this.largeRequests--
     }
@@ -232,13 +234,18 @@ export class LoadedModel {
    * Records metrics and statistics.
    * @param ms the milliseconds of waiting for the worker and of its work
    */
-  private count({ runs, predicted, times }: LargeResponse, ms: number, { arrived }: Caller): void {
+  private count(
+    { response, runs, predicted, times }: LargeResponse,
+    ms: number,
+    { arrived }: Caller,
+  ): void {
     const { metrics, statistics } = this.options
     for (const run of runs) {
       metrics.ran(run.rows)
       statistics.ran(run)
     }
     for (const [label, rows] of predicted) metrics.predicted(label, rows)
+    if ('code' in response) return
     times.queue = Math.max(ms - times.input - times.infer - times.output, 0)
     statistics.succeeded(performance.now() - arrived, times)
   }

@@ -132,6 +132,7 @@ async function answerLarge(
   request: LargeRequest,
 ): Promise<Answered> {
   const value = await inferLarge(tellingRuns(port, session), request, sizes)
+  if ('code' in value.response) return { value, transfer: [] }
   const response = movableResponse(value.response)
   const parts = partsOf(response).filter(part => typeof part !== 'string')
   return { value: { ...value, response }, transfer: buffersOf(parts) }

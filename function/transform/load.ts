@@ -63,12 +63,19 @@ function whyNotLoaded(error: unknown): string {
 const FUNCTIONS = ['setup', 'close', 'preprocess', 'postprocess'] as const
 const MEMBERS: readonly string[] = [...FUNCTIONS, 'input', 'output']
 
+function shownExport(author: unknown): string {
+  if (author === undefined) return 'no default export'
+  return typeof author === 'function'
+    ? 'a function as its default export'
+    : `the default export ${show(author)}`
+}
+
 /** @throws {Error} if the default export is not a transform */
 function checked(author: unknown, file: string): Transform {
   const wrong = (text: string) => new Error(`the transform ${file} ${text}`)
   if (!isObject(author))
     throw wrong(
-      `has ${author === undefined ? 'no default export' : `the default export ${show(author)}`}; it must be an object with preprocess or postprocess, as returned by defineTransform()({…})`,
+      `has ${shownExport(author)}; it must be an object with preprocess or postprocess, as returned by defineTransform()({…})`,
     )
   const transform = author as Transform
   for (const name of Object.keys(author))

@@ -300,6 +300,38 @@ describe('spans of requests', () => {
     assert.ok((parts[2]?.attributes['inference.request.runs'] as number) > 1)
   })
 
+  test('the error of a large request is at the part that failed, and the runs before it are counted', async () => {
+    const rows = 200_000
+    const failing = (data: unknown[]) =>
+      JSON.stringify({ inputs: [{ name: 'index', shape: [rows], datatype: 'INT64', data }] })
+    let counted = Number.NaN
+    const { spans } = await pushedBy({ MODEL_DIR: testModel('failing') }, async server => {
+      const path = '/v2/models/failing/infer'
+      for (const last of ['x', 99]) {
+        const body = failing([...new Array(rows - 1).fill(2), last])
+        await infer({}, body, path)(server)
+      }
+      const { body } = await exchange(portOf(server), request('GET', '/metrics'))
+      counted = readMetrics(body).get('inference_batch_rows_count') ?? 0
+    })
+    assert.deepEqual(
+      spans
+        .filter(isPart)
+        .map(({ name, failed, attributes }) => [
+          name,
+          failed ? attributes['error.type'] : undefined,
+        ]),
+      [
+        ['queue', undefined],
+        ['decode', 'BAD_REQUEST'],
+        ['queue', undefined],
+        ['decode', undefined],
+        ['run', 'MODEL_FAILED'],
+      ],
+    )
+    assert.ok(counted > 0)
+  })
+
   test('spans show how long a request waited for the model to load, even if the exporter was loaded later', async t => {
     const receiver = await startReceiver()
     const env = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` }

@@ -122,6 +122,7 @@ const REFUSED = [
     why: /has no default export; it must be an object with preprocess or postprocess/,
   },
   { text: 'export default 5', why: /has the default export 5; it must be/ },
+  { text: 'export default () => 5', why: /has a function as its default export; it must be/ },
   { text: 'export default {}', why: /has neither preprocess nor postprocess/ },
   {
     text: 'export default { preProcess() {} }',
