@@ -8,6 +8,7 @@ import {
   type TensorMetadata,
 } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
+import { EmptyTensors, isEmpty } from './empty-tensors.ts'
 import { readShapeless } from './onnx-file.ts'
 import { elementName } from './onnx-types.ts'
 import {
@@ -37,6 +38,7 @@ export interface Session {
    * Runs the model once.
    * @param inputs all inputs, in graph order; the run may transfer their memory to another thread
    * @param outputs the requested outputs, returned in this order
+   * @throws {BadRequest} if an input is empty, which might crash ONNX Runtime
    * @throws {ModelError} if the model fails on these inputs
    */
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]>
@@ -75,11 +77,16 @@ export async function openSession(
 ): Promise<Session> {
   if (sha256 !== undefined) await (await import('./digests.ts')).checkDigests(file, sha256)
   const { native, zipMaps, why } = await load(file, threads)
+  const emptyTensors = new EmptyTensors(file)
   return {
     signature: await readSignature(native, file, { zipMaps, why }),
     leftOut: notTensors(native).map(({ name }) => ({ name, why })),
     threads,
-    run: async (inputs, outputs) => run(native, inputs, outputs),
+    run: async (inputs, outputs) => {
+      const empty = inputs.find(isEmpty)
+      if (empty !== undefined) await emptyTensors.check(empty)
+      return run(native, inputs, outputs)
+    },
     close: async () => native.dispose(),
   }
 }
