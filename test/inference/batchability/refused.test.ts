@@ -871,6 +871,34 @@ refuses('graphs that ONNX Runtime does not read as ONNX defines', {
     ),
     APART,
   ],
+  'the number of constants that row numbers select, which is at most that of the constants': [
+    graph(
+      [
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape zero', 'n'),
+        node('Range', 'zero n one', 'numbers'),
+        node('Gather', 'table numbers', 'selected'),
+        node('Shape', 'selected', 'count'),
+        node('Concat', 'count minus', 'to', { axis: 0 }),
+        node('Reshape', 'a to', 'folded'),
+        node('Softmax', 'folded', 'normal'),
+        node('Gather', 'shape first', 'rows'),
+        node('Concat', 'rows minus', 'back', { axis: 0 }),
+        node('Reshape', 'normal back', 'out'),
+      ],
+      {
+        inputs: { a: x('N', 2) },
+        constants: {
+          zero: int(0),
+          one: int(1),
+          first: ints(0),
+          minus: ints(-1),
+          table: floats([3]),
+        },
+      },
+    ),
+    /a constant that is indexed by row number/,
+  ],
   'Unsqueeze 10 with a negative axis': [
     one('Unsqueeze', [x('N')], { attributes: { axes: [-1] }, opset: 10 }),
     /an axis is negative/,

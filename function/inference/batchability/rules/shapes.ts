@@ -360,6 +360,9 @@ const gather: Rule = step => {
     throw new Stop('rows are used as indices into a batched tensor')
   const along = axisOf(step.integer('axis', 0), data.dims.length)
   notAlong([along], data)
+  // ONNX Runtime may replace this Gather with a Slice, which returns fewer than N elements.
+  if (indices.isNumbered && !isBatched(data))
+    throw new Stop('the data is a constant that is indexed by row number')
   // ONNX Runtime 1.30 copies only the first text of each block behind the axis.
   if (step.hasTexts && data.axis !== undefined && data.axis > along)
     throw new Stop('the model contains texts, of which the node may copy only those of row 0')
