@@ -44,6 +44,8 @@ export class Call {
   #mayEnd = false
   #timer: NodeJS.Timeout | undefined
   readonly #unread = new Set<NodeJS.Timeout>()
+  /** The memory of responses that have been written, but not sent. */
+  readonly #unsent = new Set<Reservation>()
   #received: Received | undefined
 
   constructor(stream: ServerHttp2Stream, head: RequestHead, options: CallOptions) {
@@ -193,12 +195,14 @@ export class Call {
     let isSent = false
     let isFull = false
     let late: NodeJS.Timeout | undefined
+    if (reservation !== undefined) this.#unsent.add(reservation)
     stream.cork()
     for (const [i, part] of frame.entries()) {
       const isLast = i === frame.length - 1
       const sent = () => {
         isSent = true
         this.#stopWaiting(late)
+        if (reservation !== undefined) this.#unsent.delete(reservation)
         reservation?.release()
       }
       isFull = !stream.write(part, isLast ? sent : undefined) || isFull
@@ -274,6 +278,9 @@ export class Call {
     clearTimeout(this.#timer)
     for (const late of this.#unread) clearTimeout(late)
     this.#received?.reservation.release()
+    // If the connection closes, Node may never report the end of a write.
+    for (const reservation of this.#unsent) reservation.release()
+    this.#unsent.clear()
     this.#reader?.stop()
     LONG_CALLS.delete(this)
     if (this.status === undefined) hangUp(this.caller)
