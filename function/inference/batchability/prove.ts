@@ -17,7 +17,7 @@ import { tensorValue } from './rules/constants.ts'
 import { ruleOf } from './rules/table.ts'
 import { Scope } from './scope.ts'
 import { equals, fixed, ROWS, type Size, show, unknownSize } from './size.ts'
-import { hasTexts } from './texts.ts'
+import { hasTexts, hasTransposes } from './texts.ts'
 import {
   batched,
   dependsOnRows,
@@ -111,7 +111,7 @@ const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
 class Walk {
   readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
   readonly #opsets: ReadonlyMap<string, number>
-  readonly #hasTexts: boolean
+  readonly #has: { readonly hasTexts: boolean; readonly hasTransposes: boolean }
   readonly #slices = new Slices()
   #context: Context
 
@@ -119,7 +119,7 @@ class Walk {
     const { functions, opsets } = model
     this.#functions = Map.groupBy(functions, own => `${own.domain} ${own.name}`)
     this.#opsets = opsets
-    this.#hasTexts = hasTexts(model)
+    this.#has = { hasTexts: hasTexts(model), hasTransposes: hasTransposes(model) }
     this.#context = { opsets, attributes: new Map(), depth: 0 }
   }
 
@@ -163,7 +163,7 @@ class Walk {
       const attributes = this.#attributesOf(node)
       if (own !== undefined) return await this.#call(own, { node, inputs, attributes, needed })
       if (opset === undefined) throw new Stop('the file does not state the opset of this domain')
-      const step = new Step({ node, opset, inputs, hasTexts: this.#hasTexts, attributes, wanted })
+      const step = new Step({ node, opset, inputs, ...this.#has, attributes, wanted })
       if (isControl(node)) return await walkControl(step, scope, this.graph.bind(this))
       return apply(step)
     } catch (error) {

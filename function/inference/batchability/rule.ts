@@ -38,6 +38,7 @@ export class Step {
   readonly inputs: readonly (Value | undefined)[]
   /** Whether a tensor of the model may contain texts. */
   readonly hasTexts: boolean
+  readonly hasTransposes: boolean
   readonly #attributes: ReadonlyMap<string, Attribute>
   readonly #wanted: (output: string) => boolean
 
@@ -46,6 +47,7 @@ export class Step {
     readonly opset: number
     readonly inputs: readonly (Value | undefined)[]
     readonly hasTexts: boolean
+    readonly hasTransposes: boolean
     /** With references to a function's attributes resolved. */
     readonly attributes: ReadonlyMap<string, Attribute>
     readonly wanted: (output: string) => boolean
@@ -54,6 +56,7 @@ export class Step {
     this.opset = options.opset
     this.inputs = options.inputs
     this.hasTexts = options.hasTexts
+    this.hasTransposes = options.hasTransposes
     this.#attributes = options.attributes
     this.#wanted = options.wanted
   }

@@ -23,3 +23,11 @@ const mayReturnTexts = ({ operator, attributes }: Node): boolean =>
       (graph !== undefined && isOfTexts(graph)) ||
       (operator === 'Cast' && (number === TEXT || reference !== undefined)),
   )
+
+/** Whether any node of the model is a Transpose. */
+export const hasTransposes = ({ graph, functions }: OnnxModel): boolean =>
+  [graph, ...functions].some(({ nodes }) => nodes.some(isTranspose))
+
+const isTranspose = ({ operator, attributes }: Node): boolean =>
+  operator === 'Transpose' ||
+  [...attributes.values()].some(({ graph }) => graph?.nodes.some(isTranspose))

@@ -805,6 +805,22 @@ refuses('graphs that ONNX Runtime does not read as ONNX defines', {
     ),
     /the model contains texts/,
   ],
+  'a Gather of texts behind a Transpose, which ONNX Runtime moves behind the Gather': [
+    graph(
+      [
+        node('Unsqueeze', 'a ends', 'u'),
+        node('Transpose', 'u', 't', { perm: [2, 1, 0] }),
+        node('Gather', 't zero', 'g', { axis: 2 }),
+        node('Squeeze', 'g first', 'out'),
+      ],
+      {
+        inputs: { a: input('BYTES', 'N') },
+        outputs: { out: input('BYTES', 'N') },
+        constants: { ends: ints(0, 2), zero: int(0), first: ints(0) },
+      },
+    ),
+    /the model contains texts/,
+  ],
   'a MaxPool whose kernel is larger than its input, which returns an element': [
     summed(
       [

@@ -363,8 +363,10 @@ const gather: Rule = step => {
   // ONNX Runtime may replace this Gather with a Slice, which returns fewer than N elements.
   if (indices.isNumbered && !isBatched(data))
     throw new Stop('the data is a constant that is indexed by row number')
-  // ONNX Runtime 1.30 copies only the first text of each block behind the axis.
-  if (step.hasTexts && data.axis !== undefined && data.axis > along)
+  // ONNX Runtime 1.30 copies only the first text of each block behind the axis. It may also move a
+  // Transpose from before to after the node.
+  const isBlock = data.axis !== undefined && (data.axis > along || step.hasTransposes)
+  if (step.hasTexts && isBlock)
     throw new Stop('the model contains texts, of which the node may copy only those of row 0')
   const sizes = [...data.dims.slice(0, along), ...indices.dims, ...data.dims.slice(along + 1)]
   return [tensor(sizes, gatheredAxis(data, indices, along))]
