@@ -16,7 +16,7 @@ const report = parse(stdout)
 if (report?.auditReportVersion === undefined) {
   const reason =
     error?.message ?? (report?.error?.summary || report?.message) ?? 'no report received'
-  process.stdout.write(`NOT audited: the registry returned no advisories (${reason})\n`)
+  process.stdout.write(`NOT audited: the registry returned no audit report (${reason})\n`)
   process.exit(0)
 }
 const shipped = await shippedPackages()

@@ -47,7 +47,7 @@ const redOf = async (points: readonly Asked[], bent: Call): Promise<string[]> =>
 
 const right = await outcomesOf(all, call)
 
-test('onnx-function passes every point over gRPC that applies', () => {
+test('onnx-function passes every applicable point over gRPC', () => {
   const failed = right.filter(({ outcome }) => outcome === 'fail')
   assert.deepEqual(
     failed.map(({ point, got }) => `${point}: ${got}`),

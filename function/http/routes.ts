@@ -25,7 +25,7 @@ export interface Route<Answers = Handler> {
    * authentication; a model's readiness does. Metrics may have a separate port.
    */
   readonly kind?: 'health' | 'readiness' | 'metrics'
-  /** Whether a POST is an event. If absent, none is. */
+  /** Whether a POST is an event. If absent, no POST is an event. */
   readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 

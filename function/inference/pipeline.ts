@@ -14,7 +14,7 @@ export interface Runner {
   readonly limits: ResponseLimits
   /** A classifier's class names, if the model folder defines them. */
   readonly labels: readonly string[]
-  /** Whether the request is a single run on this thread. If absent, no request is. */
+  /** Whether the request needs exactly one run, on this thread. If absent, no request is. */
   isPlain?(request: InferenceRequest): boolean
   /** Handles a request in another thread. Returns undefined if this thread handles the request. */
   answerElsewhere?(

@@ -54,7 +54,7 @@ export interface EncodedAtOnce extends EncodedResponse {
   readonly json: string
 }
 
-/** @param requested says for each output whether it is binary, in the same order */
+/** @param requested says for each of the response's outputs, in order, whether it is binary */
 export function encodeResponse(
   response: InferenceResponse,
   requested: readonly RequestedOutput[],

@@ -3,8 +3,8 @@ import { shortest } from './shortest.ts'
 
 /**
  * Writes FP32 values as JSON, separated by commas, with the fewest digits that identify each value:
- * 5.1, not 5.099999904632568. The result is half as long as the 17 digits of a double. Math.fround
- * of the number that JSON.parse reads is the same FP32. NaN and infinities are strings (RFC 8259,
+ * 5.1, not 5.099999904632568. The JSON is half as long as with the 17 digits of a double.
+ * Math.fround of the parsed number is the original FP32. NaN and infinities are strings (RFC 8259,
  * section 6).
  */
 export function float32sToJson(data: Float32Array): string {

@@ -56,7 +56,7 @@ class Decoder {
     while (cursor.next()) {
       this.#count()
       const field = type.byNumber[cursor.number]
-      // A field with another wire type counts as unknown.
+      // A field whose wire type differs from its declared type is skipped, as unknown fields are.
       if (field === undefined) continue
       const wire = wireOf(field)
       if (cursor.wire === wire) this.#add(message, field, cursor)

@@ -7,7 +7,7 @@ import { git, gitMaybe, refuse } from './git.ts'
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 const tag = `v${version}`
 
-// `npm version --no-git-tag-version` only shows the changes. npm passes `false` to hooks as an
+// `npm version --no-git-tag-version` changes the files, but creates no commit and no tag. npm passes `false` to hooks as an
 // empty variable.
 if (process.env.npm_config_git_tag_version === '') process.exit()
 if (git('status', '--porcelain') !== '' || git('log', '-1', '--format=%s') !== `Release ${version}`)

@@ -29,7 +29,7 @@ test('cspell finds misspelt words and American spellings', () => {
   assert.deepEqual(misspelt('docs/a.md', text), ['recieved', 'honored', 'widht'])
 })
 
-test('cspell accepts the misspelt words that tests need only in tests', () => {
+test('cspell accepts deliberately misspelt words in tests, but nowhere else', () => {
   assert.deepEqual(misspelt('test/a.test.ts', '// The widht is recieved.\n'), ['recieved'])
 })
 

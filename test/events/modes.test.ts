@@ -191,7 +191,7 @@ describe('the three content modes', () => {
     })
   }
 
-  test('rejects a malformed event at an infer path as an event', async () => {
+  test('reports a malformed event at an infer path as an error of the event', async () => {
     const headers = { 'content-type': 'application/json', 'ce-id': '', 'ce-specversion': '7' }
     assert.match(refusal(400, await post(infer, headers, JSON.stringify(IRIS))), /^the event: /)
   })

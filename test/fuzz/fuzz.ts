@@ -86,7 +86,7 @@ export interface FuzzOptions {
   readonly pairs?: readonly Pair[]
   /** The address of a running server; by default, each pair gets a new process. */
   readonly url?: string | undefined
-  /** Whether processes exit and start during the run. */
+  /** Whether server processes exit and are restarted during the run. */
   readonly restarts?: boolean
   /** Idle time before the last measurement of memory. */
   readonly restMs?: number

@@ -61,7 +61,7 @@ suite('statistics', () => {
     )
   })
 
-  test('statistics count each request, each row and each run if requests share a run', async () => {
+  test('if requests share a run, the statistics count every request and row, but only one run', async () => {
     const { ask, only } = await open()
     await Promise.all([ask(flowers(1)), ask(flowers(2))])
     await assert.rejects(ask(Buffer.from('{}')))

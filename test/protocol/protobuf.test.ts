@@ -99,7 +99,7 @@ describe('a protobuf message', () => {
     assert.equal(again.inners.get('__proto__').value, 7)
   })
 
-  test('reads repeated numbers that are packed, single, or in several pieces', () => {
+  test('reads a repeated number that is packed, unpacked, or a mixture of both', () => {
     assert.deepEqual(decode('50 03 50 8e 02 52 01 04').numbers, [3, 270, 4])
     assert.deepEqual(decode('81 7d 00 00 00 00 00 00 f0 3f').reals, [1])
   })

@@ -130,9 +130,9 @@ suite('the audit', { concurrency: 2 }, () => {
     )
   })
 
-  test('passes, and reports that it audited nothing, if the registry has no advisories', async () => {
+  test('passes, and reports that it audited nothing, if the registry returns no audit report', async () => {
     const { code, output } = await audit(() => ({ error: 'not found' }), 404)
     assert.equal(code, 0)
-    assert.match(output, /^NOT audited: the registry returned no advisories/)
+    assert.match(output, /^NOT audited: the registry returned no audit report/)
   })
 })
