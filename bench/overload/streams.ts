@@ -3,8 +3,8 @@ import net from 'node:net'
 
 /*
  * gRPC calls over raw sockets. Node's HTTP/2 client needs more time for a call than the server, so
- * a benchmark with it would measure the client. This client decodes no message, and a refusal
- * consists of trailers alone.
+ * a benchmark with it would measure the client. This client does not decode messages: it recognizes
+ * a refusal because it consists only of trailers.
  */
 
 export type CallEnd = 'answered' | 'refused' | 'broken'

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 
 /*
  * Creates an environment for each Python peer from requirements-*.txt. PYTHON selects the
- * interpreter, a Python 3.11: by default the system's, because PyTriton contains parts of Debian's
+ * interpreter, which must be Python 3.11. The default is the system's, because PyTriton contains parts of Debian's
  * Python 3.11 that fail with the standard library of other 3.11 releases.
  */
 

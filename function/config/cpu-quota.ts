@@ -36,7 +36,7 @@ function cpuControllers(root: string): Controller[] {
   })
 }
 
-/** A folder's quota applies to all folders below. A container sees its own folder as the root. */
+/** A folder's quota applies to all folders below it. A container sees its own folder as the root. */
 const withParents = (path: string): string[] =>
   path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]
 

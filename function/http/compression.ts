@@ -138,7 +138,7 @@ class Turns {
     else {
       if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
       this.#waitingBytes += bytes
-      // The compression that ends passes its slot on.
+      // A compression that ends passes its slot to the next one in the queue.
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       this.#waitingBytes -= bytes
     }

@@ -63,7 +63,7 @@ export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 /**
  * Returns an inference request as JSON. Requests only outputs that JSON can represent (not FP16).
  * @param wanted the outputs to request
- * @returns undefined if JSON cannot represent one of the inputs, or any output
+ * @returns undefined if JSON cannot represent every input, or can represent no output
  */
 export function requestJson(
   inputs: readonly Tensor[],

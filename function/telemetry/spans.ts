@@ -127,7 +127,7 @@ export class SpanRecorder {
   }
 }
 
-/** Generates random ids, except for a span whose ids may be in the log. */
+/** Generates random ids, except for spans whose ids are known because the log may contain them. */
 class KnownIds implements IdGenerator {
   private readonly random = new RandomIdGenerator()
   private known: SpanIds | undefined

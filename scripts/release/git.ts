@@ -16,7 +16,7 @@ export function gitMaybe(...args: string[]): string | undefined {
   }
 }
 
-/** Prints why a hook of `npm version` refuses the release, without a stack trace, and exits. */
+/** Prints, without a stack trace, why an `npm version` hook refuses the release, then exits. */
 export function refuse(why: string): never {
   process.stderr.write(`${why}\n`)
   process.exit(1)

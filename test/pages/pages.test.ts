@@ -408,7 +408,7 @@ describe('while the model loads', () => {
     })
   }
 
-  test('a page gets 503 with Retry-After if the model cannot be loaded', async t => {
+  test('a request for /openapi.json gets 503 with Retry-After if the model cannot be loaded', async t => {
     const server = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
     t.after(() => server.stop())
     await assert.rejects(server.service.model.load())

@@ -175,7 +175,7 @@ suite('a graph that names its weights', () => {
     ['at an absolute path', '/etc/passwd', () => {}],
     ['in the memory of another process', '/proc/1/mem', () => {}],
     [
-      'behind a link out of its folder',
+      'behind a link that leads outside its folder',
       'weights.bin',
       parent => link(parent, join(parent, 'weights1')),
     ],

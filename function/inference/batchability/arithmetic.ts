@@ -80,7 +80,7 @@ function result(value: Element, ...operands: readonly Element[]): Element {
   return value
 }
 
-/** The largest integer that is exact in INT32 and FP32. Larger sizes are not computed. */
+/** All integers up to this value are exact in INT32 and FP32. Larger sizes are not computed. */
 const MOST_EXACT = 2 ** 24
 
 const both = (operation: Operation) => (a: Element, b: Element) => {

@@ -44,7 +44,7 @@ export const httpRoute: Mode = {
     }
   },
 
-  // A merge patch replaces the complete list, so it repeats all rules.
+  // A merge patch replaces the complete list, so this patch must repeat all rules.
   patch: ({ spec }, percent) => ({
     spec: {
       rules: spec.rules.map((rule: KubernetesObject) => {

@@ -51,7 +51,7 @@ def _strip_nodes(nodes):
 def _shorten(attribute):
     del attribute.floats[MOST_NUMBERS:]
     del attribute.ints[MOST_NUMBERS:]
-    # Rules read strings (vocabularies and class labels), except the modes of tree nodes.
+    # The prover's rules read all strings (vocabularies and class labels) except the modes of tree nodes.
     if attribute.name == "nodes_modes":
         del attribute.strings[MOST_NUMBERS:]
 
