@@ -44,6 +44,7 @@ export class Call {
   #mayEnd = false
   #timer: NodeJS.Timeout | undefined
   readonly #unread = new Set<NodeJS.Timeout>()
+  #isCutOff = false
   /** The memory of responses that have been written, but not sent. */
   readonly #unsent = new Set<Reservation>()
   #received: Received | undefined
@@ -219,7 +220,8 @@ export class Call {
   #waitForReader(reservation: Reservation | undefined): NodeJS.Timeout {
     const close = () => {
       // Several responses may be unread.
-      if (!this.#stream.closed) cutOff(this.#stream)
+      if (!this.#isCutOff) cutOff(this.#stream)
+      this.#isCutOff = true
       reservation?.release()
     }
     reservation?.waitForReader(close)

@@ -109,6 +109,10 @@ export class Http2 {
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
       // Without a listener for errors, a stream that its client cancels would end the process.
       stream.on('error', ignore)
+      stream.on('end', () => {
+        // After RST_STREAM with NO_ERROR, Node would wait for a response that cannot be sent.
+        if (stream.closed && stream.writableLength > 0) stream.destroy()
+      })
       if (!this.#limit.admit(stream)) return
       open.began(stream)
       this.#answer(stream, headOf(headers, rawHeaders), open)

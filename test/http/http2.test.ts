@@ -207,6 +207,18 @@ test('several bodies in one packet are answered, even if MAX_JSON_BYTES passes t
   session.socket.destroy()
 })
 
+test('a connection closes if its client resets a stream without an error before it has read the response', async () => {
+  const own = await startServer()
+  const session = await RawSession.open(own.port, { 4: 0 })
+  session.send(head(1, block('POST', '/nothing'), false))
+  await session.frame('headers')
+  session.send(frame('rstStream', Buffer.alloc(4), { stream: 1 }))
+  session.send(frame('goaway', Buffer.alloc(8)))
+  await session.closed
+  assert.equal(await own.close(5_000), true)
+  await own.service.model.close()
+})
+
 test('a client may stop sending a refused body before its stream is closed', async () => {
   const session = await RawSession.open(server.port)
   session.send(head(1, block('POST', IRIS, header('content-length', '100000000')), false))
