@@ -172,7 +172,7 @@ async function readSignature(
 
 /**
  * Makes the first dimension of an output variable if the graph proves that the output has one row
- * per input row. LightGBM's converters declare labels with shape [1].
+ * per input row. Converters for LightGBM declare labels with shape [1].
  */
 async function withProvenRows(file: string, signature: Signature): Promise<Signature> {
   const isOdd = ({ shape }: TensorMetadata) => shape.length > 0 && shape[0] !== -1
