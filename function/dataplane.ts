@@ -30,12 +30,12 @@ export interface DataPlane {
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
   /**
-   * Refuses an inference request before it is read, and counts it as `infer` does.
+   * Checks an inference request before it is read.
    * @returns the error if the queue is full, or a new request would miss its deadline
    */
-  noRoom(protocol: Protocol, caller: Caller): Overloaded | undefined
-  /** Counts a request that could not be read, and so reaches neither `infer` nor `transform`. */
-  unreadable(error: unknown, protocol: Protocol, caller: Caller): void
+  noRoom(caller: Caller): Overloaded | undefined
+  /** Counts a request that was refused before `infer` or `transform`. */
+  refused(error: unknown, protocol: Protocol, caller: Caller): void
   /**
    * Handles an inference request once the model is loaded, and counts it in the metrics.
    * @param read reads the request; its errors are also counted
@@ -68,10 +68,6 @@ export interface Readiness {
 export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
   const readiness = (): Readiness =>
     model.notReady === undefined ? { ready: true } : { ready: false, error: model.notReady }
-  function countRefusal(error: unknown, protocol: Protocol, caller: Caller): void {
-    metrics.began()
-    countFailure(error, protocol, caller, { model, metrics })
-  }
   return {
     server: serverMetadata,
     live: () => ({ live: true }),
@@ -94,12 +90,11 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
       return [{ name: model.name, version: model.version ?? '', state, reason }]
     },
     statistics: () => ({ model_stats: [model.statistics.read(model.name, model.version)] }),
-    noRoom(protocol, caller) {
-      const refusal = model.loaded?.noRoom(caller)
-      if (refusal !== undefined) countRefusal(refusal, protocol, caller)
-      return refusal
+    noRoom: caller => model.loaded?.noRoom(caller),
+    refused(error, protocol, caller) {
+      metrics.began()
+      countFailure(error, protocol, caller, { model, metrics })
     },
-    unreadable: countRefusal,
     async infer(read, protocol, caller) {
       metrics.began()
       try {

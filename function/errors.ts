@@ -1,5 +1,5 @@
 import type { InferenceErrorCode } from './protocol/errors.ts'
-import type { FailureCause, Mistake, RejectionReason } from './telemetry/metrics.ts'
+import type { FailureCause, Metrics, Mistake, RejectionReason } from './telemetry/metrics.ts'
 
 /** The meaning of an error code for HTTP, events, gRPC and metrics. */
 export interface Meaning {
@@ -88,6 +88,17 @@ export function meaningOf(error: unknown): Meaning | undefined {
     return { ...meaning, http: status, event: status }
   if (code === 'TRANSFORM_UNAVAILABLE' && retryAfter !== undefined)
     return { ...meaning, retryAfter }
+  return meaning
+}
+
+/** Counts an error that reached no model, and returns its meaning. */
+export function countRefusal(
+  error: unknown,
+  metrics: Pick<Metrics, 'rejected' | 'failed'>,
+): Meaning | undefined {
+  const meaning = meaningOf(error)
+  if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
+  if (meaning?.failed !== undefined) metrics.failed(meaning.failed)
   return meaning
 }
 

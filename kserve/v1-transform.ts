@@ -154,7 +154,7 @@ function* groupsIn(read: Read, maxJsonBytes: number, { dataPlane, protocol, call
     if (body.byteLength > maxJsonBytes) throw tooLarge(body, maxJsonBytes)
     yield* groupsOf(instancesIn(body))
   } catch (error) {
-    dataPlane.unreadable(error, protocol, caller)
+    dataPlane.refused(error, protocol, caller)
     throw error
   }
 }

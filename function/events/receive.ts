@@ -143,7 +143,7 @@ async function readOrCount<Events>(
   try {
     return await read()
   } catch (error) {
-    dataPlane.unreadable(error, 'cloudevent', caller)
+    dataPlane.refused(error, 'cloudevent', caller)
     throw error
   }
 }

@@ -1,7 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { Refused } from '../answer.ts'
 import type { Config } from '../config/config.ts'
-import { meaningOf } from '../errors.ts'
+import { countRefusal } from '../errors.ts'
 import type { Authenticate } from '../http/access/authentication.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory } from '../http/memory.ts'
@@ -102,9 +102,7 @@ function report({ path, status, caller, head }: Call, { log }: Service): void {
 }
 
 function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
-  const meaning = meaningOf(error)
-  if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
-  if (meaning?.failed !== undefined) metrics.failed(meaning.failed)
+  const meaning = countRefusal(error, metrics)
   if (meaning === undefined)
     log.error(
       { err: error, ...traceOf(call.head.headers, call.caller) },

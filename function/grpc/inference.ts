@@ -56,9 +56,10 @@ function repositoryIndex({ repository_name, ready }: Message, service: Service):
 
 /** Refuses a call before its message is read. @returns whether the call was refused */
 function refuseIfFull(call: Call, service: Service): boolean {
-  const turn = new Turn(call, service, call.caller.arrived)
-  const refusal = service.dataPlane.noRoom('grpc', turn)
+  const refusal = service.dataPlane.noRoom(call.caller)
   if (refusal === undefined) return false
+  const turn = new Turn(call, service, call.caller.arrived)
+  service.dataPlane.refused(refusal, 'grpc', turn)
   const status = statusOf(refusal)
   turn.end(status)
   call.end(status)

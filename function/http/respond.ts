@@ -1,6 +1,6 @@
 import { type Answer, type Caller, errorAnswer, Refused, type Request } from '../answer.ts'
 import type { Config } from '../config/config.ts'
-import { meaningOf } from '../errors.ts'
+import { countRefusal } from '../errors.ts'
 import { lazily } from '../lazily.ts'
 import { whyNoPath } from '../not-served.ts'
 import type { Service } from '../service.ts'
@@ -128,9 +128,7 @@ export class Responder {
   /** Creates the response to an error. Counts the error, and logs an unexpected one. */
   refuse(error: unknown, { headers }: RequestHead, caller: Caller): Answer {
     const { metrics, log } = this.#options
-    const meaning = meaningOf(error)
-    if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
-    if (meaning?.failed !== undefined) metrics.failed(meaning.failed)
+    const meaning = countRefusal(error, metrics)
     if (meaning === undefined)
       log.error({ err: error, ...traceOf(headers, caller) }, 'request failed unexpectedly')
     return errorAnswer(error)
