@@ -1,6 +1,6 @@
 import { BadRequest } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
-import { type Node, type OnnxModel, readOnnxModel } from './onnx-file.ts'
+import { nodesWithin, type OnnxModel, readOnnxModel } from './onnx-file.ts'
 
 /*
  * ONNX Runtime 1.30 crashes if an LSTM, a GRU, a TopK, a ConvTranspose or one of some other operators
@@ -54,18 +54,9 @@ export class EmptyTensors {
 /** The first operator that is not known to accept empty tensors. */
 function unsafeOperator({ graph, functions }: OnnxModel): string | undefined {
   const own = new Set(functions.map(({ domain, name }) => `${domain} ${name}`))
-  const nodes = [...graph.nodes, ...functions.flatMap(one => one.nodes)]
-  return firstUnsafe(nodes, own)
-}
-
-function firstUnsafe(nodes: readonly Node[], own: ReadonlySet<string>): string | undefined {
-  for (const { operator, domain, attributes } of nodes) {
-    const isOwn = own.has(`${domain} ${operator}`)
-    if (!isOwn && SAFE[domain]?.has(operator) !== true) return operator
-    for (const { graph } of attributes.values()) {
-      const inside = graph && firstUnsafe(graph.nodes, own)
-      if (inside !== undefined) return inside
-    }
-  }
-  return undefined
+  const nodes = [graph, ...functions].flatMap(({ nodes }) => nodes)
+  return nodesWithin(nodes).find(
+    ({ operator, domain }) =>
+      !own.has(`${domain} ${operator}`) && SAFE[domain]?.has(operator) !== true,
+  )?.operator
 }

@@ -142,6 +142,13 @@ export async function readShapeless(path: string): Promise<ReadonlySet<string>> 
   return new Set(shapeless.map(({ name }) => name))
 }
 
+/** Returns the nodes, and those of the graphs inside them. */
+export const nodesWithin = (nodes: readonly Node[]): readonly Node[] =>
+  nodes.flatMap(node => [
+    node,
+    ...nodesWithin([...node.attributes.values()].flatMap(({ graph }) => graph?.nodes ?? [])),
+  ])
+
 class FileBytes {
   readonly size: number
   at = 0

@@ -1,4 +1,4 @@
-import { type Caller, senderOf } from '../answer.ts'
+import { type Caller, senderOf, whenGone } from '../answer.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import { delayUntil } from '../timer.ts'
@@ -40,7 +40,7 @@ export class Queue {
   private nextLook = 0
   private alarm: NodeJS.Timeout | undefined
   private alarmAt = 0
-  private readonly onGone = () => {
+  private readonly dropGone = () => {
     this.earliest = 0
     this.watchDeadlines()
   }
@@ -77,7 +77,7 @@ export class Queue {
     const fits = this.rowCount + rows <= maxQueueRows && this.byteCount + bytes <= maxBodyBytes
     if (fits || this.isAllOf(senderOf(caller))) return undefined
     // Remove jobs whose callers hung up, so that they do not block other callers for long.
-    this.onGone()
+    this.dropGone()
     return new Overloaded(
       `${this.rowCount} rows (${this.byteCount} bytes in total) are already waiting; the limits are ${maxQueueRows} rows (MAX_QUEUE_ROWS) and ${maxBodyBytes} bytes (MAX_BODY_BYTES); try again later`,
     )
@@ -91,8 +91,7 @@ export class Queue {
     kind.add(job.placeOfKind)
     this.count(job, kind, 1)
     this.earliest = Math.min(this.earliest, job.deadline)
-    job.sender.onGone ??= new Set()
-    job.sender.onGone.add(this.onGone)
+    whenGone(job.sender, this.dropGone)
   }
 
   /**

@@ -204,27 +204,32 @@ export function writeContents({ datatype, data }: Pick<Tensor, 'datatype' | 'dat
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) =>
   new Uint8Array(buffer, byteOffset, byteLength)
 
-function writeTexts({ number }: ContentsField, texts: readonly string[]): Uint8Array {
-  return encodeTexts(texts, {
-    sizeOf: length => 1 + varintSize(length),
-    write(to, at, length) {
-      to[at] = number * 8 + LENGTH
-      let next = at + 1
-      let left = length
-      for (; left >= 0x80; left >>>= 7) to[next++] = (left & 0x7f) | 0x80
-      to[next] = left
-    },
+const writeTexts = ({ number }: ContentsField, texts: readonly string[]): Uint8Array =>
+  encodeTexts(texts, {
+    sizeOf: headSize,
+    write: (to, at, length) => writeHead(to, at, { number, length }),
   })
+
+function headOf({ number }: ContentsField, length: number): Uint8Array {
+  const head = new Uint8Array(headSize(length))
+  writeHead(head, 0, { number, length })
+  return head
 }
 
-const varintSize = (value: number) => Math.max(Math.ceil((32 - Math.clz32(value)) / 7), 1)
+/** A varint has 7 bits per byte, and one byte at least. A length is below 2^32. */
+const headSize = (length: number) => 1 + Math.max(Math.ceil((32 - Math.clz32(length)) / 7), 1)
 
-function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint8Array {
-  const head = [number * 8 + LENGTH]
+/** Writes the tag and the length of a field. */
+function writeHead(
+  to: Uint8Array,
+  at: number,
+  { number, length }: { readonly number: number; readonly length: number },
+): void {
+  to[at] = number * 8 + LENGTH
+  let next = at + 1
   let left = length
-  for (; left >= 0x80; left = Math.floor(left / 0x80)) head.push((left % 0x80) | 0x80)
-  head.push(left)
-  return Uint8Array.from(head)
+  for (; left >= 0x80; left >>>= 7) to[next++] = (left & 0x7f) | 0x80
+  to[next] = left
 }
 
 type Numbers = Exclude<TensorData, readonly string[]>

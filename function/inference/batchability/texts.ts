@@ -1,4 +1,4 @@
-import type { Graph, Node, OnnxModel } from '../onnx-file.ts'
+import { type Graph, type Node, nodesWithin, type OnnxModel } from '../onnx-file.ts'
 
 /** TensorProto.DataType. */
 const TEXT = 8
@@ -26,8 +26,6 @@ const mayReturnTexts = ({ operator, attributes }: Node): boolean =>
 
 /** Whether any node of the model is a Transpose. */
 export const hasTransposes = ({ graph, functions }: OnnxModel): boolean =>
-  [graph, ...functions].some(({ nodes }) => nodes.some(isTranspose))
-
-const isTranspose = ({ operator, attributes }: Node): boolean =>
-  operator === 'Transpose' ||
-  [...attributes.values()].some(({ graph }) => graph?.nodes.some(isTranspose))
+  nodesWithin([graph, ...functions].flatMap(({ nodes }) => nodes)).some(
+    ({ operator }) => operator === 'Transpose',
+  )
