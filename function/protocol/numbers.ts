@@ -65,7 +65,8 @@ function load(): Numbers {
   const { memory, read, end, left, write, written } = exports as unknown as Exports
   const { buffer } = memory
   const at = (name: string) => (exports[name] as { readonly value: number }).value
-  new BigUint64Array(buffer, at('POWERS'), 2 * (MOST_POWER - LEAST_POWER + 1)).set(powersOfTen())
+  const powers = powersOfTen(at('LEAST_POWER'), at('MOST_POWER'))
+  new BigUint64Array(buffer, at('POWERS'), powers.length).set(powers)
   return {
     read,
     end,
@@ -81,8 +82,6 @@ function load(): Numbers {
   }
 }
 
-const LEAST_POWER = -60
-const MOST_POWER = 45
 const BITS = 128
 
 /**
@@ -90,9 +89,9 @@ const BITS = 128
  * Negative powers are rounded up, other powers down. A factor of two changes only the exponent, so
  * powers of five suffice.
  */
-function powersOfTen(): BigUint64Array {
+function powersOfTen(least: number, most: number): BigUint64Array {
   const powers: bigint[] = []
-  for (let power = LEAST_POWER; power <= MOST_POWER; power++) {
+  for (let power = least; power <= most; power++) {
     const five = 5n ** BigInt(Math.abs(power))
     const bits = five.toString(2).length
     const significant =
