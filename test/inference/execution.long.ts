@@ -54,6 +54,17 @@ async function open(env: Record<string, string>) {
     afterAll.push(stop)
   }
 }
+/** Opens one worker with the shipped model. */
+const openWorker = (onDeath: (reason: string) => void = assert.fail) =>
+  openWorkers('models/iris/v1.0.0/model.onnx', {
+    runTimeoutMs: 0,
+    onStuck: assert.fail,
+    threads: 1,
+    workers: 1,
+    onDeath,
+    onLoss: assert.fail,
+  })
+
 const afterAll: (() => void)[] = []
 afterEach(() => {
   for (const undo of afterAll.splice(0)) undo()
@@ -212,14 +223,7 @@ test('a large request that waits although its deadline has passed makes Node pri
   const warnings: Error[] = []
   const onWarning = (warning: Error) => warnings.push(warning)
   process.on('warning', onWarning)
-  const pool = await openWorkers('models/iris/v1.0.0/model.onnx', {
-    runTimeoutMs: 0,
-    onStuck: assert.fail,
-    threads: 1,
-    workers: 1,
-    onDeath: assert.fail,
-    onLoss: assert.fail,
-  })
+  const pool = await openWorker()
   t.after(async () => {
     process.off('warning', onWarning)
     await pool.close()
@@ -232,14 +236,7 @@ test('a large request that waits although its deadline has passed makes Node pri
 })
 
 test('a large request no longer waits for a thread after its client hung up', async t => {
-  const pool = await openWorkers('models/iris/v1.0.0/model.onnx', {
-    runTimeoutMs: 0,
-    onStuck: assert.fail,
-    threads: 1,
-    workers: 1,
-    onDeath: assert.fail,
-    onLoss: assert.fail,
-  })
+  const pool = await openWorker()
   t.after(() => pool.close())
   const running = pool.run([structuredClone(row)], ['predicted_class'])
   const caller = { arrived: 0, deadline: Number.POSITIVE_INFINITY, gone: false }
@@ -255,14 +252,7 @@ test('a large request no longer waits for a thread after its client hung up', as
 })
 
 test('a pool runs and closes after a request that could not be sent to its thread', async () => {
-  const pool = await openWorkers('models/iris/v1.0.0/model.onnx', {
-    runTimeoutMs: 0,
-    onStuck: assert.fail,
-    threads: 1,
-    workers: 1,
-    onDeath: assert.fail,
-    onLoss: assert.fail,
-  })
+  const pool = await openWorker()
   const body = new Uint8Array(8)
   body.buffer.transfer()
   const caller = { arrived: 0, deadline: Number.POSITIVE_INFINITY, gone: false }
@@ -278,14 +268,7 @@ suite('worker threads that die', () => {
   test('the run of a thread that dies gets an error that allows a retry; the thread is counted and replaced', async t => {
     const deaths: string[] = []
     const { workers, ...noted } = noteWorkers()
-    const session = await openWorkers('models/iris/v1.0.0/model.onnx', {
-      runTimeoutMs: 0,
-      onStuck: assert.fail,
-      threads: 1,
-      workers: 1,
-      onDeath: reason => deaths.push(reason),
-      onLoss: assert.fail,
-    })
+    const session = await openWorker(reason => deaths.push(reason))
     t.after(async () => {
       noted.stop()
       await session.close()
