@@ -39,7 +39,7 @@ export const tritonExtension = (name: string, note?: string) =>
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
 
 /**
- * The source of a point about which the specification is silent, although clients expect it. Such a
- * point is never `required`.
+ * The source of a point about which the specification is silent, although clients expect it. The
+ * point is then never `required`.
  */
 export const silent = (expectation: string) => `OIP is silent: ${expectation}`

@@ -105,8 +105,7 @@ export class Arrivals {
   }
 
   /**
-   * Evicts an arrival with less progress than `needing`. If there is none, evicts one from the
-   * address that uses the most memory, unless `needing`'s address already uses its share.
+   * Evicts an arrival with less progress than `needing`, or else one from the address that uses the most memory, unless `needing`'s address already uses its share.
    * @param frees whether a source's memory would help
    * @returns whether an arrival was evicted
    */

@@ -5,8 +5,8 @@ import type { LoadedModel } from './loaded-model.ts'
 import { curlCommand, quoted } from './metadata.ts'
 
 /**
- * Returns a shell command that calls the transform or, if there is none, sends an inference
- * request.
+ * Returns a shell command that calls the transform. Without a transform, the command sends an
+ * inference request.
  * @param address the server's URL, for example http://localhost:8080
  * @returns undefined if there is no example, or the example is too long for a command
  */

@@ -53,7 +53,7 @@ export interface Unzipped {
 
 /**
  * Returns a copy of a model without its ZipMaps.
- * @returns the reason if the ZipMaps cannot be removed; undefined if there are none
+ * @returns the reason if the ZipMaps cannot be removed; undefined if the model has no ZipMap
  * @throws {Error} if the file cannot be read
  */
 export async function withoutZipMaps(file: string): Promise<Unzipped | string | undefined> {

@@ -64,7 +64,7 @@ const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: st
 }
 
 /**
- * Returns the transform's settings for the reply event; undefined if there are none.
+ * Returns the transform's settings for the reply event; undefined if it has no settings.
  * @throws {Error} if an event cannot have these attributes
  */
 export function eventOf(reply: EventReply | undefined): Reply['event'] {

@@ -128,8 +128,8 @@ const unusable = (name: string, why: string) =>
   new Error(`the schema "${name}": ${why.replace(/^strict mode: /, '').replaceAll('\n', ' ')}`)
 
 /**
- * Returns a schema's mistake, found by Ajv's compiler or the draft's meta-schema; undefined if
- * there is none. For check-model and builds, where the time does not matter.
+ * Returns a schema's mistake, found by Ajv's compiler or the draft's meta-schema; undefined if the
+ * schema is valid. For check-model and builds, where the time does not matter.
  */
 export async function schemaMistake(schema: JsonSchema, name: string): Promise<string | undefined> {
   try {

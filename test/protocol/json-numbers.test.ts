@@ -29,7 +29,7 @@ function signatureOf(datatypes: Record<string, Datatype>): Signature {
   return { inputs, outputs: [] }
 }
 
-/** Makes a body so long that its numbers are read from the bytes. */
+/** Spaces that make a body long enough for its numbers to be read from the bytes. */
 const PADDING = ' '.repeat(1024)
 
 const bodyOf = (data: string, shape: string, datatype: Datatype) =>

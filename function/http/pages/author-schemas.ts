@@ -16,7 +16,7 @@ export const authorComponents = ({
 })
 
 /**
- * Returns a reference to the input's schema or, if there is none, a schema that accepts any value.
+ * Returns a reference to the input's schema. Without a schema, any value is accepted.
  */
 export const inputRef = ({ input }: DescribedTransform): Schema =>
   input === undefined ? {} : schemaRef('Input')

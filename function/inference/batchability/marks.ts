@@ -69,8 +69,8 @@ function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | und
 const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
 
 /**
- * Returns the marks of values that depend on a row's number. Such a value may be used only for its
- * shape or as an index (see `lookup`).
+ * Returns the marks of values that depend on a row's number. These values may be used only for
+ * their shape or as an index (see `lookup`).
  */
 function numberOf(step: Step): Marks | undefined {
   if (!step.inputs.some(value => value?.isNumbered)) return undefined

@@ -32,7 +32,7 @@ let end: usize = 0
  * Leaves NaN, infinities, -0, ROUNDED_TWICE and values of 10^9 and more to the caller.
  * @param from the index of the first value in FLOATS
  * @param to the index after the last value
- * @returns the index of the first value that is left; `to` if there is none
+ * @returns the index of the first value that is left; `to` if all values are written
  */
 export function write(from: i32, to: i32): i32 {
   let at = TEXT
