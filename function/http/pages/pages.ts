@@ -12,15 +12,19 @@ export function createPages(
   config: DescribedConfig & Pick<Config, 'tls'>,
   rows: readonly TableRoute[],
 ): Pages {
-  let description: string | undefined
+  let description: Document | undefined
   let playground: ReturnType<typeof createPlayground> | undefined
+  let latest: { readonly address: string; readonly document: Document } | undefined
   const served = (html: string) =>
     config.metricsPort === undefined ? html : html.replace(METRICS_LINK, '')
+  const docs = documentOf(served(DOCS_HTML))
   return {
-    docs: request => page(request, { 'content-security-policy': DOCS_POLICY }, served(DOCS_HTML)),
+    docs: request => page(request, { 'content-security-policy': DOCS_POLICY }, docs),
     async openApi(request, caller) {
       const described = await describedModel(model, caller)
-      description ??= JSON.stringify(openApi(model, described, config, await describeRows(rows)))
+      description ??= documentOf(
+        JSON.stringify(openApi(model, described, config, await describeRows(rows))),
+      )
       return unlessFresh(request, JSON_HEADERS, description)
     },
     async playground(request, caller) {
@@ -34,7 +38,10 @@ export function createPages(
         'content-security-policy': PLAYGROUND_POLICY,
         vary: 'accept, accept-encoding',
       }
-      return page(request, headers, playground(addressOf(request, config)))
+      const address = addressOf(request, config)
+      if (latest?.address !== address)
+        latest = { address, document: documentOf(playground(address)) }
+      return page(request, headers, latest.document)
     },
   }
 }
@@ -61,19 +68,34 @@ const COMMON_HEADERS = {
 const JSON_HEADERS = { ...COMMON_HEADERS, 'content-type': 'application/json; charset=utf-8' }
 const HTML_HEADERS = { ...COMMON_HEADERS, 'content-type': 'text/html; charset=utf-8' }
 
-const page = (request: Request, headers: Answer['headers'], html: string): Answer =>
+/** A page, encoded and hashed once: clients may request it thousands of times per second. */
+interface Document {
+  readonly bytes: Uint8Array
+  /** The entity tag, in quotation marks. */
+  readonly tag: string
+}
+
+function documentOf(text: string): Document {
+  const hash = createHash('sha256').update(text).digest('base64url').slice(0, 27)
+  return { bytes: Buffer.from(text), tag: `"${hash}"` }
+}
+
+const page = (request: Request, headers: Answer['headers'], html: Document): Answer =>
   unlessFresh(request, { ...HTML_HEADERS, ...headers }, html)
 
 /** Returns the response, or 304 if the client already has it (RFC 9110 section 13.1.2). */
-function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
-  const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+function unlessFresh(
+  request: Request,
+  headers: Answer['headers'],
+  { bytes, tag }: Document,
+): Answer {
   // Weak, because the compressed body has the same tag. The client's tags are also compared as weak
   // tags.
   const etag = `W/${tag}`
   const known = request.headers['if-none-match']?.split(',') ?? []
   return known.some(other => [tag, '*'].includes(other.trim().replace(/^W\//, '')))
     ? { status: 304, headers: { ...headers, etag }, body: '' }
-    : { status: 200, headers: { ...headers, etag }, body }
+    : { status: 200, headers: { ...headers, etag }, body: [bytes] }
 }
 
 /**
