@@ -6,6 +6,7 @@ import type { CallAnswers, CallCommand } from './call-messages.ts'
 import type { CallServer, CallStart } from './call-server.ts'
 import type { Digests } from './digests.ts'
 import { inferLarge, type LargeRequest } from './large.ts'
+import { yieldToMainThread } from './priority.ts'
 import { cpuMs } from './run-costs.ts'
 import { RunSizes } from './run-sizes.ts'
 import { openSession, type Session, timed } from './session.ts'
@@ -61,6 +62,7 @@ function ownPort(port: MessagePort): Port {
 
 async function serve(port: Port, start: WorkerStart): Promise<void> {
   const { file, threads, sha256 } = start
+  yieldToMainThread()
   try {
     const began = cpuMs()
     const opened = await openSession(file, threads, sha256)
