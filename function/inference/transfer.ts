@@ -22,6 +22,22 @@ export function movableResponse(
   return 'json' in response ? mapBytes(response, movable) : response.map(movable)
 }
 
+/** The buffers of responses that came from another thread: each belongs to one response. */
+const OWN = new WeakSet<ArrayBufferLike>()
+
+/** Marks the parts of a response from another thread, so that {@link freeSent} may free them. */
+export function own(parts: readonly (string | Uint8Array)[]): void {
+  for (const part of parts) if (typeof part !== 'string') OWN.add(part.buffer)
+}
+
+/**
+ * Frees the memory of a part that has been sent, if it came from another thread. If megabytes
+ * waited for the garbage collector, it would stop the process for 10 ms after every few responses.
+ */
+export function freeSent({ buffer }: Uint8Array): void {
+  if (OWN.delete(buffer)) (buffer as ArrayBuffer).transfer(0)
+}
+
 /** Uint8Array's method copies; Buffer.slice() shares memory. */
 const copy: (this: Uint8Array) => Uint8Array = Object.getPrototypeOf(Uint8Array.prototype).slice
 

@@ -1,4 +1,5 @@
 import type { Caller } from '../answer.ts'
+import { partsOf } from '../protocol/encode.ts'
 import { DeadlinePassed, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { CallSettings } from './call-messages.ts'
@@ -8,7 +9,7 @@ import { hungUp, whenGivenUp, within } from './give-up.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
 import type { Ran, Session } from './session.ts'
 import type { ThreadCalls } from './thread-calls.ts'
-import { buffersOf, detach, movable } from './transfer.ts'
+import { buffersOf, detach, movable, own } from './transfer.ts'
 import { type CallOptions, type Sent, WorkerThread } from './worker-thread.ts'
 
 const NO_THREAD = 'the model could not be loaded again after its thread ended'
@@ -172,7 +173,13 @@ export class WorkerPool implements Executor {
     const large = { ...request, bytes: { ...request.bytes, body } }
     const transfer = buffersOf([body])
     const limitMs = this.options.runTimeoutMs
-    return (await this.send(worker, { command: { large }, transfer, limitMs })) as LargeResponse
+    const answer = (await this.send(worker, {
+      command: { large },
+      transfer,
+      limitMs,
+    })) as LargeResponse
+    if (!('code' in answer.response)) own(partsOf(answer.response))
+    return answer
   }
 
   /** Returns the thread with the fewest calls. @throws {NotReady|DeadlinePassed} */
