@@ -21,7 +21,7 @@ const INFLATED_CHUNK_BYTES = 64 * 1024
  * A larger buffer is freed at once. A smaller buffer may be the one into which Node reads, which
  * several bodies share.
  */
-const FREED_BYTES = 2 ** 20
+const FREED_BYTES = 64 * 1024
 
 export const declaredLength = ({ headers }: Pick<RequestHead, 'headers'>): number =>
   Number(headers['content-length'] ?? 0)
@@ -199,18 +199,47 @@ export async function inflate(
     new BadRequest(`the ${growth.what} is not valid ${name} data: ${why}`)
   const inflater = create({ chunkSize: INFLATED_CHUNK_BYTES })
   inflater.end(compressed)
+  const collector = new Collector(0, growth)
+  let endTurn: (() => void) | undefined
   try {
-    const inflated = await collect(inflater, new Collector(0, growth), {
-      broken: error => invalid(error.message),
-    })
+    for await (const chunk of inflater) {
+      if (endTurn === undefined && collector.bytes.byteLength >= SMALL_BYTES)
+        endTurn = await LARGE_BODIES.begin()
+      collector.add(chunk)
+    }
     // Node ignores bytes after the end of the compressed data.
     const rest = compressed.byteLength - inflater.bytesWritten
     if (rest > 0) throw invalid(`${rest} bytes follow its end`)
-    return inflated
+    return collector.bytes
+  } catch (error) {
+    collector.discard()
+    const { code = '', message } = error as NodeJS.ErrnoException
+    throw code.startsWith('Z_') ? invalid(message) : error
   } finally {
+    endTurn?.()
     inflater.destroy()
   }
 }
+
+/** Turns, in order of arrival. */
+class Turns {
+  #last: Promise<void> = Promise.resolve()
+
+  /** Waits for a turn. @returns a function that ends the turn */
+  async begin(): Promise<() => void> {
+    const before = this.#last
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#last = promise
+    await before
+    return resolve
+  }
+}
+
+/**
+ * Large bodies are decompressed one at a time: a few bytes can expand to megabytes, and threads
+ * that decompress several such bodies would leave the main thread little time on a single core.
+ */
+const LARGE_BODIES = new Turns()
 
 /**
  * Collects chunks in one buffer: a body may arrive in chunks of one byte, each of which would take

@@ -245,6 +245,18 @@ for (const { what, encoding, body, status } of ENCODED) {
   })
 }
 
+test('many bodies that expand to more than the limit get 413 one after the other, and a valid one gets 200', async t => {
+  const limit = 4 * 2 ** 20
+  const own = await startServer({ MAX_BODY_BYTES: `${limit}` })
+  t.after(own.stop)
+  const send = (body: Buffer) => exchange(own.port, compressed('gzip', body))
+  const bomb = gzipSync(Buffer.alloc(4 * limit, ' '))
+  const bombs = Array.from({ length: 20 }, () => send(bomb))
+  const valid = await send(gzipSync(irisBody().padEnd(limit)))
+  assert.equal(valid.status, 200, valid.body)
+  for (const { status } of await Promise.all(bombs)) assert.equal(status, 413)
+})
+
 async function holdBody(port: number, bytes: number) {
   const connection = await connect(port)
   connection.send(request('POST', IRIS, { 'content-length': `${bytes}` }) + ' '.repeat(bytes - 1))
