@@ -15,6 +15,7 @@ import type { Session } from './connection.ts'
 import type { Drops } from './connection-limit.ts'
 import { type Connections, NEXT_REQUEST_MS } from './connections.ts'
 import type { RequestHead } from './head.ts'
+import type { RoundRobin } from './round-robin.ts'
 import { LINGER_MS } from './send.ts'
 import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
@@ -53,6 +54,7 @@ const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255
 export interface Http2Context extends StreamContext {
   readonly connections: Connections
   readonly drops: Drops
+  readonly roundRobin: RoundRobin
   readonly grpc: boolean
   /** Whether the server is closing, so that new sessions must end, too. */
   isClosing(): boolean
@@ -98,7 +100,7 @@ export class Http2 {
   }
 
   #begin(session: ServerHttp2Session, socket: Socket): void {
-    const { connections, config, isClosing } = this.#context
+    const { connections, config, roundRobin, isClosing } = this.#context
     const open = new OpenSession(session, socket, {
       firstMs: Math.min(config.requestTimeoutMs, 60_000),
       idleMs: keepAliveMs(config),
@@ -115,7 +117,12 @@ export class Http2 {
       })
       if (!this.#limit.admit(stream)) return
       open.began(stream)
-      this.#answer(stream, headOf(headers, rawHeaders), open)
+      const answer = () => this.#answer(stream, headOf(headers, rawHeaders), open)
+      if (open.streams === 1 || !stream.endAfterHeaders) answer()
+      else
+        roundRobin.add(open, () => {
+          if (!stream.closed) answer()
+        })
     })
     connections.handOver(socket, open)
     // Wait for the server's settings, which must be the session's first frame.
@@ -238,6 +245,10 @@ export class OpenSession implements Session {
       this.idleSince = performance.now()
       this.#idle.refresh()
     })
+  }
+
+  get streams(): number {
+    return this.#streams.size
   }
 
   get state(): 'idle' | 'waiting' | 'working' {

@@ -16,6 +16,7 @@ import { reasonOf } from './malformed.ts'
 import { BodyMemory } from './memory.ts'
 import { agreedOnHttp2, detach, type ParserError, prefacedBytes } from './preface.ts'
 import { createResponder, type Responder } from './respond.ts'
+import { RoundRobin } from './round-robin.ts'
 import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
 import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
@@ -49,14 +50,16 @@ export async function listen(
   const memory = new BodyMemory(config.maxBodyBytes, () => service.model.freeBytes)
   const sender = new Sender(memory, config)
   const drops = new Drops(service, config.maxConnections)
+  const roundRobin = new RoundRobin()
   const loadHttp2 = lazily(async () => {
     const { Http2 } = await import('./http2.ts')
     const isClosing = () => sender.closing
-    return new Http2({ service, config, responder, memory, connections, drops, grpc, isClosing })
+    const shared = { service, config, responder, memory, connections, drops, roundRobin }
+    return new Http2({ ...shared, grpc, isClosing })
   })
   const serving = { responder, memory, sender, maxBodyBytes: config.maxBodyBytes }
   const bounds = { connections: config.maxConnections, pipelined: config.maxQueueRows }
-  const connections = new Connections(bounds, drops, exchange => {
+  const connections = new Connections(bounds, { drops, roundRobin }, exchange => {
     if (middleware === undefined) serve(exchange, serving)
     else middleware(exchange.request, exchange.response, () => serve(exchange, serving))
   })

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { IncomingMessage } from 'node:http'
 import { after, before, test } from 'node:test'
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
@@ -525,4 +527,35 @@ test('more than 128 pipelined requests close the connection, and other connectio
   client.send(request('POST', SLOW, {}, slowBody()) + request('GET', '/v2').repeat(129))
   await client.closed
   assert.equal((await exchange(own.port, request('GET', '/v2'))).status, 200)
+})
+
+test('after a connection has been closed for pipelining, its other requests are not parsed', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
+  t.after(own.stop)
+  let parsed = 0
+  const count = () => parsed++
+  subscribe('http.server.request.start', count)
+  t.after(() => unsubscribe('http.server.request.start', count))
+  const client = await connect(own.port)
+  client.send(request('POST', SLOW, {}, slowBody()) + request('GET', '/v2').repeat(1_000))
+  await client.closed
+  assert.ok(parsed >= 129 && parsed <= 131, `${parsed} requests were parsed`)
+})
+
+test('errors have stack traces after a connection with pipelined requests has been closed', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
+  t.after(own.stop)
+  const limit = Error.stackTraceLimit
+  const requests: IncomingMessage[] = []
+  const add = (message: unknown) =>
+    requests.push((message as { readonly request: IncomingMessage }).request)
+  subscribe('http.server.request.start', add)
+  t.after(() => unsubscribe('http.server.request.start', add))
+  const client = await connect(own.port)
+  client.send(request('POST', SLOW, {}, slowBody()) + request('GET', '/v2').repeat(9))
+  await until('all requests have arrived', () => requests.length === 10)
+  const closed = new Promise(resolve => requests[0]?.socket.once('close', resolve))
+  client.socket.resetAndDestroy()
+  await closed
+  assert.equal(Error.stackTraceLimit, limit)
 })
