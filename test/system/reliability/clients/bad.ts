@@ -42,10 +42,10 @@ const KINDS = {
     await dribble(socket, ' ')
   },
   /** Requests a few large responses or many small ones, and reads none. */
-  async 'slow readers'(socket: Socket) {
+  async 'slow readers'(socket: Socket, index: number) {
     socket.pause()
     // Only one connection in ten sends large requests: many expensive requests would be a flood.
-    const large = draw() < 0.1
+    const large = index % 10 === 0
     // At most 100, because the server cuts a connection that pipelines more than 128.
     socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(100))
     // The responses exceed the kernel's socket buffers.
@@ -94,8 +94,8 @@ const KINDS = {
     socket.resetAndDestroy()
   },
   /** Sends requests as fast as responses arrive, and faster on some connections. */
-  async 'pipelined floods'(socket: Socket) {
-    const ahead = draw() < 0.9 ? 100 : 2_000
+  async 'pipelined floods'(socket: Socket, index: number) {
+    const ahead = index % 10 === 0 ? 2_000 : 100
     let left = ahead
     socket.write(small.repeat(ahead))
     for await (const data of socket) {
@@ -141,7 +141,7 @@ async function dribble(socket: Socket, byte: string): Promise<void> {
   }
 }
 
-async function one(isFirst: boolean): Promise<void> {
+async function one(index: number, isFirst: boolean): Promise<void> {
   const began = performance.now()
   const socket = connect({ port, host: '127.0.0.1', noDelay: true })
   let wasReset = false
@@ -161,16 +161,16 @@ async function one(isFirst: boolean): Promise<void> {
   await once(socket, 'connect').catch(() => {})
   count('connections')
   if (isFirst) opened++
-  await KINDS[kind](socket).catch(() => {})
+  await KINDS[kind](socket, index).catch(() => {})
   await closed
   longestMs = Math.max(longestMs, performance.now() - began)
   if (kind === 'resets half-way') return
   count(wasReset || answers === 0 ? 'cut' : 'closed after a response')
 }
 
-async function again(isFirst: boolean): Promise<never> {
-  for (let first = isFirst; ; first = false) {
-    await one(first)
+async function again(index: number): Promise<never> {
+  for (let isFirst = true; ; isFirst = false) {
+    await one(index, isFirst)
     // Keep the rate of new connections low, because this is not a flood.
     await wait(kind === 'slow readers' ? 1_000 : 50)
   }
@@ -180,7 +180,7 @@ let opened = 0
 process.on('message', () => process.send?.({ seen, longestMs }))
 process.on('disconnect', () => process.exit())
 for (let i = 0; i < connections; i++) {
-  void again(true)
+  void again(i)
   // A listener's backlog is limited.
   while (i - opened > 200) await wait(5)
 }
