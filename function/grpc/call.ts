@@ -6,7 +6,7 @@ import { COMPRESSOR, decoderOf, isWorthCompressing } from '../http/compression.t
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
 import { cutOff, dropRest } from '../http/stream.ts'
-import { freeSent } from '../inference/transfer.ts'
+import { freeOwn } from '../inference/transfer.ts'
 import { show } from '../protocol/json.ts'
 import { delayUntil } from '../timer.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
@@ -203,7 +203,7 @@ export class Call {
       const isLast = i === frame.length - 1
       const sent = (error?: Error | null) => {
         isSent = true
-        if (!error) for (const part of frame) freeSent(part)
+        if (!error) for (const part of frame) freeOwn(part)
         this.#stopWaiting(late)
         if (reservation !== undefined) this.#unsent.delete(reservation)
         reservation?.release()

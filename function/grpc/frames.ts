@@ -2,9 +2,10 @@ import type { ServerHttp2Stream } from 'node:http2'
 import { Refused } from '../answer.ts'
 import { afterReading } from '../http/after-reading.ts'
 import type { Arrival, Arriving, Needing } from '../http/arrivals.ts'
-import { addressOf, freeBody, inflate, roomFor, stalled, tooLarge } from '../http/body.ts'
+import { addressOf, inflate, ownBuffer, roomFor, stalled, tooLarge } from '../http/body.ts'
 import type { Decoder } from '../http/compression.ts'
 import { type BodyMemory, FULL, Reservation } from '../http/memory.ts'
+import { freeOwn } from '../inference/transfer.ts'
 import { Overloaded } from '../protocol/errors.ts'
 
 /** The client cancelled the call or closed the connection, so no response is sent. */
@@ -204,7 +205,7 @@ export class MessageReader implements Arriving {
     if (bytes <= message.length) return message
     const grown = this.#allocate(bytes)
     grown.set(message.subarray(0, this.#messageBytes))
-    freeBody(message)
+    freeOwn(message)
     this.#message = grown
     return grown
   }
@@ -219,7 +220,7 @@ export class MessageReader implements Arriving {
     const before = (8 - (this.#length % 8)) % 8
     const room = before + roomFor(bytes, this.#length)
     this.#reservation.add(room - (this.#message?.length ?? 0), this.#needing)
-    return Buffer.allocUnsafe(room).subarray(before)
+    return ownBuffer(Buffer.allocUnsafe(room)).subarray(before)
   }
 
   #complete(): void {

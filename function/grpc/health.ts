@@ -1,5 +1,5 @@
 import { Refused } from '../answer.ts'
-import { freeBody } from '../http/body.ts'
+import { freeOwn } from '../inference/transfer.ts'
 import { show } from '../protocol/json.ts'
 import { decodeMessage } from '../protocol/protobuf-decode.ts'
 import { encodeMessage } from '../protocol/protobuf-encode.ts'
@@ -53,7 +53,7 @@ async function watch(call: Call, { input, output }: Method, service: Service): P
 async function asksForKnown(call: Call, input: MessageType, service: Service): Promise<boolean> {
   const { message, reservation } = await call.readOnly()
   const known = isKnown(decodeMessage(input, message).service, service)
-  freeBody(message)
+  freeOwn(message)
   reservation.release()
   return known
 }

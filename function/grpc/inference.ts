@@ -1,6 +1,6 @@
 import { Refused } from '../answer.ts'
 import { meaningOf } from '../errors.ts'
-import { freeBody } from '../http/body.ts'
+import { freeOwn } from '../inference/transfer.ts'
 import type { EncodedMessage } from '../protocol/encode.ts'
 import { MessageCodec, type RequestHead, readHead } from '../protocol/message.ts'
 import type { Message } from '../protocol/protobuf-decode.ts'
@@ -81,7 +81,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
     call.end(status)
     return
   } finally {
-    freeBody(received.message)
+    freeOwn(received.message)
   }
   await call.send(response, received.reservation)
   turn.end()
@@ -138,7 +138,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
     turn.end(status)
     return { error_message: status.message, infer_response: { id } }
   } finally {
-    freeBody(received.message)
+    freeOwn(received.message)
   }
 }
 

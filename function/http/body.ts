@@ -2,6 +2,7 @@ import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { type Answer, type AnswerMemory, type Caller, Refused, sizeOf } from '../answer.ts'
+import { freeOwn, own } from '../inference/transfer.ts'
 import { BadRequest, Overloaded } from '../protocol/errors.ts'
 import {
   type Arrival,
@@ -17,10 +18,7 @@ import { HungUp, type RequestBody } from './respond.ts'
 
 const INFLATED_CHUNK_BYTES = 64 * 1024
 
-/**
- * A larger buffer is freed at once. A smaller buffer may be the one into which Node reads, which
- * several bodies share.
- */
+/** A larger buffer is freed at once. */
 const FREED_BYTES = 64 * 1024
 
 export const declaredLength = ({ headers }: Pick<RequestHead, 'headers'>): number =>
@@ -102,7 +100,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
    * @throws {Overloaded} if the response is larger and other requests fill the memory
    */
   becomeAnswer({ body }: Answer): void {
-    if (this.#bytes !== undefined) freeBody(this.#bytes)
+    if (this.#bytes !== undefined) freeOwn(this.#bytes)
     this.#bytes = undefined
     this.reservation?.becomeAnswer(sizeOf(body))
   }
@@ -278,9 +276,9 @@ class Collector {
     const { maxBytes, reserve } = this.#growth
     const room = Math.max(least, roomFor(least, this.#expected || maxBytes))
     reserve(room - this.#buffer.byteLength)
-    const grown = Buffer.allocUnsafeSlow(room)
+    const grown = ownBuffer(Buffer.allocUnsafeSlow(room))
     grown.set(this.#buffer.subarray(0, this.#size))
-    freeBody(this.#buffer)
+    freeOwn(this.#buffer)
     this.#buffer = grown
   }
 
@@ -289,7 +287,7 @@ class Collector {
   }
 
   discard(): void {
-    freeBody(this.#buffer)
+    freeOwn(this.#buffer)
     this.#buffer = Buffer.alloc(0)
     this.#size = 0
   }
@@ -354,7 +352,11 @@ export function roomFor(bytes: number, most: number): number {
   return Math.min(most, bytes + Math.max(ahead, LEAST_AHEAD_BYTES))
 }
 
-/** Frees the memory now, not when garbage is collected. */
-export function freeBody({ buffer }: Uint8Array): void {
-  if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
+/**
+ * Marks a buffer of one body, so that {@link freeOwn} may free it. Several bodies share the buffer
+ * into which Node reads.
+ */
+export function ownBuffer(buffer: Buffer): Buffer {
+  if (buffer.byteLength > FREED_BYTES) own([buffer])
+  return buffer
 }

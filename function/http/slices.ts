@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream'
 import { type Answer, bytesOf } from '../answer.ts'
-import { freeSent } from '../inference/transfer.ts'
+import { freeOwn } from '../inference/transfer.ts'
 
 /** Larger responses are written in slices of this size, to measure how fast the client reads. */
 export const SLICE_BYTES = 256 * 1024
@@ -36,5 +36,5 @@ function* slicesOf(parts: readonly (string | Uint8Array)[]): Generator<Uint8Arra
     for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES)
       yield bytes.subarray(at, at + SLICE_BYTES)
   }
-  for (const part of parts) if (typeof part !== 'string') freeSent(part)
+  for (const part of parts) if (typeof part !== 'string') freeOwn(part)
 }

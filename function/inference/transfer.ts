@@ -22,20 +22,21 @@ export function movableResponse(
   return 'json' in response ? mapBytes(response, movable) : response.map(movable)
 }
 
-/** The buffers of responses that came from another thread: each belongs to one response. */
+/** Buffers that each belong to one body or response. */
 const OWN = new WeakSet<ArrayBufferLike>()
 
-/** Marks the parts of a response from another thread, so that {@link freeSent} may free them. */
+/** Marks the buffers of one body or response, so that {@link freeOwn} may free them. */
 export function own(parts: readonly (string | Uint8Array)[]): void {
   for (const part of parts) if (typeof part !== 'string') OWN.add(part.buffer)
 }
 
 /**
- * Frees the memory of a part that has been sent, if it came from another thread. If megabytes
- * waited for the garbage collector, it would stop the process for 10 ms after every few responses.
+ * Frees a part's buffer, if {@link own} marked it and it has not moved to another thread. If
+ * megabytes waited for the garbage collector, it would stop the process for 10 ms after every few
+ * responses.
  */
-export function freeSent({ buffer }: Uint8Array): void {
-  if (OWN.delete(buffer)) (buffer as ArrayBuffer).transfer(0)
+export function freeOwn({ buffer }: Uint8Array): void {
+  if (OWN.delete(buffer) && buffer.byteLength > 0) (buffer as ArrayBuffer).transfer(0)
 }
 
 /** Uint8Array's method copies; Buffer.slice() shares memory. */

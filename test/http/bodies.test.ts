@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
+import { PassThrough } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { deflateSync, gzipSync } from 'node:zlib'
+import { IncomingBody } from '../../function/http/body.ts'
+import { BodyMemory } from '../../function/http/memory.ts'
 import { type Server, startProcess, startServer } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, request, until } from './client.ts'
 
@@ -315,4 +318,28 @@ test('a body in tiny chunks and bodies that are being decompressed stay within t
   assert.ok(peak() - before < 350, `the memory grew by ${peak() - before} MB`)
   own.process.kill('SIGTERM')
   await own.exited
+})
+
+test('bodies are read and freed independently, although Node read them into one buffer', async () => {
+  const sizes = [100, 200, 300]
+  const buffer = Buffer.alloc(300_000)
+  const streams = sizes.map(() => new PassThrough())
+  const bodies = streams.map(stream => {
+    const head = { httpVersion: '1.1', headers: {}, rawHeaders: [] }
+    return new IncomingBody(
+      { head, stream, response: { writeContinue() {} } },
+      new BodyMemory(1_000_000),
+      1_000_000,
+    )
+  })
+  for (const [i, size] of sizes.entries()) {
+    const bytes = buffer.subarray(i * 1_000, i * 1_000 + size).fill(i + 1)
+    streams[i]?.write(bytes.subarray(0, 50))
+    streams[i]?.write(bytes.subarray(50))
+  }
+  for (const [i, body] of bodies.entries()) {
+    streams[i]?.end()
+    assert.deepEqual(await body.read(), Buffer.alloc(sizes[i] as number, i + 1))
+    body.becomeAnswer({ status: 200, headers: {}, body: '' })
+  }
 })

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freeBody } from '../../function/http/body.ts'
+import { ownBuffer } from '../../function/http/body.ts'
 import type { CallCommand } from '../../function/inference/call-messages.ts'
 import { ThreadCalls } from '../../function/inference/thread-calls.ts'
+import { freeOwn } from '../../function/inference/transfer.ts'
 import { DeadlinePassed } from '../../function/protocol/errors.ts'
 
 const caller = { arrived: 0, deadline: Number.POSITIVE_INFINITY, gone: false }
@@ -22,12 +23,12 @@ test('a call whose caller hangs up before the call is sent does not prevent othe
   })
   const start = (bytes: Uint8Array) =>
     calls.start({ kind: 'request', data: { bytes }, contentType: undefined, headers: {} }, caller)
-  const body = new Uint8Array(2 ** 21)
+  const body = ownBuffer(Buffer.alloc(2 ** 21))
   const gone = start(body)
   const other = start(new Uint8Array(2 ** 21).fill(7))
   gone.end(new DeadlinePassed('the caller hung up'))
   await assert.rejects(gone.reply, DeadlinePassed)
-  freeBody(body)
+  freeOwn(body)
   await turn()
   const sent = posted.flatMap(command => ('calls' in command ? command.calls : []))
   assert.deepEqual(
