@@ -15,6 +15,7 @@ import type { Session } from './connection.ts'
 import type { Drops } from './connection-limit.ts'
 import { type Connections, NEXT_REQUEST_MS } from './connections.ts'
 import type { RequestHead } from './head.ts'
+import { ResetSockets } from './reset-sockets.ts'
 import type { RoundRobin } from './round-robin.ts'
 import { LINGER_MS } from './send.ts'
 import { keepAliveMs } from './server.ts'
@@ -65,6 +66,7 @@ export class Http2 {
   readonly #server: Http2Server
   readonly #context: Http2Context
   readonly #limit: StreamLimit
+  readonly #resets = new ResetSockets()
   readonly #loadGrpc: () => Promise<AnswerCall>
   /** Undefined until the first call. */
   #answerCall: AnswerCall | undefined
@@ -125,6 +127,7 @@ export class Http2 {
         })
     })
     connections.handOver(socket, open)
+    if (session.encrypted) this.#resets.watch(socket)
     // Wait for the server's settings, which must be the session's first frame.
     if (isClosing()) setImmediate(() => open.end())
   }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import {
   copyFileSync,
   mkdtempSync,
@@ -15,7 +16,18 @@ import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import { IRIS, irisBody, request, until } from '../http/client.ts'
+import {
+  block,
+  END_STREAM,
+  frame,
+  head,
+  header,
+  PREFACE,
+  settings,
+  uint32,
+} from '../http/frames.ts'
 import { spawnFunction, startProcess, startServer, testModel } from '../server.ts'
 
 const CERTIFICATES = fileURLToPath(new URL('certificates', import.meta.url))
@@ -147,6 +159,46 @@ suite('a server with a certificate', () => {
     assert.equal((await ask(server.port)).status, 200)
     assert.ok(await server.close(5_000))
     await closed
+    await server.stop()
+  })
+
+  test('shuts down although a client has reset its HTTP/2 connection during a large response', async () => {
+    const server = await startServer({ ...FIRST, MODEL_DIR: testModel('identity-fp32') })
+    const socket = connectPlain(server.port, '127.0.0.1')
+    const secure = connectTls({ socket, ca, ALPNProtocols: ['h2'] })
+    await once(secure, 'secureConnect')
+    secure.pause()
+    const bytes = 16 * 2 ** 20
+    const inputs = [
+      {
+        name: 'x',
+        datatype: 'FP32',
+        shape: [bytes / 4],
+        parameters: { binary_data_size: bytes },
+      },
+    ]
+    const json = JSON.stringify({ inputs, parameters: { binary_data_output: true } })
+    const body = gzipSync(Buffer.concat([Buffer.from(json), Buffer.alloc(bytes)]))
+    const more = [
+      header('inference-header-content-length', String(json.length)),
+      header('content-encoding', 'gzip'),
+    ]
+    const POST = block('POST', '/v2/models/identity-fp32/infer', ...more)
+    const initialWindow = 4
+    const frames = [
+      settings({ [initialWindow]: 2 * bytes }),
+      frame('windowUpdate', uint32(2 * bytes)),
+      head(1, POST, false),
+      frame('data', body.subarray(0, 2 ** 14), { stream: 1 }),
+      frame('data', body.subarray(2 ** 14), { stream: 1, flags: END_STREAM }),
+    ]
+    secure.write(Buffer.concat([Buffer.from(PREFACE), ...frames]))
+    await until('the server waits for the client to read', () =>
+      process.getActiveResourcesInfo().includes('SimpleWriteWrap'),
+    )
+    // The server reads this frame after its write has failed, and then writes again.
+    secure.write(frame('ping', Buffer.alloc(8)), () => socket.resetAndDestroy())
+    assert.ok(await server.close(5_000))
     await server.stop()
   })
 
