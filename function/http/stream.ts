@@ -38,7 +38,12 @@ export async function answerStream(
 ): Promise<void> {
   const { service, config, responder, memory } = context
   const caller = callerOf(head, service, config.requestTimeoutMs)
-  const response = { writeContinue: () => stream.additionalHeaders({ ':status': 100 }) }
+  const response = {
+    writeContinue() {
+      // The request may have timed out during authentication.
+      if (!stream.headersSent) stream.additionalHeaders({ ':status': 100 })
+    },
+  }
   const body = new IncomingBody({ head, stream, response }, memory, config.maxBodyBytes)
   caller.memory = body
   const exchange = { stream, head, body, session }

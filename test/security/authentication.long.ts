@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { pbkdf2 } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, type TestContext, test } from 'node:test'
@@ -18,6 +21,7 @@ import {
   request,
   until,
 } from '../http/client.ts'
+import { open, openSession } from '../http/http2-client.ts'
 import { type Server, spawnFunction, startProcess, startServer } from '../server.ts'
 import {
   AUDIENCE,
@@ -865,6 +869,33 @@ suite('the keys of tokens', () => {
     assert.equal((await client.call('ServerMetadata', {}, token)).status, 14)
     const metrics = await server.service.metrics.text()
     assert.match(metrics, /^inference_failures_total\{cause="dependency"\} 2$/m)
+  })
+
+  test('logs no error if an HTTP/2 request times out before its token is verified', async t => {
+    const key = await createKey('one')
+    let giveKeys: (() => void) | undefined
+    const issuer = createServer((_request, response) => {
+      giveKeys = () => response.end(keySet(key))
+    })
+    await once(issuer.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => issuer.close())
+    const server = await startServer({
+      AUTH_JWKS: `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/`,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+      REQUEST_TIMEOUT_MS: '300',
+    })
+    t.after(() => server.stop())
+    const logged = t.mock.method(server.service.log, 'error', () => {})
+    const session = await openSession(server.url)
+    const headers = { ...bearer(await sign(key)), expect: '100-continue' }
+    const stream = open(session, IRIS, { method: 'POST', headers })
+    await until('the server asks for the keys', () => giveKeys !== undefined)
+    assert.equal((await once(stream, 'response'))[0][':status'], 408)
+    giveKeys?.()
+    await once(stream.resume(), 'close')
+    session.destroy()
+    assert.deepEqual(logged.mock.calls, [])
   })
 })
 
