@@ -12,9 +12,9 @@ import type { Handshake } from './access/webhook.ts'
 import { CLOSE, checkHead, pathOf, type RequestHead } from './head.ts'
 import {
   createRoutes,
+  eventPathsOf,
   type Route,
   type RouteLookup,
-  routeOrNone,
   rowsFor,
   type TableRoute,
 } from './routes.ts'
@@ -172,13 +172,10 @@ function answerPreflight({ head }: StepContext, { cors }: ResponderOptions): Ans
  * token.
  */
 function answerHandshake(
-  { head, path, findRoute }: StepContext,
+  { head, path }: StepContext,
   { handshake }: ResponderOptions,
 ): Answer | undefined {
-  const answer = handshake?.(head)
-  return answer !== undefined && path !== '*' && routeOrNone(findRoute)?.isEvent
-    ? answer
-    : undefined
+  return handshake?.(head, path)
 }
 
 /** Not async, so that requests without authentication do not wait. */
@@ -269,7 +266,8 @@ export async function createResponder(
       auth && (await (await import('./access/authentication.ts')).createAuthentication(auth, log)),
     cors: corsOrigins && (await import('./access/cors.ts')).createCors(corsOrigins),
     handshake:
-      webhookOrigins && (await import('./access/webhook.ts')).createHandshake(webhookOrigins),
+      webhookOrigins &&
+      (await import('./access/webhook.ts')).createHandshake(webhookOrigins, eventPathsOf(rows)),
     closeProbes: idleExitMs > 0,
     metrics,
     log,

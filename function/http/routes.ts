@@ -257,6 +257,12 @@ function patternOf(path: string): RegExp {
   return new RegExp(path === '/' ? '^/$' : `^${source}/?$`)
 }
 
+/** Whether events can be sent to a path, whatever model the path names. */
+export function eventPathsOf(rows: readonly TableRoute[]): (path: string) => boolean {
+  const patterns = rows.flatMap(({ path, isEvent }) => (isEvent ? [patternOf(path)] : []))
+  return path => patterns.some(pattern => pattern.test(path))
+}
+
 /** @throws {Refused} 404 for another model or version, 400 if the percent-encoding is invalid */
 function checkPath({ model, version }: Readonly<Record<string, string>>, served: Named): void {
   if (model !== undefined) checkServed({ model: decodeSegment(model) }, served)

@@ -55,7 +55,21 @@ describe('a sender that requests permission to deliver events', async () => {
     const { ask } = await createApp({ WEBHOOK_ORIGINS: '*', AUTH_SECRET: 'a-secret-of-the-tests' })
     assert.equal((await ask('OPTIONS', '/', { headers: AZURE }))?.status, 200)
     assert.equal((await ask('POST', '/', { headers: AZURE, body: '{}' }))?.status, 401)
-    for (const path of ['/v2', '/v2/models/other/infer'])
-      assert.equal((await ask('OPTIONS', path, { headers: AZURE }))?.status, 401)
+    assert.equal((await ask('OPTIONS', '/v2', { headers: AZURE }))?.status, 401)
+  })
+
+  test('does not reveal to a sender without a token whether a model is served', async () => {
+    const { ask } = await createApp({ WEBHOOK_ORIGINS: '*', AUTH_SECRET: 'a-secret-of-the-tests' })
+    for (const path of [
+      IRIS,
+      '/v2/models/iris-classifier',
+      '/v2/models/iris-classifier/versions/1.0.0/infer',
+    ]) {
+      const served = await ask('OPTIONS', path, { headers: AZURE })
+      const other = await ask('OPTIONS', path.replace('iris-classifier', 'other'), {
+        headers: AZURE,
+      })
+      assert.deepEqual(other, served)
+    }
   })
 })
