@@ -77,8 +77,18 @@ function writeLine(level: number, happened: readonly unknown[]): void {
   }
   const start = torn ? '\n' : ''
   torn = false
-  output.write(`${start}${JSON.stringify(line, describeErrors)}\n`)
+  const json = JSON.stringify(line, describeErrors).replace(LINE_ENDS, escapeCharacter)
+  output.write(`${start}${json}\n`)
 }
+
+/**
+ * Characters that JSON permits in a string, but that end a line for some readers, such as Node's
+ * readline and Python's splitlines().
+ */
+const LINE_ENDS = /[\u0085\u2028\u2029]/g
+
+const escapeCharacter = (character: string) =>
+  `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 
 function tellOfDropped(): void {
   const count = dropped

@@ -44,6 +44,17 @@ suite('an error in the log', () => {
   })
 })
 
+test('writes text with line separators as one line of ASCII', () => {
+  const script = `import { createLog } from './function/telemetry/log.ts'
+    createLog('info').info({ id: 'a\\u0085b\\u2028c\\u2029d\\ne' }, 'done')`
+  const line = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: projectFolder,
+    encoding: 'utf8',
+  })
+  assert.match(line, /^[ -~]+\n$/)
+  assert.equal(JSON.parse(line).id, 'a\u0085b\u2028c\u2029d\ne')
+})
+
 test('drops and counts lines while the reader of standard output is stopped', async () => {
   const script = `import { createLog } from './function/telemetry/log.ts'
     const log = createLog('debug')
