@@ -27,6 +27,8 @@ export async function startIn(
       PATH: process.env.PATH,
       PORT: '0',
       LISTEN_HOST: '127.0.0.1',
+      // As in the image.
+      MALLOC_MMAP_THRESHOLD_: '131072',
       MODEL_DIR: modelDir,
       ...env,
     },
