@@ -104,6 +104,10 @@ class AdaptiveExecutor implements Executor {
       : this.runInline(current, inputs, outputs)
   }
 
+  indexLabels(): Promise<boolean> {
+    return this.current.indexLabels()
+  }
+
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
     // Each worker has its own `sizes`; the parameter describes runs on the main thread.
     if (!(this.current instanceof InlineExecutor)) return this.current.inferLarge(request, caller)

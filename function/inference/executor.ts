@@ -64,6 +64,10 @@ export class InlineExecutor implements Executor {
     return inferLarge(this.session, request, sizes)
   }
 
+  indexLabels(): Promise<boolean> {
+    return this.session.indexLabels()
+  }
+
   close(): Promise<void> {
     return this.session.close()
   }

@@ -217,6 +217,7 @@ async function decide(deciding: Deciding): Promise<void> {
   await waitingAnswered()
   if (state.retired) return
   try {
+    await executor.indexLabels()
     const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
     const { learnExample, learnRows } = await import('./learn-sizes.ts')
     const session = new TriedSession(executor, () => state.retired)

@@ -97,9 +97,12 @@ export interface ValueType {
 /** Values above this size in bytes are skipped: weights are larger; shapes and axes are smaller. */
 export const MOST_VALUE_BYTES = 4_096
 
-/** @throws {Error} if the file cannot be read or is not an ONNX model */
-export async function readOnnxModel(path: string): Promise<OnnxModel> {
-  const bytes = new FileBytes(path)
+/**
+ * @param source the path of the file, or its bytes
+ * @throws {Error} if the file cannot be read or is not an ONNX model
+ */
+export async function readOnnxModel(source: string | Buffer): Promise<OnnxModel> {
+  const bytes = new FileBytes(source)
   try {
     return await readModel(bytes)
   } finally {
@@ -149,22 +152,39 @@ export const nodesWithin = (nodes: readonly Node[]): readonly Node[] =>
     ...nodesWithin([...node.attributes.values()].flatMap(({ graph }) => graph?.nodes ?? [])),
   ])
 
+/** Returns the names that a node reads, and those that the graphs inside it read. */
+export function* namesIn({ inputs, attributes }: Node): Generator<string, void> {
+  yield* inputs
+  for (const { graph } of attributes.values()) {
+    if (graph === undefined) continue
+    for (const node of graph.nodes) yield* namesIn(node)
+    for (const { name } of graph.outputs) yield name
+  }
+}
+
 class FileBytes {
   readonly size: number
   at = 0
-  readonly #file: number
-  #window = Buffer.allocUnsafe(64 * 1_024)
+  readonly #file: number | undefined
+  #window: Buffer
   #begins = 0
   #ends = 0
   readonly #slices = new Slices()
 
-  constructor(path: string) {
-    this.#file = openSync(path, 'r')
-    this.size = fstatSync(this.#file).size
+  constructor(source: string | Buffer) {
+    if (typeof source === 'string') {
+      this.#file = openSync(source, 'r')
+      this.size = fstatSync(this.#file).size
+      this.#window = Buffer.allocUnsafe(64 * 1_024)
+    } else {
+      this.size = source.length
+      this.#window = source
+      this.#ends = source.length
+    }
   }
 
   close(): void {
-    closeSync(this.#file)
+    if (this.#file !== undefined) closeSync(this.#file)
   }
 
   /**
@@ -214,6 +234,7 @@ class FileBytes {
 
   /** Fills the window from the current position, up to the end of the file. */
   #read(): void {
+    if (this.#file === undefined) throw new Error('the file is truncated')
     const window = this.#window
     this.#begins = this.at
     this.#ends = this.at
@@ -235,17 +256,13 @@ export interface Place {
   readonly end: number
 }
 
-export function fieldsIn(path: string, from: number, end: number): Place[] {
-  const bytes = new FileBytes(path)
-  try {
-    bytes.at = from
-    const places: Place[] = []
-    for (const { number, begin, length } of fields(bytes, end))
-      places.push({ number, begin, body: bytes.at, end: bytes.at + length })
-    return places
-  } finally {
-    bytes.close()
-  }
+export function fieldsIn(whole: Buffer, from = 0, end = whole.length): Place[] {
+  const bytes = new FileBytes(whole)
+  bytes.at = from
+  const places: Place[] = []
+  for (const { number, begin, length } of fields(bytes, end))
+    places.push({ number, begin, body: bytes.at, end: bytes.at + length })
+  return places
 }
 
 /** A field of a message: a number, or `length` bytes from the current position. */

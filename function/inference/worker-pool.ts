@@ -182,6 +182,11 @@ export class WorkerPool implements Executor {
     return answer
   }
 
+  /** Does nothing: each thread does this before its first large request. */
+  async indexLabels(): Promise<boolean> {
+    return false
+  }
+
   /** Returns the thread with the fewest calls. @throws {NotReady|DeadlinePassed} */
   async forCalls(caller: Caller): Promise<ThreadCalls> {
     for (;;) {

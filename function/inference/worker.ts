@@ -133,6 +133,7 @@ async function answerLarge(
   { session, sizes }: Loaded,
   request: LargeRequest,
 ): Promise<Answered> {
+  await session.indexLabels()
   const value = await inferLarge(tellingRuns(port, session), request, sizes)
   if ('code' in value.response) return { value, transfer: [] }
   const response = movableResponse(value.response)

@@ -1,14 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
-import {
-  fieldsIn,
-  type Graph,
-  type Node,
-  type OnnxModel,
-  type Place,
-  readOnnxModel,
-  type ValueInfo,
-} from './onnx-file.ts'
+import { externalFilesOf } from './external-data.ts'
+import { type Graph, type Node, type OnnxModel, readOnnxModel } from './onnx-file.ts'
 import { field, message, numberField } from './protobuf.ts'
+import { rewriteGraph } from './rewrite.ts'
 
 /*
  * Removes ZipMaps from models. Converters for scikit-learn, LightGBM, XGBoost and CatBoost append
@@ -61,70 +55,43 @@ export async function withoutZipMaps(file: string): Promise<Unzipped | string | 
   const zipMaps = zipMapsOf(model.graph)
   if (zipMaps.size === 0) return undefined
   if (statSync(file).size > MOST_BYTES) return 'the file is larger than 64 MiB'
-  if (hasExternalData(model.graph)) return 'the model has external data'
-  return { bytes: rewrite(file, model, zipMaps), zipMaps }
+  if (externalFilesOf(model).length > 0) return 'the model has external data'
+  return { bytes: rewrite(readFileSync(file), model, zipMaps), zipMaps }
 }
 
-const hasExternalData = ({ initializers, nodes }: Graph): boolean =>
-  initializers.some(({ external }) => external !== undefined) ||
-  nodes.some(({ attributes }) =>
-    [...attributes.values()].some(
-      ({ tensor, graph }) =>
-        tensor?.external !== undefined || (graph !== undefined && hasExternalData(graph)),
-    ),
-  )
-
-/** Field numbers of ModelProto and GraphProto (onnx.proto). */
-const MODEL = { graph: 7, opset: 8 }
-const GRAPH = { node: 1, output: 12 }
-
 function rewrite(
-  file: string,
+  whole: Buffer,
   { graph, opsets }: OnnxModel,
   zipMaps: ReadonlyMap<string, ZipMap>,
 ): Buffer {
-  const whole = readFileSync(file)
-  const parts = fieldsIn(file, 0, whole.length).map(({ number, begin, body, end }) =>
-    number === MODEL.graph
-      ? message(number, graphFields(whole, fieldsIn(file, body, end), { graph, zipMaps }))
-      : whole.subarray(begin, end),
-  )
+  const parts = rewriteGraph(whole, graph, {
+    node(node) {
+      const [output = ''] = node.outputs
+      const zipMap = isZipMap(node) ? zipMaps.get(output) : undefined
+      return zipMap && identity(zipMap.input, output)
+    },
+    output({ name }) {
+      const zipMap = zipMaps.get(name)
+      return zipMap && probabilities(name, zipMap.classes.length)
+    },
+  })
   // Identity needs the domain ai.onnx, but CatBoost's files import only ai.onnx.ml.
-  if (!opsets.has('ai.onnx')) parts.push(message(MODEL.opset, [numberField(2, 13)]))
+  if (!opsets.has('ai.onnx')) parts.push(message(OPSET, [numberField(2, 13)]))
   return Buffer.concat(parts)
 }
 
-function graphFields(
-  whole: Buffer,
-  places: readonly Place[],
-  { graph, zipMaps }: { graph: Graph; zipMaps: ReadonlyMap<string, ZipMap> },
-): Buffer[] {
-  // Nodes and outputs were read in the order of these fields.
-  const nodes = graph.nodes.values()
-  const outputs = graph.outputs.values()
-  return places.map(({ number, begin, end }) => {
-    const bytes = whole.subarray(begin, end)
-    if (number === GRAPH.node) {
-      const node = nodes.next().value as Node
-      const zipMap = isZipMap(node) ? zipMaps.get(node.outputs[0] ?? '') : undefined
-      return zipMap === undefined ? bytes : identity(zipMap.input, node.outputs[0] as string)
-    }
-    if (number === GRAPH.output) {
-      const { name } = outputs.next().value as ValueInfo
-      const zipMap = zipMaps.get(name)
-      return zipMap === undefined ? bytes : probabilities(name, zipMap.classes.length)
-    }
-    return bytes
-  })
-}
+/** The field number in ModelProto (onnx.proto). */
+const OPSET = 8
 
-/** NodeProto: input 1, output 2, op_type 4. */
-const identity = (input: string, output: string) =>
-  message(GRAPH.node, [field(1, input), field(2, output), field(4, 'Identity')])
+/** The fields of a NodeProto: input 1, output 2, op_type 4. */
+const identity = (input: string, output: string) => [
+  field(1, input),
+  field(2, output),
+  field(4, 'Identity'),
+]
 
-/** A ValueInfoProto of FP32 [?, classes]. The first dimension has neither a size nor a name. */
-function probabilities(name: string, classes: number): Buffer {
+/** The fields of a ValueInfoProto of FP32 [?, classes]. The first dimension has no size or name. */
+function probabilities(name: string, classes: number): Buffer[] {
   const shape = message(2, [message(1, []), message(1, [numberField(1, classes)])])
-  const type = message(2, [message(1, [numberField(1, 1), shape])])
-  return message(GRAPH.output, [field(1, name), type])
+  return [field(1, name), message(2, [message(1, [numberField(1, 1), shape])])]
 }

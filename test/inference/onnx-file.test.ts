@@ -16,8 +16,11 @@ after(() => rmSync(folder, { recursive: true }))
 
 async function read(...fields: readonly Buffer[]): Promise<OnnxModel> {
   const path = join(folder, 'model.onnx')
-  writeFileSync(path, Buffer.concat([integer(1, 10), ...fields]))
-  return readOnnxModel(path)
+  const bytes = Buffer.concat([integer(1, 10), ...fields])
+  writeFileSync(path, bytes)
+  const model = await readOnnxModel(path)
+  assert.deepEqual(await readOnnxModel(bytes), model)
+  return model
 }
 
 const [FP32, INT64] = [1, 7]
@@ -73,4 +76,12 @@ test('a long list in an attribute is skipped, and the following fields are read'
     skipped: true,
   })
   assert.equal(graph.nodes[0]?.operator, 'TreeEnsemble')
+})
+
+test('truncated bytes are refused like a truncated file', async () => {
+  const path = join(folder, 'truncated.onnx')
+  const bytes = message(7, text(2, 'graph')).subarray(0, -1)
+  writeFileSync(path, bytes)
+  await assert.rejects(readOnnxModel(path), { message: 'the file is truncated' })
+  await assert.rejects(readOnnxModel(bytes), { message: 'the file is truncated' })
 })

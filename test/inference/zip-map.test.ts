@@ -123,7 +123,7 @@ suite('ZipMaps', () => {
 
 function withinGraph(file: string, more: Buffer): Buffer {
   const whole = readFileSync(file)
-  const parts = fieldsIn(file, 0, whole.length).map(({ number, begin, body, end }) =>
+  const parts = fieldsIn(whole).map(({ number, begin, body, end }) =>
     number === 7 ? message(7, [whole.subarray(body, end), more]) : whole.subarray(begin, end),
   )
   return Buffer.concat(parts)

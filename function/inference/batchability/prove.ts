@@ -4,6 +4,7 @@ import {
   type Graph,
   type ModelFunction,
   type Node,
+  namesIn,
   type OnnxModel,
   readOnnxModel,
 } from '../onnx-file.ts'
@@ -313,13 +314,4 @@ async function namesNeeded(
     if (slices.isOver) await slices.next()
   }
   return needed
-}
-
-function* namesIn({ inputs, attributes }: Node): Generator<string, void> {
-  yield* inputs
-  for (const { graph } of attributes.values()) {
-    if (graph === undefined) continue
-    for (const node of graph.nodes) yield* namesIn(node)
-    for (const { name } of graph.outputs) yield name
-  }
 }
