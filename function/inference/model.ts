@@ -15,6 +15,7 @@ import { checkGraph, type GraphCheck } from './graph-check.ts'
 import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { ModelState } from './model-state.ts'
+import { residentMemory } from './resident-memory.ts'
 import { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
@@ -34,7 +35,7 @@ const ALLOCATIONS = 2
  * @returns the bytes that the loaded model leaves free
  */
 function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config): number {
-  const free = Math.max(0, memoryBytes - process.memoryUsage.rss())
+  const free = Math.max(0, memoryBytes - residentMemory().rss)
   const workers = Math.max(1, Math.floor(cpus / ortThreads))
   sizes.budget = (SHARE_OF_RUNS * free) / (ALLOCATIONS * workers)
   return free

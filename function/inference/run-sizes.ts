@@ -7,6 +7,7 @@ import {
   TEXT_BYTES,
   type Tensor,
 } from '../protocol/tensor.ts'
+import { residentMemory } from './resident-memory.ts'
 
 export interface OutputSize {
   readonly elements: number
@@ -71,7 +72,7 @@ const BINDS = /[^\s?]/
  * resident part.
  */
 export function nativeBytes(): number {
-  const { rss, heapTotal, external } = process.memoryUsage()
+  const { rss, heapTotal, external } = residentMemory()
   return rss - heapTotal - external / 2
 }
 

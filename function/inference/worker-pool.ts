@@ -7,6 +7,7 @@ import type { Digests } from './digests.ts'
 import { type Executor, runOnce } from './executor.ts'
 import { hungUp, whenGivenUp, within } from './give-up.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
+import { residentMemory } from './resident-memory.ts'
 import type { Ran, Session } from './session.ts'
 import type { ThreadCalls } from './thread-calls.ts'
 import { buffersOf, detach, movable, own } from './transfer.ts'
@@ -94,9 +95,9 @@ export class WorkerPool implements Executor {
 
   /** Starts the first worker, and then as many more as the memory allows. */
   async start(): Promise<void> {
-    const before = process.memoryUsage.rss()
+    const before = residentMemory().rss
     this.description = (await this.open()).description
-    const fitting = 1 + copiesThatFit(process.memoryUsage.rss() - before)
+    const fitting = 1 + copiesThatFit(residentMemory().rss - before)
     const more = Math.min(this.options.workers, fitting) - 1
     await Promise.all(Array.from({ length: more }, () => this.replace()))
   }
