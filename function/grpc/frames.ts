@@ -244,6 +244,9 @@ export class MessageReader implements Arriving {
         what: 'message',
         maxBytes,
         reserve: bytes => reservation.add(bytes, this.#needing),
+        checkClient: () => {
+          if (this.#stream.closed) throw STOPPED
+        },
       })
       // The call may have ended: no other code then releases the reservation.
       if (this.#stream.destroyed) throw STOPPED

@@ -34,6 +34,10 @@ export type BodyStream = Readable & {
 export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
   session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
 
+/** Whether the client has hung up. The stream of a complete body is closed over HTTP/1.1. */
+const hasLeft = (stream: BodyStream): boolean =>
+  'session' in stream ? stream.closed : stream.socket?.destroyed === true
+
 export interface BodySource {
   readonly head: RequestHead
   readonly stream: BodyStream
@@ -170,6 +174,9 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
       what: 'body',
       maxBytes: this.#maxBytes,
       reserve: bytes => this.reservation?.add(bytes, this.#arrival ?? this),
+      checkClient: () => {
+        if (hasLeft(this.#source.stream)) throw new HungUp()
+      },
     }
   }
 }
@@ -181,12 +188,15 @@ export interface Growth {
   /** Counts memory before it is allocated. @throws {Overloaded} */
   readonly reserve: (bytes: number) => void
   readonly onBytes?: (bytes: number) => void
+  /** Called before each piece is decompressed. Throws if the client has hung up. */
+  readonly checkClient: () => void
 }
 
 /**
  * Decompresses a body piece by piece, within the limits.
  * @throws {Refused} if the result is too large
  * @throws {BadRequest} if the data is not valid in its encoding
+ * @throws {HungUp|Cancelled} if the client hangs up
  */
 export async function inflate(
   { name, create }: Decoder,
@@ -203,6 +213,8 @@ export async function inflate(
     for await (const chunk of inflater) {
       if (endTurn === undefined && collector.bytes.byteLength >= SMALL_BYTES)
         endTurn = await LARGE_BODIES.begin()
+      // A turn of a client that has hung up would delay the bodies that wait.
+      growth.checkClient()
       collector.add(chunk)
     }
     // Node ignores bytes after the end of the compressed data.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { deflateSync, gzipSync } from 'node:zlib'
@@ -342,4 +343,16 @@ test('bodies are read and freed independently, although Node read them into one 
     assert.deepEqual(await body.read(), Buffer.alloc(sizes[i] as number, i + 1))
     body.becomeAnswer({ status: 200, headers: {}, body: '' })
   }
+})
+
+test('a body is not decompressed after its client has hung up', async () => {
+  const socket = { destroyed: false }
+  const stream = Object.assign(new PassThrough(), { socket: socket as Socket })
+  const head = { httpVersion: '1.1', headers: { 'content-encoding': 'gzip' }, rawHeaders: [] }
+  const source = { head, stream, response: { writeContinue() {} } }
+  const body = new IncomingBody(source, new BodyMemory(1_000_000), 1_000_000)
+  stream.end(gzipSync(Buffer.alloc(900_000)))
+  const read = body.read()
+  Object.assign(socket, { destroyed: true })
+  await assert.rejects(read, { code: 'HUNG_UP' })
 })
