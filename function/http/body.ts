@@ -208,11 +208,14 @@ export async function inflate(
   const inflater = create({ chunkSize: INFLATED_CHUNK_BYTES })
   inflater.end(compressed)
   const collector = new Collector(0, growth)
-  let endTurn: (() => void) | undefined
+  let hasTurn = false
   try {
     for await (const chunk of inflater) {
-      if (endTurn === undefined && collector.bytes.byteLength >= SMALL_BYTES)
-        endTurn = await LARGE_BODIES.begin()
+      const { byteLength } = collector.bytes
+      if (!hasTurn && byteLength >= SMALL_BYTES) {
+        await LARGE_BODIES.begin((byteLength * compressed.byteLength) / inflater.bytesWritten)
+        hasTurn = true
+      }
       // A turn of a client that has hung up would delay the bodies that wait.
       growth.checkClient()
       collector.add(chunk)
@@ -226,28 +229,36 @@ export async function inflate(
     const { code = '', message } = error as NodeJS.ErrnoException
     throw code.startsWith('Z_') ? invalid(message) : error
   } finally {
-    endTurn?.()
+    if (hasTurn) LARGE_BODIES.end()
     inflater.destroy()
   }
 }
 
-/** Turns, in order of arrival. */
+/** Turns, smallest body first. */
 class Turns {
-  #last: Promise<void> = Promise.resolve()
+  #isTaken = false
+  readonly #waiting: { readonly bytes: number; readonly begin: () => void }[] = []
 
-  /** Waits for a turn. @returns a function that ends the turn */
-  async begin(): Promise<() => void> {
-    const before = this.#last
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#last = promise
-    await before
-    return resolve
+  /** Waits for a turn. @param bytes the body's estimated size */
+  async begin(bytes: number): Promise<void> {
+    if (this.#isTaken) await new Promise<void>(begin => this.#waiting.push({ bytes, begin }))
+    this.#isTaken = true
+  }
+
+  end(): void {
+    let next = 0
+    for (const [i, { bytes }] of this.#waiting.entries())
+      if (bytes < (this.#waiting[next]?.bytes ?? 0)) next = i
+    const [turn] = this.#waiting.splice(next, 1)
+    if (turn === undefined) this.#isTaken = false
+    else turn.begin()
   }
 }
 
 /**
  * Large bodies are decompressed one at a time: a few bytes can expand to megabytes, and threads
- * that decompress several such bodies would leave the main thread little time on a single core.
+ * that decompress several such bodies would leave the main thread little time on a single core. The
+ * body that seems smallest is next, because bodies that expand much would delay all others.
  */
 const LARGE_BODIES = new Turns()
 

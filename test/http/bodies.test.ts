@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { deflateSync, gzipSync } from 'node:zlib'
-import { IncomingBody } from '../../function/http/body.ts'
+import { IncomingBody, inflate } from '../../function/http/body.ts'
+import { type Decoder, decoderOf } from '../../function/http/compression.ts'
 import { BodyMemory } from '../../function/http/memory.ts'
 import { type Server, startProcess, startServer } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, request, until } from './client.ts'
@@ -355,4 +357,20 @@ test('a body is not decompressed after its client has hung up', async () => {
   const read = body.read()
   Object.assign(socket, { destroyed: true })
   await assert.rejects(read, { code: 'HUNG_UP' })
+})
+
+test('a body waits for at most one of the bodies that expand more and arrived before it', async () => {
+  const order: string[] = []
+  const decompress = async (name: string, bytes: Uint8Array) => {
+    await inflate(decoderOf('gzip') as Decoder, gzipSync(bytes), {
+      what: 'body',
+      maxBytes: 40_000_000,
+      reserve() {},
+      checkClient() {},
+    })
+    order.push(name)
+  }
+  const bombs = [1, 2, 3].map(i => decompress(`bomb ${i}`, Buffer.alloc(30_000_000)))
+  await Promise.all([...bombs, decompress('small', randomBytes(400_000))])
+  assert.ok(order.indexOf('small') < 2, order.join(', '))
 })
