@@ -237,8 +237,9 @@ function cutOff(socket: Socket): void {
  * traces, which are never used, would take milliseconds per connection.
  */
 function closeWithoutTraces(socket: Socket, connection: Connection): void {
-  const limit = Error.stackTraceLimit
+  let limit = Error.stackTraceLimit
   socket.prependOnceListener('close', () => {
+    limit = Error.stackTraceLimit
     if (connection.pipelined.length > 0) Error.stackTraceLimit = 0
   })
   socket.once('close', () => {
