@@ -232,6 +232,8 @@ export class OpenSession implements Session {
     session.once('goaway', () => {
       leaving = setTimeout(() => this.#destroy(), times.leavingMs).unref()
     })
+    // The session has ended the socket. It emits 'close' only after the socket.
+    socket.once('finish', () => this.#closeSocket())
     session.once('close', () => {
       clearTimeout(this.#idle)
       clearTimeout(age)

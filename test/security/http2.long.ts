@@ -49,6 +49,17 @@ async function isServing(): Promise<void> {
 const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
   Array.from({ length: count }, (_, i) => make(i))
 
+test('a client that reads nothing and keeps its connection open does not delay a shutdown', async () => {
+  const server = await startServer()
+  const session = await RawSession.open(server.port)
+  session.send(head(1, GET))
+  await session.end(1)
+  session.socket.pause()
+  assert.ok(await server.close(5_000))
+  session.socket.destroy()
+  await server.stop()
+})
+
 suite('an attack on a connection', () => {
   const FLOODS: Readonly<Record<string, (session: RawSession) => void>> = {
     'settings without reading their acknowledgements': session => {
