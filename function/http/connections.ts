@@ -122,16 +122,37 @@ export class Connections {
       this.#begin(exchange)
       return
     }
-    if (connection.pipelined.length >= MAX_PIPELINED || this.#pipelined >= this.#maxPipelined) {
-      cutOff(exchange.request.socket)
+    const { socket } = exchange.request
+    if (connection.pipelined.length >= MAX_PIPELINED || !this.#makeRoom(connection)) {
+      cutOff(socket)
       return
     }
     if (connection.pipelined === NONE) {
       connection.pipelined = []
-      closeWithoutTraces(exchange.request.socket, connection)
+      closeWithoutTraces(socket)
     }
     connection.pipelined.push(exchange)
     this.#pipelined++
+  }
+
+  /**
+   * Makes room for one more pipelined request: cuts off the connection with the most.
+   * @returns false if that is `connection`
+   */
+  #makeRoom(connection: Connection): boolean {
+    if (this.#pipelined < this.#maxPipelined) return true
+    let victim: Socket | undefined
+    let most = connection.pipelined.length
+    for (const [socket, { pipelined }] of this.#open)
+      if (pipelined.length > most) {
+        victim = socket
+        most = pipelined.length
+      }
+    if (victim === undefined) return false
+    this.#pipelined -= most
+    ;(this.#open.get(victim) as Connection).pipelined = []
+    cutOff(victim)
+    return true
   }
 
   answered({ request }: Exchange, connection: Connection): void {
@@ -236,11 +257,11 @@ function cutOff(socket: Socket): void {
  * When a connection closes, Node creates an error for each of its pipelined requests. The stack
  * traces, which are never used, would take milliseconds per connection.
  */
-function closeWithoutTraces(socket: Socket, connection: Connection): void {
+function closeWithoutTraces(socket: Socket): void {
   let limit = Error.stackTraceLimit
   socket.prependOnceListener('close', () => {
     limit = Error.stackTraceLimit
-    if (connection.pipelined.length > 0) Error.stackTraceLimit = 0
+    Error.stackTraceLimit = 0
   })
   socket.once('close', () => {
     Error.stackTraceLimit = limit

@@ -542,6 +542,26 @@ test('after a connection has been closed for pipelining, its other requests are 
   assert.ok(parsed >= 129 && parsed <= 131, `${parsed} requests were parsed`)
 })
 
+test('if all connections together pipeline too much, the connection that pipelines most is closed', async t => {
+  const own = await startServer({
+    MODEL_DIR: testModel('slow'),
+    MAX_BATCH_ROWS: '1',
+    MAX_QUEUE_ROWS: '16',
+  })
+  t.after(own.stop)
+  const pipelined = request('GET', '/v2')
+  const slow = request('POST', SLOW, {}, slowBody())
+  const greedy = await connect(own.port)
+  const modest = await connect(own.port)
+  greedy.send(slow + pipelined.repeat(12))
+  modest.send(slow + pipelined.repeat(8))
+  await greedy.closed
+  for (let i = 0; i < 9; i++) assert.equal((await modest.answer()).status, 200)
+  const last = await connect(own.port)
+  last.send(slow + pipelined.repeat(17))
+  await last.closed
+})
+
 test('errors have stack traces after a connection with pipelined requests has been closed', async t => {
   const own = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
   t.after(own.stop)
