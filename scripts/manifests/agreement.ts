@@ -28,8 +28,8 @@ export const theProject = (bundles: readonly Bundle[]): Project => ({
   text: path => (exists(path) ? read(path) : undefined),
 })
 
-/** KServe reads these variables of a predictor; the function does not. */
-const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI']
+/** KServe and glibc read these variables; the function does not. */
+const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI', 'MALLOC_MMAP_THRESHOLD_']
 /**
  * The image of kserve/canary, which does not contain the function, and the variables of that image.
  */

@@ -9,9 +9,11 @@ const DEPLOYMENTS = [
   'Dockerfile',
   'templates/typescript/onnx/Dockerfile',
   'scripts/systemd/onnx-function.service',
+  'func.yaml',
+  'examples/fraud-filter/func.yaml',
 ]
 
-const SETTING = /^(ENV |Environment=)MALLOC_MMAP_THRESHOLD_=131072$/m
+const SETTING = /^ *(ENV |Environment=|- name: )MALLOC_MMAP_THRESHOLD_(=|\n +value: ")131072"?$/m
 
 for (const file of DEPLOYMENTS)
   test(`${file} lets glibc free large buffers, because otherwise storms of large bodies exceed 512 MiB`, () => {
