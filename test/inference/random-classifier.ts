@@ -16,7 +16,7 @@ export interface RandomClassifier {
 const TRANSFORMS = ['NONE', 'LOGISTIC', 'SOFTMAX', 'SOFTMAX_ZERO', 'PROBIT']
 const KERNELS = ['LINEAR', 'POLY', 'RBF', 'SIGMOID']
 const MODES = ['BRANCH_LEQ', 'BRANCH_LT', 'BRANCH_GTE', 'BRANCH_GT', 'BRANCH_EQ', 'BRANCH_NEQ']
-const TEXTS = ['', 'a', 'b', 'setosa', 'Grüße', '😀', '0', '1', 'a', 'x'.repeat(100), '"\\\n']
+const TEXTS = ['', 'a', 'b', 'setosa', 'Café', '😀', '0', '1', 'a', 'x'.repeat(100), '"\\\n']
 const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3e38, -3e38, 1e-40, -0]
 /** ONNX Runtime distributes more than 512 rows of an SVM, and more than 50 of a tree, to threads. */
 const ROWS = [0, 1, 2, 3, 40, 60, 600]
