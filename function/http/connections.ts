@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterReading } from './after-reading.ts'
 import type { Connection, Exchange, Session } from './connection.ts'
 import { ConnectionLimit, type Drops } from './connection-limit.ts'
-import { sendRaw } from './malformed.ts'
+import { LATE, sendRaw } from './malformed.ts'
 import type { RoundRobin } from './round-robin.ts'
 
 /** How long a shutdown waits for the next request of a client that has just been answered. */
@@ -201,6 +201,16 @@ export class Connections {
       await nextTurn()
       closeWhenIdle(socket, connection, patienceMs)
     }
+  }
+
+  /** Refuses a request that has not arrived in time, unless its bytes only have to be read. */
+  refuseLate(socket: Socket): void {
+    const before = this.#open.get(socket)?.latest
+    afterReading(() => {
+      const latest = this.#open.get(socket)?.latest
+      const hasArrived = latest !== before || (latest?.closed === false && latest.req.complete)
+      if (!hasArrived) this.refuse(socket, 408, LATE)
+    })
   }
 
   /**

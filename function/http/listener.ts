@@ -155,7 +155,8 @@ function handleRequests(
   })
   server.on('clientError', (error: ParserError, socket: Socket) => {
     const preface = prefacedBytes(error, socket)
-    if (preface === undefined) connections.refuse(socket, ...reasonOf(error))
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') connections.refuseLate(socket)
+    else if (preface === undefined) connections.refuse(socket, ...reasonOf(error))
     else handOver(socket, preface)
   })
 }

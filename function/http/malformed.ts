@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { afterReading } from './after-reading.ts'
 import { LINGER_MS } from './send.ts'
 
 export const LATE = 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'
@@ -15,7 +16,6 @@ const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
     400,
     'the client closed its half of the connection before the request was complete',
   ],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }
 
 /** Returns the status and message for bytes that Node's parser rejects. */
@@ -39,5 +39,5 @@ export function sendRaw(socket: Socket, status: number, message: string, headers
     `Content-Length: ${Buffer.byteLength(body)}`,
   ]
   socket.end(`${lines.join('\r\n')}\r\n${headers}Connection: close\r\n\r\n${body}`)
-  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  setTimeout(afterReading, LINGER_MS, () => socket.destroy()).unref()
 }
