@@ -369,6 +369,7 @@ suite('worker threads that start later', () => {
   test('threads for a slow model are started later if they cannot start immediately', async t => {
     const MODEL_DIR = folder(t)
     const first = join(MODEL_DIR, 'model.onnx')
+    cpSync('models/iris/v2.0.0/model.onnx', first)
     const { server, infer, workers } = await open({ MODEL_DIR, ...MANY })
     const told = t.mock.method(server.service.log, 'error')
     renameSync(first, join(MODEL_DIR, 'kept'))
