@@ -1,7 +1,6 @@
-/** How long the closing of connections may take in each turn of the event loop. */
-const MOST_MS = 1
+import { RoundRobin } from './round-robin.ts'
 
-const waiting: (() => void)[] = []
+const closings = new RoundRobin()
 
 /**
  * Lets the event loop read the sockets before a timer's callback closes a connection. A late timer
@@ -9,16 +8,4 @@ const waiting: (() => void)[] = []
  * connections that time out together are closed in several turns, so that other requests need not
  * wait for all of them.
  */
-export const afterReading = (close: () => void): void => {
-  if (waiting.push(close) === 1) setImmediate(closeSome)
-}
-
-function closeSome(): void {
-  const end = performance.now() + MOST_MS
-  try {
-    do waiting.shift()?.()
-    while (waiting.length > 0 && performance.now() < end)
-  } finally {
-    if (waiting.length > 0) setImmediate(closeSome)
-  }
-}
+export const afterReading = (close: () => void): void => closings.add(close, close)

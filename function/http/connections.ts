@@ -141,16 +141,16 @@ export class Connections {
    */
   #makeRoom(connection: Connection): boolean {
     if (this.#pipelined < this.#maxPipelined) return true
+    let most = connection
     let victim: Socket | undefined
-    let most = connection.pipelined.length
-    for (const [socket, { pipelined }] of this.#open)
-      if (pipelined.length > most) {
+    for (const [socket, other] of this.#open)
+      if (other.pipelined.length > most.pipelined.length) {
+        most = other
         victim = socket
-        most = pipelined.length
       }
     if (victim === undefined) return false
-    this.#pipelined -= most
-    ;(this.#open.get(victim) as Connection).pipelined = []
+    this.#pipelined -= most.pipelined.length
+    most.pipelined = []
     cutOff(victim)
     return true
   }

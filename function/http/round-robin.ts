@@ -1,26 +1,25 @@
-/** How long these requests may take in each turn of the event loop. */
+/** How long the actions may take in each turn of the event loop. */
 const MOST_MS = 1
 
-type Begin = () => void
+type Action = () => void
 
 /**
- * Requests on connections that already have a request in progress: pipelined requests, and further
- * streams of HTTP/2. The connections take turns, and all of them together get a limited time in each
- * turn of the event loop. A connection's first request does not wait here. Therefore, clients
- * that send one request at a time need not wait for clients that send hundreds.
+ * Actions that wait, so that clients that send one request at a time need not wait for clients that
+ * send hundreds: to begin a pipelined request or a further stream of HTTP/2, or to close a
+ * connection. The connections take turns, and all of them together get a limited time in each turn
+ * of the event loop. A connection's first request does not wait here.
  */
 export class RoundRobin {
   /** Keyed by connection; the connection whose turn is next is first. */
-  readonly #waiting = new Map<object, Begin[]>()
-  readonly #beginSome = () => void this.#begin()
+  readonly #waiting = new Map<object, Action[]>()
+  readonly #takeTurns = () => void this.#take()
   #scheduled = false
   #accepted = false
 
-  /** @param begin begins the request; must not throw */
-  add(connection: object, begin: Begin): void {
-    const requests = this.#waiting.get(connection)
-    if (requests === undefined) this.#waiting.set(connection, [begin])
-    else requests.push(begin)
+  add(connection: object, action: Action): void {
+    const actions = this.#waiting.get(connection)
+    if (actions === undefined) this.#waiting.set(connection, [action])
+    else actions.push(action)
     this.#schedule()
   }
 
@@ -35,21 +34,24 @@ export class RoundRobin {
   #schedule(): void {
     if (this.#scheduled || this.#waiting.size === 0) return
     this.#scheduled = true
-    setImmediate(this.#beginSome)
+    setImmediate(this.#takeTurns)
   }
 
-  async #begin(): Promise<void> {
+  async #take(): Promise<void> {
     const end = performance.now() + (this.#accepted ? 0 : MOST_MS)
     this.#accepted = false
-    for (const [connection, requests] of this.#waiting) {
-      this.#waiting.delete(connection)
-      requests.shift()?.()
-      if (requests.length > 0) this.#waiting.set(connection, requests)
-      // Let the request continue, so that its time counts.
-      await undefined
-      if (performance.now() >= end) break
+    try {
+      for (const [connection, [action, ...others]] of this.#waiting) {
+        this.#waiting.delete(connection)
+        if (others.length > 0) this.#waiting.set(connection, others)
+        action?.()
+        // Let a request continue, so that its time counts.
+        await undefined
+        if (performance.now() >= end) break
+      }
+    } finally {
+      this.#scheduled = false
+      this.#schedule()
     }
-    this.#scheduled = false
-    this.#schedule()
   }
 }

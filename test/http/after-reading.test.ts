@@ -3,12 +3,7 @@ import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterReading } from '../../function/http/after-reading.ts'
 import { startServer } from '../server.ts'
-import { connect, exchange, request } from './client.ts'
-
-const busy = (ms: number) => {
-  const end = performance.now() + ms
-  while (performance.now() < end);
-}
+import { busy, connect, exchange, request } from './client.ts'
 
 test('closes connections in several turns of the event loop, in order', async () => {
   const closed: number[] = []

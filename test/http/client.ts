@@ -148,6 +148,12 @@ export const slowBody = (more: object = {}) =>
     inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
   })
 
+/** Blocks the event loop. */
+export function busy(ms: number): void {
+  const end = performance.now() + ms
+  while (performance.now() < end);
+}
+
 /** Waits until a condition is true, by default for at most ten seconds. */
 export async function until(
   what: string,

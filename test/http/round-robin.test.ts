@@ -2,11 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RoundRobin } from '../../function/http/round-robin.ts'
-
-const busy = (ms: number) => {
-  const end = performance.now() + ms
-  while (performance.now() < end);
-}
+import { busy } from './client.ts'
 
 test('connections take turns, and each connection keeps its order', async () => {
   const robin = new RoundRobin()
